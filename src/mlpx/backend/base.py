@@ -1,0 +1,152 @@
+"""What every backend offers, and how arrays of other libraries are recognised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from mlpx.errors import InputTypeError
+from mlpx.types import Array, Namespace
+
+DLPACK_HOST = frozenset({1, 3, 11})  # kDLCPU, kDLCUDAHost (pinned), kDLROCMHost
+DLPACK_CUDA = frozenset({2, 13})  # kDLCUDA, kDLCUDAManaged
+_REFUSED_KINDS = {"O": "object", "S": "bytes", "U": "string", "T": "string", "M": "date",
+                  "m": "time span"}  # fmt: skip
+
+
+class Memory(NamedTuple):
+    """Bytes of a device's memory; ``free_bytes`` is what could still be allocated."""
+
+    used_bytes: int
+    free_bytes: int
+    total_bytes: int
+
+
+class Backend(ABC):
+    """One device and the array module that works on it. Made by :func:`get_backend`."""
+
+    kind: ClassVar[str]
+    """``"cpu"`` or ``"cuda"``: the key in ``BACKENDS``."""
+    slice_elements: ClassVar[int]
+    """How many elements of a flat vector to update at a time (cache size on the CPU)."""
+
+    device: str
+    """``"cpu"``, ``"cuda:0"``, ...: :func:`get_backend` of it gives this object."""
+    name: str
+    """The device's name for people."""
+    xp: Namespace
+    """The array module: numpy or cupy."""
+
+    @classmethod
+    @abstractmethod
+    def owner(cls, x: object) -> str | None:
+        """The device name that holds ``x``, or None when it is not of this kind."""
+
+    @abstractmethod
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """An uninitialised C-contiguous array on the device.
+
+        Raises:
+            DeviceMemoryError: the device cannot hold it.
+        """
+
+    @abstractmethod
+    def zeros(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """An array of zeros on the device; raises as :meth:`empty` does."""
+
+    @abstractmethod
+    def asarray(self, x: Any, dtype: Any = None) -> Array:
+        """``x`` as an array on this device, without a copy where that is possible.
+
+        ``x``: NumPy, CuPy, DLPack, ``__cuda_array_interface__``, ``__array__``, or lists.
+
+        Raises:
+            InputTypeError: no numeric array can be made of ``x``.
+            InputError: nested lists of unequal length.
+            DeviceMemoryError: the device cannot hold it.
+        """
+
+    @abstractmethod
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """``x`` as a NumPy array; from CUDA this synchronises and copies to the host."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done everything it was given."""
+
+    @abstractmethod
+    def memory(self) -> Memory:
+        """How much memory the device has and has left, in bytes."""
+
+    @abstractmethod
+    def stream(self) -> AbstractContextManager[Any]:
+        """A context in which work goes to this device, on a stream of its own."""
+
+    @abstractmethod
+    def take(self, x: Array, rows: Array, *, out: Array) -> Array:
+        """Rows of ``x`` (n, ...) at ``rows`` (m,) written into ``out`` (m, ...), same dtype.
+
+        Allocates nothing. ``rows`` must lie in [0, n): it is not checked.
+        """
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.device}: {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        from mlpx.backend import get_backend
+
+        return get_backend, (self.device,)
+
+
+def is_array_like(x: object) -> bool:
+    """Whether ``x`` is something an array can be made of without guessing."""
+    return isinstance(x, (list, tuple, memoryview)) or any(
+        hasattr(x, name) for name in ("__array__", "__dlpack__", "__cuda_array_interface__")
+    )
+
+
+def detached(x: Any) -> Any:
+    """``x`` without its gradient tape: DLPack refuses tensors that require grad."""
+    return x.detach() if getattr(x, "requires_grad", False) else x
+
+
+def dlpack_device(x: Any) -> tuple[int, int] | None:
+    """(DLPack device type, index) of ``x``, or None when it does not speak DLPack."""
+    if not hasattr(x, "__dlpack_device__"):
+        return None
+    kind, index = x.__dlpack_device__()
+    return int(kind), int(index)
+
+
+def check_kind(x: Any, source: object) -> None:
+    """Refuse arrays that hold something other than numbers.
+
+    Raises:
+        InputTypeError: object, string or date arrays; names the type of ``source``.
+    """
+    word = _REFUSED_KINDS.get(x.dtype.kind)
+    if word is not None:
+        raise InputTypeError(
+            f"{type(source).__name__} makes an array of dtype {x.dtype} ({word}); "
+            "numbers are wanted: convert it first, e.g. with numpy.asarray(x, dtype='float32')"
+        )
+
+
+def check_array_like(x: object) -> None:
+    """Refuse what no array should be made of.
+
+    Raises:
+        InputTypeError: a sparse matrix, or an object that is no array, list or tensor.
+    """
+    if hasattr(x, "nnz") and hasattr(x, "toarray"):
+        raise InputTypeError(
+            f"{type(x).__name__} is sparse; a dense array is wanted: pass x.toarray()"
+        )
+    if not is_array_like(x) and not isinstance(x, (bool, int, float)):
+        raise InputTypeError(
+            f"{type(x).__name__} is not an array; wanted NumPy, CuPy, a DLPack tensor, "
+            "__cuda_array_interface__, __array__ or nested lists of numbers"
+        )

@@ -1,0 +1,186 @@
+"""The NumPy backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpx.backend.base import (
+    DLPACK_HOST,
+    Backend,
+    Memory,
+    check_array_like,
+    check_kind,
+    detached,
+    dlpack_device,
+    is_array_like,
+)
+from mlpx.errors import DeviceError, DeviceMemoryError, InputError, InputTypeError
+from mlpx.types import Array
+
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+
+
+class CpuBackend(Backend):
+    """NumPy on the host."""
+
+    kind = "cpu"
+    slice_elements = 65536  # 256 KiB of float32: parameter, gradient and moments stay in L2
+
+    def __init__(self) -> None:
+        self.device = "cpu"
+        self.xp = np
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """The processor and the threads this process may use: "AMD EPYC (2 threads)"."""
+        threads = thread_count()
+        return f"{cpu_model()} ({threads} thread{'s' if threads != 1 else ''})"
+
+    @classmethod
+    def owner(cls, x: object) -> str | None:
+        """``"cpu"`` when ``x`` lies in host memory."""
+        where = dlpack_device(x)
+        if where is not None:
+            return "cpu" if where[0] in DLPACK_HOST else None
+        on_device = hasattr(x, "__cuda_array_interface__")
+        return "cpu" if is_array_like(x) and not on_device else None
+
+    def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """An uninitialised array in host memory."""
+        return self._allocate(np.empty, shape, dtype)
+
+    def zeros(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
+        """An array of zeros in host memory."""
+        return self._allocate(np.zeros, shape, dtype)
+
+    def _allocate(self, create: Any, shape: int | tuple[int, ...], dtype: Any) -> Array:
+        try:
+            return create(shape, dtype)
+        except MemoryError as error:
+            needed = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+            raise DeviceMemoryError(
+                f"an array of shape {shape} needs {needed} bytes; the host has "
+                f"{self.memory().free_bytes} bytes free: use a smaller batch or model"
+            ) from error
+
+    def asarray(self, x: Any, dtype: Any = None) -> np.ndarray:
+        """``x`` as a NumPy array; a CUDA array is copied to the host."""
+        host = x if isinstance(x, np.ndarray) else self._from_foreign(x)
+        check_kind(host, x)
+        if dtype is None:
+            return np.asarray(host)
+        if host.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+            raise InputTypeError(f"x is complex ({host.dtype}); real numbers are wanted")
+        return np.asarray(host, dtype=dtype)
+
+    def _from_foreign(self, x: Any) -> np.ndarray:
+        check_array_like(x)
+        x = detached(x)
+        if self.owner(x) is None and is_array_like(x):
+            return _from_device(x)
+        if hasattr(x, "__dlpack__"):
+            try:
+                return np.from_dlpack(x)
+            except (BufferError, RuntimeError, TypeError, ValueError) as error:
+                if not hasattr(x, "__array__"):
+                    raise _not_convertible(x, error) from error
+        try:
+            return np.asarray(x)
+        except ValueError as error:
+            raise InputError(f"no array can be made of x: {error}") from error
+        except TypeError as error:
+            raise _not_convertible(x, error) from error
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """``x`` itself, or a host copy of it if it is a CUDA array."""
+        return x if isinstance(x, np.ndarray) else self.asarray(x)
+
+    def synchronize(self) -> None:
+        """Return at once: NumPy is done when a call returns."""
+
+    def memory(self) -> Memory:
+        """The host's memory; zeros where the system does not say."""
+        return _meminfo() or _sysconf_memory() or Memory(0, 0, 0)
+
+    def stream(self) -> AbstractContextManager[None]:
+        """A context that does nothing."""
+        return nullcontext()
+
+    def take(self, x: Array, rows: Array, *, out: Array) -> Array:
+        """Rows of ``x`` at ``rows`` written into ``out``."""
+        # mode="raise" would fill a temporary first, so that a bad index leaves out alone
+        return x.take(rows, axis=0, out=out, mode="clip")
+
+
+def _from_device(x: Any) -> np.ndarray:
+    if hasattr(x, "get"):  # CuPy
+        return x.get()
+    if hasattr(x, "cpu"):  # torch
+        return _host_numpy(x.cpu())
+    cupy = sys.modules.get("cupy")
+    if cupy is None:
+        raise DeviceError(
+            f"{type(x).__name__} lies in device memory and CuPy is not loaded to copy it; "
+            "pass a host array, or install CuPy: pip install 'mlpx[cuda13]'"
+        )
+    return cupy.asnumpy(cupy.asarray(x))
+
+
+def _host_numpy(x: Any) -> np.ndarray:
+    return np.from_dlpack(x)
+
+
+def _not_convertible(x: object, error: Exception) -> InputTypeError:
+    return InputTypeError(
+        f"{type(x).__name__} (dtype {getattr(x, 'dtype', 'unknown')}) cannot be read as a "
+        f"NumPy array: {error}"
+    )
+
+
+def thread_count() -> int:
+    """How many threads this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """The processor's model name, or the architecture where the system does not say."""
+    try:
+        for line in CPUINFO.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    except OSError:
+        pass
+    import platform
+
+    return platform.processor() or platform.machine() or "CPU"
+
+
+def _meminfo() -> Memory | None:
+    try:
+        rows = (line.split() for line in MEMINFO.read_text().splitlines())
+        kib = {row[0].rstrip(":"): int(row[1]) for row in rows if len(row) > 1}
+        total, free = kib["MemTotal"] * 1024, kib["MemAvailable"] * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+    return Memory(total - free, free, total)
+
+
+def _sysconf_memory() -> Memory | None:
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total, free = os.sysconf("SC_PHYS_PAGES") * page, os.sysconf("SC_AVPHYS_PAGES") * page
+    except (AttributeError, ValueError, OSError):
+        return None
+    return Memory(total - free, free, total)
