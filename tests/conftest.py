@@ -1,0 +1,53 @@
+"""What every test stands on: the data folder, honest skips, and repeatable property tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+# Derandomised in CI: the same examples each time, so a failure there can be had again here.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("local", deadline=None)
+hypothesis.settings.load_profile("ci" if IN_CI else "local")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with the real data sets: MLPX_DATA, else ``shared/data`` beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MLPX_DATA") or beside)
+    if not folder.is_dir():
+        pytest.skip(f"no data folder: {folder} is absent; set MLPX_DATA to one")
+    return folder
+
+
+def forbid_skip(report: Any) -> None:
+    """Fail what was skipped in CI: there only a missing GPU is a reason."""
+    if not (IN_CI and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[-1].removeprefix("Skipped: ")
+    if reason.startswith("no GPU"):
+        return
+    report.outcome = "failed"
+    report.longrepr = f"skipped where CI must run it: {reason}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    report = yield
+    forbid_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, Any, Any]:
+    report = yield
+    forbid_skip(report)
+    return report
