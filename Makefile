@@ -1,0 +1,66 @@
+# Needs Python >= 3.11, make and a C compiler. Every target may be run again, also after an interruption.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# Without PYTHON= an environment that is already there keeps its Python.
+KEPT := $(if $(filter file,$(origin PYTHON)),$(patsubst $(VENV)/.python-%,%,$(wildcard $(VENV)/.python-*)))
+VERSION := $(or $(KEPT),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
+READY := $(VENV)/.python-$(VERSION)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help run test test-slow lint bench clean check-python
+
+help: ## show this list
+	@echo "make TARGET [PYTHON=python3.12]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
+
+run: $(VENV)/.run ## train a digit classifier; writes runs/digits/
+	$(BIN)/mlpx train digits --out runs/digits
+
+test: $(VENV)/.test ## run the tests
+	$(BIN)/python -m pytest -m "not slow"
+
+# pytest exits with 5 when it selects no test.
+test-slow: $(VENV)/.test ## run the long learning runs
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+lint: $(VENV)/.dev ## style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test ## a short run of the benchmarks
+	@if ls bench/*.py >/dev/null 2>&1; \
+	then $(BIN)/python -m pytest bench -p no:cacheprovider --benchmark-max-time=0.5 --benchmark-min-rounds=3; \
+	else echo "there is no bench/*.py to run"; fi
+
+clean: ## remove what make, the build and the tests made; runs/ stays
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+		.hypothesis .benchmarks
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is written after its step succeeded, so an interrupted step is done again.
+$(VENV)/.run: EXTRAS = sklearn,plot
+$(VENV)/.test: EXTRAS = test
+$(VENV)/.dev: EXTRAS = dev
+$(VENV)/.run $(VENV)/.test $(VENV)/.dev: $(READY) pyproject.toml
+	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
+	$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(READY): | check-python
+	@echo "Making $(VENV) with Python $(VERSION) ($(PYTHON))."
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "$(PYTHON) cannot make a virtual environment; \
+	on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+check-python:
+	@[ -n "$(VERSION)" ] || { echo "there is no '$(PYTHON)'; name a Python >= 3.11: make PYTHON=python3.12" >&2; exit 1; }
+	@$(if $(KEPT),:,$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))') || { echo "$(PYTHON) is \
+	Python $(VERSION); mlpx needs >= 3.11: make PYTHON=python3.12" >&2; exit 1; }
