@@ -42,6 +42,15 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
+    def open(cls, index: int) -> Backend:
+        """The backend of device ``index`` of this kind.
+
+        Raises:
+            DeviceError: there is no such device, or it cannot be used.
+        """
+
+    @classmethod
+    @abstractmethod
     def owner(cls, x: object) -> str | None:
         """The device name that holds ``x``, or None when it is not of this kind."""
 

@@ -45,6 +45,11 @@ class CpuBackend(Backend):
         return f"{cpu_model()} ({threads} thread{'s' if threads != 1 else ''})"
 
     @classmethod
+    def open(cls, index: int) -> CpuBackend:
+        """The host; ``index`` is not looked at."""
+        return cls()
+
+    @classmethod
     def owner(cls, x: object) -> str | None:
         """``"cpu"`` when ``x`` lies in host memory."""
         where = dlpack_device(x)
@@ -124,7 +129,7 @@ def _from_device(x: Any) -> np.ndarray:
     if hasattr(x, "get"):  # CuPy
         return x.get()
     if hasattr(x, "cpu"):  # torch
-        return _host_numpy(x.cpu())
+        return np.from_dlpack(x.cpu())
     cupy = sys.modules.get("cupy")
     if cupy is None:
         raise DeviceError(
@@ -132,10 +137,6 @@ def _from_device(x: Any) -> np.ndarray:
             "pass a host array, or install CuPy: pip install 'mlpx[cuda13]'"
         )
     return cupy.asnumpy(cupy.asarray(x))
-
-
-def _host_numpy(x: Any) -> np.ndarray:
-    return np.from_dlpack(x)
 
 
 def _not_convertible(x: object, error: Exception) -> InputTypeError:
