@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import zipfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpx.data import load_dataset
+from mlpx.errors import DataFormatError, DataNotFoundError
+
+
+def save(folder: Path, **arrays) -> Path:
+    np.savez_compressed(folder / "my.npz", **arrays)
+    return folder / "my.npz"
+
+
+def test_npz_without_a_test_part(tmp_path):
+    x, y = np.ones((4, 3), np.float32), np.array([0.5, 1, 2, 3])
+    data = load_dataset(str(save(tmp_path, x_train=x, y_train=y, more=x)))
+    assert (data.name, data.x_train.dtype, data.x_train.shape) == ("my", np.float32, (4, 3))
+    assert data.y_train.tolist() == [0.5, 1, 2, 3]
+    assert (data.x_test, data.y_test, data.class_names, data.image_shape) == (None,) * 4
+    assert data.scale == 1.0
+
+
+def test_npz_of_images(tmp_path):
+    x, y = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([1, 0])
+    data = load_dataset(save(tmp_path, x_train=x, y_train=y, x_test=x[1:], y_test=y[1:]))
+    assert data.x_train.tolist() == x.reshape(2, 12).tolist()
+    assert data.x_test.tolist() == x[1:].reshape(1, 12).tolist()
+    assert data.y_test.tolist() == [0]
+    assert (data.image_shape, data.scale) == ((3, 4), 1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"x_train": np.ones((2, 3))}, "has no y_train; it holds x_train;"),
+        ({"x": np.ones(2)}, "has no x_train and no y_train; it holds x;"),
+        (
+            {"x_train": np.ones((2, 3)), "y_train": np.ones(2), "y_test": np.ones(2)},
+            "has no x_test",
+        ),
+        (
+            {"x_train": np.array([[1, None]], object), "y_train": np.ones(1)},
+            "x_train is an array of Python objects",
+        ),
+        (
+            {"x_train": np.ones((2, 3)), "y_train": np.ones(3)},
+            r"x_train has shape \(2, 3\) and y_train \(3,\)",
+        ),
+        ({"x_train": np.ones(2), "y_train": np.ones(2)}, r"x_train has shape \(2,\)"),
+        ({"x_train": np.ones((2, 3)), "y_train": np.float64(1)}, r"y_train \(\)"),
+        (
+            {
+                "x_train": np.ones((2, 3)),
+                "y_train": np.ones(2),
+                "x_test": np.ones((1, 3)),
+                "y_test": np.ones(2),
+            },
+            r"x_test has shape \(1, 3\) and y_test \(2,\)",
+        ),
+        (
+            {
+                "x_train": np.ones((2, 3)),
+                "y_train": np.ones(2),
+                "x_test": np.ones((1, 4)),
+                "y_test": np.ones(1),
+            },
+            r"x_train and y_train has shape \(3,\) and \(\), one of x_test and y_test \(4,\)",
+        ),
+    ],
+)
+def test_npz_refused(tmp_path, arrays, message):
+    path = save(tmp_path, **arrays)
+    with pytest.raises(DataFormatError, match=message) as caught:
+        load_dataset(path)
+    assert str(path) in str(caught.value)
+
+
+HUGE = b"\x93NUMPY\1\0\x76\0" + (
+    b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1024)}".ljust(117) + b"\n"
+)
+
+
+def with_member(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_train.npy", "y_train.npy"):
+            archive.writestr(name, content)
+
+
+def damaged(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"x_train,y_train\n1,2\n"),
+        lambda path: path.write_bytes(path.read_bytes()[:-30]),
+        damaged,
+        lambda path: (path.unlink(), path.mkdir()),
+        partial(with_member, content=b"\x93NUMPY\1"),
+        partial(with_member, content=HUGE),
+    ],
+    ids=["empty", "text", "truncated", "damaged", "folder", "bad member", "huge member"],
+)
+def test_npz_damaged(tmp_path, spoil):
+    path = save(tmp_path, x_train=np.random.default_rng(0).random((50, 8)), y_train=np.ones(50))
+    spoil(path)
+    with pytest.raises(DataFormatError, match=r"my\.npz"):
+        load_dataset(path)
+
+
+def test_npz_that_is_a_single_array_or_nothing(tmp_path):
+    with pytest.raises(DataNotFoundError, match=r"no\.npz: no such file"):
+        load_dataset(tmp_path / "no.npz")
+    with open(tmp_path / "one.npz", "wb") as file:
+        np.save(file, np.ones(3))
+    with pytest.raises(DataFormatError, match="holds a single array"):
+        load_dataset(tmp_path / "one.npz")
