@@ -1,0 +1,36 @@
+"""Engines: who runs a program. One record each in `Engine.table`; `choose` picks one."""
+
+from __future__ import annotations
+
+from mlpx.engines.base import Engine, Runner
+from mlpx.engines.interpreter import Interpreter
+from mlpx.errors import EngineError, UnknownNameError
+from mlpx.step import TrainingProgram
+
+PREFERENCE: tuple[type[Engine], ...] = (Interpreter,)
+"""Fastest first; the first that accepts a program runs it."""
+
+__all__ = ["PREFERENCE", "Engine", "Interpreter", "Runner", "choose"]
+
+
+def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
+    """The engine called `wanted`, or for `"auto"` the fastest that can run `program`, and why.
+
+    Raises UnknownNameError for a name in no table, EngineError if the engine asked for cannot run it.
+    """
+    if wanted != "auto":
+        if wanted not in Engine.table:
+            raise UnknownNameError("engine", wanted, [*Engine.table, "auto"])
+        engine: Engine = Engine.table[wanted]()
+        reason = engine.refuses(program)
+        if reason:
+            raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
+        return engine, "asked for"
+    refusals = []
+    for candidate in PREFERENCE:
+        engine = candidate()
+        reason = engine.refuses(program)
+        if not reason:
+            return engine, "; ".join(refusals) or "the fastest there is for this device"
+        refusals.append(f"{engine.name}: {reason}")
+    raise EngineError("no engine can run this: " + "; ".join(refusals))

@@ -1,0 +1,24 @@
+"""What every engine is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mlpx.program import Plan
+from mlpx.records import Record
+from mlpx.step import TrainingProgram
+
+Runner = Callable[[Plan, int], None]
+"""Runs a plan of the program it was made for, so many times in a row."""
+
+
+class Engine(Record, kind="engine"):
+    """A way to run programs."""
+
+    def refuses(self, program: TrainingProgram) -> str | None:
+        """Why this engine cannot run `program`, or None if it can."""
+        raise NotImplementedError
+
+    def prepare(self, program: TrainingProgram) -> Runner:
+        """What runs the program's plans."""
+        raise NotImplementedError

@@ -1,0 +1,44 @@
+"""The interpreter: calls each kernel through `xp`, on any backend. The reference for the other engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpx.engines.base import Engine, Runner
+from mlpx.program import Plan
+from mlpx.step import TrainingProgram
+
+
+@dataclass(frozen=True)
+class Interpreter(Engine, name="interpreter"):
+    """Runs every plan there is."""
+
+    def refuses(self, program: TrainingProgram) -> str | None:
+        return None
+
+    def prepare(self, program: TrainingProgram) -> Runner:
+        plans = {
+            id(plan): [call.bind(program.network.backend.xp) for call in plan.calls]
+            for plan in (program.full, program.last)
+            if plan is not None
+        }
+
+        def run(plan: Plan, steps: int) -> None:
+            calls = plans[id(plan)]
+            # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
+            with np.errstate(all="ignore"):
+                for _ in range(steps):
+                    for call in calls:
+                        call()
+
+        return run
+
+
+def run_once(plan: Plan) -> None:
+    """Run a plan that stands alone, such as a forward pass, once."""
+    xp = plan.buffers.backend.xp
+    with np.errstate(all="ignore"):
+        for call in plan.calls:
+            call.bind(xp)()

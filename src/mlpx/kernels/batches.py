@@ -1,0 +1,60 @@
+"""What a training step does around the network: fetch its batch, keep its record, advance its counters.
+
+`state` is int64 (2,): the position in this epoch's tables, and the number of steps taken in all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlpx.types import Array, Namespace
+
+
+def select_row(xp: Namespace, take: Any, table: Array, state: Array, *, out: Array) -> None:
+    """out = the row of `table` (steps, m) at the step's position; out (1, m)."""
+    take(table, state[:1], out=out)
+
+
+def gather(xp: Namespace, take: Any, x: Array, rows: Array, *, raw: Array, out: Array) -> None:
+    """out = x[rows], cast to out's dtype by way of `raw`, which has x's; raw may be out itself."""
+    take(x, rows, out=raw)
+    if raw is not out:
+        xp.copyto(out, raw)
+
+
+def copy(xp: Namespace, x: Array, *, out: Array) -> None:
+    """out = x, in whatever order each lies in memory."""
+    xp.copyto(out, x)
+
+
+def normalise_weights(xp: Namespace, w: Array, *, total: Array, out: Array) -> None:
+    """total = sum(w) and out = w / total, zeros where all weights are; w, out (n, 1), total (1, 1)."""
+    w.sum(axis=0, keepdims=True, out=total)
+    total += float(xp.finfo(w.dtype).tiny)  # changes no sum but that of zeros alone
+    xp.divide(w, total, out=out)
+
+
+def weighted_mean(xp: Namespace, r: Array, rows: Array, *, out: Array) -> None:
+    """out = sum_i r_i rows_i; r, rows (n, 1), out (1, 1)."""
+    xp.matmul(r.T, rows, out=out)
+
+
+def likeliest(xp: Namespace, t: Array, *, out: Array) -> None:
+    """out_i = where the largest of t_i is; t (n, k), out (n,) of int64."""
+    t.argmax(axis=1, out=out)
+
+
+def correct(xp: Namespace, z: Array, labels: Array, *, predicted: Array, out: Array) -> None:
+    """out_i = 1 where the largest of z_i is at labels_i, else 0; z (n, k), labels, predicted (n,), out (n, 1)."""
+    z.argmax(axis=1, out=predicted)
+    xp.equal(predicted, labels, out=out[:, 0])
+
+
+def record(xp: Namespace, log: Array, state: Array, values: Array) -> None:
+    """log[position] = values; log (steps, m), values (1, m)."""
+    log[state[:1]] = values
+
+
+def advance(xp: Namespace, state: Array) -> None:
+    """One step further in the epoch and in all."""
+    state += 1

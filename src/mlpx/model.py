@@ -1,0 +1,267 @@
+"""The multi-layer perceptron: a list of layers and one flat vector of parameters with named views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mlpx.backend import Backend, get_backend
+from mlpx.errors import InputError, InputTypeError
+from mlpx.initializers import Initializer
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
+from mlpx.layers import Dense, Layer
+from mlpx.parameters import Layout, Parameter, aligned_zeros
+from mlpx.random import Purpose, check_seed, words
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.history import History
+    from mlpx.training import TrainingState
+
+DTYPES = ("float32", "float64")
+
+
+class MLP:
+    """A multi-layer perceptron.
+
+    `layers` lists the widths, input first: `MLP([784, 50, 10])`. Entries after the first may be layers
+    (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`); a number means a Dense layer of `activation`, the
+    last one of none, so that the network puts out logits (values for regression).
+
+    `loss` says what training lowers and what the outputs mean. `initializer` overrides the activation's own
+    rule for weights. `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is
+    "cpu", "cuda", "cuda:1" or "auto"; without it the environment variable MLPX_DEVICE, or the CPU.
+
+    Raises InputError, InputTypeError, UnknownNameError or DeviceError.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[int | Layer],
+        *,
+        activation: str | Activation = "relu",
+        loss: str | Loss = "softmax_cross_entropy",
+        initializer: str | Initializer | None = None,
+        dtype: Any = "float32",
+        seed: int | None = 0,
+        device: str | Backend | None = None,
+    ) -> None:
+        self.d_in, self.layers = _specify(layers, activation, initializer)
+        self.loss = Loss.resolve(loss)
+        self.dtype = _check_dtype(dtype)
+        self.seed = check_seed(seed)
+        self.backend = get_backend(device)
+        self.layout, self.widths = self._lay_out()
+        self.d_out = self.widths[-1]
+        self.flat = self.backend.asarray(self._draw())
+        self.training_state: TrainingState | None = None
+        self.engine: str | None = None
+        """The engine that ran the last `fit`, and `engine_reason` why."""
+        self.engine_reason: str | None = None
+
+    def _lay_out(self) -> tuple[Layout, list[int]]:
+        parameters: dict[str, Parameter] = {}
+        widths = [self.d_in]
+        for i, layer in enumerate(self.layers):
+            for parameter in layer.parameters(widths[-1]):
+                parameters[f"{i}.{parameter.name}"] = parameter
+            widths.append(layer.width(widths[-1]))
+        return Layout(parameters, self.dtype.itemsize), widths
+
+    def _draw(self) -> np.ndarray:
+        """Starting values for the whole flat vector, on the host; each parameter has its own stream."""
+        flat = aligned_zeros(self.layout.size, self.dtype)
+        views = self.layout.views(flat)
+        for item, (name, place) in enumerate(sorted(self.layout.places.items())):
+            parameter = place.parameter
+            views[name][...] = parameter.initializer.sample(
+                parameter.shape,
+                lambda count, item=item: words(  # type: ignore[misc]
+                    self.seed, Purpose.WEIGHTS, count=count, item=item
+                ),
+            )
+        return flat
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are: "cpu", "cuda:0", ..."""
+        return self.backend.device
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Each parameter by name, as a view: `model.parameters["0.W"]` is layer 0's weight matrix."""
+        views = self.layout.views(self.flat)
+        return {name: views[name] for name in sorted(views)}
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training adjusts."""
+        return len(self.layout)
+
+    def set_parameters(self, values: dict[str, Any]) -> None:
+        """Overwrite parameters by name; other names keep their values.
+
+        Raises InputError for an unknown name or a wrong shape, before anything is changed.
+        """
+        views = self.parameters
+        for name, value in values.items():
+            if name not in views:
+                raise InputError(f"{name!r} is no parameter of this model; it has {list(views)}")
+            if np.shape(value) != views[name].shape:
+                raise InputError(
+                    f"{name}.shape = {np.shape(value)}; this model's is {views[name].shape}"
+                )
+        for name, value in values.items():
+            views[name][...] = self.backend.asarray(value, dtype=self.dtype)
+
+    def to(self, device: str | Backend) -> Self:
+        """Move the model, its parameters and its training state to `device`; returns the model itself."""
+        backend = get_backend(device)
+        if backend is not self.backend:
+            flat = self.backend.to_numpy(self.flat)
+            moved = backend.asarray(flat)
+            if self.training_state is not None:
+                self.training_state.move(self.backend, backend)
+            self.flat, self.backend = moved, backend
+        return self
+
+    def summary(self) -> str:
+        """A table of layers, output shapes and parameter counts."""
+        from mlpx.summary import summarise
+
+        return summarise(self)
+
+    def fit(self, x: Any, y: Any, **options: Any) -> History:
+        """Train on x (n, d_in) and y; see `mlpx.training.fit` for the options. Returns the History."""
+        from mlpx.training import fit
+
+        return fit(self, x, y, **options)
+
+    def predict_logits(self, x: Any, *, batch_size: int = 1024) -> Array:
+        """The network's raw outputs for x (n, d_in): (n, d_out), on the model's device."""
+        from mlpx.inference import outputs
+
+        return outputs(self, x, batch_size=batch_size)
+
+    def predict_proba(self, x: Any, *, batch_size: int = 1024) -> Array:
+        """The probability of each class for x (n, d_in): (n, d_out).
+
+        Raises InputError if the model's loss does not speak of classes.
+        """
+        from mlpx.inference import probabilities
+
+        return probabilities(self, x, batch_size=batch_size)
+
+    def predict(self, x: Any, *, batch_size: int = 1024) -> Array:
+        """The likeliest class of each row of x as integers (n,); for regression the values (n, d_out)."""
+        from mlpx.inference import predictions
+
+        return predictions(self, x, batch_size=batch_size)
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        sample_weight: Any = None,
+        metrics: Iterable[str] | None = None,
+        batch_size: int = 1024,
+    ) -> dict[str, float]:
+        """The mean loss, and metrics, of x (n, d_in) against y.
+
+        `metrics` are names from `mlpx.metrics`; the default is accuracy for classes, none for values.
+        """
+        from mlpx.inference import evaluate
+
+        return evaluate(
+            self, x, y, sample_weight=sample_weight, metrics=metrics, batch_size=batch_size
+        )
+
+    def save(self, path: str | PathLike[str], *, training_state: bool = True) -> None:
+        """Write the model to `path` as safetensors, atomically; see `mlpx.checkpoint`."""
+        from mlpx.checkpoint import save
+
+        save(self, path, training_state=training_state)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> MLP:
+        """Read a model written by `save`.
+
+        Raises CheckpointError for a truncated, foreign or inconsistent file.
+        """
+        from mlpx.checkpoint import load
+
+        return load(path, device=device)
+
+    def config(self) -> dict[str, Any]:
+        """The architecture as plain JSON values; `from_config` is the inverse."""
+        return {
+            "layers": [self.d_in, *(layer.config() for layer in self.layers)],
+            "loss": self.loss.config(),
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> MLP:
+        """An untrained model of the architecture `config` describes."""
+        d_in, *layers = config["layers"]
+        return cls(
+            [d_in, *(Layer.from_config(layer) for layer in layers)],
+            loss=Loss.from_config(config["loss"]),
+            dtype=config["dtype"],
+            seed=config["seed"],
+            device=device,
+        )
+
+    def __repr__(self) -> str:
+        widths = "-".join(map(str, self.widths))
+        return f"<MLP {widths}, {self.parameter_count} parameters, {self.dtype}, {self.device}>"
+
+
+def _specify(
+    layers: Sequence[int | Layer],
+    activation: str | Activation,
+    initializer: str | Initializer | None,
+) -> tuple[int, tuple[Layer, ...]]:
+    """The input width and the layers that the constructor's list means."""
+    entries = list(layers) if not isinstance(layers, str | int) else [layers]
+    if len(entries) < 2 or isinstance(entries[0], Layer):
+        raise InputError(
+            f"layers = {layers!r}; wanted the input's columns first and then at least one layer, "
+            "for example [784, 50, 10]"
+        )
+    for entry in entries:
+        if isinstance(entry, Layer):
+            continue
+        if isinstance(entry, bool) or not hasattr(entry, "__index__"):
+            raise InputTypeError(f"layers holds {entry!r}; wanted whole numbers or layers")
+        if entry < 1:
+            raise InputError(f"layers holds {entry!r}; widths are at least 1")
+    f = Activation.resolve(activation)
+    rule = None if initializer is None else Initializer.resolve(initializer)
+    made = [
+        entry
+        if isinstance(entry, Layer)
+        else Dense(
+            int(entry),
+            activation="identity" if i == len(entries) - 2 else f,
+            initializer=rule,
+        )
+        for i, entry in enumerate(entries[1:])
+    ]
+    return int(entries[0]), tuple(made)  # type: ignore[arg-type]
+
+
+def _check_dtype(dtype: Any) -> np.dtype:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES:
+        raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")
+    return found

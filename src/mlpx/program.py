@@ -1,0 +1,208 @@
+"""A training step, or a forward pass, as a flat list of kernel calls on buffers allocated once.
+
+A `Plan` is that list for one number of rows. Layers and the loss append their calls to it through a
+`LayerPlan`; engines run it, over and over. Nothing in a step allocates, waits for the device, or branches on
+data: what changes from step to step lies in small arrays that the step itself reads and advances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlpx.backend import Backend
+from mlpx.kernels import batches, losses
+from mlpx.kernels.losses import Loss
+from mlpx.layers.base import Layer
+from mlpx.parameters import Layout
+from mlpx.types import Array
+
+Kernel = Callable[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One kernel with the arrays and constants it is bound to; engines recognise it by `kernel`."""
+
+    kernel: Kernel
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def bind(self, xp: Any) -> Callable[[], None]:
+        """A function of no arguments that runs the call."""
+        return partial(self.kernel, xp, *self.arguments, **self.keywords)
+
+
+class Buffers:
+    """Named arrays for batches of up to `rows` rows, allocated when first asked for."""
+
+    def __init__(self, backend: Backend, rows: int, dtype: np.dtype) -> None:
+        self.backend, self.rows, self.dtype = backend, rows, dtype
+        self._flat: dict[str, Array] = {}
+
+    def get(
+        self, name: str, rows: int, columns: int, *, dtype: Any = None, by_column: bool = False
+    ) -> Array:
+        """The array called `name`, (rows, columns); in memory column by column if `by_column`."""
+        if name not in self._flat:
+            self._flat[name] = self.backend.empty(self.rows * columns, dtype or self.dtype)
+        part = self._flat[name][: rows * columns]
+        return part.reshape(columns, rows).T if by_column else part.reshape(rows, columns)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated so far."""
+        return sum(int(array.nbytes) for array in self._flat.values())
+
+
+class Plan:
+    """The calls of one step for batches of `rows` rows."""
+
+    def __init__(
+        self,
+        buffers: Buffers,
+        rows: int,
+        *,
+        parameters: dict[str, Array],
+        gradients: dict[str, Array] | None = None,
+        training: bool = False,
+    ) -> None:
+        self.buffers, self.rows, self.training = buffers, rows, training
+        self.parameters, self.gradients = parameters, gradients or {}
+        self.calls: list[Call] = []
+
+    def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
+        """Append a call."""
+        self.calls.append(Call(kernel, arguments, keywords))
+
+    def buffer(self, name: str, columns: int, **kind: Any) -> Array:
+        """The array called `name`, (rows, columns); see `Buffers.get`."""
+        return self.buffers.get(name, self.rows, columns, **kind)
+
+    def scratch(self, columns: int, count: int, *, by_column: bool = False) -> tuple[Array, ...]:
+        """`count` arrays (rows, columns) whose contents last for one call only."""
+        return tuple(
+            self.buffer(f"scratch {columns} {i}", columns, by_column=by_column)
+            for i in range(count)
+        )
+
+    def ones(self) -> Array:
+        """Ones of shape (1, rows): a product with them is a column sum."""
+        ones = self.buffer("ones", 1).T
+        ones[...] = 1
+        return ones
+
+    def at(self, name: str) -> LayerPlan:
+        """What the layer called `name` sees of this plan."""
+        return LayerPlan(self, name)
+
+
+class LayerPlan:
+    """A plan as one layer sees it: its own parameters, gradients and buffers."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan, self.name = plan, name
+        self.kept: dict[str, Any] = {}
+        """What the layer's `forward` leaves for its `backward`."""
+        self.training = plan.training
+        self.rows = plan.rows
+        self.call, self.scratch, self.ones = plan.call, plan.scratch, plan.ones
+
+    def parameter(self, name: str) -> Array | None:
+        """The layer's parameter called `name`, None if it has none of that name."""
+        return self.plan.parameters.get(f"{self.name}.{name}")
+
+    def gradient(self, name: str) -> Array | None:
+        """Where that parameter's gradient goes."""
+        return self.plan.gradients.get(f"{self.name}.{name}")
+
+    def buffer(self, name: str, columns: int, **kind: Any) -> Array:
+        """An array (rows, columns) of this layer's own."""
+        return self.plan.buffer(f"{self.name} {name}", columns, **kind)
+
+    @property
+    def learns(self) -> bool:
+        """Whether any gradient belongs to this layer or a layer inside it."""
+        return any(key.startswith(f"{self.name}.") for key in self.plan.gradients)
+
+
+class Network(Protocol):
+    """What a plan needs to know of a model."""
+
+    backend: Backend
+    dtype: np.dtype
+    layers: tuple[Layer, ...]
+    loss: Loss
+    d_in: int
+    d_out: int
+    layout: Layout
+    flat: Array
+
+
+def plan_forward(plan: Plan, network: Network, x: Array) -> tuple[Array, list[LayerPlan]]:
+    """Append the layers' forward calls; returns the last output (rows, d_out) and each layer's plan."""
+    sites = [plan.at(str(i)) for i in range(len(network.layers))]
+    for site, layer in zip(sites, network.layers, strict=True):
+        x = layer.forward(site, x)
+    return x, sites
+
+
+def plan_backward(network: Network, sites: list[LayerPlan], dy: Array | None) -> None:
+    """Append the backward calls, last layer first; no dx is computed where nothing in front learns."""
+    learns = [site.learns for site in sites]
+    for i in reversed(range(len(sites))):
+        if any(learns[: i + 1]):
+            dy = network.layers[i].backward(sites[i], dy, need_dx=any(learns[:i]))
+
+
+def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
+    """Append what turns the batch's `y` into the loss's targets (rows, d_out), by column in memory.
+
+    y is labels (rows,) of integers, or already (rows, d_out) in the model's dtype.
+    """
+    k = network.d_out
+    if y.ndim == 2 and k == 1:
+        return y
+    t = plan.buffer("targets", k, by_column=True)
+    if y.ndim == 2:
+        plan.call(batches.copy, y, out=t)
+    else:
+        classes = network.backend.asarray(np.arange(k))
+        plan.call(losses.one_hot, y, classes, out=t)
+    return t
+
+
+def plan_by_column(plan: Plan, z: Array) -> Array:
+    """Append a copy of `z` (rows, k) that lies in memory by column; z itself if that is the same."""
+    if z.shape[1] == 1:
+        return z
+    by_column = plan.buffer("outputs", z.shape[1], by_column=True)
+    plan.call(batches.copy, z, out=by_column)
+    return by_column
+
+
+def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tuple[Array, Array]:
+    """Append the loss and its gradient; returns the rows' losses (rows, 1) and dz (rows, d_out).
+
+    z is by row, t by column, r (rows, 1).
+    """
+    k, loss = network.d_out, network.loss
+    rows = plan.buffer("row losses", 1)
+    dz = plan.buffer("dz", k)
+    out = dz if k == 1 else plan.buffer("dz by column", k, by_column=True)
+    plan.call(
+        loss.gradient, plan_by_column(plan, z), t, r, rows=rows, out=out, work=loss_work(plan, loss, k)
+    )
+    if out is not dz:
+        plan.call(batches.copy, out, out=dz)
+    return rows, dz
+
+
+def loss_work(plan: Plan, loss: Loss, k: int) -> tuple[Array, ...]:
+    """The scratch arrays a loss asks for."""
+    columns = tuple(plan.buffer(f"loss column {i}", 1) for i in range(loss.columns))
+    return plan.scratch(k, loss.scratch, by_column=True) + columns

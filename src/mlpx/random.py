@@ -1,0 +1,110 @@
+"""Counter-based random numbers: the same on every device, at any point, from the seed alone.
+
+The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the
+one NumPy ships. A stream is keyed by (seed, purpose); where in the stream we are is a counter of four words
+(block, step, epoch, item), so that any batch order or dropout mask can be drawn without drawing those
+before it. Everything beyond the raw words (floats, normals, permutations) is mapped here, because NumPy may
+change how its `Generator` derives them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlpx.errors import InputError, InputTypeError
+
+Words = NDArray[np.uint64]
+_WORD = 1 << 64
+
+
+class Purpose(IntEnum):
+    """What a stream is for; streams of different purposes never overlap."""
+
+    WEIGHTS = 1
+    ORDER = 2
+    DROPOUT = 3
+    NOISE = 4
+    SPLIT = 5
+    DIRECTIONS = 6
+    SEARCH = 7
+
+
+def check_seed(seed: int | None) -> int:
+    """The seed to use: `seed` itself, or a fresh one from the operating system for None.
+
+    Raises InputTypeError or InputError unless it is a whole number in [0, 2**64).
+    """
+    if seed is None:
+        return secrets.randbits(64)
+    if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+        raise InputTypeError(f"seed = {seed!r} is a {type(seed).__name__}; it must be an integer")
+    if not 0 <= seed < _WORD:
+        raise InputError(f"seed = {seed}; it must be in [0, 2**64)")
+    return int(seed)
+
+
+def words(
+    seed: int, purpose: Purpose, *, count: int, step: int = 0, epoch: int = 0, item: int = 0
+) -> Words:
+    """`count` raw 64-bit words of the stream, uint64 of shape (count,).
+
+    Block i of four words is Philox4x64-10 of counter (i, step, epoch, item) under key (seed, purpose).
+    """
+    counter = (step << 64) | (epoch << 128) | (item << 192)
+    # NumPy advances the counter before it draws, so it starts one before ours.
+    key = np.array([seed, int(purpose)], dtype=np.uint64)
+    generator = np.random.Philox(key=key, counter=_before(counter))
+    raw: Words = generator.random_raw(count)
+    return raw
+
+
+def _before(counter: int) -> Words:
+    previous = (counter - 1) % (1 << 256)
+    return np.array([(previous >> shift) % _WORD for shift in (0, 64, 128, 192)], dtype=np.uint64)
+
+
+def uniform(raw: Words) -> NDArray[np.float64]:
+    """Floats in [0, 1) on the grid of 2**-53, one a word."""
+    floats: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
+    return floats
+
+
+def normal(raw: Words) -> NDArray[np.float64]:
+    """Standard normals from an even number of words, one a word.
+
+    Source: Box and Muller, "A note on the generation of random normal deviates", 1958.
+    """
+    first, second = uniform(raw[0::2]), uniform(raw[1::2])
+    radius = np.sqrt(-2.0 * np.log1p(-first))  # 1 - first is in (0, 1]: the logarithm is finite
+    angle = 2.0 * np.pi * second
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return pairs.reshape(-1)
+
+
+def permutation(raw: Words) -> NDArray[np.int64]:
+    """A permutation of range(len(raw)), from one word an element.
+
+    The low bits of each word are replaced by the element's index, so all keys differ and any correct sort
+    of them gives the same permutation on every machine and device.
+    """
+    index = np.arange(len(raw), dtype=np.uint64)
+    low = np.uint64((1 << max(len(raw) - 1, 1).bit_length()) - 1)
+    keys = (raw & ~low) | index
+    keys.sort()
+    order: NDArray[np.int64] = (keys & low).astype(np.int64)
+    return order
+
+
+def integers(raw: Words, bound: int) -> NDArray[np.int64]:
+    """Whole numbers in [0, bound), bound <= 2**31, one a word, from its upper 32 bits by multiplication.
+
+    The bias is below bound / 2**32. Source: Lemire, "Fast random integer generation in an interval", 2019.
+    """
+    drawn: NDArray[np.int64] = (((raw >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)).astype(
+        np.int64
+    )
+    return drawn

@@ -1,0 +1,147 @@
+"""Named records of hyperparameters, and the tables they register themselves in.
+
+An activation, a loss, an optimizer, a schedule, an initializer and a layer are each a frozen dataclass
+derived from a `Record` family. Writing the class enters it in its family's table::
+
+    class Sigmoid(Activation, name="sigmoid"): ...
+
+From then on `"sigmoid"`, `Sigmoid` and `Sigmoid()` mean the same wherever an activation is wanted, and a
+record can be written to a model file and read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Self
+
+from mlpx.errors import InputError, InputTypeError, UnknownNameError
+
+_FAMILIES: dict[str, type[Record]] = {}
+
+
+class Record:
+    """Base of every named record. A family passes `kind`, a member passes `name`."""
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    table: ClassVar[dict[str, type[Any]]]
+
+    def __init_subclass__(cls, *, kind: str = "", name: str = "", **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if kind:
+            cls.kind, cls.table = kind, {}
+            _FAMILIES[kind] = cls
+        if name:
+            cls.name = name
+            cls.table[name] = cls
+
+    @classmethod
+    def resolve(cls, given: object) -> Self:
+        """The record meant by a name, a class or an instance.
+
+        Raises UnknownNameError for a name in no table, InputTypeError for anything else.
+        """
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, type) and issubclass(given, cls):
+            return given()
+        if isinstance(given, str):
+            return cls._member(given)()
+        raise InputTypeError(
+            f"{cls.kind} is {given!r}, a {type(given).__name__}; "
+            f"it must be a name or an instance, for example {next(iter(cls.table))!r}"
+        )
+
+    @classmethod
+    def _member(cls, name: str) -> type[Self]:
+        found = cls.table.get(name.strip().lower().replace("-", "_"))
+        if found is None:
+            raise UnknownNameError(cls.kind, name, cls.table)
+        return found
+
+    def config(self) -> dict[str, Any]:
+        """The record as plain JSON values; `from_config` is the inverse."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        values = {field.name: _plain(getattr(self, field.name)) for field in fields}
+        return {"kind": self.kind, "name": self.name, **values}
+
+    @staticmethod
+    def from_config(config: dict[str, Any]) -> Any:
+        """The record that `config` describes.
+
+        Raises UnknownNameError for an unknown kind or name, InputError for fields it does not have.
+        """
+        fields = dict(config)
+        kind, name = fields.pop("kind", None), fields.pop("name", None)
+        if kind not in _FAMILIES:
+            raise UnknownNameError("kind of record", kind, _FAMILIES)
+        member = _FAMILIES[kind]._member(str(name))
+        try:
+            return member(**{key: _record(value) for key, value in fields.items()})
+        except TypeError as error:
+            raise InputError(f"{kind} {name!r} cannot be made from {fields!r}: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Record):
+        return value.config()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _record(value: Any) -> Any:
+    if isinstance(value, dict) and "kind" in value:
+        return Record.from_config(value)
+    if isinstance(value, list):
+        return tuple(_record(item) for item in value)
+    return value
+
+
+def require(
+    name: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Check a hyperparameter's range: exclusive `above` and `below`, inclusive `least` and `most`.
+
+    Raises InputTypeError for anything but a real number, InputError (`beta1 = 1.2; it must be in [0, 1)`)
+    outside the range and for NaN and infinity.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputTypeError(f"{name} = {value!r} is a {type(value).__name__}; it must be a number")
+    inside = (
+        (above is None or value > above)
+        and (least is None or value >= least)
+        and (below is None or value < below)
+        and (most is None or value <= most)
+        and abs(value) != float("inf")
+        and value == value
+    )
+    if not inside:
+        raise InputError(f"{name} = {value!r}; it must be in {_interval(above, least, below, most)}")
+
+
+def _interval(
+    above: float | None, least: float | None, below: float | None, most: float | None
+) -> str:
+    left = f"[{least:g}" if least is not None else f"({above:g}" if above is not None else "(-inf"
+    right = f"{most:g}]" if most is not None else f"{below:g})" if below is not None else "inf)"
+    return f"{left}, {right}"
+
+
+def require_count(name: str, value: Any, *, least: int = 1) -> None:
+    """Check a whole number; NumPy's integers count, booleans do not.
+
+    Raises InputTypeError or InputError naming the value.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputTypeError(
+            f"{name} = {value!r} is a {type(value).__name__}; it must be a whole number"
+        )
+    if value < least:
+        raise InputError(f"{name} = {value!r}; it must be at least {least}")

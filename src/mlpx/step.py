@@ -1,0 +1,186 @@
+"""The training program: tables for one epoch, and the plan of a step on them.
+
+Tables are filled once an epoch: `order` says which rows of the data each step sees, `table` holds the
+optimizer's per-step numbers, and each step writes one line of `log`. The last, ragged batch has a plan of
+its own on the same buffers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpx.kernels import batches
+from mlpx.optimizers.base import Optimizer
+from mlpx.program import (
+    Buffers,
+    Network,
+    Plan,
+    plan_backward,
+    plan_forward,
+    plan_loss,
+    plan_targets,
+)
+from mlpx.types import Array
+
+LOSS, HITS, WEIGHT = range(3)  # the columns of a log line
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Arrays of n rows on the model's device: x (n, d_in), y (n,) or (n, d_out), weights (n, 1) or None."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A slice of the flat vector and the optimizer that moves it."""
+
+    optimizer: Optimizer
+    span: slice
+
+
+class TrainingProgram:
+    """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`."""
+
+    def __init__(
+        self,
+        network: Network,
+        data: TrainingData,
+        *,
+        groups: list[Group],
+        moments: dict[str, Array],
+        batch_size: int,
+        rows: int,
+    ) -> None:
+        backend, dtype = network.backend, network.dtype
+        self.network, self.data, self.groups, self.moments = network, data, groups, moments
+        self.batch_size, self.rows = batch_size, rows
+        self.full_steps, self.last_rows = divmod(rows, batch_size)
+        self.steps = self.full_steps + bool(self.last_rows)
+        self.buffers = Buffers(backend, min(batch_size, rows), dtype)
+        self.gradient = backend.zeros(network.layout.size, dtype)
+        self.state = backend.zeros(2, np.int64)
+        self.order = backend.zeros(rows, np.int64)
+        columns = sum(group.optimizer.columns for group in groups)
+        self.table = backend.zeros((self.steps, columns), dtype)
+        self.log = backend.zeros((self.steps, 3), dtype)
+        split = self.full_steps * batch_size
+        by_step = self.order[:split].reshape(self.full_steps, batch_size)
+        self.full = self._plan(batch_size, by_step) if self.full_steps else None
+        self.last = self._plan(self.last_rows, self.order[split:]) if self.last_rows else None
+
+    def start_epoch(self, order: np.ndarray, *, step: int, rate_scale: float = 1.0) -> None:
+        """Fill the tables: `order` (rows,) of this epoch, the step count before it, a factor on all rates."""
+        t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
+        columns = [
+            column
+            for group in self.groups
+            for column in group.optimizer.scalars(t, rate_scale * group.optimizer.rates(t))
+        ]
+        backend = self.network.backend
+        self.order[...] = backend.asarray(order)
+        self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
+        self.state[...] = backend.asarray(np.array([0, step]))
+
+    def _plan(self, rows: int, order: Array) -> Plan:
+        layout, network = self.network.layout, self.network
+        plan = Plan(
+            self.buffers,
+            rows,
+            parameters=layout.views(network.flat),
+            gradients=layout.views(self.gradient),
+            training=True,
+        )
+        x, y, w = self._fetch(plan, order)
+        values = plan.buffer(f"log line of {rows}", 3)[:1]
+        r = self._weights(plan, w, values[:, WEIGHT:])
+        z, sites = plan_forward(plan, network, x)
+        losses, dz = plan_loss(plan, network, z, plan_targets(plan, network, y), r)
+        plan.call(batches.weighted_mean, r, losses, out=values[:, LOSS : LOSS + 1])
+        self._count_hits(plan, z, y, r, values[:, HITS : HITS + 1])
+        plan_backward(network, sites, dz)
+        self._update(plan)
+        plan.call(batches.record, self.log, self.state, values)
+        plan.call(batches.advance, self.state)
+        return plan
+
+    def _fetch(self, plan: Plan, order: Array) -> tuple[Array, Array, Array | None]:
+        """Append the gathering of the batch's rows; returns its x, y and weights."""
+        take, data = self.network.backend.take, self.data
+        rows = order
+        if order.ndim == 2:
+            rows = plan.buffer("rows", 1, dtype=np.int64).T
+            plan.call(batches.select_row, take, order, self.state, out=rows)
+            rows = rows[0]
+
+        def fetch(name: str, source: Array, dtype: np.dtype) -> Array:
+            columns = 1 if source.ndim == 1 else source.shape[1]
+            raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)
+            out = raw if source.dtype == dtype else plan.buffer(f"batch {name}", columns)
+            if source.ndim == 1:
+                raw = out = raw[:, 0]
+            plan.call(batches.gather, take, source, rows, raw=raw, out=out)
+            return out
+
+        dtype = self.network.dtype
+        labels = data.y.dtype if data.y.ndim == 1 else dtype
+        w = None if data.weights is None else fetch("weights", data.weights, dtype)
+        return fetch("x", data.x, dtype), fetch("y", data.y, labels), w
+
+    def _weights(self, plan: Plan, w: Array | None, total: Array) -> Array:
+        """Append the normalisation of the row weights; returns r (rows, 1), which sums to one."""
+        r = plan.buffer(f"r of {plan.rows}", 1)
+        if w is None:
+            r[...] = 1.0 / plan.rows
+            total[...] = plan.rows
+        else:
+            plan.call(batches.normalise_weights, w, total=total, out=r)
+        return r
+
+    def _count_hits(self, plan: Plan, z: Array, y: Array, r: Array, out: Array) -> None:
+        """Append the batch's accuracy where the targets are classes."""
+        if self.network.loss.targets != "classes":
+            out[...] = 0
+            return
+        predicted = plan.buffer("predicted", 1, dtype=np.int64)[:, 0]
+        labels = y
+        if y.ndim == 2:
+            labels = plan.buffer("likeliest", 1, dtype=np.int64)[:, 0]
+            plan.call(batches.likeliest, y, out=labels)
+        hits = plan.buffer("hits", 1)
+        plan.call(batches.correct, z, labels, predicted=predicted, out=hits)
+        plan.call(batches.weighted_mean, r, hits, out=out)
+
+    def _update(self, plan: Plan) -> None:
+        """Append the optimizer, slice by slice so that each stays in the cache."""
+        p, g, backend = self.network.flat, self.gradient, self.network.backend
+        width = min(backend.slice_elements, len(p))
+        count = max(group.optimizer.scratch for group in self.groups)
+        work = [backend.empty(width, self.network.dtype) for _ in range(count)]
+        row = plan.buffer("step numbers", self.table.shape[1])[:1]
+        plan.call(batches.select_row, backend.take, self.table, self.state, out=row)
+        first = 0
+        for group in self.groups:
+            rule, span = group.optimizer, group.span
+            names = rule.moments
+            scalars = tuple(row[0, first + i : first + i + 1] for i in range(rule.columns))
+            first += rule.columns
+            for start in range(span.start, span.stop, width):
+                part = slice(start, min(start + width, span.stop))
+                plan.call(
+                    rule.update,
+                    p[part],
+                    g[part],
+                    moments=tuple(self.moments[name][part] for name in names),
+                    scalars=scalars,
+                    work=tuple(w[: part.stop - part.start] for w in work[: rule.scratch]),
+                )
+
