@@ -127,7 +127,8 @@ class CpuBackend(Backend):
 
 def _from_device(x: Any) -> np.ndarray:
     if hasattr(x, "get"):  # CuPy
-        return x.get()
+        host: np.ndarray = x.get()
+        return host
     if hasattr(x, "cpu"):  # torch
         return np.from_dlpack(x.cpu())
     cupy = sys.modules.get("cupy")
@@ -136,7 +137,8 @@ def _from_device(x: Any) -> np.ndarray:
             f"{type(x).__name__} lies in device memory and CuPy is not loaded to copy it; "
             "pass a host array, or install CuPy: pip install 'mlpx[cuda13]'"
         )
-    return cupy.asnumpy(cupy.asarray(x))
+    copied: np.ndarray = cupy.asarray(x).get()
+    return copied
 
 
 def _not_convertible(x: object, error: Exception) -> InputTypeError:

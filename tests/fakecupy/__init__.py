@@ -1,0 +1,86 @@
+"""A small fake ``cupy`` over NumPy: only what CuPy has, nothing implicit, everything counted.
+
+::
+
+    with fakecupy.installed() as cupy:
+        backend = get_backend("cuda")
+        ...
+        assert cupy.counters.allocations == 0
+
+Counted: ``allocations`` (arrays made without ``out=``, and the hidden copies CuPy makes),
+``synchronizations``, ``to_host`` and ``to_device`` transfers. Views are free.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from . import device, functions, names
+from .array import ndarray
+from .state import Machine, counters, machine
+
+
+def _build() -> Any:
+    module = ModuleType("cupy", __doc__)
+    cuda = device.build()
+    pool = cuda.__dict__.pop("default_pool")
+    functions.SPECIAL["get_default_memory_pool"] = lambda: pool
+    functions.SPECIAL["get_default_pinned_memory_pool"] = lambda: pool
+    members: dict[str, Any] = {name: getattr(np, name) for name in names.SHARED}
+    members |= {name: functions.function(name) for name in names.FUNCTIONS}
+    members |= {name: functions.ufunc(name) for name in names.UFUNCS}
+    module.__dict__.update(
+        members,
+        __spec__=importlib.machinery.ModuleSpec("cupy", None),
+        __version__=names.VERSION,
+        counters=counters,
+        cuda=cuda,
+        from_dlpack=functions.from_dlpack,
+        linalg=SimpleNamespace(norm=_norm),
+        machine=machine,
+        ndarray=ndarray,
+        ufunc=functions.ufunc,
+    )
+    return module
+
+
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    functions.require_array("linalg.norm", [x])
+    return functions.run(np.linalg.norm, [x], {"ord": ord, "axis": axis, "keepdims": keepdims})
+
+
+cupy = _build()
+
+
+@contextmanager
+def installed(**pretended: int) -> Iterator[Any]:
+    """``import cupy`` gives the fake inside; ``pretended`` sets fields of ``Machine``."""
+    saved = {name: sys.modules.get(name) for name in ("cupy", "cupy.cuda")}
+    machine.__dict__.update(vars(Machine(**pretended)))
+    sys.modules.update({"cupy": cupy, "cupy.cuda": cupy.cuda})
+    forget_devices()
+    counters.reset()
+    try:
+        yield cupy
+    finally:
+        forget_devices()
+        for name, module in saved.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
+
+
+def forget_devices() -> None:
+    """Drop the CUDA backends that were opened on another CuPy."""
+    from mlpx import backend
+
+    for name in [name for name in backend._opened if name.startswith("cuda")]:
+        del backend._opened[name]

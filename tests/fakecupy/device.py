@@ -1,0 +1,182 @@
+"""The fake ``cupy.cuda``: devices, streams, the runtime's answers, memory pools."""
+
+from __future__ import annotations
+
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from .state import CUDARuntimeError, OutOfMemoryError, counters, machine
+
+NO_DEVICE = 100  # cudaErrorNoDevice
+INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
+INVALID_DEVICE = 101  # cudaErrorInvalidDevice
+
+
+class Device:
+    """One pretended device; current inside ``with``."""
+
+    def __init__(self, device: int | None = None) -> None:
+        self.id = machine.current if device is None else device
+        self._entered: list[int] = []
+
+    def use(self) -> None:
+        if not 0 <= self.id < machine.devices:
+            raise CUDARuntimeError(INVALID_DEVICE, "cudaErrorInvalidDevice: invalid device ordinal")
+        machine.current = self.id
+
+    def __enter__(self) -> Device:
+        self._entered.append(machine.current)
+        self.use()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        machine.current = self._entered.pop()
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        return memory_info()
+
+    @property
+    def compute_capability(self) -> str:
+        return "90"
+
+    def synchronize(self) -> None:
+        counters.synchronizations += 1
+
+
+class Stream:
+    """A stream that has always finished."""
+
+    null: Stream
+
+    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False,
+                 *, priority: int | None = None) -> None:  # fmt: skip
+        require_driver()
+        self.is_non_blocking = non_blocking
+        self.ptr = 0 if null else id(self)
+        self.done = True
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def use(self) -> Stream:
+        return self
+
+    def synchronize(self) -> None:
+        counters.synchronizations += 1
+
+    def record(self, event: Any = None) -> Any:
+        return event or Event()
+
+    def wait_event(self, event: Any) -> None:
+        return None
+
+
+class Event:
+    """An event that has always happened."""
+
+    done = True
+
+    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
+        self.ptr = id(self)
+
+    def record(self, stream: Any = None) -> None:
+        return None
+
+    def synchronize(self) -> None:
+        counters.synchronizations += 1
+
+
+class MemoryPool:
+    """A pool that keeps nothing."""
+
+    def used_bytes(self) -> int:
+        return machine.total_bytes - machine.free_bytes
+
+    def free_bytes(self) -> int:
+        return 0
+
+    def total_bytes(self) -> int:
+        return self.used_bytes()
+
+    def free_all_blocks(self) -> None:
+        return None
+
+
+def require_driver() -> None:
+    if machine.driver == 0 or machine.driver // 1000 < machine.runtime // 1000:
+        raise CUDARuntimeError(
+            INSUFFICIENT_DRIVER,
+            "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA "
+            "runtime version",
+        )
+
+
+def device_count() -> int:
+    require_driver()
+    if machine.devices == 0:
+        raise CUDARuntimeError(NO_DEVICE, "cudaErrorNoDevice: no CUDA-capable device is detected")
+    return machine.devices
+
+
+def device_properties(index: int) -> dict[str, Any]:
+    if index >= device_count():
+        raise CUDARuntimeError(INVALID_DEVICE, "cudaErrorInvalidDevice: invalid device ordinal")
+    return {
+        "name": b"Fake CUDA device",
+        "major": 9,
+        "minor": 0,
+        "totalGlobalMem": machine.total_bytes,
+        "multiProcessorCount": 132,
+    }
+
+
+def memory_info() -> tuple[int, int]:
+    require_driver()
+    return machine.free_bytes, machine.total_bytes
+
+
+def build() -> ModuleType:
+    """The module ``cupy.cuda``."""
+    cuda = ModuleType("cupy.cuda")
+    pool = MemoryPool()
+    runtime = SimpleNamespace(
+        CUDARuntimeError=CUDARuntimeError,
+        deviceSynchronize=lambda: Device().synchronize(),
+        driverGetVersion=lambda: machine.driver,
+        getDevice=lambda: machine.current,
+        getDeviceCount=device_count,
+        getDeviceProperties=device_properties,
+        is_hip=False,
+        memGetInfo=memory_info,
+        runtimeGetVersion=lambda: machine.runtime,
+        setDevice=lambda index: Device(index).use(),
+    )
+    cuda.__dict__.update(
+        Device=Device,
+        Event=Event,
+        MemoryPool=MemoryPool,
+        Stream=Stream,
+        get_current_stream=lambda: Stream(null=True),
+        get_device_id=lambda: machine.current,
+        is_available=lambda: machine.driver > 0 and machine.devices > 0,
+        memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError, MemoryPool=MemoryPool),
+        runtime=runtime,
+        default_pool=pool,
+    )
+    return cuda

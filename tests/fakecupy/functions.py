@@ -1,0 +1,398 @@
+"""The functions and ufuncs of the fake: NumPy's, with CuPy's signatures and manners."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from . import names
+from .array import SCALARS, ndarray, wrap
+from .state import allocate, counters, machine
+
+CREATING = frozenset(
+    [
+        "arange",
+        "array",
+        "asarray",
+        "ascontiguousarray",
+        "asfortranarray",
+        "asnumpy",
+        "can_cast",
+        "empty",
+        "eye",
+        "full",
+        "get_array_module",
+        "get_default_memory_pool",
+        "get_default_pinned_memory_pool",
+        "identity",
+        "is_available",
+        "linspace",
+        "ndim",
+        "ones",
+        "result_type",
+        "shape",
+        "zeros",
+    ]
+)
+"""Functions that may be called without an array of the device."""
+READING = frozenset(["argwhere", "bincount", "compress", "flatnonzero", "nonzero", "unique"])
+"""Functions whose result has a shape that only the device knows: the host must wait for it."""
+
+
+def unwrapped(value: Any, seen: list[ndarray]) -> Any:
+    """``value`` with its fake arrays replaced by their memory, noted in ``seen``."""
+    if isinstance(value, ndarray):
+        seen.append(value)
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if isinstance(value, (list, tuple)):
+        return type(value)(unwrapped(part, seen) for part in value)
+    return value
+
+
+def checked_device(arrays: list[ndarray]) -> None:
+    """Refuse arrays of another device than the current one."""
+    for array in arrays:
+        if array.device.id != machine.current:
+            raise ValueError(
+                f"The device where the array resides ({array.device.id}) is different from "
+                f"the current device ({machine.current})."
+            )
+
+
+def run(implementation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+    """Call a NumPy function on the memory of fake arrays."""
+    seen: list[ndarray] = []
+    out = kwargs.get("out")
+    if out is not None and not isinstance(out, ndarray):
+        raise TypeError("Output arguments type must be cupy.ndarray")
+    host_args = [unwrapped(arg, seen) for arg in args]
+    host_kwargs = {key: unwrapped(value, seen) for key, value in kwargs.items()}
+    checked_device(seen)
+    with np.errstate(all="ignore"):
+        result = implementation(*host_args, **host_kwargs)
+    return out if out is not None else rewrapped(result, seen)
+
+
+def rewrapped(result: Any, inputs: list[ndarray]) -> Any:
+    if isinstance(result, (list, tuple)):
+        return type(result)(rewrapped(part, inputs) for part in result)
+    if isinstance(result, (np.ndarray, np.generic)):
+        return wrap(result, inputs)
+    return result
+
+
+def function(name: str) -> Callable[..., Any]:
+    """The function ``name`` with the parameters recorded from CuPy."""
+    signature = inspect.signature(eval(f"lambda {names.FUNCTIONS[name]}: None"))
+    implementation = SPECIAL.get(name) or getattr(np, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        positional, keywords = [], {}
+        for key, value in bound.arguments.items():
+            kind = signature.parameters[key]
+            if kind.kind is kind.VAR_POSITIONAL:
+                positional += value
+            elif kind.kind is kind.VAR_KEYWORD:
+                keywords.update(value)
+            elif kind.default is kind.empty:
+                positional.append(value)
+            elif value is not kind.default:
+                keywords[key] = value
+        if name in OWN_MANNERS:
+            return implementation(*positional, **keywords)
+        if name not in CREATING:
+            require_array(name, positional)
+        if name in READING:
+            counters.read()
+        return run(implementation, positional, keywords)
+
+    call.__name__ = call.__qualname__ = name
+    return call
+
+
+def require_array(name: str, args: list[Any]) -> None:
+    seen: list[ndarray] = []
+    unwrapped(args, seen)
+    if not seen:
+        raise TypeError(f"cupy.{name} wants a cupy.ndarray, got {[type(arg) for arg in args]}")
+
+
+def _array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", **_: Any) -> ndarray:
+    if isinstance(obj, ndarray):
+        here = obj.device.id == machine.current
+        if copy or not here or (dtype is not None and obj.dtype != np.dtype(dtype)):
+            return wrap(obj._host.astype(dtype or obj.dtype, order=order or "K"), [])
+        return obj
+    if isinstance(obj, (list, tuple)) and _holds_arrays(obj):
+        return _module_stack(obj, dtype)
+    interface = getattr(obj, "__cuda_array_interface__", None)
+    if interface is not None:
+        foreign = _adopted(SimpleNamespace(__array_interface__=interface, owner=obj))
+        return foreign if dtype is None else foreign.astype(dtype, copy=False)
+    host = np.array(obj, dtype=dtype, order=order or "K")
+    if host.dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {host.dtype}")
+    counters.to_device += 1
+    return wrap(host, [])
+
+
+def _adopted(holder: Any) -> ndarray:
+    """A view of memory that another library calls device memory: no allocation."""
+    before = counters.allocations
+    array = wrap(np.asarray(holder), [])
+    counters.allocations = before
+    return array
+
+
+def _holds_arrays(obj: Any) -> bool:
+    return any(isinstance(part, ndarray) for part in obj)
+
+
+def _module_stack(parts: Any, dtype: Any) -> ndarray:
+    return run(np.stack, [list(parts)], {} if dtype is None else {"dtype": dtype})
+
+
+def _asarray(a: Any, dtype: Any = None, order: Any = None, copy: Any = None, **_: Any) -> ndarray:
+    return _array(a, dtype, copy=bool(copy), order=order)
+
+
+def _contiguous(order: str) -> Callable[..., ndarray]:
+    def implementation(a: Any, dtype: Any = None) -> ndarray:
+        array = _asarray(a, dtype)
+        if array._host.flags[f"{order}_CONTIGUOUS"]:
+            return array
+        return array.copy(order)
+
+    return implementation
+
+
+def _asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, **_: Any) -> Any:
+    return a.get(out=out) if isinstance(a, ndarray) else np.asarray(a)
+
+
+def from_dlpack(array: Any) -> ndarray:
+    """A view of what another library exports; its capsule is an array of the fake."""
+    if array.__dlpack_device__()[0] not in (2, 13):
+        raise RuntimeError("CPU arrays cannot be directly imported to CuPy.")
+    exported = array.__dlpack__()
+    view = wrap(exported._host, [exported])
+    view.device = exported.device
+    return view
+
+
+def _created(name: str) -> Callable[..., ndarray]:
+    def implementation(shape: Any, *args: Any, dtype: Any = float, order: str = "C") -> ndarray:
+        size = int(np.prod(shape, dtype=object)) * np.dtype(dtype or float).itemsize
+        before = counters.allocations
+        allocate(size)  # before NumPy tries to have so much for real
+        counters.allocations = before
+        args = tuple(a._host if isinstance(a, ndarray) else a for a in args)
+        if name == "full" and dtype is float:
+            dtype = None
+        return wrap(getattr(np, name)(shape, *args, dtype=dtype, order=order), [])
+
+    return implementation
+
+
+def _matmul(x1: Any, x2: Any, out: Any = None) -> ndarray:
+    for x in (x1, x2):
+        if not isinstance(x, ndarray):
+            raise TypeError(f"expected cupy.ndarray, got {type(x)}")
+    dtype = np.result_type(x1.dtype, x2.dtype)
+    for x in (x1, x2):  # cuBLAS wants one dtype, and rows or columns that lie together
+        if x.dtype != dtype or not (x.flags.c_contiguous or x.flags.f_contiguous):
+            allocate(x.nbytes)
+    if out is not None and (out.dtype != dtype or not out.flags.c_contiguous):
+        allocate(out.nbytes)
+    return run(np.matmul, [x1, x2], {} if out is None else {"out": out})
+
+
+def _take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
+    if not isinstance(a, ndarray):
+        raise TypeError(f"cupy.take wants a cupy.ndarray, got {type(a)}")
+    if not isinstance(indices, (ndarray, int, np.integer)):
+        indices = _asarray(indices)
+    if out is None:
+        return run(np.take, [a, indices], {"axis": axis, "mode": "wrap"})
+    if not isinstance(out, ndarray):
+        raise TypeError("Output arguments type must be cupy.ndarray")
+    seen: list[ndarray] = []
+    index = unwrapped(indices, seen)
+    checked_device([a, out, *seen])
+    shape = np.shape(index)
+    if axis is not None:
+        axis %= a.ndim
+        shape = a.shape[:axis] + shape + a.shape[axis + 1 :]
+    if out.dtype != a.dtype:
+        raise TypeError("Output dtype mismatch")
+    if out.shape != shape:
+        raise ValueError("Output shape mismatch")
+    np.take(a._host, index, axis=axis, out=out._host, mode="wrap")
+    return out
+
+
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    require_array("where", [condition])
+    if (x is None) != (y is None):
+        raise ValueError("Must provide both 'x' and 'y' or neither.")
+    if x is None:
+        counters.read()
+        return run(np.nonzero, [condition], {})
+    if condition.dtype != bool:
+        allocate(condition.size)
+    return run(np.where, [condition, x, y], {})
+
+
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = None) -> None:
+    if not isinstance(dst, ndarray):
+        raise TypeError("dst must be cupy.ndarray")
+    if isinstance(src, np.ndarray):
+        raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
+    mask = {} if where is None else {"where": where}
+    run(np.copyto, [dst, src], {"casting": casting, **mask})
+
+
+def _arg(name: str) -> Callable[..., Any]:
+    def implementation(a: Any, axis: Any = None, dtype: Any = None, out: Any = None,
+                       keepdims: bool = False) -> Any:  # fmt: skip
+        result = getattr(np, name)(a, axis=axis, keepdims=keepdims)
+        if out is None:
+            return result if dtype is None else result.astype(dtype)
+        if out.shape != result.shape:
+            raise ValueError("Output shape mismatch")
+        out[...] = result
+        return out
+
+    return implementation
+
+
+def _lexsort(keys: Any) -> Any:
+    if not isinstance(keys, np.ndarray):
+        raise TypeError("cupy.lexsort wants an array of shape (k, n), not a tuple of keys")
+    return np.lexsort(keys)
+
+
+def _get_array_module(*args: Any) -> Any:
+    from . import cupy
+
+    return cupy if any(isinstance(arg, ndarray) for arg in args) else np
+
+
+SPECIAL: dict[str, Callable[..., Any]] = {
+    "array": _array,
+    "asarray": _asarray,
+    "ascontiguousarray": _contiguous("C"),
+    "asfortranarray": _contiguous("F"),
+    "asnumpy": _asnumpy,
+    "empty": _created("empty"),
+    "zeros": _created("zeros"),
+    "ones": _created("ones"),
+    "full": _created("full"),
+    "matmul": _matmul,
+    "take": _take,
+    "where": _where,
+    "copyto": _copyto,
+    "get_array_module": _get_array_module,
+    "is_available": lambda: machine.devices > 0,
+}
+OWN_MANNERS = frozenset(SPECIAL)
+"""Functions that unwrap and count for themselves; those below leave it to ``run``."""
+SPECIAL |= {
+    "argmax": _arg("argmax"),
+    "argsort": lambda a, axis=-1, kind=None: np.argsort(a, axis=axis, kind="stable"),
+    "sort": lambda a, axis=-1, kind=None: np.sort(a, axis=axis, kind="stable"),
+    "astype": lambda x, dtype, copy=True: x.astype(dtype, copy=copy),
+    "argmin": _arg("argmin"),
+    "lexsort": _lexsort,
+    "allclose": lambda a, b, **kw: np.asarray(np.allclose(a, b, **kw)),
+    "array_equal": lambda a, b, **kw: np.asarray(np.array_equal(a, b, **kw)),
+}
+
+
+class ufunc:  # noqa: N801 - the name it has in CuPy
+    """An elementwise function."""
+
+    def __init__(self, name: str) -> None:
+        self._numpy = getattr(np, name)
+        self.name = f"cupy_{name}"
+        self.__name__ = name
+        self.nin, self.nout = self._numpy.nin, self._numpy.nout
+        self.nargs = self.nin + self.nout
+
+    def __call__(self, *args: Any, out: Any = None, dtype: Any = None,
+                 casting: str = "same_kind", **kwargs: Any) -> Any:  # fmt: skip
+        if kwargs:
+            raise TypeError(f"Wrong arguments {kwargs}")
+        if not self.nin <= len(args) <= self.nargs:
+            raise TypeError(f"Wrong number of arguments for {self.name!r}")
+        inputs, outs = args[: self.nin], self._outs(args[self.nin :], out)
+        for x in inputs:
+            if not isinstance(x, (ndarray, *SCALARS)):
+                raise TypeError(f"Unsupported type {type(x)}")
+        self._count_overlap(inputs, outs)
+        return self._launch(inputs, outs, dtype, casting)
+
+    def _outs(self, positional: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
+        outs = positional or (out if isinstance(out, tuple) else (out,))
+        for array in outs:
+            if array is not None and not isinstance(array, ndarray):
+                raise TypeError("Output arguments type must be cupy.ndarray")
+        return outs
+
+    def _count_overlap(self, inputs: tuple[Any, ...], outs: tuple[Any, ...]) -> None:
+        """CuPy copies an input that shares memory with an output and is another object."""
+        for x in inputs:
+            others = [o for o in outs if o is not None and o is not x]
+            if isinstance(x, ndarray) and any(
+                np.may_share_memory(x._host, other._host) for other in others
+            ):
+                allocate(x.nbytes)
+
+    def _launch(self, inputs: Any, outs: Any, dtype: Any, casting: str) -> Any:
+        seen: list[ndarray] = []
+        host_inputs = [unwrapped(x, seen) for x in inputs]
+        host_outs = tuple(unwrapped(o, seen) for o in outs)
+        checked_device(seen)
+        keywords: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
+        if any(o is not None for o in host_outs):
+            keywords["out"] = host_outs
+        with np.errstate(all="ignore"):
+            result = self._numpy(*host_inputs, casting=casting, **keywords)
+        if self.nout == 1:
+            return outs[0] if outs[0] is not None else wrap(result, [])
+        given = outs if len(outs) == self.nout else (None,) * self.nout
+        return tuple(
+            o if o is not None else wrap(r, []) for o, r in zip(given, result, strict=True)
+        )
+
+    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
+               keepdims: bool = False) -> Any:  # fmt: skip
+        self._require(names.REDUCING, "reduce")
+        keywords = {"axis": axis, "dtype": dtype, "keepdims": keepdims}
+        return run(self._numpy.reduce, [array], _given(keywords, out))
+
+    def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
+        self._require(names.REDUCING, "accumulate")
+        return run(self._numpy.accumulate, [array], _given({"axis": axis, "dtype": dtype}, out))
+
+    def at(self, a: Any, indices: Any, b: Any = None) -> None:
+        self._require(names.SCATTERING, "at")
+        run(self._numpy.at, [a, indices, b], {})
+
+    def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
+        return self(A.reshape(A.shape + (1,) * B.ndim), B, **kwargs)
+
+    def _require(self, supported: tuple[str, ...], method: str) -> None:
+        if self.__name__ not in supported:
+            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
+
+
+def _given(keywords: dict[str, Any], out: Any) -> dict[str, Any]:
+    return keywords if out is None else {**keywords, "out": out}
