@@ -22,6 +22,7 @@ class Mirror:
     def __init__(self) -> None:
         self.body = BODY
         self.behave = self.honest
+        self.claimed_bytes: int | None = None  # by an endless body
         self.asked: list[str | None] = []  # the Range of each request
         self.hung = threading.Event()
         self.freed = threading.Event()
@@ -89,7 +90,7 @@ class Mirror:
         handler.wfile.write(self.body)
 
     def endless(self, handler, start):
-        self.head(handler, 0, None)
+        self.head(handler, 0, self.claimed_bytes)
         try:
             while not self.freed.is_set():
                 handler.wfile.write(bytes(1 << 16))

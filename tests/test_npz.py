@@ -91,9 +91,21 @@ def with_member(path: Path, content: bytes) -> None:
             archive.writestr(name, content)
 
 
-def damaged(path: Path) -> None:
+# Local header of 30 bytes, the name and 20 bytes of extra field: numpy forces zip64
+DEFLATE_START = 30 + len("x_train.npy") + 20
+
+
+def damaged(path: Path, at: int, flip: int) -> None:
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 0xFF
+    content[at] ^= flip
+    path.write_bytes(content)
+
+
+def encrypted(path: Path) -> None:
+    """Set the flag of each entry: in its own header and in the directory at the end."""
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + offset] |= 1
     path.write_bytes(content)
 
 
@@ -103,12 +115,24 @@ def damaged(path: Path) -> None:
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"x_train,y_train\n1,2\n"),
         lambda path: path.write_bytes(path.read_bytes()[:-30]),
-        damaged,
+        partial(damaged, at=1000, flip=0xFF),
+        partial(damaged, at=DEFLATE_START, flip=0x06),
+        encrypted,
         lambda path: (path.unlink(), path.mkdir()),
         partial(with_member, content=b"\x93NUMPY\1"),
         partial(with_member, content=HUGE),
     ],
-    ids=["empty", "text", "truncated", "damaged", "folder", "bad member", "huge member"],
+    ids=[
+        "empty",
+        "text",
+        "truncated",
+        "damaged",
+        "deflate",
+        "encrypted",
+        "folder",
+        "bad member",
+        "huge member",
+    ],
 )
 def test_npz_damaged(tmp_path, spoil):
     path = save(tmp_path, x_train=np.random.default_rng(0).random((50, 8)), y_train=np.ones(50))

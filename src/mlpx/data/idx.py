@@ -82,7 +82,7 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
     """
     path, array = Path(path), np.asarray(array)
     header = _header_bytes(array)
-    payload = array.astype(TYPES[header[2]], order="C", copy=False).tobytes()
+    payload = array.astype(TYPES[header[2]], copy=False).tobytes()
     content = header + payload
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)  # no time stamp: same array, same bytes
