@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device, functions, names
+from . import calls, device, functions, names, ufuncs
 from .array import ndarray
 from .state import Machine, counters, machine
 
@@ -35,7 +35,7 @@ def _build() -> Any:
     functions.SPECIAL["get_default_pinned_memory_pool"] = lambda: pool
     members: dict[str, Any] = {name: getattr(np, name) for name in names.SHARED}
     members |= {name: functions.function(name) for name in names.FUNCTIONS}
-    members |= {name: functions.ufunc(name) for name in names.UFUNCS}
+    members |= {name: ufuncs.ufunc(name) for name in names.UFUNCS}
     module.__dict__.update(
         members,
         __spec__=importlib.machinery.ModuleSpec("cupy", None),
@@ -46,14 +46,14 @@ def _build() -> Any:
         linalg=SimpleNamespace(norm=_norm),
         machine=machine,
         ndarray=ndarray,
-        ufunc=functions.ufunc,
+        ufunc=ufuncs.ufunc,
     )
     return module
 
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    functions.require_array("linalg.norm", [x])
-    return functions.run(np.linalg.norm, [x], {"ord": ord, "axis": axis, "keepdims": keepdims})
+    calls.require_array("linalg.norm", [x])
+    return calls.run(np.linalg.norm, [x], {"ord": ord, "axis": axis, "keepdims": keepdims})
 
 
 cupy = _build()

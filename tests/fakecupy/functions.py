@@ -10,81 +10,20 @@ from typing import Any
 import numpy as np
 
 from . import names
-from .array import SCALARS, ndarray, wrap
+from .array import ndarray, wrap
+from .calls import checked_device, require_array, run, unwrapped
 from .state import allocate, counters, machine
 
-CREATING = frozenset(
-    [
-        "arange",
-        "array",
-        "asarray",
-        "ascontiguousarray",
-        "asfortranarray",
-        "asnumpy",
-        "can_cast",
-        "empty",
-        "eye",
-        "full",
-        "get_array_module",
-        "get_default_memory_pool",
-        "get_default_pinned_memory_pool",
-        "identity",
-        "is_available",
-        "linspace",
-        "ndim",
-        "ones",
-        "result_type",
-        "shape",
-        "zeros",
-    ]
-)
+_CREATING = """
+    arange array asarray ascontiguousarray asfortranarray asnumpy can_cast empty eye full
+    get_array_module get_default_memory_pool get_default_pinned_memory_pool identity
+    is_available linspace ndim ones result_type shape zeros
+"""
+CREATING = frozenset(_CREATING.split())
 """Functions that may be called without an array of the device."""
-READING = frozenset(["argwhere", "bincount", "compress", "flatnonzero", "nonzero", "unique"])
+_READING = "argwhere bincount compress flatnonzero nonzero unique"
+READING = frozenset(_READING.split())
 """Functions whose result has a shape that only the device knows: the host must wait for it."""
-
-
-def unwrapped(value: Any, seen: list[ndarray]) -> Any:
-    """``value`` with its fake arrays replaced by their memory, noted in ``seen``."""
-    if isinstance(value, ndarray):
-        seen.append(value)
-        return value._host
-    if isinstance(value, np.ndarray):
-        raise TypeError(f"Unsupported type {type(value)}")
-    if isinstance(value, (list, tuple)):
-        return type(value)(unwrapped(part, seen) for part in value)
-    return value
-
-
-def checked_device(arrays: list[ndarray]) -> None:
-    """Refuse arrays of another device than the current one."""
-    for array in arrays:
-        if array.device.id != machine.current:
-            raise ValueError(
-                f"The device where the array resides ({array.device.id}) is different from "
-                f"the current device ({machine.current})."
-            )
-
-
-def run(implementation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    """Call a NumPy function on the memory of fake arrays."""
-    seen: list[ndarray] = []
-    out = kwargs.get("out")
-    if out is not None and not isinstance(out, ndarray):
-        raise TypeError("Output arguments type must be cupy.ndarray")
-    host_args = [unwrapped(arg, seen) for arg in args]
-    host_kwargs = {key: unwrapped(value, seen) for key, value in kwargs.items()}
-    checked_device(seen)
-    with np.errstate(all="ignore"):
-        result = implementation(*host_args, **host_kwargs)
-    return out if out is not None else rewrapped(result, seen)
-
-
-def rewrapped(result: Any, inputs: list[ndarray]) -> Any:
-    if isinstance(result, (list, tuple)):
-        return type(result)(rewrapped(part, inputs) for part in result)
-    if isinstance(result, (np.ndarray, np.generic)):
-        return wrap(result, inputs)
-    return result
 
 
 def function(name: str) -> Callable[..., Any]:
@@ -93,18 +32,7 @@ def function(name: str) -> Callable[..., Any]:
     implementation = SPECIAL.get(name) or getattr(np, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        positional, keywords = [], {}
-        for key, value in bound.arguments.items():
-            kind = signature.parameters[key]
-            if kind.kind is kind.VAR_POSITIONAL:
-                positional += value
-            elif kind.kind is kind.VAR_KEYWORD:
-                keywords.update(value)
-            elif kind.default is kind.empty:
-                positional.append(value)
-            elif value is not kind.default:
-                keywords[key] = value
+        positional, keywords = _sorted_arguments(signature, args, kwargs)
         if name in OWN_MANNERS:
             return implementation(*positional, **keywords)
         if name not in CREATING:
@@ -117,11 +45,21 @@ def function(name: str) -> Callable[..., Any]:
     return call
 
 
-def require_array(name: str, args: list[Any]) -> None:
-    seen: list[ndarray] = []
-    unwrapped(args, seen)
-    if not seen:
-        raise TypeError(f"cupy.{name} wants a cupy.ndarray, got {[type(arg) for arg in args]}")
+def _sorted_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> Any:
+    """Required ones by position, the others by name, as NumPy orders some differently."""
+    positional: list[Any] = []
+    keywords: dict[str, Any] = {}
+    for key, value in signature.bind(*args, **kwargs).arguments.items():
+        parameter = signature.parameters[key]
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional += value
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            keywords.update(value)
+        elif parameter.default is parameter.empty:
+            positional.append(value)
+        elif value is not parameter.default:
+            keywords[key] = value
+    return positional, keywords
 
 
 def _array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", **_: Any) -> ndarray:
@@ -314,85 +252,3 @@ SPECIAL |= {
     "allclose": lambda a, b, **kw: np.asarray(np.allclose(a, b, **kw)),
     "array_equal": lambda a, b, **kw: np.asarray(np.array_equal(a, b, **kw)),
 }
-
-
-class ufunc:  # noqa: N801 - the name it has in CuPy
-    """An elementwise function."""
-
-    def __init__(self, name: str) -> None:
-        self._numpy = getattr(np, name)
-        self.name = f"cupy_{name}"
-        self.__name__ = name
-        self.nin, self.nout = self._numpy.nin, self._numpy.nout
-        self.nargs = self.nin + self.nout
-
-    def __call__(self, *args: Any, out: Any = None, dtype: Any = None,
-                 casting: str = "same_kind", **kwargs: Any) -> Any:  # fmt: skip
-        if kwargs:
-            raise TypeError(f"Wrong arguments {kwargs}")
-        if not self.nin <= len(args) <= self.nargs:
-            raise TypeError(f"Wrong number of arguments for {self.name!r}")
-        inputs, outs = args[: self.nin], self._outs(args[self.nin :], out)
-        for x in inputs:
-            if not isinstance(x, (ndarray, *SCALARS)):
-                raise TypeError(f"Unsupported type {type(x)}")
-        self._count_overlap(inputs, outs)
-        return self._launch(inputs, outs, dtype, casting)
-
-    def _outs(self, positional: tuple[Any, ...], out: Any) -> tuple[Any, ...]:
-        outs = positional or (out if isinstance(out, tuple) else (out,))
-        for array in outs:
-            if array is not None and not isinstance(array, ndarray):
-                raise TypeError("Output arguments type must be cupy.ndarray")
-        return outs
-
-    def _count_overlap(self, inputs: tuple[Any, ...], outs: tuple[Any, ...]) -> None:
-        """CuPy copies an input that shares memory with an output and is another object."""
-        for x in inputs:
-            others = [o for o in outs if o is not None and o is not x]
-            if isinstance(x, ndarray) and any(
-                np.may_share_memory(x._host, other._host) for other in others
-            ):
-                allocate(x.nbytes)
-
-    def _launch(self, inputs: Any, outs: Any, dtype: Any, casting: str) -> Any:
-        seen: list[ndarray] = []
-        host_inputs = [unwrapped(x, seen) for x in inputs]
-        host_outs = tuple(unwrapped(o, seen) for o in outs)
-        checked_device(seen)
-        keywords: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-        if any(o is not None for o in host_outs):
-            keywords["out"] = host_outs
-        with np.errstate(all="ignore"):
-            result = self._numpy(*host_inputs, casting=casting, **keywords)
-        if self.nout == 1:
-            return outs[0] if outs[0] is not None else wrap(result, [])
-        given = outs if len(outs) == self.nout else (None,) * self.nout
-        return tuple(
-            o if o is not None else wrap(r, []) for o, r in zip(given, result, strict=True)
-        )
-
-    def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None,
-               keepdims: bool = False) -> Any:  # fmt: skip
-        self._require(names.REDUCING, "reduce")
-        keywords = {"axis": axis, "dtype": dtype, "keepdims": keepdims}
-        return run(self._numpy.reduce, [array], _given(keywords, out))
-
-    def accumulate(self, array: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
-        self._require(names.REDUCING, "accumulate")
-        return run(self._numpy.accumulate, [array], _given({"axis": axis, "dtype": dtype}, out))
-
-    def at(self, a: Any, indices: Any, b: Any = None) -> None:
-        self._require(names.SCATTERING, "at")
-        run(self._numpy.at, [a, indices, b], {})
-
-    def outer(self, A: Any, B: Any, **kwargs: Any) -> Any:
-        return self(A.reshape(A.shape + (1,) * B.ndim), B, **kwargs)
-
-    def _require(self, supported: tuple[str, ...], method: str) -> None:
-        if self.__name__ not in supported:
-            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
-
-
-def _given(keywords: dict[str, Any], out: Any) -> dict[str, Any]:
-    return keywords if out is None else {**keywords, "out": out}

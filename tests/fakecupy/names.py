@@ -9,102 +9,18 @@ from __future__ import annotations
 
 VERSION = "14.2.0"
 
-UFUNCS = tuple(
-    [
-        "abs",
-        "absolute",
-        "add",
-        "arccos",
-        "arccosh",
-        "arcsin",
-        "arcsinh",
-        "arctan",
-        "arctan2",
-        "arctanh",
-        "bitwise_and",
-        "bitwise_count",
-        "bitwise_invert",
-        "bitwise_left_shift",
-        "bitwise_not",
-        "bitwise_or",
-        "bitwise_right_shift",
-        "bitwise_xor",
-        "cbrt",
-        "ceil",
-        "conj",
-        "conjugate",
-        "copysign",
-        "cos",
-        "cosh",
-        "deg2rad",
-        "degrees",
-        "divide",
-        "equal",
-        "exp",
-        "exp2",
-        "expm1",
-        "fabs",
-        "float_power",
-        "floor",
-        "floor_divide",
-        "fmax",
-        "fmin",
-        "fmod",
-        "frexp",
-        "gcd",
-        "greater",
-        "greater_equal",
-        "heaviside",
-        "hypot",
-        "invert",
-        "isfinite",
-        "isinf",
-        "isnan",
-        "lcm",
-        "ldexp",
-        "left_shift",
-        "less",
-        "less_equal",
-        "log",
-        "log10",
-        "log1p",
-        "log2",
-        "logaddexp",
-        "logaddexp2",
-        "logical_and",
-        "logical_not",
-        "logical_or",
-        "logical_xor",
-        "maximum",
-        "minimum",
-        "mod",
-        "modf",
-        "multiply",
-        "negative",
-        "nextafter",
-        "not_equal",
-        "positive",
-        "pow",
-        "power",
-        "rad2deg",
-        "radians",
-        "reciprocal",
-        "remainder",
-        "right_shift",
-        "rint",
-        "sign",
-        "signbit",
-        "sin",
-        "sinh",
-        "sqrt",
-        "square",
-        "subtract",
-        "tan",
-        "tanh",
-        "true_divide",
-        "trunc",
-    ]
-)
+_UFUNCS = """
+    abs absolute add arccos arccosh arcsin arcsinh arctan arctan2 arctanh bitwise_and
+    bitwise_count bitwise_invert bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+    bitwise_xor cbrt ceil conj conjugate copysign cos cosh deg2rad degrees divide equal exp
+    exp2 expm1 fabs float_power floor floor_divide fmax fmin fmod frexp gcd greater
+    greater_equal heaviside hypot invert isfinite isinf isnan lcm ldexp left_shift less
+    less_equal log log10 log1p log2 logaddexp logaddexp2 logical_and logical_not logical_or
+    logical_xor maximum minimum mod modf multiply negative nextafter not_equal positive pow
+    power rad2deg radians reciprocal remainder right_shift rint sign signbit sin sinh sqrt
+    square subtract tan tanh true_divide trunc
+"""
+UFUNCS = tuple(_UFUNCS.split())
 """Elementwise functions: (x..., /, out=None, *, casting="same_kind", dtype=None), no where=."""
 
 REDUCING = ("add", "multiply")
@@ -113,112 +29,22 @@ REDUCING = ("add", "multiply")
 SCATTERING = ("add", "maximum", "minimum")
 """The ufuncs whose at works for floats."""
 
-SHARED = tuple(
-    [
-        "bool_",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "float16",
-        "float32",
-        "float64",
-        "complex64",
-        "complex128",
-        "floating",
-        "integer",
-        "inexact",
-        "number",
-        "signedinteger",
-        "unsignedinteger",
-        "generic",
-        "dtype",
-        "finfo",
-        "iinfo",
-        "inf",
-        "nan",
-        "pi",
-        "e",
-        "newaxis",
-        "issubdtype",
-        "promote_types",
-        "bool",
-        "intp",
-        "uintp",
-    ]
-)
+_SHARED = """
+    bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 complex64
+    complex128 floating integer inexact number signedinteger unsignedinteger generic dtype
+    finfo iinfo inf nan pi e newaxis issubdtype promote_types bool intp uintp
+"""
+SHARED = tuple(_SHARED.split())
 """Names that CuPy takes from NumPy as they are."""
 
-METHODS = tuple(
-    [
-        "T",
-        "all",
-        "any",
-        "argmax",
-        "argmin",
-        "argpartition",
-        "argsort",
-        "astype",
-        "base",
-        "choose",
-        "clip",
-        "compress",
-        "conj",
-        "conjugate",
-        "copy",
-        "cumprod",
-        "cumsum",
-        "data",
-        "device",
-        "diagonal",
-        "dot",
-        "dtype",
-        "fill",
-        "flags",
-        "flatten",
-        "get",
-        "imag",
-        "item",
-        "itemsize",
-        "mT",
-        "max",
-        "mean",
-        "min",
-        "nbytes",
-        "ndim",
-        "nonzero",
-        "partition",
-        "prod",
-        "ptp",
-        "put",
-        "ravel",
-        "real",
-        "repeat",
-        "reshape",
-        "round",
-        "searchsorted",
-        "set",
-        "shape",
-        "size",
-        "sort",
-        "squeeze",
-        "std",
-        "strides",
-        "sum",
-        "swapaxes",
-        "take",
-        "tobytes",
-        "tolist",
-        "trace",
-        "transpose",
-        "var",
-        "view",
-    ]
-)
+_METHODS = """
+    T all any argmax argmin argpartition argsort astype base choose clip compress conj
+    conjugate copy cumprod cumsum data device diagonal dot dtype fill flags flatten get imag
+    item itemsize mT max mean min nbytes ndim nonzero partition prod ptp put ravel real repeat
+    reshape round searchsorted set shape size sort squeeze std strides sum swapaxes take
+    tobytes tolist trace transpose var view
+"""
+METHODS = tuple(_METHODS.split())
 """Attributes and methods of cupy.ndarray that the fake has."""
 
 FUNCTIONS = {
