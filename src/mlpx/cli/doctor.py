@@ -1,0 +1,159 @@
+"""``mlpx doctor`` and ``mlpx devices``: what is here, what CUDA lacks, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from mlpx.backend import Diagnosis, diagnose, get_backend
+from mlpx.errors import DeviceError, MlpxError
+
+
+def doctor(
+    device: Annotated[
+        str | None,
+        typer.Option(help="Fail (exit code 1) unless this device can be used. [env: MLPX_DEVICE]"),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object instead of the table.")
+    ] = False,
+) -> None:
+    """Say what mlpx finds on this machine, and why CUDA can or cannot be used."""
+    found = diagnose()
+    facts = survey(found)
+    problem = device_problem(device)
+    facts["asked"] = {"device": device or os.environ.get("MLPX_DEVICE"), "problem": problem}
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        show(facts)
+    if problem is not None:
+        raise typer.Exit(1)
+
+
+def device_problem(device: str | None) -> str | None:
+    """Why the device asked for (or MLPX_DEVICE) cannot be used; None when it can."""
+    try:
+        get_backend(device)
+    except MlpxError as error:
+        return str(error)
+    return None
+
+
+def survey(found: Diagnosis) -> dict[str, Any]:
+    """Everything the table shows, as JSON types; memory in bytes."""
+    import numpy as np
+
+    cpu = get_backend("cpu")
+    return {
+        "python": sys.version.split()[0],
+        "numpy": {"version": np.__version__, "blas": blas_name()},
+        "cpu": {"name": cpu.name, "memory": cpu.memory()._asdict()},
+        "cupy": cupy_facts(),
+        "devices": cuda_devices(found),
+        "engines": engine_names(),
+        "diagnosis": {**found._asdict(), "ok": found.ok},
+    }
+
+
+def blas_name() -> str:
+    """The BLAS that NumPy was built with, e.g. "scipy-openblas 0.3.31"."""
+    import numpy as np
+
+    config: Any = np.show_config(mode="dicts")
+    blas = config.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def cupy_facts() -> dict[str, Any]:
+    """Wheels, version and the CUDA versions of CuPy; None for what cannot be asked."""
+    from mlpx.backend.diagnosis import Probe
+
+    probe = Probe()
+    facts: dict[str, Any] = {"wheels": probe.wheels(), "version": None}
+    try:
+        facts["version"] = probe.import_cupy().__version__
+        facts["driver_cuda"] = probe.driver_version()
+        facts["built_for_cuda"] = probe.runtime_version()
+    except (ImportError, RuntimeError):
+        pass  # the diagnosis says why
+    return facts
+
+
+def cuda_devices(found: Diagnosis) -> list[dict[str, Any]]:
+    """Name and memory of each CUDA device; empty where CUDA cannot be used."""
+    if not found.ok:
+        return []
+    from mlpx.backend.diagnosis import Probe
+
+    devices = []
+    for index in range(Probe().device_count()):
+        name = f"cuda:{index}"
+        try:
+            backend = get_backend(name)
+            facts: dict[str, Any] = {"name": backend.name, "memory": backend.memory()._asdict()}
+        except DeviceError as error:
+            facts = {"name": str(error), "memory": None}
+        devices.append({"device": name, **facts})
+    return devices
+
+
+def engine_names() -> list[str]:
+    """The engines this installation has."""
+    from mlpx.engines import Engine
+
+    return sorted(Engine.table)
+
+
+def show(facts: dict[str, Any]) -> None:
+    """Print the facts as a table, then the diagnosis with its remedy."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("what", "found", title="mlpx doctor", title_justify="left")
+    for what, found in table_rows(facts):
+        table.add_row(what, found)
+    console = Console()
+    console.print(table)
+    for line in verdict(facts):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def table_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """(what, found) for each line of the table."""
+    numpy, cupy = facts["numpy"], facts["cupy"]
+    version = cupy["version"] or ("does not load" if cupy["wheels"] else "not installed")
+    return [
+        ("Python", facts["python"]),
+        ("NumPy", f"{numpy['version']} ({numpy['blas']})"),
+        ("cpu", described(facts["cpu"])),
+        ("CuPy", ", ".join([version, *cupy["wheels"]])),
+        *((device["device"], described(device)) for device in facts["devices"]),
+        ("engines", ", ".join(facts["engines"])),
+    ]
+
+
+def described(device: dict[str, Any]) -> str:
+    """Name and memory of a device for people."""
+    memory = device["memory"]
+    if not memory or not memory["total_bytes"]:
+        return str(device["name"])
+    free, total = memory["free_bytes"] / 2**30, memory["total_bytes"] / 2**30
+    return f"{device['name']}, {free:.1f} of {total:.1f} GiB free"
+
+
+def verdict(facts: dict[str, Any]) -> list[str]:
+    """What is the matter with CUDA, what to do, and what was asked for in vain."""
+    diagnosis, problem = facts["diagnosis"], facts["asked"]["problem"]
+    lines = [f"CUDA: {diagnosis['message']} [{diagnosis['status']}]"]
+    if diagnosis["remedy"]:
+        lines.append(f"  what to do: {diagnosis['remedy']}")
+    if problem:
+        lines.append(f"error: {problem}")
+    elif not diagnosis["ok"]:
+        lines.append("Everything runs on the CPU without it.")
+    return lines
