@@ -1,16 +1,33 @@
-"""mlpx: multi-layer perceptrons on NumPy and CUDA from one set of kernels."""
+"""mlpx: multi-layer perceptrons on NumPy and CUDA from one set of kernels.
+
+Public names are loaded when first used, so that `import mlpx` itself costs next to nothing.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from mlpx import errors
-from mlpx.backend import Backend, array_backend, get_backend
-from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
-from mlpx.history import History
-from mlpx.layers import Dense, Layer, Rescale
-from mlpx.model import MLP
-from mlpx.optimizers import SGD, Adam, Optimizer
+
+if TYPE_CHECKING:
+    from mlpx.backend import Backend, array_backend, get_backend
+    from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+    from mlpx.history import History
+    from mlpx.layers import Dense, Layer, Rescale
+    from mlpx.model import MLP
+    from mlpx.optimizers import SGD, Adam, Optimizer
+
+_NAMES = {
+    "backend": ["Backend", "array_backend", "get_backend"],
+    "callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
+    "history": ["History"],
+    "layers": ["Dense", "Layer", "Rescale"],
+    "model": ["MLP"],
+    "optimizers": ["SGD", "Adam", "Optimizer"],
+}
+"""Module to the public names it brings; the imports above say the same to type checkers."""
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "MLP",
@@ -38,4 +55,24 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("mlpx")
+    if name in _HOME:
+        value = getattr(import_module(f"mlpx.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    return _submodule(name)
+
+
+def _submodule(name: str) -> Any:
+    """`mlpx.data` and its like, which `import mlpx` did not load."""
+    module = f"mlpx.{name}"
+    if not name.startswith("_"):
+        try:
+            return import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
     raise AttributeError(f"module 'mlpx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
