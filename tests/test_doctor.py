@@ -44,6 +44,7 @@ def test_without_a_gpu_it_says_why_and_succeeds(run, no_cupy):
         "not installed",
     ):
         assert word in result.output
+    assert any("CuPy " in row and "not installed" in row for row in result.output.splitlines())
     assert "what to do:" in result.output
     assert "Everything runs on the CPU" in result.output
 
