@@ -130,9 +130,10 @@ def test_device_arrays_come_to_the_host_once(fake_cupy):
 
 def test_device_memory_without_cupy_is_refused(fake_cupy, monkeypatch):
     given = CudaInterface(fake_cupy.asarray(np.arange(4.0)))
-    monkeypatch.delitem(sys.modules, "cupy")
-    with pytest.raises(DeviceError, match="CuPy is not loaded"):
-        get_backend("cpu").asarray(given)
+    with monkeypatch.context() as patch:  # undone before the fake takes itself away
+        patch.delitem(sys.modules, "cupy")
+        with pytest.raises(DeviceError, match="CuPy is not loaded"):
+            get_backend("cpu").asarray(given)
 
 
 def test_the_smaller_of_two_dtypes_crosses_the_bus(fake_cupy, monkeypatch):
