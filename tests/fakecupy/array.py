@@ -112,7 +112,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
         source = value
         if isinstance(value, ndarray):
             source = value._host
-            target = self._host[host_key]
+            target = np.asarray(self._host[host_key])  # one element comes as a scalar
             if same_memory(source, target):
                 return
             if np.may_share_memory(source, target):
