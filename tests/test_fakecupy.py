@@ -91,6 +91,7 @@ def test_no_implicit_conversion(x, implicit):
         lambda cp, x: cp.matmul(x, np.ones((4, 2))),
         lambda cp, x: cp.where(x > 0, x, np.ones(4)),
         lambda cp, x: cp.sum(np.ones(3)),
+        lambda cp, x: cp.sum([1, 2]),
         lambda cp, x: cp.take(np.ones(3), cp.asarray([0])),
         lambda cp, x: cp.add(x, 1, out=np.ones((3, 4))),
         lambda cp, x: cp.sum(x, axis=0, out=np.ones(4)),
@@ -216,7 +217,17 @@ def test_results_agree_with_numpy(fake_cupy, x):
 
 
 def test_overflow_is_silent_as_on_a_device(fake_cupy):
-    assert fake_cupy.exp(fake_cupy.asarray([1000.0])).get()[0] == np.inf
+    x = fake_cupy.asarray([1e308, 1e308])
+    assert fake_cupy.exp(x).get()[0] == np.inf
+    assert float(fake_cupy.sum(x)) == np.inf
+
+
+def test_take_wants_an_out_of_the_same_dtype_and_shape(fake_cupy, x):
+    rows = fake_cupy.asarray([0])
+    with pytest.raises(TypeError, match="Output dtype mismatch"):
+        fake_cupy.take(x, rows, axis=0, out=fake_cupy.zeros((1, 4), "f8"))
+    with pytest.raises(ValueError, match="Output shape mismatch"):
+        fake_cupy.take(x, rows, axis=0, out=fake_cupy.zeros((1, 4, 1), "f4"))
 
 
 def test_wrap_around_of_take(fake_cupy, x):
