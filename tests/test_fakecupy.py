@@ -12,6 +12,7 @@ import pytest
 
 import fakecupy
 from fakecupy import names
+from mlpx import backend
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -35,6 +36,8 @@ def test_installed_replaces_cupy_and_puts_back():
 
         assert imported is cupy
         assert cupy.cuda.runtime.getDeviceCount() == 2
+        assert backend.get_backend("cuda:1").xp is cupy
+    assert not any(opened.xp is cupy for opened in backend._opened.values())
     assert sys.modules.get("cupy") is before
 
 
