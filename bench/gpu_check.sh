@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Checks mlpx on a machine with a GPU: the test suite on real CuPy, CPU and GPU loss curves step by step, and
+# the time of a step on both. Each part takes less than 9 minutes; their results merge into one JSON file.
+#
+#   bench/gpu_check.sh [--part tests|small|wide] [--device cuda] [--out bench/results] [--quick]
+#
+# Without --part all three are run. Needs CuPy, NumPy, pytest and hypothesis, no network and no data files.
+set -eu
+cd "$(dirname "$0")/.."
+PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python3}" bench/gpu_check.py "$@"

@@ -1,0 +1,102 @@
+"""Every row of every table computes the same on the CPU and on a device.
+
+The device is the fake CuPy everywhere, and real hardware where there is some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import fakecupy
+import numpy as np
+import pytest
+
+from mlpx import MLP, Dense, Optimizer
+from mlpx.backend.diagnosis import diagnose
+from mlpx.errors import MlpxError
+from mlpx.kernels.activations import Activation
+from mlpx.layers import Layer
+from mlpx.training import SAMPLINGS
+
+BOUND = 1e-11  # float64: four steps of sums over fewer than 50 numbers, 1000 eps each
+
+
+@pytest.fixture(params=["fake", "cuda"])
+def device(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of a device that is not the CPU."""
+    if request.param == "fake":
+        with fakecupy.installed():
+            yield "cuda"
+        return
+    found = diagnose()
+    if found.status != "ok":
+        pytest.skip(f"no GPU: {found.message}")
+    yield "cuda"
+
+
+def batch(n: int = 23) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(n, 7)), rng.integers(0, 3, size=n)
+
+
+def agree(device: str, layers: list[Any], y: Any = None, **options: Any) -> None:
+    """Two epochs with a ragged last batch give the same losses and parameters on both devices."""
+    x, labels = batch()
+    options = {"optimizer": "sgd", "epochs": 2, "batch_size": 8, "verbose": 0} | options
+    loss = options.pop("loss", "softmax_cross_entropy")
+    models = [MLP(layers, dtype="float64", loss=loss, device=where) for where in ("cpu", device)]
+    losses = [m.fit(x, labels if y is None else y, **options).step_loss for m in models]
+    flats = [m.backend.to_numpy(m.flat) for m in models]
+    assert len(losses[0]) == 6
+    assert np.isfinite(losses[0]).all()
+    np.testing.assert_allclose(losses[1], losses[0], rtol=BOUND)
+    np.testing.assert_allclose(flats[1], flats[0], rtol=BOUND, atol=BOUND)
+
+
+@pytest.mark.parametrize("name", sorted(Activation.table))
+def test_activation(device: str, name: str) -> None:
+    agree(device, [7, Dense(6, activation=name), Dense(5, activation=name), 3])
+
+
+@pytest.mark.parametrize("name", sorted(Optimizer.table))
+def test_optimizer(device: str, name: str) -> None:
+    if name == "lbfgs":
+        agree(device, [7, 6, 3], optimizer=name, epochs=6, batch_size=23)
+        return
+    agree(device, [7, 6, 3], optimizer=name)
+
+
+@pytest.mark.parametrize("sampling", sorted(SAMPLINGS))
+def test_sampling(device: str, sampling: str) -> None:
+    agree(device, [7, 6, 3], sampling=sampling)
+
+
+def test_weights(device: str) -> None:
+    agree(device, [7, 6, 3], sample_weight=np.linspace(0, 2, 23))
+
+
+def test_soft_targets(device: str) -> None:
+    y = np.random.default_rng(2).dirichlet(np.ones(3), size=23)
+    agree(device, [7, 6, 3], y)
+
+
+@pytest.mark.parametrize("layer", [cls for _, cls in sorted(Layer.table.items())])
+def test_layer(device: str, layer: type[Layer]) -> None:
+    try:
+        made = layer()
+    except (TypeError, MlpxError):
+        pytest.fail(f"{layer.__name__} has no defaults; give it a case of its own here")
+    agree(device, [7, 6, made, 3])
+
+
+def test_model_moves_and_comes_back(device: str) -> None:
+    x, y = batch()
+    model, twin = MLP([7, 6, 3], dtype="float64"), MLP([7, 6, 3], dtype="float64")
+    for m in (model, twin):
+        m.fit(x, y, epochs=1, verbose=0)
+    model.to(device).fit(x, y, epochs=1, verbose=0)
+    twin.fit(x, y, epochs=1, verbose=0)
+    model.to("cpu")
+    np.testing.assert_allclose(model.flat, twin.flat, rtol=BOUND, atol=BOUND)
+    np.testing.assert_allclose(model.predict_proba(x), twin.predict_proba(x), rtol=BOUND)

@@ -1,0 +1,63 @@
+"""The GPU check must not be found broken on the day there is a GPU: here it runs on the fake CuPy."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+pytest_plugins = ["fakecupy.fixtures"]
+
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+@pytest.fixture
+def gpu_check() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gpu_check", BENCH / "gpu_check.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_parts_merge_into_one_file(gpu_check: ModuleType, fake_cupy: Any, tmp_path: Path) -> None:
+    for part in ("small", "wide"):
+        assert gpu_check.main(["--part", part, "--quick", "--out", str(tmp_path)]) == 0
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith("gpu-check-")
+    found = json.loads(path.read_text())
+    assert set(found["parts"]) == {"small", "wide"}
+    small = found["parts"]["small"]
+    assert {"gpu", "commit", "cupy", "driver", "numpy"} <= set(small)
+    assert len(small["curves"]) == 4
+    assert small["curves"][0]["largest_relative_difference"] < 1e-9
+    assert small["times"][0]["step_us"]["cuda"] > 0
+
+
+def test_differing_curves_fail(
+    gpu_check: ModuleType, fake_cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_check, "CURVE_BOUND", {"float64": 0.0})
+    assert gpu_check.main(["--part", "small", "--quick", "--out", str(tmp_path)]) == 1
+
+
+def test_without_a_gpu_it_says_why(tmp_path: Path) -> None:
+    from mlpx.backend.diagnosis import diagnose
+
+    if diagnose().status == "ok":
+        pytest.skip("there is a GPU: nothing to say")
+    done = subprocess.run(
+        ["bash", str(BENCH / "gpu_check.sh"), "--part", "small", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
