@@ -25,8 +25,10 @@ ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 520  # of one part: a call of at most nine minutes, with some room
 CURVE_STEPS = 200
 CURVE_BOUND = {"float64": 1e-9, "float32": 2e-3}
-"""Largest relative difference of the loss of any step between CPU and GPU. In float64 it is held by the sum
-of rounding; in float32 the sums of a GEMM are ordered differently and 200 steps amplify it."""
+"""Largest relative difference of the loss of any step between CPU and GPU. In float64 it is held
+by the sum of rounding; in float32 the sums of a GEMM are ordered differently and 200 steps
+amplify it.
+"""
 
 Result = dict[str, Any]
 
@@ -54,12 +56,17 @@ def run_tests(device: str, quick: bool) -> Result:
         command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
-    counts = {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout)}
+    counts = {
+        word: int(n)
+        for n, word in re.findall(r"(\d+) (passed|failed|skipped|errors?)", done.stdout)
+    }
     no_gpu = done.stdout.count("no GPU")
     return {"passed": done.returncode == 0, "counts": counts, "skipped_for_want_of_a_gpu": no_gpu}
 
 
-def compare_curves(device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimizer, dtype: str) -> Result:
+def compare_curves(
+    device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimizer, dtype: str
+) -> Result:
     """The losses of CURVE_STEPS steps on the CPU and on `device`, from the same seed."""
     x, y = images(6000)
     losses = [
@@ -84,7 +91,9 @@ def compare_curves(device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimiz
 def time_step(
     devices: list[str], hidden: tuple[int, ...], optimizer: str, batch_size: int, *, quick: bool
 ) -> Result:
-    """Microseconds of a training step as `fit` does it, devices in turn, the median of the rounds."""
+    """Microseconds of a training step as `fit` does it, devices in turn, the median of the
+    rounds.
+    """
     x, y = images(2048 if quick else max(8192, batch_size))
     steps = 3 if quick else max(20, min(400, 400_000 // batch_size))
     models = {device: network(hidden, "relu", device, "float32") for device in devices}
@@ -104,9 +113,7 @@ def time_step(
         "optimizer": optimizer,
         "batch_size": batch_size,
         "steps_a_round": steps,
-        "step_us": {
-            device: 1e6 * median(times[device] for times in rounds) for device in devices
-        },
+        "step_us": {device: 1e6 * median(times[device] for times in rounds) for device in devices},
     }
 
 
@@ -156,8 +163,12 @@ def surroundings(device: str) -> Result:
     """The machine, the versions and the commit a result comes from."""
     backend = mlpx.get_backend(device)
     git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    changed = subprocess.run(
+        [*git, "status", "--porcelain"], capture_output=True, text=True, check=False
+    )
     found = {
         "gpu": backend.name,
         "device": backend.device,

@@ -1,7 +1,7 @@
 """The tutorials' network: 784-50-10, sigmoid, plain SGD, every batch drawn anew.
 
-Weights start at N(0, 0.01**2), the learning rate is 0.1, and 50,000 batches of 100 images are drawn with
-replacement. The mean over three seeds is a test accuracy of about 97.0 %.
+Weights start at N(0, 0.01**2), the learning rate is 0.1, and 50,000 batches of 100 images are drawn
+with replacement. The mean over three seeds is a test accuracy of about 97.0 %.
 
     python examples/mnist_sgd.py [--data-dir DIR] [--steps 50000] [--seeds 0 1 2] [--device cpu]
 """
@@ -46,9 +46,7 @@ def main() -> None:
     given = parser.parse_args()
     reached = []
     for seed in given.seeds:
-        reached.append(
-            train(seed, steps=given.steps, data_dir=given.data_dir, device=given.device)
-        )
+        reached.append(train(seed, steps=given.steps, data_dir=given.data_dir, device=given.device))
         print(f"seed {seed}: test accuracy {reached[-1]:.4f}", flush=True)
     print(f"mean of {len(reached)} seeds: {sum(reached) / len(reached):.4f}")
 

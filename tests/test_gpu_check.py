@@ -1,4 +1,6 @@
-"""The GPU check must not be found broken on the day there is a GPU: here it runs on the fake CuPy."""
+"""The GPU check must not be found broken on the day there is a GPU: here it runs on the fake
+CuPy.
+"""
 
 from __future__ import annotations
 

@@ -52,9 +52,12 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        return version("mlpx")
+        try:
+            return version("mlpx")
+        except PackageNotFoundError:  # run from a source tree that was never installed
+            return "0+source"
     if name in _HOME:
         value = getattr(import_module(f"mlpx.{_HOME[name]}"), name)
         globals()[name] = value

@@ -1,10 +1,10 @@
 """Counter-based random numbers: the same on every device, at any point, from the seed alone.
 
-The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011), the
-one NumPy ships. A stream is keyed by (seed, purpose); where in the stream we are is a counter of four words
-(block, step, epoch, item), so that any batch order or dropout mask can be drawn without drawing those
-before it. Everything beyond the raw words (floats, normals, permutations) is mapped here, because NumPy may
-change how its `Generator` derives them.
+The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+2011), the one NumPy ships. A stream is keyed by (seed, purpose); where in the stream we are is a
+counter of four words (block, step, epoch, item), so that any batch order or dropout mask can be
+drawn without drawing those before it. Everything beyond the raw words (floats, normals,
+permutations) is mapped here, because NumPy may change how its `Generator` derives them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def words(
 ) -> Words:
     """`count` raw 64-bit words of the stream, uint64 of shape (count,).
 
-    Block i of four words is Philox4x64-10 of counter (i, step, epoch, item) under key (seed, purpose).
+    Block i of four words is Philox4x64-10 of counter (i, step, epoch, item) under key (seed,
+    purpose).
     """
     counter = (step << 64) | (epoch << 128) | (item << 192)
     # NumPy advances the counter before it draws, so it starts one before ours.
@@ -88,8 +89,8 @@ def normal(raw: Words) -> NDArray[np.float64]:
 def permutation(raw: Words) -> NDArray[np.int64]:
     """A permutation of range(len(raw)), from one word an element.
 
-    The low bits of each word are replaced by the element's index, so all keys differ and any correct sort
-    of them gives the same permutation on every machine and device.
+    The low bits of each word are replaced by the element's index, so all keys differ and any
+    correct sort of them gives the same permutation on every machine and device.
     """
     index = np.arange(len(raw), dtype=np.uint64)
     low = np.uint64((1 << max(len(raw) - 1, 1).bit_length()) - 1)
@@ -100,11 +101,13 @@ def permutation(raw: Words) -> NDArray[np.int64]:
 
 
 def integers(raw: Words, bound: int) -> NDArray[np.int64]:
-    """Whole numbers in [0, bound), bound <= 2**31, one a word, from its upper 32 bits by multiplication.
+    """Whole numbers in [0, bound), bound <= 2**31, one a word, from its upper 32 bits by
+    multiplication.
 
-    The bias is below bound / 2**32. Source: Lemire, "Fast random integer generation in an interval", 2019.
+    The bias is below bound / 2**32. Source: Lemire, "Fast random integer generation in an
+    interval", 2019.
     """
-    drawn: NDArray[np.int64] = (((raw >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)).astype(
-        np.int64
-    )
+    drawn: NDArray[np.int64] = (
+        ((raw >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)
+    ).astype(np.int64)
     return drawn

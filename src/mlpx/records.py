@@ -1,12 +1,12 @@
 """Named records of hyperparameters, and the tables they register themselves in.
 
-An activation, a loss, an optimizer, a schedule, an initializer and a layer are each a frozen dataclass
-derived from a `Record` family. Writing the class enters it in its family's table::
+An activation, a loss, an optimizer, a schedule, an initializer and a layer are each a frozen
+dataclass derived from a `Record` family. Writing the class enters it in its family's table::
 
     class Sigmoid(Activation, name="sigmoid"): ...
 
-From then on `"sigmoid"`, `Sigmoid` and `Sigmoid()` mean the same wherever an activation is wanted, and a
-record can be written to a model file and read back.
+From then on `"sigmoid"`, `Sigmoid` and `Sigmoid()` mean the same wherever an activation is wanted,
+and a record can be written to a model file and read back.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def require(
 ) -> None:
     """Check a hyperparameter's range: exclusive `above` and `below`, inclusive `least` and `most`.
 
-    Raises InputTypeError for anything but a real number, InputError (`beta1 = 1.2; it must be in [0, 1)`)
-    outside the range and for NaN and infinity.
+    Raises InputTypeError for anything but a real number, InputError (`beta1 = 1.2; it must be in
+    [0, 1)`) outside the range and for NaN and infinity.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputTypeError(f"{name} = {value!r} is a {type(value).__name__}; it must be a number")
@@ -123,7 +123,9 @@ def require(
         and value == value
     )
     if not inside:
-        raise InputError(f"{name} = {value!r}; it must be in {_interval(above, least, below, most)}")
+        raise InputError(
+            f"{name} = {value!r}; it must be in {_interval(above, least, below, most)}"
+        )
 
 
 def _interval(

@@ -33,6 +33,7 @@ from mlpx.validation import check_weights, check_x, check_y
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
+DEFAULT_BATCH = 32
 RUN_S = 0.05
 """How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
 
@@ -80,7 +81,7 @@ def fit(
     *,
     epochs: int | None = None,
     steps: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     optimizer: str | Optimizer = "adam",
     learning_rate: float | None = None,
     validation_data: tuple[Any, ...] | None = None,
@@ -95,6 +96,7 @@ def fit(
     """Train `model` on x (n, d_in) and y, labels (n,) or targets (n, d_out).
 
     epochs: passes over the data (default 10), or steps: how many batches in all.
+    batch_size: rows a step (default 32, or all rows where there are fewer).
     optimizer: a name or an instance; `learning_rate` overrides its own.
     validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
     sampling: "shuffle" a new order every epoch; "with_replacement" draws each row anew; "sequential".
@@ -154,7 +156,9 @@ def _prepare_validation(model: MLP, given: Any, finite: bool) -> TrainingData:
     return _prepare(model, given[0], given[1], given[2] if len(given) == 3 else None, finite, "validation ")
 
 
-def _batch_size(batch_size: int, n: int, notes: list[str]) -> int:
+def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:
+    if batch_size is None:
+        return min(DEFAULT_BATCH, n)
     require_count("batch_size", batch_size)
     if batch_size > n:
         notes.append(f"batch_size = {batch_size} is larger than the data; trained with {n}")

@@ -16,7 +16,8 @@ __all__ = ["PREFERENCE", "Engine", "Interpreter", "Runner", "choose"]
 def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
     """The engine called `wanted`, or for `"auto"` the fastest that can run `program`, and why.
 
-    Raises UnknownNameError for a name in no table, EngineError if the engine asked for cannot run it.
+    Raises UnknownNameError for a name in no table, EngineError if the engine asked for cannot run
+    it.
     """
     if wanted != "auto":
         if wanted not in Engine.table:

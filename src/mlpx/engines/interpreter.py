@@ -1,4 +1,6 @@
-"""The interpreter: calls each kernel through `xp`, on any backend. The reference for the other engines."""
+"""The interpreter: calls each kernel through `xp`, on any backend. The reference for the other
+engines.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,8 @@ def backward(
 ) -> None:
     """dW = x' dz, db = column sums of dz, dx = dz W'.
 
-    dz (n, k), x (n, d), W (d, k), ones (1, n) -> dW (d, k), db (k,), dx (n, d), overwritten; None skips one.
+    dz (n, k), x (n, d), W (d, k), ones (1, n) -> dW (d, k), db (k,), dx (n, d), overwritten; None
+    skips one.
     """
     if len(x) == 1:
         xp.multiply(x.T, dz, out=dW)  # NumPy's matmul has no BLAS call for an outer product

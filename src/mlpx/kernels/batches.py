@@ -1,4 +1,5 @@
-"""What a training step does around the network: fetch its batch, keep its record, advance its counters.
+"""What a training step does around the network: fetch its batch, keep its record, advance its
+counters.
 
 `state` is int64 (2,): the position in this epoch's tables, and the number of steps taken in all.
 """
@@ -28,7 +29,9 @@ def copy(xp: Namespace, x: Array, *, out: Array) -> None:
 
 
 def normalise_weights(xp: Namespace, w: Array, *, total: Array, out: Array) -> None:
-    """total = sum(w) and out = w / total, zeros where all weights are; w, out (n, 1), total (1, 1)."""
+    """total = sum(w) and out = w / total, zeros where all weights are; w, out (n, 1), total (1,
+    1).
+    """
     w.sum(axis=0, keepdims=True, out=total)
     total += float(xp.finfo(w.dtype).tiny)  # changes no sum but that of zeros alone
     xp.divide(w, total, out=out)
@@ -45,7 +48,9 @@ def likeliest(xp: Namespace, t: Array, *, out: Array) -> None:
 
 
 def correct(xp: Namespace, z: Array, labels: Array, *, predicted: Array, out: Array) -> None:
-    """out_i = 1 where the largest of z_i is at labels_i, else 0; z (n, k), labels, predicted (n,), out (n, 1)."""
+    """out_i = 1 where the largest of z_i is at labels_i, else 0; z (n, k), labels, predicted (n,),
+    out (n, 1).
+    """
     z.argmax(axis=1, out=predicted)
     xp.equal(predicted, labels, out=out[:, 0])
 
