@@ -1,31 +1,39 @@
 """What can watch and steer a training run. Subclass `Callback` for your own.
 
-A callback gets the `run` (see `mlpx.training.Run`): `run.model`, `run.history`, and `run.stop("why")`.
+A callback gets the `run` (see `mlpx.run.Run`): `run.model`, `run.history`, and `run.stop("why")`.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from mlpx.errors import InputError
+from mlpx.errors import InputError, InputTypeError
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.training import Run
+    from mlpx.run import Run
 
 Logs = dict[str, float]
+Mode = Literal["auto", "min", "max"]
 
 
 class Callback:
     """Does nothing; override what you need. Exceptions raised here end the training."""
 
+    def on_check(self, run: Run) -> None:
+        """Before anything is changed: raise here what is wrong with this run.
+
+        `run.columns` names what each epoch will report.
+        """
+
     def on_train_begin(self, run: Run) -> None:
-        """Before the first step. `run.columns` names what each epoch will report."""
+        """Before the first step."""
 
     def on_epoch_begin(self, run: Run, epoch: int) -> None:
         """Before an epoch; `epoch` counts from 0 over the model's whole life."""
@@ -34,13 +42,35 @@ class Callback:
         """After an epoch, with its loss and metrics."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last step, also when the training was interrupted."""
+        """After the last step, also of an interrupted or failed run; last callback first."""
+
+
+EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+
+
+def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
+    """`given` as a list; one callback alone counts as a list of one.
+
+    Raises InputTypeError for what does not answer to the events of `Callback`.
+    """
+    callbacks = [given] if isinstance(given, Callback) else given
+    if not isinstance(callbacks, Iterable):
+        raise InputTypeError(f"callbacks is {given!r}; wanted a list of callbacks")
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        lacks = [event for event in EVENTS if not callable(getattr(callback, event, None))]
+        if lacks or isinstance(callback, type):
+            raise InputTypeError(
+                f"callbacks holds {callback!r}, which is no callback; wanted an instance of a "
+                "subclass of mlpx.Callback"
+            )
+    return callbacks
 
 
 class _Watch(Callback):
     """Follows one column of the log and knows which value was best."""
 
-    def __init__(self, monitor: str, min_change: float, mode: Literal["auto", "min", "max"]) -> None:
+    def __init__(self, monitor: str, min_change: float, mode: Mode) -> None:
         require("min_change", min_change, least=0)
         if mode not in ("auto", "min", "max"):
             raise InputError(f"mode = {mode!r}; it must be 'auto', 'min' or 'max'")
@@ -49,12 +79,15 @@ class _Watch(Callback):
         self.best_epoch = -1
         self.best_flat: Array = None
 
-    def on_train_begin(self, run: Run) -> None:
+    def on_check(self, run: Run) -> None:
         if self.monitor not in run.columns:
-            hint = "; pass validation_data to fit" if self.monitor.startswith("val_") else ""
+            unseen = self.monitor.startswith("val_") and run.held_out is None
+            hint = "; pass validation_data to fit" if unseen else ""
             raise InputError(
                 f"monitor = {self.monitor!r}; this run reports {list(run.columns)}{hint}"
             )
+
+    def on_train_begin(self, run: Run) -> None:
         self.best, self.best_epoch, self.best_flat = float("inf"), -1, None
 
     def improved(self, epoch: int, logs: Logs) -> bool:
@@ -93,7 +126,7 @@ class EarlyStopping(_Watch):
         *,
         patience: int = 5,
         min_change: float = 0.0,
-        mode: Literal["auto", "min", "max"] = "auto",
+        mode: Mode = "auto",
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, min_change, mode)
@@ -138,9 +171,7 @@ class StopOnPlateau(EarlyStopping):
 class BestWeights(_Watch):
     """Train to the end, then put back the parameters of the epoch that was best."""
 
-    def __init__(
-        self, monitor: str = "val_loss", *, mode: Literal["auto", "min", "max"] = "auto"
-    ) -> None:
+    def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
         super().__init__(monitor, 0.0, mode)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
@@ -152,12 +183,21 @@ class BestWeights(_Watch):
 
 
 class CSVLog(Callback):
-    """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file."""
+    """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file.
+
+    Raises InputError before the training if the file cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = Path(path), append
         self._file: IO[str] | None = None
         self._writer: Any = None
+
+    def on_check(self, run: Run) -> None:
+        folder = self.path.parent
+        target = self.path if self.path.exists() else folder
+        if not folder.is_dir() or self.path.is_dir() or not os.access(target, os.W_OK):
+            raise InputError(f"path = {str(self.path)!r}; it must be a file that can be written")
 
     def on_train_begin(self, run: Run) -> None:
         continues = self.append and self.path.exists() and self.path.stat().st_size > 0

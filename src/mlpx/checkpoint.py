@@ -1,28 +1,35 @@
 """Model files: safetensors, written atomically, with the architecture in the header.
 
-The file holds one tensor a parameter under its own name ("0.W"), and, unless left out, the optimizer's
-moments ("moment/m/0.W") with step and epoch, so that training goes on exactly where it stopped.
+The file holds one tensor a parameter under its own name ("0.W"), and, unless left out, the
+optimizer's moments ("moment/m/0.W") with step, epoch and the place in it, so that training goes on
+exactly where it stopped. Nothing in a file is believed: names, shapes and dtypes are compared with
+the architecture before anything is allocated for it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpx.backend import get_backend
 from mlpx.errors import CheckpointError, MlpxError
 
 if TYPE_CHECKING:
     from mlpx.backend import Backend
     from mlpx.model import MLP
-    from mlpx.parameters import Layout
+    from mlpx.optimizers import Optimizer
 
 FORMAT = "mlpx-model"
 VERSION = 1
-MAX_PARAMETERS = 1 << 40
+WRONG_HEADER = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+Tensors = dict[str, np.ndarray]
 
 
 def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
@@ -41,6 +48,8 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
             "optimizer": state.optimizer.config(),
             "step": state.step,
             "epoch": state.epoch,
+            "position": state.position,
+            "pace": list(state.pace),
         }
         for moment, flat in state.moments.items():
             for name, view in model.layout.views(to_numpy(flat)).items():
@@ -49,20 +58,26 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: on the disk first, then under its name.
+    """Put `content` at `path`: on the disk first, then under its name; links are followed.
 
-    Raises CheckpointError.
+    Raises CheckpointError; what was at `path` before is then still there.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise CheckpointError(f"cannot write {path}: it is there and is not a regular file")
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+        os.replace(part, target)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink()
+        if isinstance(error, OSError):
+            raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
+        raise
 
 
 def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -> MLP:
@@ -72,84 +87,110 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -
     """
     from mlpx.model import MLP
 
-    path = Path(path)
+    path, backend = Path(path), get_backend(device)
     header, tensors = _read(path)
-    try:
-        config = header["model"]
-        model = MLP.from_config(config, device=device)
-    except (MlpxError, KeyError, TypeError, ValueError) as error:
-        if type(error).__name__.startswith("Device"):
-            raise
-        raise CheckpointError(f"{path} describes a model that cannot be built: {error}") from error
-    values = {name: value for name, value in tensors.items() if not name.startswith("moment/")}
-    _fill(path, model.layout, model.flat, values, model)
-    if "training" in header:
-        _load_training(path, model, header["training"], tensors)
+    config = header["model"]
+    with _telling(path, "describes a model that cannot be built"):
+        expected = MLP.shapes(config)
+    optimizer = _optimizer(path, header)
+    moments = {f"moment/{moment}/": moment for moment in (optimizer.moments if optimizer else ())}
+    shapes = {prefix + name: shape for prefix in ("", *moments) for name, shape in expected.items()}
+    _compare(path, tensors, shapes, config["dtype"])
+    with _telling(path, "describes a model that cannot be built"):
+        model = MLP.from_config(config, device=backend)
+    model.set_parameters({name: tensors[name] for name in expected})
+    if optimizer is not None:
+        _restore_training(path, model, optimizer, header["training"], tensors, moments)
     return model
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+@contextmanager
+def _telling(path: Path, trouble: str) -> Iterator[None]:
+    """Turn whatever a wrong header causes into a CheckpointError."""
+    try:
+        yield
+    except (MlpxError, *WRONG_HEADER) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path} {trouble}: {told}") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
+    """The header and all tensors, of a file that says it is ours."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = _header(path, file.metadata() or {})
+            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; wanted a model written by save") from None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        header = json.loads(metadata["mlpx"])
+        header: dict[str, Any] = json.loads(metadata["mlpx"])
         found = header["format"], header["version"]
-    except (KeyError, TypeError, ValueError):
+        header["model"]
+    except (LookupError, TypeError, ValueError, RecursionError):
         raise CheckpointError(
-            f"{path} is a safetensors file but not a model of mlpx: its header has no valid 'mlpx' entry"
+            f"{path} is a safetensors file but not a model of mlpx: "
+            "its header has no valid 'mlpx' entry"
         ) from None
     if found != (FORMAT, VERSION):
         raise CheckpointError(f"{path} has format {found}; this version reads {(FORMAT, VERSION)}")
-    return header, tensors
+    return header
 
 
-def _fill(
-    path: Path, layout: Layout, flat: Any, values: dict[str, np.ndarray], model: MLP, prefix: str = ""
-) -> None:
-    """Copy tensors into the views of `flat`, after all of them were checked."""
-    views = layout.views(flat)
-    if set(values) != set(views):
-        missing, extra = sorted(set(views) - set(values)), sorted(set(values) - set(views))
+def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
+    """Refuse tensors that are not those of the architecture."""
+    if set(tensors) != set(shapes):
+        missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
         raise CheckpointError(
             f"{path} does not fit its own architecture: missing {missing}, unexpected {extra}"
         )
-    for name, value in values.items():
-        if value.shape != views[name].shape or value.dtype != model.dtype:
+    for name, tensor in tensors.items():
+        if tensor.shape != shapes[name] or tensor.dtype != np.dtype(dtype):
             raise CheckpointError(
-                f"{path}: {prefix}{name} is {value.dtype} {value.shape}; its architecture says "
-                f"{model.dtype} {views[name].shape}"
+                f"{path}: {name} is {tensor.dtype} {tensor.shape}; its architecture says "
+                f"{dtype} {shapes[name]}"
             )
-    for name, value in values.items():
-        views[name][...] = model.backend.asarray(value)
 
 
-def _load_training(
-    path: Path, model: MLP, described: dict[str, Any], tensors: dict[str, np.ndarray]
-) -> None:
+def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
+    """The optimizer of the file's training state, if it has one."""
     from mlpx.optimizers import Optimizer
-    from mlpx.training import TrainingState
 
-    try:
-        optimizer = Optimizer.from_config(described["optimizer"])
-        step, epoch = int(described["step"]), int(described["epoch"])
-    except (MlpxError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} has a training state that cannot be read: {error}") from error
+    if "training" not in header:
+        return None
+    with _telling(path, "has a training state that cannot be read"):
+        return Optimizer.resolve(Optimizer.from_config(header["training"]["optimizer"]))
+
+
+def _restore_training(
+    path: Path,
+    model: MLP,
+    optimizer: Optimizer,
+    described: dict[str, Any],
+    tensors: Tensors,
+    prefixes: dict[str, str],
+) -> None:
+    from mlpx.records import require_count
+    from mlpx.run import TrainingState
+
+    with _telling(path, "has a training state that cannot be read"):
+        counts = [described["step"], described["epoch"], described.get("position", 0)]
+        for name, count in zip(("step", "epoch", "position"), counts, strict=True):
+            require_count(name, count, least=0)
+        sampling, rows, batch_size = described.get("pace", ("", 0, 0))
     moments = {}
-    for moment in optimizer.moments:
-        prefix = f"moment/{moment}/"
+    for prefix, moment in prefixes.items():
         moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
-        values = {
-            name.removeprefix(prefix): value
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        _fill(path, model.layout, moments[moment], values, model, prefix)
-    model.training_state = TrainingState(optimizer, moments, step=step, epoch=epoch)
+        for name, view in model.layout.views(moments[moment]).items():
+            view[...] = model.backend.asarray(tensors[prefix + name])
+    step, epoch, position = counts
+    pace = (sampling, rows, batch_size)
+    model.training_state = TrainingState(optimizer, moments, step, epoch, position, pace)

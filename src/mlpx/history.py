@@ -15,8 +15,8 @@ import numpy as np
 class History:
     """The record of one training run.
 
-    `epochs` holds a dict for each epoch (loss, metrics, val_...); `history["loss"]` is a column of it.
-    `step_loss` (steps,) is the loss of every step, before its update.
+    `epochs` holds a dict for each epoch (loss, metrics, val_...); `history["loss"]` is a column of
+    it. `step_loss` (steps,) is the loss of every step, before its update.
     """
 
     engine: str = ""
@@ -66,7 +66,7 @@ class History:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict`, and the steps' losses, to a JSON file; the file appears whole or not at all."""
+        """Write `to_dict`, and the steps' losses, to a JSON file, whole or not at all."""
         path = Path(path)
         content = {**self.to_dict(), "step_loss": [float(v) for v in self.step_loss]}
         part = path.with_name(f"{path.name}.{os.getpid()}.part")

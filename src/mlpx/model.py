@@ -1,15 +1,16 @@
-"""The multi-layer perceptron: a list of layers and one flat vector of parameters with named views."""
+"""The multi-layer perceptron: layers, and one flat vector of parameters with named views."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import InputError, InputTypeError
+from mlpx.errors import DeviceMemoryError, InputError, InputTypeError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -20,7 +21,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.history import History
-    from mlpx.training import TrainingState
+    from mlpx.run import TrainingState
 
 DTYPES = ("float32", "float64")
 
@@ -28,13 +29,14 @@ DTYPES = ("float32", "float64")
 class MLP:
     """A multi-layer perceptron.
 
-    `layers` lists the widths, input first: `MLP([784, 50, 10])`. Entries after the first may be layers
-    (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`); a number means a Dense layer of `activation`, the
-    last one of none, so that the network puts out logits (values for regression).
+    `layers` lists the widths, input first: `MLP([784, 50, 10])`. Entries after the first may be
+    layers (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`); a number means a Dense layer of
+    `activation`, the last one of none, so that the network puts out logits (values for regression).
 
-    `loss` says what training lowers and what the outputs mean. `initializer` overrides the activation's own
-    rule for weights. `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is
-    "cpu", "cuda", "cuda:1" or "auto"; without it the environment variable MLPX_DEVICE, or the CPU.
+    `loss` says what training lowers and what the outputs mean. `initializer` overrides the
+    activation's own rule for weights. `seed` fixes weights, batch order and dropout; None draws a
+    fresh one. `device` is "cpu", "cuda", "cuda:1" or "auto"; without it the environment variable
+    MLPX_DEVICE, or the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
@@ -55,7 +57,7 @@ class MLP:
         self.dtype = _check_dtype(dtype)
         self.seed = check_seed(seed)
         self.backend = get_backend(device)
-        self.layout, self.widths = self._lay_out()
+        self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
         self.flat = self.backend.asarray(self._draw())
         self.training_state: TrainingState | None = None
@@ -63,18 +65,9 @@ class MLP:
         """The engine that ran the last `fit`, and `engine_reason` why."""
         self.engine_reason: str | None = None
 
-    def _lay_out(self) -> tuple[Layout, list[int]]:
-        parameters: dict[str, Parameter] = {}
-        widths = [self.d_in]
-        for i, layer in enumerate(self.layers):
-            for parameter in layer.parameters(widths[-1]):
-                parameters[f"{i}.{parameter.name}"] = parameter
-            widths.append(layer.width(widths[-1]))
-        return Layout(parameters, self.dtype.itemsize), widths
-
     def _draw(self) -> np.ndarray:
-        """Starting values for the whole flat vector, on the host; each parameter has its own stream."""
-        flat = aligned_zeros(self.layout.size, self.dtype)
+        """Starting values of the flat vector, on the host; each parameter has its own stream."""
+        flat = self._reserve()
         views = self.layout.views(flat)
         for item, (name, place) in enumerate(sorted(self.layout.places.items())):
             parameter = place.parameter
@@ -86,6 +79,15 @@ class MLP:
             )
         return flat
 
+    def _reserve(self) -> np.ndarray:
+        try:
+            return aligned_zeros(self.layout.size, self.dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise DeviceMemoryError(
+                f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
+                f"{self.dtype}, more than this machine can hold"
+            ) from error
+
     @property
     def device(self) -> str:
         """Where the parameters are: "cpu", "cuda:0", ..."""
@@ -93,7 +95,7 @@ class MLP:
 
     @property
     def parameters(self) -> dict[str, Array]:
-        """Each parameter by name, as a view: `model.parameters["0.W"]` is layer 0's weight matrix."""
+        """Each parameter by name, as a view: `model.parameters["0.W"]` is layer 0's weights."""
         views = self.layout.views(self.flat)
         return {name: views[name] for name in sorted(views)}
 
@@ -119,7 +121,7 @@ class MLP:
             views[name][...] = self.backend.asarray(value, dtype=self.dtype)
 
     def to(self, device: str | Backend) -> Self:
-        """Move the model, its parameters and its training state to `device`; returns the model itself."""
+        """Move the parameters and the training state to `device`; returns the model itself."""
         backend = get_backend(device)
         if backend is not self.backend:
             flat = self.backend.to_numpy(self.flat)
@@ -136,7 +138,7 @@ class MLP:
         return summarise(self)
 
     def fit(self, x: Any, y: Any, **options: Any) -> History:
-        """Train on x (n, d_in) and y; see `mlpx.training.fit` for the options. Returns the History."""
+        """Train on x (n, d_in) and y; `mlpx.training.fit` lists the options."""
         from mlpx.training import fit
 
         return fit(self, x, y, **options)
@@ -157,7 +159,7 @@ class MLP:
         return probabilities(self, x, batch_size=batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1024) -> Array:
-        """The likeliest class of each row of x as integers (n,); for regression the values (n, d_out)."""
+        """The likeliest class of each row of x (n,); for regression the values (n, d_out)."""
         from mlpx.inference import predictions
 
         return predictions(self, x, batch_size=batch_size)
@@ -173,7 +175,8 @@ class MLP:
     ) -> dict[str, float]:
         """The mean loss, and metrics, of x (n, d_in) against y.
 
-        `metrics` are names from `mlpx.metrics`; the default is accuracy for classes, none for values.
+        `metrics` are names from `mlpx.metrics`; the default is accuracy for classes, none for
+        values.
         """
         from mlpx.inference import evaluate
 
@@ -206,6 +209,15 @@ class MLP:
             "seed": self.seed,
         }
 
+    @staticmethod
+    def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Name to shape of the parameters of the model that `config` describes; builds nothing."""
+        d_in, *described = config["layers"]
+        made = [d_in, *(Layer.from_config(layer) for layer in described)]
+        d_in, layers = _specify(made, "identity", None)
+        layout, _ = lay_out(d_in, layers, _check_dtype(config["dtype"]))
+        return {name: place.parameter.shape for name, place in layout.places.items()}
+
     @classmethod
     def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> MLP:
         """An untrained model of the architecture `config` describes."""
@@ -223,13 +235,25 @@ class MLP:
         return f"<MLP {widths}, {self.parameter_count} parameters, {self.dtype}, {self.device}>"
 
 
+def lay_out(d_in: int, layers: Iterable[Layer], dtype: np.dtype) -> tuple[Layout, list[int]]:
+    """Where the parameters go in the flat vector, and the widths: the input's, each output's."""
+    parameters: dict[str, Parameter] = {}
+    widths = [d_in]
+    for i, layer in enumerate(layers):
+        for parameter in layer.parameters(widths[-1]):
+            parameters[f"{i}.{parameter.name}"] = parameter
+        widths.append(layer.width(widths[-1]))
+    return Layout(parameters, dtype.itemsize), widths
+
+
 def _specify(
     layers: Sequence[int | Layer],
     activation: str | Activation,
     initializer: str | Initializer | None,
 ) -> tuple[int, tuple[Layer, ...]]:
     """The input width and the layers that the constructor's list means."""
-    entries = list(layers) if not isinstance(layers, str | int) else [layers]
+    listed = isinstance(layers, Iterable) and not isinstance(layers, str)
+    entries = list(layers) if listed else []
     if len(entries) < 2 or isinstance(entries[0], Layer):
         raise InputError(
             f"layers = {layers!r}; wanted the input's columns first and then at least one layer, "
@@ -254,14 +278,13 @@ def _specify(
         )
         for i, entry in enumerate(entries[1:])
     ]
-    return int(entries[0]), tuple(made)  # type: ignore[arg-type]
+    return int(entries[0]), tuple(made)
 
 
 def _check_dtype(dtype: Any) -> np.dtype:
-    try:
+    found: np.dtype | None = None
+    with suppress(TypeError, ValueError):
         found = np.dtype(dtype)
-    except TypeError:
-        found = None
     if found is None or found.name not in DTYPES:
         raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")
     return found

@@ -1,8 +1,8 @@
 """Where each parameter lives in the one flat vector of a model.
 
-Weights come first, then biases, then the parameters of normalisations, so that an optimizer can treat each
-kind as one slice. Every parameter starts at a multiple of 256 bytes; the padding between is zero, its
-gradient is zero, and it is never saved.
+Weights come first, then biases, then the parameters of normalisations, so that an optimizer can
+treat each kind as one slice. Every parameter starts at a multiple of 256 bytes; the padding between
+is zero, its gradient is zero, and it is never saved.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALIGNMENT_BYTES = 256
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array a layer owns. Those of kind `"state"` are updated by the layer itself, not learnt."""
+    """One array a layer owns; one of kind `"state"` is updated by the layer, not learnt."""
 
     name: str
     shape: tuple[int, ...]
@@ -81,7 +81,7 @@ class Layout:
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros in host memory that start at a multiple of ALIGNMENT_BYTES, as CUDA's allocations do."""
+    """Zeros in host memory from a multiple of ALIGNMENT_BYTES on, as CUDA allocates them."""
     raw = np.zeros(size * dtype.itemsize + ALIGNMENT_BYTES, dtype=np.uint8)
     start = -raw.ctypes.data % ALIGNMENT_BYTES
     return raw[start : start + size * dtype.itemsize].view(dtype)

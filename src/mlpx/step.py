@@ -77,8 +77,13 @@ class TrainingProgram:
         self.full = self._plan(batch_size, by_step) if self.full_steps else None
         self.last = self._plan(self.last_rows, self.order[split:]) if self.last_rows else None
 
-    def start_epoch(self, order: np.ndarray, *, step: int, rate_scale: float = 1.0) -> None:
-        """Fill the tables: `order` (rows,) of this epoch, the step count before it, a factor on all rates."""
+    def start_epoch(
+        self, order: np.ndarray, *, step: int, rate_scale: float = 1.0, position: int = 0
+    ) -> None:
+        """Fill the tables: `order` (rows,) of this epoch, the step count before it, a factor on all rates.
+
+        `position`: how many steps of the epoch were taken in an earlier run.
+        """
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
         columns = [
             column
@@ -88,7 +93,7 @@ class TrainingProgram:
         backend = self.network.backend
         self.order[...] = backend.asarray(order)
         self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
-        self.state[...] = backend.asarray(np.array([0, step]))
+        self.state[...] = backend.asarray(np.array([position, step + position]))
 
     def _plan(self, rows: int, order: Array) -> Plan:
         layout, network = self.network.layout, self.network

@@ -1,4 +1,4 @@
-"""The checks at the public boundary: what may come in as x, y and weights, and clear words when it may not.
+"""What may come in as x, y and weights, and clear words for what may not.
 
 Inside the library nothing is checked again.
 """
@@ -100,8 +100,8 @@ def check_y(
 ) -> Array:  # fmt: skip
     """`given` as targets for n rows: labels (n,) of int64, or (n, d_out) in `dtype`.
 
-    For `targets="classes"` integers (n,) are labels in [0, d_out) and (n, d_out) is one-hot or soft; for
-    `"values"` (n,) and (n, 1) mean the same. Raises InputError or InputTypeError.
+    For `targets="classes"` integers (n,) are labels in [0, d_out) and (n, d_out) is one-hot or
+    soft; for `"values"` (n,) and (n, 1) mean the same. Raises InputError or InputTypeError.
     """
     y = check_array(name, given, backend)
     if y.ndim == 0 or len(y) != n:
@@ -143,7 +143,7 @@ def _labels(y: Array, classes: int, name: str) -> Array:
 
 def _distributions(y: Array, name: str) -> None:
     sums = y.sum(axis=1)
-    if bool(((y.min() >= 0) & (abs(sums - 1).max() <= SUM_TOLERANCE))):
+    if bool((y.min() >= 0) & (abs(sums - 1).max() <= SUM_TOLERANCE)):
         return
     host = array_backend(y).to_numpy(y)
     bad = np.flatnonzero((host.min(axis=1) < 0) | (abs(host.sum(axis=1) - 1) > SUM_TOLERANCE))
@@ -153,21 +153,23 @@ def _distributions(y: Array, name: str) -> None:
     )
 
 
-def check_weights(given: Any, *, n: int, dtype: np.dtype, backend: Backend) -> Array | None:
+def check_weights(
+    given: Any, *, n: int, dtype: np.dtype, backend: Backend, name: str = "sample_weight"
+) -> Array | None:
     """`given` as row weights (n, 1) in `dtype`, or None for None.
 
     Raises InputError for a wrong length, NaN, infinite or negative weights, or none above zero.
     """
     if given is None:
         return None
-    w = check_array("sample_weight", given, backend)
+    w = check_array(name, given, backend)
     if w.shape not in ((n,), (n, 1)):
-        raise InputError(f"sample_weight.shape = {w.shape}; wanted ({n},), one for each row of x")
-    check_finite(w, dtype=dtype, name="sample_weight")
+        raise InputError(f"{name}.shape = {w.shape}; wanted ({n},), one for each row of x")
+    check_finite(w, dtype=dtype, name=name)
     host = array_backend(w).to_numpy(w).reshape(-1)
     if host.min() < 0:
         row = int(host.argmin())
-        raise InputError(f"sample_weight has {host[row]:g} at row {row}; weights are not negative")
+        raise InputError(f"{name} has {host[row]:g} at row {row}; weights are not negative")
     if host.max() == 0:
-        raise InputError("sample_weight is zero for every row; at least one must be positive")
+        raise InputError(f"{name} is zero for every row; at least one must be positive")
     return w.reshape(n, 1).astype(dtype, copy=False)

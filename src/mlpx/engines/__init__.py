@@ -27,7 +27,7 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
         if reason:
             raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
         return engine, "asked for"
-    refusals = []
+    refusals: list[str] = []
     for candidate in PREFERENCE:
         engine = candidate()
         reason = engine.refuses(program)

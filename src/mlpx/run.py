@@ -1,0 +1,261 @@
+"""One training run: epochs, validation, callbacks, and a clean stop at any moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx import engines
+from mlpx.backend import Backend
+from mlpx.callbacks import Callback
+from mlpx.errors import InputError
+from mlpx.history import History
+from mlpx.inference import score
+from mlpx.interrupts import held_interrupt
+from mlpx.metrics import Metric
+from mlpx.optimizers import Optimizer
+from mlpx.progress import Silent
+from mlpx.records import require_count
+from mlpx.sampling import SAMPLINGS, rows_per_epoch
+from mlpx.step import HITS, LOSS, WEIGHT, Group, TrainingData, TrainingProgram
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.model import MLP
+
+RUN_S = 0.05
+"""How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
+
+
+@dataclass
+class TrainingState:
+    """What a model needs besides its parameters to go on exactly where it stopped."""
+
+    optimizer: Optimizer
+    moments: dict[str, Array]
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    """How many steps of the epoch are done; 0 between epochs."""
+    pace: tuple[str, int, int] = ("", 0, 0)
+    """The sampling, rows of data and batch size that `position` was counted with."""
+
+    def move(self, source: Backend, target: Backend) -> None:
+        """Bring the moments to another device."""
+        self.moments = {
+            name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
+        }
+
+
+class Run:
+    """One call of `fit`, as callbacks see it."""
+
+    def __init__(
+        self,
+        model: MLP,
+        data: TrainingData,
+        held_out: TrainingData | None,
+        optimizer: Optimizer,
+        metrics: tuple[Metric, ...],
+        callbacks: list[Callback],
+        *,
+        batch_size: int,
+        sampling: str,
+        engine: str,
+        notes: list[str],
+    ) -> None:
+        self.model, self.data, self.held_out = model, data, held_out
+        self.metrics, self.callbacks, self.sampling = metrics, callbacks, sampling
+        self.batch_size, self.wanted_engine = batch_size, engine
+        self.steps_per_epoch = -(-len(data) // batch_size)
+        self.rows = rows_per_epoch(sampling, len(data), batch_size)
+        self.state = _resume(model, optimizer, (sampling, len(data), batch_size))
+        self.history = History(
+            device=f"{model.device} ({model.backend.name})",
+            first_epoch=self.state.epoch,
+            notes=notes,
+        )
+        self.total_steps = self.steps_done = self.samples_done = 0
+        self.stopping: str | None = None
+        self.display = Silent()
+        self._step_losses: list[np.ndarray] = []
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What each epoch reports."""
+        trained = ("loss", "accuracy") if self.model.loss.targets == "classes" else ("loss",)
+        if self.held_out is None:
+            return trained
+        return (*trained, "val_loss", *(f"val_{metric.name}" for metric in self.metrics))
+
+    @property
+    def last_epoch(self) -> int:
+        """The number of the epoch that will be the last, counted over the model's life."""
+        begun = self.state.epoch * self.steps_per_epoch + self.state.position
+        return -(-(begun + self.total_steps - self.steps_done) // self.steps_per_epoch)
+
+    def plan_length(self, epochs: int | None, steps: int | None) -> None:
+        """How long to train: `epochs`, or `steps`, or 10 epochs; one begun earlier counts."""
+        if epochs is not None and steps is not None:
+            raise InputError(f"epochs = {epochs} and steps = {steps}; give one of them")
+        if steps is not None:
+            require_count("steps", steps)
+            self.total_steps = int(steps)
+            return
+        epochs = 10 if epochs is None else epochs
+        require_count("epochs", epochs, least=0)
+        self.total_steps = max(0, int(epochs) * self.steps_per_epoch - self.state.position)
+
+    def stop(self, reason: str) -> None:
+        """End the training after this epoch."""
+        self.stopping = reason
+
+    def recent_loss(self) -> float:
+        """The loss of the last step run; asks the device."""
+        return float(self.model.backend.to_numpy(self.program.log[self.state.position - 1, LOSS]))
+
+    def train(self) -> History:
+        """Run to the end, a stop, or Ctrl-C."""
+        started_s = time.perf_counter()
+        self.program = self._program()
+        engine, reason = engines.choose(self.wanted_engine, self.program)
+        self.execute = engine.prepare(self.program)
+        self._tell("on_check")
+        model, history = self.model, self.history
+        with held_interrupt() as interrupted, ExitStack() as ends:
+            for callback in self.callbacks:
+                callback.on_train_begin(self)
+                ends.callback(callback.on_train_end, self)
+            model.training_state = self.state
+            model.engine, model.engine_reason = engine.name, reason
+            history.engine, history.engine_reason = engine.name, reason
+            self.display.begin(self)
+            try:
+                self._epochs(interrupted)
+            except BaseException as error:
+                self.stopping = f"{type(error).__name__}: {error}"
+                raise
+            finally:
+                self.display.end(self)
+                history.seconds = time.perf_counter() - started_s
+                history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
+                history.stop_reason = self.stopping or "completed"
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        return history
+
+    def _program(self) -> TrainingProgram:
+        whole = slice(0, self.model.layout.size)
+        return TrainingProgram(
+            self.model,
+            self.data,
+            groups=[Group(self.state.optimizer, whole)],
+            moments=self.state.moments,
+            batch_size=self.batch_size,
+            rows=self.rows,
+        )
+
+    def _epochs(self, interrupted: threading.Event) -> None:
+        while self.steps_done < self.total_steps and self.stopping is None:
+            self._epoch(interrupted)
+            if interrupted.is_set():
+                self.stopping = "interrupted"
+
+    def _epoch(self, interrupted: threading.Event) -> None:
+        state, program = self.state, self.program
+        self._tell("on_epoch_begin", state.epoch)
+        order = SAMPLINGS[self.sampling](self.model.seed, state.epoch, len(self.data), self.rows)
+        first = state.position
+        program.start_epoch(order, step=state.step - first, position=first)
+        end = min(program.steps, first + self.total_steps - self.steps_done)
+        for _ in self._stretches(end):
+            if interrupted.is_set():
+                break
+        self._finish(first, end)
+
+    def _stretches(self, end: int) -> Iterator[None]:
+        """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
+        program, state, stretch = self.program, self.state, 1
+        while state.position < end:
+            started_s = time.perf_counter()
+            if program.full is not None and state.position < program.full_steps:
+                count = min(stretch, min(end, program.full_steps) - state.position)
+                self.execute(program.full, count)
+                rows = count * self.batch_size
+            elif program.last is not None:
+                count, rows = 1, program.last_rows
+                self.execute(program.last, 1)
+            self.steps_done += count
+            self.samples_done += rows
+            state.step += count
+            state.position += count
+            self.display.step(self)
+            step_s = (time.perf_counter() - started_s) / count
+            stretch = max(1, min(2 * stretch, int(RUN_S / max(step_s, 1e-9))))
+            yield
+
+    def _finish(self, first: int, end: int) -> None:
+        """Close an epoch, or what ran of it from step `first`: read its log, validate, tell."""
+        state, done = self.state, self.state.position
+        log = self.model.backend.to_numpy(self.program.log[first:done]).astype(np.float64)
+        self._step_losses.append(log[:, LOSS].copy())
+        self.history.samples = self.samples_done
+        epoch = state.epoch
+        if done == self.program.steps:
+            state.epoch, state.position = epoch + 1, 0
+        if done < end:
+            return  # interrupted
+        logs = self._logs(log)
+        self.history.epochs.append(logs)
+        self.display.epoch(self, logs)
+        self._tell("on_epoch_end", epoch, logs)
+        bad = np.flatnonzero(~np.isfinite(log[:, LOSS]))
+        if len(bad) and self.stopping is None:
+            self.stop(
+                f"diverged: the loss is {log[bad[0], LOSS]} at step "
+                f"{state.step - len(log) + int(bad[0]) + 1}; lower the learning rate or scale x"
+            )
+            warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=7)
+
+    def _logs(self, log: np.ndarray) -> dict[str, float]:
+        """What an epoch reports, from the lines of its steps."""
+        weight = log[:, WEIGHT]
+        logs = {"loss": float(log[:, LOSS] @ weight / weight.sum())}
+        if self.model.loss.targets == "classes":
+            logs["accuracy"] = float(log[:, HITS] @ weight / weight.sum())
+        if self.held_out is not None:
+            logs |= self._validate(self.held_out)
+        return logs
+
+    def _validate(self, held_out: TrainingData) -> dict[str, float]:
+        found = score(
+            self.model, held_out.x, held_out.y, held_out.weights,
+            metrics=self.metrics, batch_size=1024,
+        )  # fmt: skip
+        return {f"val_{name}": value for name, value in found.items()}
+
+    def _tell(self, event: str, *details: Any) -> None:
+        for callback in self.callbacks:
+            getattr(callback, event)(self, *details)
+
+
+def _resume(model: MLP, optimizer: Optimizer, pace: tuple[str, int, int]) -> TrainingState:
+    """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
+
+    An epoch that was begun at another pace begins anew.
+    """
+    before = model.training_state
+    if before is not None and before.optimizer == optimizer:
+        position = before.position if before.pace == pace else 0
+        return TrainingState(optimizer, before.moments, before.step, before.epoch, position, pace)
+    moments = {
+        name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
+    }
+    return TrainingState(optimizer, moments, epoch=before.epoch if before else 0, pace=pace)
