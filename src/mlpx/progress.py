@@ -113,5 +113,7 @@ def display(verbose: int | None) -> Silent:
         return Bar() if sys.stdout.isatty() else Lines()
     shown = {0: Silent, 1: Bar, 2: Lines}.get(int(verbose)) if isinstance(verbose, int) else None
     if shown is None:
-        raise InputError(f"verbose = {verbose!r}; it must be 0 (silent), 1 (bar), 2 (lines) or None")
+        raise InputError(
+            f"verbose = {verbose!r}; it must be 0 (silent), 1 (bar), 2 (lines) or None"
+        )
     return shown()

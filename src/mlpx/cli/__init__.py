@@ -1,0 +1,103 @@
+"""The command line: `mlpx train digits`. One file a command.
+
+What is heavy is imported when a command runs, so that --help answers at once.
+
+Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
+from mlpx.cli.evaluate import evaluate
+from mlpx.cli.options import DEBUG
+from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
+from mlpx.cli.predict import predict
+from mlpx.cli.train import EXAMPLES as TRAIN_EXAMPLES
+from mlpx.cli.train import train
+from mlpx.errors import MlpxError
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Turns failures into one line on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader has gone: nobody is there to be told
+        except KeyboardInterrupt as interrupt:
+            complain(str(interrupt) or "interrupted; nothing was written")
+            raise typer.Exit(INTERRUPTED) from None
+        except (MlpxError, OSError, MemoryError) as error:
+            if ctx.meta.get(DEBUG):
+                raise
+            complain(one_line(error))
+            raise typer.Exit(1) from None
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong, for a person who does not read Python."""
+    if isinstance(error, OSError) and not isinstance(error, MlpxError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if isinstance(error, MemoryError) and not str(error):
+        return "out of memory"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mlpx {version('mlpx')}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(epilog="Example:  mlpx train digits")
+def mlpx(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Multi-layer perceptrons on NumPy and on CUDA: train, evaluate, predict."""
+
+
+def register(function: Callable[..., None], examples: str | None = None) -> None:
+    """Make a command of a function: named like it, helped by its docstring."""
+    paragraphs = (function.__doc__ or "").split("\n\n")
+    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    app.command(help=text, epilog=examples)(function)
+
+
+register(train, TRAIN_EXAMPLES)
+register(evaluate, EVALUATE_EXAMPLES)
+register(predict, PREDICT_EXAMPLES)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(app(prog_name="mlpx"))

@@ -1,0 +1,206 @@
+"""What `mlpx train` trains: its settings with their defaults, the data split, and the model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import typer
+
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.data import Dataset
+    from mlpx.model import MLP
+
+HIDDEN = (100,)
+RECIPES: dict[str, dict[str, Any]] = {
+    "digits": {"hidden": (200,), "epochs": 60},
+    "mnist": {"hidden": (256,), "batch_size": 128, "epochs": 10},
+    "fashion-mnist": {"hidden": (256,), "batch_size": 128, "epochs": 15},
+}
+"""Settings of a data set that differ from the defaults below."""
+OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
+"""Settings that a model which is trained further already has."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made from; the same names as the options of `mlpx train`."""
+
+    dataset: str
+    layers: tuple[int, ...] | None = None
+    hidden: tuple[int, ...] | None = None
+    activation: str = "relu"
+    loss: str | None = None
+    initializer: str | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    epochs: int | None = 30
+    steps: int | None = None
+    sampling: str = "shuffle"
+    batch_size: int = 32
+    validation: float = 0.1
+    device: str | None = None
+    engine: str = "auto"
+    dtype: str = "float32"
+    seed: int = 0
+
+    @classmethod
+    def choose(cls, options: dict[str, Any], before: dict[str, Any] | None = None) -> Settings:
+        """What was given, else what the run before or the data set's recipe has, else the default.
+
+        Raises typer.BadParameter for options that exclude each other.
+        """
+        names = {entry.name for entry in fields(cls)}
+        given = {k: v for k, v in options.items() if k in names and v is not None}
+        for one, other in (("epochs", "steps"), ("layers", "hidden")):
+            if one in given and other in given:
+                raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
+        recipe = RECIPES.get(given.get("dataset", ""), {})
+        if before is not None:
+            _refuse_changes(given)
+            recipe = {k: v for k, v in before.items() if k in names}
+            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
+        if "steps" in given or "epochs" in given:
+            recipe = {**recipe, "epochs": None, "steps": None}
+        if "steps" in given:
+            given["epochs"] = None
+        if "optimizer" in given:
+            recipe = {**recipe, "learning_rate": None}  # it was the other optimizer's
+        return cls(**{**recipe, **given})
+
+    def config(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def _refuse_changes(given: dict[str, Any]) -> None:
+    for name in OF_THE_MODEL:
+        if name in given:
+            raise typer.BadParameter(
+                f"--{name} belongs to the model, which --resume takes as it is; leave it out"
+            )
+
+
+def explain_default(name: str) -> str:
+    """The default of a setting, and of data sets that differ, for a help text."""
+    usual = next(entry.default for entry in fields(Settings) if entry.name == name)
+    if name == "hidden":
+        usual = HIDDEN
+    differing = {k: v[name] for k, v in RECIPES.items() if name in v}
+    texts = [_text(usual), *(f"{key}: {_text(value)}" for key, value in differing.items())]
+    return f"[dim]\\[default: {'; '.join(texts)}][/dim]"
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training data, what is held out of it for validation, and test data; (x, y) each or None."""
+
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array] | None
+    test: tuple[Array, Array] | None = field(default=None)
+
+
+def split(data: Dataset, *, share: float, seed: int) -> Split:
+    """`data` with `share` of its training rows held out: the same rows for the same seed.
+
+    Raises typer.BadParameter if either part would be empty.
+    """
+    from mlpx.random import Purpose, permutation, words
+
+    test = None if data.x_test is None else (data.x_test, data.y_test)
+    n = len(data.x_train)
+    held_out = round(share * n)
+    if share == 0:
+        return Split((data.x_train, data.y_train), None, test)
+    if not 0 < held_out < n:
+        raise typer.BadParameter(
+            f"{share:g} of {n} rows is {held_out}; leave some to train and some to validate, "
+            "or use 0 for no validation",
+            param_hint="--validation",
+        )
+    order = permutation(words(seed, Purpose.SPLIT, count=n))
+    kept, out = np.sort(order[held_out:]), np.sort(order[:held_out])
+    return Split(
+        (data.x_train[kept], data.y_train[kept]), (data.x_train[out], data.y_train[out]), test
+    )
+
+
+def build_model(settings: Settings, data: Dataset) -> MLP:
+    """An untrained model for `data`, which scales stored values itself.
+
+    Raises typer.BadParameter if `--layers` or `--loss` does not fit the data.
+    """
+    from mlpx.layers import Dense, Rescale
+    from mlpx.model import MLP
+
+    loss = settings.loss or default_loss(data.y_train)
+    widths = _widths(settings, data, loss)
+    hidden = [Dense(n, activation=settings.activation, initializer=settings.initializer)
+              for n in widths[1:-1]]  # fmt: skip
+    scaling = [Rescale(data.scale)] if data.scale != 1 else []
+    return MLP(
+        [widths[0], *scaling, *hidden, Dense(widths[-1], initializer=settings.initializer)],
+        loss=loss,
+        dtype=settings.dtype,
+        seed=settings.seed,
+        device=settings.device,
+    )
+
+
+def default_loss(y: Array) -> str:
+    """Whole-number labels mean classes; anything else is a value to predict."""
+    labels = y.ndim == 1 and y.dtype.kind in "iub"
+    return "softmax_cross_entropy" if labels else "mean_squared_error"
+
+
+def _widths(settings: Settings, data: Dataset, loss: str) -> tuple[int, ...]:
+    d, k = data.x_train.shape[1], _outputs(data, loss)
+    if settings.layers is None:
+        return (d, *(HIDDEN if settings.hidden is None else settings.hidden), k)
+    widths = settings.layers
+    if len(widths) < 2 or widths[0] != d or widths[-1] != k:
+        fitting = ",".join(map(str, (d, *(widths[1:-1] or HIDDEN), k)))
+        raise typer.BadParameter(
+            f"{_text(widths)} does not fit {data.name}, whose rows have {d} numbers and whose "
+            f"targets need {k} outputs; for example --layers {fitting}",
+            param_hint="--layers",
+        )
+    return widths
+
+
+def _outputs(data: Dataset, loss: str) -> int:
+    from mlpx.kernels.losses import Loss
+
+    y = data.y_train
+    if y.ndim == 2:
+        return int(y.shape[1])
+    if Loss.resolve(loss).targets != "classes":
+        return 1
+    if y.dtype.kind == "f" and not bool((y == np.floor(y)).all()):
+        raise typer.BadParameter(
+            f"{loss} needs whole-number labels; y_train of {data.name} has others",
+            param_hint="--loss",
+        )
+    tops = [int(part.max()) for part in (y, data.y_test) if part is not None and len(part)]
+    return max([1, *(top + 1 for top in tops)])
+
+
+def monitors(model: MLP, *, validated: bool) -> tuple[str, ...]:
+    """The columns each epoch reports, which callbacks can watch."""
+    from mlpx.metrics import default_metrics
+
+    names = ("loss", *(metric.name for metric in default_metrics(model.loss.targets)))
+    return (*names, *(f"val_{name}" for name in names)) if validated else names
+
+
+def resolved_dataset(name: str) -> str:
+    """The name by which another command, run elsewhere, finds the data set again."""
+    return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name

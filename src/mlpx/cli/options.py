@@ -1,0 +1,104 @@
+"""Options that several commands share, and how names are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlpx.errors import UnknownNameError
+
+DEBUG = "mlpx.debug"
+
+
+def one_of(kind: str, names: Iterable[str]) -> Callable[[str | None], str | None]:
+    """A callback that accepts these names and, for others, suggests the nearest: a usage error."""
+    known = tuple(names)
+
+    def check(given: str | None) -> str | None:
+        if given is None:
+            return None
+        name = given.strip().lower()
+        found = {candidate.replace("_", "-"): candidate for candidate in known}
+        if name.replace("_", "-") not in found:
+            raise typer.BadParameter(str(UnknownNameError(kind, given, known)))
+        return found[name.replace("_", "-")]
+
+    return check
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a help text."""
+    return ", ".join(sorted(names))
+
+
+def _remember_debug(ctx: typer.Context, wanted: bool) -> bool:
+    ctx.meta[DEBUG] = ctx.meta.get(DEBUG, False) or wanted
+    return wanted
+
+
+def open_backend(device: str | None) -> Any:
+    """The backend of `--device`; a name that means nothing is a usage error.
+
+    Raises typer.BadParameter, DeviceError.
+    """
+    from mlpx.backend import get_backend
+
+    try:
+        return get_backend(device)
+    except UnknownNameError as error:
+        raise typer.BadParameter(str(error), param_hint="--device") from None
+
+
+def read_dataset(name: str, data_dir: Path | None, no_download: bool) -> Any:
+    """The data set called `name`; a name that means nothing is a usage error.
+
+    Raises typer.BadParameter, DataError.
+    """
+    from mlpx.cli.downloads import download_display
+    from mlpx.data import load_dataset
+
+    try:
+        with download_display() as progress:
+            return load_dataset(
+                name, data_dir=data_dir, download=not no_download, progress=progress
+            )
+    except UnknownNameError as error:
+        raise typer.BadParameter(str(error), param_hint="DATASET") from None
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", metavar="", callback=_remember_debug, help="Show the traceback of a failure."
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="cpu, cuda, cuda:1 (the second GPU) or auto (a GPU if one is usable). "
+        "[dim]\\[default: the environment variable MLPX_DEVICE, else cpu][/dim]",
+        show_default=False,
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Look for the data set's files here first, then in the folder MLPX_DATA names, "
+        "then in the user's cache.",
+        show_default=False,
+    ),
+]
+NoDownload = Annotated[
+    bool,
+    typer.Option(
+        "--no-download", metavar="", help="Fail rather than download a data set that is not there."
+    ),
+]
+BatchRows = Annotated[
+    int, typer.Option("--batch-size", metavar="N", min=1, help="Rows to work on at a time.")
+]

@@ -1,0 +1,253 @@
+"""What `mlpx train` does with its options."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+from mlpx.cli.experiment import (
+    Settings,
+    Split,
+    build_model,
+    monitors,
+    resolved_dataset,
+    split,
+)
+from mlpx.cli.options import open_backend, read_dataset
+from mlpx.errors import MlpxError
+from mlpx.history import History
+from mlpx.model import MLP
+from mlpx.runs import claimed, joined, locate, read_config, read_history, save_run
+
+if TYPE_CHECKING:
+    from mlpx.data import Dataset
+    from mlpx.training import Run
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that is known before the first step."""
+
+    settings: Settings
+    data: Dataset
+    parts: Split
+    model: MLP
+    before: History | None
+    callbacks: list[Callback]
+    quiet: bool
+
+
+def run(options: Options) -> None:
+    """Train as the options of `mlpx train` say, write the run and report.
+
+    Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
+    """
+    prepared = prepare(options)
+    out, name = options["out"] or options["resume"], Path(prepared.settings.dataset).stem
+    with claimed(out, name=name) as folder, spoken_warnings():
+        history, whole = _fit(prepared)
+        if prepared.before is not None:
+            history = joined(prepared.before, history)
+        test = (
+            prepared.model.evaluate(*prepared.parts.test) if prepared.parts.test and whole else None
+        )
+        written, why_no_picture = save_run(
+            folder, prepared.model, history=history, config=_config(prepared), test=test
+        )
+    if not prepared.quiet:
+        report(prepared, history, test)
+        typer.echo(f"{'written':<15} {folder}/: {', '.join(written)}")
+        if why_no_picture:
+            typer.echo(f"{'no picture':<15} {why_no_picture}")
+    if not whole:
+        raise KeyboardInterrupt(
+            f"interrupted after {len(history)} epochs; what was learnt is in {folder}; "
+            f"go on with: mlpx train --resume {folder}"
+        )
+    if history.stop_reason.startswith("diverged"):
+        raise MlpxError(f"training {history.stop_reason}; the run is in {folder}")
+
+
+def prepare(options: Options) -> Experiment:
+    """Settings, data and model for the options.
+
+    Raises typer.BadParameter, MlpxError, OSError.
+    """
+    earlier = _earlier(options)
+    if options["dataset"] is None and earlier is None:
+        raise typer.BadParameter(
+            "which data set? for example: mlpx train digits", param_hint="DATASET"
+        )
+    before = earlier and earlier[1]
+    settings = Settings.choose(options, before)
+    open_backend(settings.device)
+    data = read_dataset(settings.dataset, options["data_dir"], options["no_download"])
+    if earlier is None:
+        model, history = build_model(settings, data), None
+    else:
+        model = MLP.load(earlier[0], device=settings.device)
+        history = read_history(earlier[0].parent)
+    parts = split(data, share=settings.validation, seed=settings.seed)
+    watched = monitors(model, validated=parts.validation is not None)
+    return Experiment(
+        settings, data, parts, model, history, make_callbacks(options, watched), options["quiet"]
+    )
+
+
+def _earlier(options: Options) -> tuple[Path, dict[str, Any]] | None:
+    """The model file and the settings of the run to resume."""
+    if options["resume"] is None:
+        return None
+    folder = options["resume"] if options["resume"].is_dir() else options["resume"].parent
+    config = read_config(folder)
+    return locate(folder)[0], config
+
+
+def make_callbacks(options: Options, watched: tuple[str, ...]) -> list[Callback]:
+    """The callbacks that the options ask for.
+
+    Raises typer.BadParameter for a metric that the run does not report.
+    """
+    made: list[Callback] = []
+    waits = {} if options["patience"] is None else {"patience": options["patience"]}
+    if options["early_stopping"]:
+        made.append(EarlyStopping(_watched(options, "early_stopping", watched), **waits))
+    if options["stop_on_plateau"]:
+        made.append(StopOnPlateau(**waits))
+    if options["best_weights"]:
+        made.append(BestWeights(_watched(options, "best_weights", watched)))
+    if options["csv_log"]:
+        made.append(CSVLog(options["csv_log"], append=options["resume"] is not None))
+    if waits and not (options["early_stopping"] or options["stop_on_plateau"]):
+        raise typer.BadParameter(
+            "needs --early-stopping METRIC or --stop-on-plateau", param_hint="--patience"
+        )
+    return made
+
+
+def _watched(options: Options, name: str, watched: tuple[str, ...]) -> str:
+    metric = str(options[name]).strip().lower().replace("-", "_")
+    if metric not in watched:
+        hint = " (--validation 0 leaves no validation data)" if metric.startswith("val_") else ""
+        raise typer.BadParameter(
+            f"{options[name]!r} is nothing this run reports{hint}; it reports {', '.join(watched)}",
+            param_hint=f"--{name.replace('_', '-')}",
+        )
+    return metric
+
+
+class _Keep(Callback):
+    """Keeps the history of a run that is interrupted."""
+
+    history: History | None = None
+
+    def on_train_begin(self, run: Run) -> None:
+        self.history = run.history
+
+
+def _fit(prepared: Experiment) -> tuple[History, bool]:
+    """The history, and whether the training came to its own end rather than to Ctrl-C."""
+    settings, keep = prepared.settings, _Keep()
+    _announce(prepared)
+    try:
+        history = prepared.model.fit(
+            *prepared.parts.train,
+            epochs=settings.epochs,
+            steps=settings.steps,
+            batch_size=settings.batch_size,
+            optimizer=settings.optimizer,
+            learning_rate=settings.learning_rate,
+            validation_data=prepared.parts.validation,
+            sampling=settings.sampling,
+            callbacks=[keep, *prepared.callbacks],
+            engine=settings.engine,
+            verbose=0 if prepared.quiet else None,
+        )
+    except KeyboardInterrupt:
+        if keep.history is None or not len(keep.history.step_loss):
+            raise
+        return keep.history, False
+    return history, True
+
+
+def _config(prepared: Experiment) -> dict[str, Any]:
+    from importlib.metadata import version
+
+    names = prepared.data.class_names
+    return {
+        "mlpx": version("mlpx"),
+        **prepared.settings.config(),
+        "dataset": resolved_dataset(prepared.settings.dataset),
+        "layers": prepared.model.widths,
+        "loss": prepared.model.loss.name,
+        "class_names": None if names is None else list(names),
+    }
+
+
+def _announce(prepared: Experiment) -> None:
+    if prepared.quiet:
+        return
+    model, parts = prepared.model, prepared.parts
+    sizes = [f"{len(parts.train[0]):,} rows to train"]
+    if parts.validation is not None:
+        sizes.append(f"{len(parts.validation[0]):,} to validate")
+    if parts.test is not None:
+        sizes.append(f"{len(parts.test[0]):,} to test")
+    typer.echo(f"{prepared.data.name}: {', '.join(sizes)}")
+    widths = "-".join(map(str, [model.d_in, *(w for w in model.widths[1:])]))
+    typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
+
+
+def report(prepared: Experiment, history: History, test: dict[str, float] | None) -> None:
+    """Print how it went."""
+    lines: list[tuple[str, str]] = []
+    if test is not None and prepared.parts.test is not None:
+        rows = len(prepared.parts.test[0])
+        lines += [
+            (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())
+        ]
+        lines[0] = (lines[0][0], f"{lines[0][1]} on {rows:,} rows")
+    elif history.epochs:
+        lines += [(name, show_value(name, value)) for name, value in history.epochs[-1].items()]
+    epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
+    rate = f"{history.samples_per_s:,.0f} samples/s"
+    lines += [
+        ("device", history.device),
+        ("engine", f"{history.engine} ({history.engine_reason})"),
+        (
+            "training",
+            f"{history.seconds:.1f} s, {epochs}, {len(history.step_loss):,} steps, {rate}",
+        ),
+    ]
+    if history.stop_reason != "completed":
+        lines.append(("stopped", history.stop_reason))
+    for i, (name, value) in enumerate(lines):
+        typer.echo(f"{name:<15} {typer.style(value, bold=True) if i == 0 else value}")
+
+
+def show_value(name: str, value: float) -> str:
+    """A loss or metric for people: accuracies in percent."""
+    return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4f}"
+
+
+@contextmanager
+def spoken_warnings() -> Iterator[None]:
+    """Warnings as one line on stderr each, without the line of code they come from."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = _speak
+        yield
+
+
+def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"note: {message}", file=sys.stderr)  # noqa: T201

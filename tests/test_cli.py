@@ -1,0 +1,257 @@
+"""The command line as such: help, version, errors, and `evaluate` and `predict`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import mlpx.cli
+from mlpx import MLP
+from mlpx.cli import app
+from mlpx.data import load_dataset
+from mlpx.errors import DeviceError
+from mlpx.kernels.activations import Activation
+from mlpx.optimizers import Optimizer
+
+
+def run(*arguments):
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
+        app, [str(a) for a in arguments]
+    )
+
+
+def mlpx_command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-c", "from mlpx.cli import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run folder of a small data set of two images, one all dark and one all bright."""
+    folder = tmp_path_factory.mktemp("trained")
+    x = np.repeat(np.array([[0] * 6, [255] * 6], dtype=np.uint8), 20, axis=0).reshape(40, 2, 3)
+    y = np.repeat([0, 1], 20)
+    np.savez(folder / "bright.npz", x_train=x, y_train=y, x_test=x[10:30], y_test=y[10:30])
+    found = run(
+        "train", folder / "bright.npz", "--out", folder / "run", "--epochs", 30, "--lr", 0.05
+    )
+    assert found.exit_code == 0, found.output
+    return folder / "run"
+
+
+def test_version():
+    found = run("--version")
+    assert (found.exit_code, found.stdout.split()) == (0, ["mlpx", mlpx.__version__])
+
+
+def test_without_arguments_the_help_is_shown():
+    assert "train" in run().output
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict"])
+def test_every_option_is_explained_and_an_example_given(command):
+    text = run(command, "--help").stdout
+    assert f"mlpx {command} " in text.split("Examples")[1]
+    (found,) = (c for c in mlpx.cli.app.registered_commands if c.callback.__name__ == command)
+    assert found.help in " ".join(text.split()) or len(found.help) > 150
+
+
+def test_help_names_what_is_in_the_tables():
+    text = run("train", "--help").stdout
+    for name in [*Activation.table, *Optimizer.table, "digits", "fashion-mnist"]:
+        assert name in text
+
+
+def test_a_record_added_later_is_listed_and_accepted():
+    # what the checks accept comes from the tables, so there is no second list to forget
+    found = run("train", "digits", "--activation", "relv")
+    assert found.exit_code == 2
+    assert "did you mean 'relu'" in " ".join(found.stderr.replace("│", " ").split())
+
+
+def test_help_is_fast_and_loads_nothing_heavy():
+    code = (
+        "import sys; from mlpx.cli import app; from typer.testing import CliRunner;"
+        "CliRunner().invoke(app, ['train', '--help']);"
+        "heavy = {'cupy', 'scipy', 'sklearn', 'matplotlib', 'safetensors'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    started_s = time.perf_counter()
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    assert time.perf_counter() - started_s < 3  # 0.2 s on a machine that is not busy
+
+
+@pytest.mark.parametrize(
+    "error", [DeviceError("no GPU\nhere"), FileNotFoundError(2, "No such file", "f")]
+)
+def test_a_failure_is_one_line_on_stderr(monkeypatch, error, trained):
+    monkeypatch.setattr(MLP, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+    found = run("evaluate", trained)
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert found.stderr in ("error: no GPU here\n", "error: No such file: f\n")
+
+
+def test_debug_shows_the_traceback(monkeypatch, trained):
+    monkeypatch.setattr(MLP, "load", lambda *_, **__: (_ for _ in ()).throw(DeviceError("none")))
+    found = run("evaluate", trained, "--debug")
+    assert found.exit_code == 1
+    assert isinstance(found.exception, DeviceError)
+
+
+def test_a_traceback_only_with_debug(tmp_path):
+    plain = mlpx_command("evaluate", tmp_path / "absent")
+    assert (plain.returncode, plain.stdout) == (1, "")
+    assert plain.stderr == (
+        f"error: {tmp_path}/absent does not exist; wanted a run folder or a model file\n"
+    )
+    debug = mlpx_command("evaluate", tmp_path / "absent", "--debug")
+    assert debug.returncode == 1
+    assert "Traceback" in debug.stderr
+
+
+def test_a_reader_that_has_gone_is_no_error(trained, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((60_000, 6), dtype=np.float32))
+    command = (
+        f"{sys.executable} -c 'from mlpx.cli import main; main()' predict {trained} x.npy | head -1"
+    )
+    found = subprocess.run(
+        command, shell=True, capture_output=True, text=True, cwd=tmp_path, env=os.environ
+    )
+    assert (found.stdout, found.stderr) == ("0\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["train"], ["evaluate"], ["predict", "runs/x"],
+                                       ["train", "digits", "--sails"]])  # fmt: skip
+def test_wrong_usage_exits_with_2(arguments):
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("command", [["train", "digits"], ["evaluate", "x"], ["predict", "x", "y"]])
+def test_an_unknown_device_is_wrong_usage(command):
+    found = run(*command, "--device", "gpu")
+    assert found.exit_code == 2
+    assert "did you mean 'cuda'" in found.stderr
+
+
+# evaluate
+
+
+def test_evaluate_a_run_uses_its_data_set(trained):
+    found = run("evaluate", trained)
+    assert found.exit_code == 0
+    assert found.stdout.startswith("accuracy        100.00 %\nloss            0.0")
+    assert "bright, 20 rows, on cpu" in found.stdout
+
+
+@pytest.mark.parametrize("what", ["", "model.safetensors"])
+def test_evaluate_json_is_what_the_model_says(trained, what):
+    found = json.loads(run("evaluate", trained / what, "--json").stdout)
+    data = load_dataset(trained.parent / "bright.npz")
+    wanted = MLP.load(trained / "model.safetensors").evaluate(data.x_test, data.y_test)
+    assert found == {"dataset": "bright", "rows": 20, "device": "cpu", **wanted}
+
+
+def test_evaluate_a_lone_model_file_needs_a_data_set(trained, tmp_path):
+    alone = tmp_path / "model.safetensors"
+    alone.write_bytes((trained / "model.safetensors").read_bytes())
+    found = run("evaluate", alone)
+    assert found.exit_code == 2
+    assert "DATASET" in found.stderr
+    assert run("evaluate", alone, trained.parent / "bright.npz").exit_code == 0
+
+
+def test_evaluate_refuses_data_without_a_test_part(trained, tmp_path):
+    np.savez(tmp_path / "half.npz", x_train=np.zeros((4, 6)), y_train=np.zeros(4, dtype=int))
+    found = run("evaluate", trained, tmp_path / "half.npz")
+    assert found.exit_code == 1
+    assert "has no x_test" in found.stderr
+
+
+def test_evaluate_refuses_data_of_another_width(trained, tmp_path):
+    x, y = np.zeros((4, 5)), np.zeros(4, dtype=int)
+    np.savez(tmp_path / "narrow.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    found = run("evaluate", trained, tmp_path / "narrow.npz")
+    assert found.exit_code == 1
+    assert "x has 5 columns; this model was built for 6" in found.stderr
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"format": "mlpx-run", "version": 99}'])
+def test_a_folder_that_is_no_run_is_refused(trained, tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    found = run("evaluate", tmp_path)
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+    assert "config.json" in found.stderr
+
+
+# predict
+
+
+ROWS = np.array([[255] * 6, [0] * 6, [250] * 6], dtype=np.uint8)
+
+
+def test_predict_prints_the_class_of_each_row(trained, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    assert run("predict", trained, tmp_path / "x.npy").stdout == "1\n0\n1\n"
+
+
+def test_predict_takes_images(trained, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS.reshape(3, 2, 3))
+    assert run("predict", trained, tmp_path / "x.npy").stdout == "1\n0\n1\n"
+
+
+def test_predict_probabilities(trained, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    text = run("predict", trained, tmp_path / "x.npy", "--proba").stdout
+    found = np.array([[float(value) for value in line.split()] for line in text.splitlines()])
+    wanted = MLP.load(trained / "model.safetensors").predict_proba(ROWS)
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+
+
+def test_predict_writes_a_file(trained, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    found = run("predict", trained, tmp_path / "x.npy", "--out", tmp_path / "y.npy")
+    assert found.stdout == ""
+    assert np.load(tmp_path / "y.npy").tolist() == [1, 0, 1]
+
+
+def refused(trained, path):
+    found = run("predict", trained, path)
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    return found.stderr
+
+
+def test_predict_refuses_what_is_no_array_of_numbers(trained, tmp_path):
+    assert "does not exist" in refused(trained, tmp_path / "absent.npy")
+    np.save(tmp_path / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+    assert "is not usable" in refused(trained, tmp_path / "objects.npy")
+    (tmp_path / "text.npy").write_text("1,2,3")
+    assert "numpy.save" in refused(trained, tmp_path / "text.npy")
+    (tmp_path / "empty.npy").write_bytes(b"")
+    assert "numpy.save" in refused(trained, tmp_path / "empty.npy")
+    np.savez(tmp_path / "many.npz", a=ROWS)
+    assert "archive" in refused(trained, tmp_path / "many.npz")
+    np.save(tmp_path / "words.npy", np.array([["a"] * 6]))
+    assert "x " in refused(trained, tmp_path / "words.npy")
+    np.save(tmp_path / "narrow.npy", ROWS[:, :5])
+    assert "x has 5 columns" in refused(trained, tmp_path / "narrow.npy")
+
+
+def test_predict_refuses_a_place_that_is_not_there(trained, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    found = run("predict", trained, tmp_path / "x.npy", "--out", tmp_path / "absent" / "y.npy")
+    assert (found.exit_code, "cannot write" in found.stderr) == (1, True)
