@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
 from mlpx.cli.options import DEBUG
@@ -86,16 +87,20 @@ def mlpx(
     """Multi-layer perceptrons on NumPy and on CUDA: train, evaluate, predict."""
 
 
-def register(function: Callable[..., None], examples: str | None = None) -> None:
+def register(
+    function: Callable[..., None], examples: str | None = None, *, name: str | None = None
+) -> None:
     """Make a command of a function: named like it, helped by its docstring."""
     paragraphs = (function.__doc__ or "").split("\n\n")
     text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    app.command(help=text, epilog=examples)(function)
+    app.command(name, help=text, epilog=examples)(function)
 
 
 register(train, TRAIN_EXAMPLES)
 register(evaluate, EVALUATE_EXAMPLES)
 register(predict, PREDICT_EXAMPLES)
+register(doctor)
+register(doctor, name="devices")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.model import DTYPES
 from mlpx.optimizers import Optimizer
-from mlpx.training import SAMPLINGS
+from mlpx.sampling import SAMPLINGS
 
 EXAMPLES = """[bold]Examples[/bold]
 

@@ -29,7 +29,7 @@ from mlpx.runs import claimed, joined, locate, read_config, read_history, save_r
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
-    from mlpx.training import Run
+    from mlpx.run import Run
 
 Options = dict[str, Any]
 
