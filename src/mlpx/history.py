@@ -26,6 +26,8 @@ class History:
     """How many epochs the model had been trained before."""
     epochs: list[dict[str, float]] = field(default_factory=list)
     step_loss: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    gradient_norms: dict[str, np.ndarray] = field(default_factory=dict)
+    """With `fit(record_gradient_norms=True)`: parameter to the norm of its gradient in each step."""
     seconds: float = 0.0
     samples: int = 0
     """How many rows were trained on, epochs multiplied in."""

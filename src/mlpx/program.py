@@ -74,6 +74,8 @@ class Plan:
         self.buffers, self.rows, self.training = buffers, rows, training
         self.parameters, self.gradients = parameters, gradients or {}
         self.calls: list[Call] = []
+        self.gradient_stop = 0
+        """How many calls it takes until the gradient is there, in a training step."""
 
     def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
         """Append a call."""
@@ -141,6 +143,7 @@ class Network(Protocol):
     d_out: int
     layout: Layout
     flat: Array
+    seed: int
 
 
 def plan_forward(plan: Plan, network: Network, x: Array) -> tuple[Array, list[LayerPlan]]:

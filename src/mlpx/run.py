@@ -16,6 +16,7 @@ from mlpx import engines
 from mlpx.backend import Backend
 from mlpx.callbacks import Callback
 from mlpx.errors import InputError
+from mlpx.gradients import Backpropagation, GradientRule
 from mlpx.history import History
 from mlpx.inference import score
 from mlpx.interrupts import held_interrupt
@@ -84,6 +85,8 @@ class Run:
         )
         self.total_steps = self.steps_done = self.samples_done = 0
         self.stopping: str | None = None
+        self.gradient_rule: GradientRule = Backpropagation()
+        self.wants_norms = False
         self.display = Silent()
         self._step_losses: list[np.ndarray] = []
 
@@ -160,6 +163,8 @@ class Run:
             moments=self.state.moments,
             batch_size=self.batch_size,
             rows=self.rows,
+            gradient_rule=self.gradient_rule,
+            gradient_norms=self.wants_norms,
         )
 
     def _epochs(self, interrupted: threading.Event) -> None:
@@ -206,6 +211,7 @@ class Run:
         state, done = self.state, self.state.position
         log = self.model.backend.to_numpy(self.program.log[first:done]).astype(np.float64)
         self._step_losses.append(log[:, LOSS].copy())
+        self._log_norms(first, done)
         self.history.samples = self.samples_done
         epoch = state.epoch
         if done == self.program.steps:
@@ -223,6 +229,15 @@ class Run:
                 f"{state.step - len(log) + int(bad[0]) + 1}; lower the learning rate or scale x"
             )
             warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=7)
+
+    def _log_norms(self, first: int, done: int) -> None:
+        """Read the norms of this epoch's gradients, if they are recorded."""
+        if self.program.norms is None:
+            return
+        norms = self.model.backend.to_numpy(self.program.norms[first:done]).astype(np.float64)
+        found = self.history.gradient_norms
+        for name, column in zip(self.program.norm_names, norms.T, strict=True):
+            found[name] = np.concatenate([found.get(name, np.zeros(0)), column])
 
     def _logs(self, log: np.ndarray) -> dict[str, float]:
         """What an epoch reports, from the lines of its steps."""

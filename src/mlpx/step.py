@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlpx.gradients import Backpropagation, GradientRule, Objective
 from mlpx.kernels import batches
 from mlpx.optimizers.base import Optimizer
 from mlpx.program import (
     Buffers,
     Network,
     Plan,
-    plan_backward,
     plan_forward,
     plan_loss,
     plan_targets,
@@ -59,10 +59,13 @@ class TrainingProgram:
         moments: dict[str, Array],
         batch_size: int,
         rows: int,
+        gradient_rule: GradientRule | None = None,
+        gradient_norms: bool = False,
     ) -> None:
         backend, dtype = network.backend, network.dtype
         self.network, self.data, self.groups, self.moments = network, data, groups, moments
         self.batch_size, self.rows = batch_size, rows
+        self.gradient_rule = gradient_rule or Backpropagation()
         self.full_steps, self.last_rows = divmod(rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
         self.buffers = Buffers(backend, min(batch_size, rows), dtype)
@@ -72,6 +75,10 @@ class TrainingProgram:
         columns = sum(group.optimizer.columns for group in groups)
         self.table = backend.zeros((self.steps, columns), dtype)
         self.log = backend.zeros((self.steps, 3), dtype)
+        self.numbers = backend.zeros((self.steps, self.gradient_rule.columns), dtype)
+        self.norms = (
+            backend.zeros((self.steps, len(self.norm_names)), dtype) if gradient_norms else None
+        )
         split = self.full_steps * batch_size
         by_step = self.order[:split].reshape(self.full_steps, batch_size)
         self.full = self._plan(batch_size, by_step) if self.full_steps else None
@@ -94,6 +101,23 @@ class TrainingProgram:
         self.order[...] = backend.asarray(order)
         self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
         self.state[...] = backend.asarray(np.array([position, step + position]))
+        if self.gradient_rule.columns:
+            rates = rate_scale * self.groups[0].optimizer.rates(t)
+            numbers = np.stack(self.gradient_rule.numbers(self.network, t, rates), axis=1)
+            self.numbers[...] = backend.asarray(numbers.astype(self.network.dtype))
+
+    @property
+    def norm_names(self) -> list[str]:
+        """The parameters whose gradients have a column in `norms`."""
+        places = self.network.layout.places
+        return sorted(name for name in places if places[name].parameter.kind != "state")
+
+    @property
+    def interpreted(self) -> str | None:
+        """What of this program only the interpreter does, or None."""
+        if not isinstance(self.gradient_rule, Backpropagation):
+            return f"gradient={self.gradient_rule.name!r}"
+        return "recording gradient norms" if self.norms is not None else None
 
     def _plan(self, rows: int, order: Array) -> Plan:
         layout, network = self.network.layout, self.network
@@ -107,12 +131,21 @@ class TrainingProgram:
         x, y, w = self._fetch(plan, order)
         values = plan.buffer(f"log line of {rows}", 3)[:1]
         r = self._weights(plan, w, values[:, WEIGHT:])
+        numbers = self._numbers(plan)
+        start = len(plan.calls)
         z, sites = plan_forward(plan, network, x)
         losses, dz = plan_loss(plan, network, z, plan_targets(plan, network, y), r)
-        plan.call(batches.weighted_mean, r, losses, out=values[:, LOSS : LOSS + 1])
+        loss = values[:, LOSS : LOSS + 1]
+        plan.call(batches.weighted_mean, r, losses, out=loss)
+        stop = len(plan.calls)
         self._count_hits(plan, z, y, r, values[:, HITS : HITS + 1])
-        plan_backward(network, sites, dz)
-        self._update(plan)
+        self.gradient_rule.plan(
+            Objective(plan, network, self.gradient, loss, start, stop, sites, dz, numbers)
+        )
+        plan.gradient_stop = len(plan.calls)
+        self._record_norms(plan)
+        if self.gradient_rule.updates:
+            self._update(plan)
         plan.call(batches.record, self.log, self.state, values)
         plan.call(batches.advance, self.state)
         return plan
@@ -149,6 +182,23 @@ class TrainingProgram:
         else:
             plan.call(batches.normalise_weights, w, total=total, out=r)
         return r
+
+    def _numbers(self, plan: Plan) -> Array | None:
+        """Append the reading of the gradient rule's per-step numbers, if it has any."""
+        if not self.gradient_rule.columns:
+            return None
+        row = plan.buffer("gradient rule's numbers", self.gradient_rule.columns)[:1]
+        plan.call(batches.select_row, self.network.backend.take, self.numbers, self.state, out=row)
+        return row
+
+    def _record_norms(self, plan: Plan) -> None:
+        """Append the norm of each parameter's gradient, if they are wanted."""
+        if self.norms is None:
+            return
+        row = plan.buffer("gradient norms", len(self.norm_names))[:1]
+        gradients = tuple(plan.gradients[name].reshape(-1) for name in self.norm_names)
+        plan.call(batches.norms, gradients, out=row)
+        plan.call(batches.record, self.norms, self.state, row)
 
     def _count_hits(self, plan: Plan, z: Array, y: Array, r: Array, out: Array) -> None:
         """Append the batch's accuracy where the targets are classes."""
@@ -188,4 +238,3 @@ class TrainingProgram:
                     scalars=scalars,
                     work=tuple(w[: part.stop - part.start] for w in work[: rule.scratch]),
                 )
-

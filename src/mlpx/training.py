@@ -11,6 +11,7 @@ import numpy as np
 
 from mlpx.callbacks import Callback, check_callbacks
 from mlpx.errors import InputError, UnknownNameError
+from mlpx.gradients import GradientRule
 from mlpx.history import History
 from mlpx.metrics import Metric, default_metrics
 from mlpx.optimizers import Optimizer
@@ -47,6 +48,8 @@ def fit(
     metrics: Iterable[str] | None = None,
     callbacks: Iterable[Callback] = (),
     engine: str = "auto",
+    gradient: str | GradientRule = "backprop",
+    record_gradient_norms: bool = False,
     check_finite: bool = True,
     verbose: int | None = None,
 ) -> History:
@@ -60,6 +63,8 @@ def fit(
     "sequential".
     metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
     classes.
+    gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.gradients`.
+    record_gradient_norms: fill `history.gradient_norms`.
     engine: "auto", or the name of one. verbose: 0 silent, 1 bar, 2 lines, None what suits the
     output.
 
@@ -76,7 +81,7 @@ def fit(
         rule = dataclasses.replace(rule, learning_rate=learning_rate)  # type: ignore[type-var]
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling", sampling, SAMPLINGS)
-    data = _prepare(model, x, y, sample_weight, check_finite, "")
+    data = prepare_data(model, x, y, sample_weight, check_finite, "")
     chosen = default_metrics(model.loss.targets) if metrics is None else Metric.all(metrics)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
@@ -89,12 +94,17 @@ def fit(
         model, data, held_out, rule, chosen, watchers,
         batch_size=batch_size, sampling=sampling, engine=engine, notes=notes,
     )  # fmt: skip
+    run.gradient_rule = GradientRule.resolve(gradient)
+    run.gradient_rule.check(model.parameter_count)
+    run.wants_norms = record_gradient_norms
     run.plan_length(epochs, steps)
     run.display = shown
     return run.train()
 
 
-def _prepare(model: MLP, x: Any, y: Any, weights: Any, finite: bool, prefix: str) -> TrainingData:
+def prepare_data(
+    model: MLP, x: Any, y: Any, weights: Any, finite: bool, prefix: str
+) -> TrainingData:
     """Checked data on the model's device."""
     backend = model.backend
     x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
@@ -123,7 +133,7 @@ def _prepare_validation(model: MLP, given: Any, finite: bool) -> TrainingData:
             f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"
         )
     x, y, weights = (*given, None)[:3]
-    return _prepare(model, x, y, weights, finite, "validation ")
+    return prepare_data(model, x, y, weights, finite, "validation ")
 
 
 def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:

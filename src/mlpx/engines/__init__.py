@@ -23,15 +23,21 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
         if wanted not in Engine.table:
             raise UnknownNameError("engine", wanted, [*Engine.table, "auto"])
         engine: Engine = Engine.table[wanted]()
-        reason = engine.refuses(program)
+        reason = _refusal(engine, program)
         if reason:
             raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
         return engine, "asked for"
     refusals: list[str] = []
     for candidate in PREFERENCE:
         engine = candidate()
-        reason = engine.refuses(program)
+        reason = _refusal(engine, program)
         if not reason:
             return engine, "; ".join(refusals) or "the fastest there is for this device"
         refusals.append(f"{engine.name}: {reason}")
     raise EngineError("no engine can run this: " + "; ".join(refusals))
+
+
+def _refusal(engine: Engine, program: TrainingProgram) -> str | None:
+    if program.interpreted and not isinstance(engine, Interpreter):
+        return f"{program.interpreted} is done by the interpreter only"
+    return engine.refuses(program)

@@ -55,6 +55,13 @@ def correct(xp: Namespace, z: Array, labels: Array, *, predicted: Array, out: Ar
     xp.equal(predicted, labels, out=out[:, 0])
 
 
+def norms(xp: Namespace, arrays: tuple[Array, ...], *, out: Array) -> None:
+    """out_j = the Euclidean norm of the flat array j; out (1, m) for m arrays."""
+    for j, a in enumerate(arrays):
+        xp.matmul(a[None, :], a[:, None], out=out[:, j : j + 1])
+    xp.sqrt(out, out=out)
+
+
 def record(xp: Namespace, log: Array, state: Array, values: Array) -> None:
     """log[position] = values; log (steps, m), values (1, m)."""
     log[state[:1]] = values
