@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,10 +34,12 @@ class MLP:
     layers (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`); a number means a Dense layer of
     `activation`, the last one of none, so that the network puts out logits (values for regression).
 
-    `loss` says what training lowers and what the outputs mean. `initializer` overrides the
-    activation's own rule for weights. `seed` fixes weights, batch order and dropout; None draws a
-    fresh one. `device` is "cpu", "cuda", "cuda:1" or "auto"; without it the environment variable
-    MLPX_DEVICE, or the CPU.
+    `loss` says what training lowers and what the outputs mean. Where it takes the softmax (or the
+    sigmoid) of the outputs itself, a last Dense layer with that activation leaves it to the loss:
+    `predict_logits` are the logits before, `predict_proba` the probabilities. `initializer`
+    overrides the activation's own rule for weights. `seed` fixes weights, batch order and dropout;
+    None draws a fresh one. `device` is "cpu", "cuda", "cuda:1" or "auto"; without it the
+    environment variable MLPX_DEVICE, or the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
@@ -52,8 +55,9 @@ class MLP:
         seed: int | None = 0,
         device: str | Backend | None = None,
     ) -> None:
-        self.d_in, self.layers = _specify(layers, activation, initializer)
         self.loss = Loss.resolve(loss)
+        self.d_in, given = _specify(layers, activation, initializer)
+        self.layers = _leave_to_loss(given, self.loss)
         self.dtype = _check_dtype(dtype)
         self.seed = check_seed(seed)
         self.backend = get_backend(device)
@@ -279,6 +283,15 @@ def _specify(
         for i, entry in enumerate(entries[1:])
     ]
     return int(entries[0]), tuple(made)
+
+
+def _leave_to_loss(layers: tuple[Layer, ...], loss: Loss) -> tuple[Layer, ...]:
+    """The layers without a last activation that the loss computes too, and from logits better."""
+    last = layers[-1]
+    link = getattr(loss, "link", "softmax" if loss.targets == "classes" else None)
+    if isinstance(last, Dense) and last.nonlinearity.name == link:
+        return (*layers[:-1], replace(last, activation="identity"))
+    return layers
 
 
 def _check_dtype(dtype: Any) -> np.dtype:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpx.initializers import Initializer
+from mlpx.initializers import Constant, Initializer
 from mlpx.kernels import affine, scaling
 from mlpx.kernels.activations import Activation, Identity
 from mlpx.layers.base import Layer
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 class Dense(Layer, name="dense"):
     """y = f(x W + b), with W (d_in, units), b (units,) and the activation f.
 
-    `initializer` of W is the activation's own unless given; b starts at zero unless `bias_initializer` says
-    otherwise. `bias=False` leaves b out.
+    `initializer` of W is the activation's own unless given; b starts at zero unless
+    `bias_initializer` says otherwise. `bias=False` leaves b out. What an activation learns (PReLU:
+    "slope", (units,)) is a parameter of the layer, left out of weight decay.
     """
 
     units: int
@@ -48,11 +49,13 @@ class Dense(Layer, name="dense"):
         return self.units
 
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
-        W = Parameter("W", (d_in, self.units), Initializer.resolve(self.initializer))
-        if not self.bias:
-            return (W,)
-        rule = Initializer.resolve(self.bias_initializer)
-        return W, Parameter("b", (self.units,), rule, kind="bias")
+        owned = [Parameter("W", (d_in, self.units), Initializer.resolve(self.initializer))]
+        if self.bias:
+            rule = Initializer.resolve(self.bias_initializer)
+            owned.append(Parameter("b", (self.units,), rule, kind="bias"))
+        for name, start in self.nonlinearity.parameters().items():
+            owned.append(Parameter(name, (self.units,), Constant(start), kind="norm"))
+        return tuple(owned)
 
     def forward(self, plan: LayerPlan, x: Array) -> Array:
         f = self.nonlinearity
@@ -61,15 +64,16 @@ class Dense(Layer, name="dense"):
         if f.keeps == "input":
             y = plan.buffer("f", self.units)
         if not isinstance(f, Identity):
-            plan.call(f.forward, z, out=y, work=plan.scratch(self.units, f.scratch))
+            learnt = {name: plan.parameter(name) for name in f.parameters()}
+            plan.call(f.forward, z, out=y, work=self._work(plan), **learnt)
         plan.kept.update(x=x, f=z if f.keeps == "input" else y)
         return y
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
         f, x = self.nonlinearity, plan.kept["x"]
         if not isinstance(f, Identity):
-            work = plan.scratch(self.units, f.scratch)
-            plan.call(f.backward, dy, plan.kept["f"], out=dy, work=work)
+            learnt = self._learnt(plan)
+            plan.call(f.backward, dy, plan.kept["f"], out=dy, work=self._work(plan), **learnt)
         dx = plan.buffer("dx", x.shape[1]) if need_dx else None
         plan.call(
             affine.backward,
@@ -82,6 +86,23 @@ class Dense(Layer, name="dense"):
             dx=dx,
         )
         return dx
+
+    def _work(self, plan: LayerPlan) -> tuple[Array, ...]:
+        f = self.nonlinearity
+        columns = tuple(plan.buffer(f"f column {i}", 1) for i in range(f.columns))
+        return plan.scratch(self.units, f.scratch) + columns
+
+    def _learnt(self, plan: LayerPlan) -> dict[str, Array | None]:
+        """What the activation learns and where the gradients go, as its `backward` names them."""
+        names = self.nonlinearity.parameters()
+        if not names:
+            return {}
+        values = {name: plan.parameter(name) for name in names}
+        return {
+            **values,
+            **{f"d{name}": plan.gradient(name) for name in names},
+            "ones": plan.ones(),
+        }
 
 
 @dataclass(frozen=True)
@@ -105,5 +126,3 @@ class Rescale(Layer, name="rescale"):
             return None
         plan.call(scaling.backward, dy, scale=self.scale, out=dy)
         return dy
-
-

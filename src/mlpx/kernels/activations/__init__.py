@@ -1,0 +1,43 @@
+"""Activations: one record each, forward beside backward.
+
+`forward` writes y = f(z); `backward` writes dz = dy f'(z), computed from what the record `keeps`:
+its `"input"` z or its `"output"` y. All arrays have one shape. `out` may be z itself in `forward`
+when the output is kept, and may be dy itself in `backward`; else it is an array of its own. `work`
+holds as many arrays of that shape as `scratch` says, and then as many of one column as `columns`
+says.
+
+No finite input overflows or becomes NaN on the way (SELU's scale takes the largest few per cent of
+all numbers to infinity, where they belong), and infinite inputs give the limits. A NaN comes out of
+`forward` as NaN, and out of `backward` if it is in dy; a NaN that was kept has already made the
+loss NaN. How exact each kernel is: docs/numerics.md.
+"""
+
+from mlpx.kernels.activations.base import Activation, Work
+from mlpx.kernels.activations.bounded import HardSigmoid, Identity, Sigmoid, Softsign, Tanh
+from mlpx.kernels.activations.exponential import CELU, ELU, SELU, Softplus
+from mlpx.kernels.activations.gated import GELU, GELUTanh, Mish, SiLU
+from mlpx.kernels.activations.rectifiers import LeakyReLU, PReLU, ReLU, ReLU6
+from mlpx.kernels.activations.softmax import Softmax
+
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
+    "Activation",
+    "GELUTanh",
+    "HardSigmoid",
+    "Identity",
+    "LeakyReLU",
+    "Mish",
+    "PReLU",
+    "ReLU",
+    "ReLU6",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Work",
+]

@@ -1,0 +1,40 @@
+"""Softmax as a layer's output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mlpx.kernels.activations.base import Activation, Work
+from mlpx.types import Array, Namespace
+
+
+@dataclass(frozen=True)
+class Softmax(Activation, name="softmax"):
+    """y_ij = exp(z_ij) / sum_k exp(z_ik), dz = y (dy - sum_k dy_k y_k): each row sums to one.
+
+    As the last layer's activation under a loss that has the softmax in it already, it is left to
+    that loss: the network computes logits, `predict_proba` gives the probabilities. Anywhere else
+    it is computed as written here. Source: Bridle, "Probabilistic interpretation of feedforward
+    classification network outputs", 1990.
+    """
+
+    scratch = 1
+    columns = 1
+    elementwise = False
+
+    def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
+        _, column = work
+        half = float(xp.finfo(z.dtype).max) / 2
+        z.clip(-half, half, out=out)  # so that no difference overflows
+        out.max(axis=1, keepdims=True, out=column)
+        out -= column
+        xp.exp(out, out=out)
+        out.sum(axis=1, keepdims=True, out=column)
+        out /= column
+
+    def backward(self, xp: Namespace, dy: Array, kept: Array, *, out: Array, work: Work) -> None:
+        product, column = work
+        xp.multiply(dy, kept, out=product)
+        product.sum(axis=1, keepdims=True, out=column)
+        xp.subtract(dy, column, out=out)
+        out *= kept

@@ -1,0 +1,1 @@
+"""The mathematics again, as plain loops in float64: nothing here imports mlpx."""
