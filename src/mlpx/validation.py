@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlpx.backend import Backend, array_backend
+from mlpx.backend.base import check_array_like
 from mlpx.errors import InputError, InputTypeError
 from mlpx.types import Array
 
@@ -24,6 +25,7 @@ def check_array(name: str, given: Any, backend: Backend) -> Array:
     Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers.
     """
     try:
+        check_array_like(given)
         array = array_backend(given).asarray(given)
     except InputTypeError as error:
         raise InputTypeError(f"{name} is not usable: {error}") from None
@@ -69,7 +71,7 @@ def check_finite(array: Array, *, dtype: np.dtype, name: str) -> None:
     """
     if array.dtype.kind not in "f" or array.size == 0:
         return
-    limit = float(np.finfo(dtype).max)
+    limit = min(float(np.finfo(kind).max) for kind in (dtype, array.dtype))
     rows = max(1, CHUNK_ELEMENTS // max(1, array.size // len(array)))
     if not isinstance(array, np.ndarray):
         rows = len(array)  # a device checks all at once: one synchronisation

@@ -1,0 +1,143 @@
+"""Ctrl-C leaves a model whole, that goes on exactly; signals are left as they were found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP, Callback
+from test_training import data, net, quiet, same
+
+
+class Interrupt(Callback):
+    """Presses Ctrl-C at the begin or end of an epoch."""
+
+    def __init__(self, event: str, at: int) -> None:
+        self.event, self.at = event, at
+
+    def on_epoch_begin(self, run: Any, epoch: int) -> None:
+        if (self.event, self.at) == ("begin", epoch):
+            signal.raise_signal(signal.SIGINT)
+
+    def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+        if (self.event, self.at) == ("end", epoch):
+            signal.raise_signal(signal.SIGINT)
+
+
+class TestInterrupt:
+    @pytest.mark.parametrize("event", ["begin", "end"])
+    def test_model_is_whole_and_goes_on_exactly(self, event: str) -> None:
+        x, y = data()
+        handler = signal.getsignal(signal.SIGINT)
+        whole, stopped = net(), net()
+        quiet(whole, x, y, epochs=6, optimizer="adam")
+        watch = Interrupt(event, 2)
+        with pytest.raises(KeyboardInterrupt):
+            quiet(stopped, x, y, epochs=6, optimizer="adam", callbacks=[watch])
+        assert signal.getsignal(signal.SIGINT) is handler
+        state = stopped.training_state
+        assert state is not None
+        expected = (2, 1, 9) if event == "begin" else (3, 0, 12)
+        assert (state.epoch, state.position, state.step) == expected
+        quiet(stopped, x, y, epochs=6 - state.epoch, optimizer="adam")
+        assert same(whole, stopped)
+
+    def test_at_the_very_end_is_not_lost(self) -> None:
+        x, y = data()
+        reasons = []
+
+        class Listen(Callback):
+            def on_train_end(self, run: Any) -> None:
+                reasons.append(run.history.stop_reason)
+
+        with pytest.raises(KeyboardInterrupt):
+            quiet(net(), x, y, epochs=2, callbacks=[Interrupt("end", 1), Listen()])
+        assert reasons == ["interrupted"]
+
+    def test_pressed_twice_raises_at_once(self) -> None:
+        x, y = data()
+        seen = []
+
+        class Twice(Callback):
+            def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+                signal.raise_signal(signal.SIGINT)
+                seen.append("once")
+                signal.raise_signal(signal.SIGINT)
+                seen.append("twice")
+
+        with pytest.raises(KeyboardInterrupt):
+            quiet(net(), x, y, epochs=3, callbacks=[Twice()])
+        assert seen == ["once"]
+
+    def test_a_handler_of_the_application_stays(self) -> None:
+        x, y = data()
+        heard = []
+        before = signal.signal(signal.SIGINT, lambda *_: heard.append("heard"))
+        try:
+            history = quiet(net(), x, y, epochs=3, callbacks=[Interrupt("end", 1)])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        assert heard == ["heard"]
+        assert history.stop_reason == "completed"
+
+    def test_fit_in_another_thread_leaves_signals_alone(self) -> None:
+        x, y = data()
+        done = []
+        worker = threading.Thread(
+            target=lambda: done.append(quiet(net(), x, y, epochs=3).stop_reason)
+        )
+        worker.start()
+        worker.join()
+        assert done == ["completed"]
+
+    def test_real_signal_to_a_real_process(self, tmp_path: Path) -> None:
+        """SIGINT in mid-training: exit by KeyboardInterrupt, the saved model goes on exactly."""
+        path = tmp_path / "m.safetensors"
+        command = [sys.executable, "-c", CHILD, str(path)]
+        environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "training\n"
+            child.send_signal(signal.SIGINT)
+            assert child.stdout.readline() == "interrupted\n"
+            assert child.wait(timeout=30) == 0
+        stopped = MLP.load(path)
+        state = stopped.training_state
+        assert state is not None
+        assert 0 < state.step < 10**7
+        exec(CHILD_DATA, scope := {"np": np})
+        whole = MLP([20, 30, 3])
+        assert state.step < 400_000, "the signal took too long for this check"
+        whole.fit(scope["x"], scope["y"], steps=state.step, batch_size=32, verbose=0)
+        assert same(whole, stopped)
+
+
+CHILD_DATA = """
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(1000, 20)).astype("float32"), rng.integers(0, 3, size=1000)
+"""
+CHILD = f"""
+import sys
+import numpy as np
+from mlpx import MLP, Callback
+{CHILD_DATA}
+class Tell(Callback):
+    def on_epoch_end(self, run, epoch, logs):
+        if epoch == 1:
+            print("training", flush=True)
+
+model = MLP([20, 30, 3])
+try:
+    model.fit(x, y, steps=10**7, batch_size=32, verbose=0, callbacks=[Tell()])
+except KeyboardInterrupt:
+    model.save(sys.argv[1])
+    print("interrupted", flush=True)
+"""

@@ -1,0 +1,285 @@
+"""Training is that of the plain loops, and stops and resumes at any step."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP, Adam, Dense
+from mlpx.sampling import SAMPLINGS
+from reference.training import Net, train
+
+N, D, K = 23, 4, 3
+BOUND = 1e-11  # float64: a few dozen steps of sums over fewer than 30 numbers
+
+
+def data(seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(N, D)), rng.integers(0, K, size=N)
+
+
+def net(**options: Any) -> MLP:
+    layers = [D, Dense(5, activation="tanh"), Dense(4, activation="sigmoid"), K]
+    return MLP(layers, **{"dtype": "float64", "seed": 3} | options)
+
+
+def quiet(model: MLP, x: Any, y: Any, **options: Any) -> Any:
+    return model.fit(x, y, **{"verbose": 0, "batch_size": 6, "optimizer": "sgd"} | options)
+
+
+def same(a: MLP, b: MLP) -> bool:
+    """Whether parameters and training state agree in every bit."""
+    first, second = a.training_state, b.training_state
+    assert first is not None
+    assert second is not None
+    return (
+        a.flat.tobytes() == b.flat.tobytes()
+        and first.moments.keys() == second.moments.keys()
+        and all(first.moments[m].tobytes() == second.moments[m].tobytes() for m in first.moments)
+        and (first.step, first.epoch, first.position)
+        == (second.step, second.epoch, second.position)
+    )
+
+
+def loops(model: MLP) -> Net:
+    views = {name: np.array(value).tolist() for name, value in model.parameters.items()}
+    depth = len(model.layers)
+    return Net(
+        [views[f"{i}.W"] for i in range(depth)],
+        [views[f"{i}.b"] for i in range(depth)],
+        [layer.activation.name for layer in model.layers],  # type: ignore[attr-defined]
+        model.loss.name,
+    )
+
+
+def orders(model: MLP, sampling: str, epochs: int, rows: int) -> list[np.ndarray]:
+    return [SAMPLINGS[sampling](model.seed, epoch, N, rows) for epoch in range(epochs)]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sampling", sorted(SAMPLINGS))
+@pytest.mark.parametrize("batch_size", [1, 6, 22, N])
+def test_classes_as_in_the_loops(batch_size: int, sampling: str, weighted: bool) -> None:
+    """23 rows in batches of 6 leave 5, of 22 leave 1: trained on, and weighted by their number."""
+    x, y = data()
+    w = np.random.default_rng(2).uniform(0.1, 3, size=N) if weighted else np.ones(N)
+    model = net()
+    truth = loops(model)
+    rows = [(list(a), int(b), float(c)) for a, b, c in zip(x, y, w, strict=True)]
+    per_epoch = -(-N // batch_size) * batch_size if sampling == "with_replacement" else N
+    steps, epochs = train(
+        truth, rows, orders(model, sampling, 3, per_epoch), batch_size=batch_size, learning_rate=0.3
+    )
+    history = quiet(
+        model, x, y, epochs=3, batch_size=batch_size, sampling=sampling, learning_rate=0.3,
+        sample_weight=w if weighted else None,
+    )  # fmt: skip
+    np.testing.assert_allclose(history.step_loss, steps, rtol=BOUND)
+    np.testing.assert_allclose(history["loss"], epochs, rtol=BOUND)
+    for i in range(3):
+        np.testing.assert_allclose(model.parameters[f"{i}.W"], truth.weights[i], rtol=BOUND)
+        np.testing.assert_allclose(model.parameters[f"{i}.b"], truth.biases[i], rtol=BOUND)
+
+
+@pytest.mark.parametrize("shape", [(N,), (N, 1), (N, 2)])
+def test_values_as_in_the_loops(shape: tuple[int, ...]) -> None:
+    x, _ = data()
+    y = np.random.default_rng(4).normal(size=shape)
+    k = y.size // N
+    model = MLP([D, Dense(5, "relu"), k], loss="mean_squared_error", dtype="float64")
+    truth = loops(model)
+    rows = [(list(a), list(b), 1.0) for a, b in zip(x, y.reshape(N, k), strict=True)]
+    steps, epochs = train(
+        truth, rows, orders(model, "shuffle", 2, N), batch_size=6, learning_rate=0.05
+    )
+    history = quiet(model, x, y, epochs=2, learning_rate=0.05)
+    np.testing.assert_allclose(history.step_loss, steps, rtol=BOUND)
+    np.testing.assert_allclose(history["loss"], epochs, rtol=BOUND)
+    assert "accuracy" not in history
+
+
+def test_a_column_and_a_vector_of_targets_mean_the_same() -> None:
+    """(n,) against (n, 1) would broadcast to (n, n) in plain NumPy."""
+    x, _ = data()
+    y = np.random.default_rng(4).normal(size=N)
+    flat, column = (MLP([D, 5, 1], loss="mean_squared_error") for _ in range(2))
+    a = quiet(flat, x, y, validation_data=(x, y[:, None]), epochs=2)
+    b = quiet(column, x, y[:, None], validation_data=(x, y), epochs=2)
+    assert same(flat, column)
+    assert a.epochs == b.epochs
+    z = flat.predict(x)[:, 0]
+    found = flat.evaluate(x, y)
+    assert found == flat.evaluate(x, y[:, None])
+    np.testing.assert_allclose(found["loss"], np.mean((z - y) ** 2), rtol=1e-5)
+
+
+def test_accuracy_of_an_epoch_counts_every_row() -> None:
+    x, y = data()
+    model = net()
+    history = quiet(model, x, y, epochs=1, batch_size=6, learning_rate=0.0)
+    assert history["accuracy"] == [pytest.approx(np.mean(model.predict(x) == y), rel=1e-12)]
+    w = np.arange(1.0, N + 1)
+    history = quiet(model, x, y, epochs=1, learning_rate=0.0, sample_weight=w)
+    hits = model.predict(x) == y
+    assert history["accuracy"] == [pytest.approx(hits @ w / w.sum(), rel=1e-12)]
+
+
+def test_labels_one_hot_and_soft_targets_agree() -> None:
+    x, y = data()
+    models = [net() for _ in range(3)]
+    for model, targets in zip(models, (y, np.eye(K)[y], np.eye(K, dtype=bool)[y]), strict=True):
+        quiet(model, x, targets, epochs=2)
+    assert same(models[0], models[1])
+    assert same(models[0], models[2])
+
+
+def test_weights_count_as_repetitions() -> None:
+    x, y = data()
+    twice = np.repeat(np.arange(N), np.where(np.arange(N) < 7, 2, 1))
+    weighted, repeated = net(), net()
+    w = np.where(np.arange(N) < 7, 2.0, 1.0)
+    quiet(weighted, x, y, epochs=3, batch_size=N, sample_weight=w)
+    quiet(repeated, x[twice], y[twice], epochs=3, batch_size=len(twice))
+    np.testing.assert_allclose(weighted.flat, repeated.flat, rtol=BOUND, atol=1e-15)
+
+
+def test_a_batch_whose_weights_are_all_zero_changes_nothing() -> None:
+    x, y = data()
+    w = np.ones(N)
+    w[:6] = 0
+    model, other = net(), net()
+    history = quiet(model, x, y, epochs=1, sampling="sequential", sample_weight=w)
+    quiet(other, x[6:], y[6:], epochs=1, sampling="sequential")
+    assert history.step_loss[0] == 0
+    assert model.flat.tobytes() == other.flat.tobytes()
+
+
+class TestResume:
+    @pytest.mark.parametrize("sampling", sorted(SAMPLINGS))
+    @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+    @pytest.mark.parametrize("saved", [False, True])
+    def test_in_parts_is_as_in_one(
+        self, sampling: str, optimizer: str, saved: bool, tmp_path: Path
+    ) -> None:
+        x, y = data()
+        options = {"sampling": sampling, "optimizer": optimizer}
+        whole, parts = net(), net()
+        told = quiet(whole, x, y, epochs=10, **options)
+        losses = []
+        for _ in range(2):
+            losses.append(quiet(parts, x, y, epochs=5, **options).step_loss)
+            if saved:
+                parts.save(tmp_path / "m.safetensors")
+                parts = MLP.load(tmp_path / "m.safetensors")
+        assert same(whole, parts)
+        assert told.step_loss.tobytes() == np.concatenate(losses).tobytes()
+
+    @pytest.mark.parametrize("saved", [False, True])
+    def test_from_the_middle_of_an_epoch(self, saved: bool, tmp_path: Path) -> None:
+        """Four steps an epoch: 3 + 2 + 1 + 5 end inside one, over a border, and at one."""
+        x, y = data()
+        whole, parts = net(), net()
+        told = quiet(whole, x, y, steps=11, optimizer="adam")
+        losses = []
+        for steps in (3, 2, 1, 5):
+            losses.append(quiet(parts, x, y, steps=steps, optimizer="adam").step_loss)
+            if saved:
+                parts.save(tmp_path / "m.safetensors")
+                parts = MLP.load(tmp_path / "m.safetensors")
+        assert same(whole, parts)
+        assert whole.training_state is not None
+        assert (whole.training_state.epoch, whole.training_state.position) == (2, 3)
+        assert told.step_loss.tobytes() == np.concatenate(losses).tobytes()
+
+    def test_epochs_end_where_epochs_end(self) -> None:
+        x, y = data()
+        whole, parts = net(), net()
+        quiet(whole, x, y, epochs=3)
+        first = quiet(parts, x, y, steps=6)
+        second = quiet(parts, x, y, epochs=2)
+        assert same(whole, parts)
+        assert (len(first), len(second)) == (2, 2)
+        assert second.first_epoch == 1
+        assert len(second.step_loss) == 6
+
+    @pytest.mark.parametrize("change", [{"batch_size": 7}, {"sampling": "sequential"}, {"n": 20}])
+    def test_another_pace_begins_the_epoch_anew(self, change: dict[str, Any]) -> None:
+        x, y = data()
+        n = change.pop("n", N)
+        model = net()
+        quiet(model, x, y, steps=3)
+        history = quiet(model, x[:n], y[:n], epochs=1, **change)
+        assert len(history.step_loss) == 4
+        assert model.training_state is not None
+        assert (model.training_state.epoch, model.training_state.position) == (1, 0)
+        assert model.training_state.step == 7
+
+    def test_another_optimizer_starts_fresh_but_counts_the_epochs(self) -> None:
+        x, y = data()
+        model = net()
+        quiet(model, x, y, epochs=2, optimizer=Adam(0.01))
+        quiet(model, x, y, epochs=1, optimizer=Adam(0.02))
+        state = model.training_state
+        assert state is not None
+        assert (state.step, state.epoch) == (4, 3)
+
+    def test_history_tells_the_rest_of_a_begun_epoch(self) -> None:
+        x, y = data()
+        model = net()
+        quiet(model, x, y, steps=3)
+        before = model.flat.copy()
+        history = quiet(model, x, y, epochs=1)
+        assert history["loss"] == [pytest.approx(history.step_loss[0], rel=1e-15)]
+        assert len(history.step_loss) == 1
+        assert not np.array_equal(before, model.flat)
+
+
+def test_two_models_in_two_threads_are_as_alone() -> None:
+    x, y = data()
+    alone = [net(seed=seed) for seed in (1, 2)]
+    for model in alone:
+        quiet(model, x, y, epochs=40, optimizer="adam")
+    together = [net(seed=seed) for seed in (1, 2)]
+    threads = [
+        threading.Thread(target=quiet, args=(m, x, y), kwargs={"epochs": 40, "optimizer": "adam"})
+        for m in together
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_same_seed_same_bits_other_seed_other_bits() -> None:
+    x, y = data()
+    models = [net(seed=seed) for seed in (5, 5, 6)]
+    for model in models:
+        quiet(model, x, y, epochs=2)
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+
+
+class TestDivergence:
+    def test_is_seen_said_and_stops(self) -> None:
+        x, y = np.random.default_rng(0).normal(size=(N, D)), np.arange(N, dtype=float)
+        model = MLP([D, 5, 1], loss="mean_squared_error")
+        with pytest.warns(RuntimeWarning, match=r"diverged: the loss is (nan|inf) at step \d+"):
+            history = quiet(model, x, y, learning_rate=1e6, epochs=50)
+        assert history.stop_reason.startswith("diverged")
+        assert len(history) < 50
+        first = int(np.flatnonzero(~np.isfinite(history.step_loss))[0])
+        assert f"at step {first + 1};" in history.stop_reason
+
+    def test_step_is_counted_over_the_models_life(self) -> None:
+        x, y = np.random.default_rng(0).normal(size=(N, D)), np.arange(N, dtype=float)
+        model = MLP([D, 5, 1], loss="mean_squared_error")
+        quiet(model, x, y, learning_rate=1e6, steps=1)
+        with pytest.warns(RuntimeWarning, match="diverged"):
+            history = quiet(model, x, y, learning_rate=1e6, epochs=50)
+        first = int(np.flatnonzero(~np.isfinite(history.step_loss))[0])
+        assert f"at step {1 + first + 1};" in history.stop_reason
