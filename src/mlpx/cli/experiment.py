@@ -155,6 +155,13 @@ def build_model(settings: Settings, data: Dataset) -> MLP:
     )
 
 
+def dense_widths(model: MLP) -> list[int]:
+    """The widths that `--layers` would give: the input's and those of the dense layers."""
+    from mlpx.layers import Dense
+
+    return [model.d_in, *(layer.units for layer in model.layers if isinstance(layer, Dense))]
+
+
 def default_loss(y: Array) -> str:
     """Whole-number labels mean classes; anything else is a value to predict."""
     labels = y.ndim == 1 and y.dtype.kind in "iub"

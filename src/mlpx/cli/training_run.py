@@ -17,6 +17,7 @@ from mlpx.cli.experiment import (
     Settings,
     Split,
     build_model,
+    dense_widths,
     monitors,
     resolved_dataset,
     split,
@@ -188,7 +189,7 @@ def _config(prepared: Experiment) -> dict[str, Any]:
         "mlpx": version("mlpx"),
         **prepared.settings.config(),
         "dataset": resolved_dataset(prepared.settings.dataset),
-        "layers": prepared.model.widths,
+        "layers": dense_widths(prepared.model),
         "loss": prepared.model.loss.name,
         "class_names": None if names is None else list(names),
     }
@@ -204,7 +205,7 @@ def _announce(prepared: Experiment) -> None:
     if parts.test is not None:
         sizes.append(f"{len(parts.test[0]):,} to test")
     typer.echo(f"{prepared.data.name}: {', '.join(sizes)}")
-    widths = "-".join(map(str, [model.d_in, *(w for w in model.widths[1:])]))
+    widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
 
 

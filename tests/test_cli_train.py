@@ -1,0 +1,471 @@
+"""`mlpx train`: what it learns, what it writes, what it refuses, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mlpx import MLP, Callback, checkpoint
+from mlpx.cli import app
+from mlpx.cli.experiment import RECIPES, Settings, split
+from mlpx.data import DATASETS, load_dataset
+from mlpx.engines import Engine
+from mlpx.initializers import Initializer
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
+from mlpx.optimizers import Optimizer
+from mlpx.runs import read_config, read_history
+from mlpx.sampling import SAMPLINGS
+
+FILES = ["config.json", "curves.png", "history.json", "model.safetensors"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def mlpx(*arguments):
+    return CliRunner(env={"COLUMNS": "300", "TERM": "dumb"}).invoke(
+        app, [str(a) for a in arguments]
+    )
+
+
+def train(*arguments):
+    found = mlpx("train", *arguments)
+    assert found.exit_code == 0, found.output
+    return found
+
+
+def refused(*arguments, code=2):
+    found = mlpx("train", *arguments)
+    assert (found.exit_code, found.stdout) == (code, ""), found.output
+    return " ".join(found.stderr.replace("│", " ").split())
+
+
+def names(folder):
+    return sorted(entry.name for entry in Path(folder).iterdir())
+
+
+def weights(folder):
+    model = MLP.load(Path(folder) / "model.safetensors")
+    return {name: np.array(value) for name, value in model.parameters.items()}
+
+
+def same_weights(one, other):
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all((first[k] == second[k]).all() for k in first)
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A small data set of three classes that overlap, so that overfitting shows."""
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    x = (np.eye(3)[y] * 1.5 + rng.normal(size=(120, 3))).astype(np.float32)
+    np.savez(tmp_path / "table.npz", x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
+    return tmp_path / "table.npz"
+
+
+# what it learns and writes
+
+
+def test_plain_digits_is_good():
+    found = train("digits")
+    history = json.loads(Path("runs/digits/history.json").read_text())
+    assert history["test"]["accuracy"] >= 0.97
+    assert f"test accuracy   {100 * history['test']['accuracy']:.2f} % on 360 rows" in found.stdout
+    for word in (
+        "device          cpu (",
+        "engine ",
+        "samples/s",
+        "runs/digits/: model.safetensors",
+    ):
+        assert word in found.stdout
+    assert names("runs/digits") == FILES
+    assert len(history["epochs"]) == RECIPES["digits"]["epochs"]
+    assert set(history["epochs"][0]) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert len(history["step_loss"]) == history["steps"]
+
+
+def test_the_model_takes_stored_values(table):
+    train("digits", "--epochs", 1)
+    model = MLP.load("runs/digits/model.safetensors")
+    data = load_dataset("digits")
+    assert model.layers[0].scale == data.scale == 1 / 16
+    tested = json.loads(Path("runs/digits/history.json").read_text())["test"]
+    assert model.evaluate(data.x_test, data.y_test) == tested
+
+
+def test_the_options_reach_the_model_and_the_training(table):
+    train(
+        table, "--layers", "3,7,5,3", "--activation", "tanh", "--initializer", "normal",
+        "--dtype", "float64", "--seed", 5, "--optimizer", "sgd", "--lr", 0.25, "--epochs", 3,
+        "--batch-size", 10, "--sampling", "with-replacement", "--engine", "interpreter",
+        "--validation", 0.2, "--device", "cpu", "--out", "run",
+    )  # fmt: skip
+    data = load_dataset(table)
+    parts = split(data, share=0.2, seed=5)
+    from mlpx import Dense
+
+    wanted = MLP(
+        [3, Dense(7, activation="tanh", initializer="normal"),
+         Dense(5, activation="tanh", initializer="normal"), Dense(3, initializer="normal")],
+        dtype="float64", seed=5,
+    )  # fmt: skip
+    history = wanted.fit(
+        *parts.train, epochs=3, batch_size=10, optimizer="sgd", learning_rate=0.25,
+        sampling="with_replacement", validation_data=parts.validation, verbose=0,
+    )  # fmt: skip
+    found = MLP.load("run/model.safetensors")
+    assert (found.flat == wanted.flat).all()
+    assert read_history(Path("run")).epochs == history.epochs
+    config = read_config(Path("run"))
+    assert config["layers"] == [3, 7, 5, 3]
+    given = {"activation": "tanh", "seed": 5, "learning_rate": 0.25, "dataset": str(table)}
+    assert given.items() <= config.items()
+
+
+def test_steps_instead_of_epochs(table):
+    train(table, "--steps", 7, "--out", "run")
+    assert len(read_history(Path("run")).step_loss) == 7
+
+
+def test_hidden_widths_only(table):
+    train(table, "--hidden", "4,6", "--epochs", 1, "--out", "run")
+    assert read_config(Path("run"))["layers"] == [3, 4, 6, 3]
+
+
+def test_the_validation_rows_are_held_out_and_the_same_for_a_seed():
+    data = load_dataset("digits")
+    parts, again, other = (split(data, share=0.1, seed=seed) for seed in (3, 3, 4))
+    assert len(parts.train[0]) == 1293
+    assert len(parts.validation[0]) == 144
+    rows = np.concatenate([parts.train[0], parts.validation[0]])
+    assert sorted(map(bytes, rows)) == sorted(map(bytes, data.x_train))
+    assert (parts.validation[0] == again.validation[0]).all()
+    assert not (parts.validation[0] == other.validation[0]).all()
+    for x, y in (parts.train, parts.validation):
+        index = {bytes(row): label for row, label in zip(data.x_train, data.y_train, strict=True)}
+        assert [index[bytes(row)] for row in x] == list(y)
+
+
+def test_no_validation_and_no_test_data(tmp_path):
+    x, y = np.eye(4), np.arange(4)
+    np.savez("half.npz", x_train=x, y_train=y)
+    found = train("half.npz", "--validation", 0, "--epochs", 1)
+    assert set(read_history(Path("runs/half")).epochs[0]) == {"loss", "accuracy"}
+    assert "test accuracy" not in found.stdout
+    assert "accuracy " in found.stdout
+
+
+def test_real_targets_are_a_regression():
+    x = np.linspace(-1, 1, 60)[:, None]
+    np.savez("line.npz", x_train=x, y_train=2 * x[:, 0] + 1, x_test=x, y_test=2 * x[:, 0] + 1)
+    found = train("line.npz", "--epochs", 60, "--lr", 0.01, "--hidden", 16)
+    assert read_config(Path("runs/line"))["loss"] == "mean_squared_error"
+    assert "accuracy" not in found.stdout
+    np.save("x.npy", np.array([[0.5]]))
+    assert float(mlpx("predict", "runs/line", "x.npy").stdout) == pytest.approx(2, abs=0.2)
+
+
+def test_quiet_is_silent(table):
+    found = train(table, "--epochs", 1, "-q")
+    assert (found.stdout, found.stderr) == ("", "")
+
+
+def test_without_matplotlib_it_says_how_to_get_it(table, monkeypatch):
+    train(table, "--epochs", 1, "--out", "run")
+    for module in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = train(table, "--epochs", 1, "--out", "run")
+    assert "pip install 'mlpx[plot]'" in found.stdout
+    assert names("run") == [name for name in FILES if name != "curves.png"]  # no stale picture
+
+
+def test_a_batch_larger_than_the_data_is_a_note(table):
+    found = train(table, "--epochs", 1, "--batch-size", 1000)
+    assert found.stderr == "note: batch_size = 1000 is larger than the data; trained with 81\n"
+
+
+# the tables and the data sets
+
+
+def test_every_name_of_every_table_is_accepted():
+    tables = {
+        "activation": Activation.table, "optimizer": Optimizer.table, "loss": Loss.table,
+        "initializer": Initializer.table, "sampling": SAMPLINGS, "engine": Engine.table,
+    }  # fmt: skip
+    for option, table in tables.items():
+        for name in table:
+            # the data set is looked at after the names: what is refused is it
+            text = refused("none", f"--{option}", name.replace("_", "-").upper())
+            assert "data set" in text, (option, name)
+
+
+def test_every_recipe_belongs_to_a_data_set():
+    assert set(RECIPES) == set(DATASETS)
+    for name, recipe in RECIPES.items():
+        Settings.choose({"dataset": name})
+        assert Settings(dataset=name, **recipe)
+
+
+# what it refuses, before any training
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def fit(*_, **__):
+        pytest.fail("trained before the check")
+
+    monkeypatch.setattr(MLP, "fit", fit)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--activation", "relv"], "Invalid value for '--activation': 'relv' is not a known"),
+        (["--optimizer", "adm"], "did you mean 'adam'"),
+        (["--layers", "3,5,4"], "3,5,4 does not fit table, whose rows have 3 numbers and whose "
+                                "targets need 3 outputs; for example --layers 3,5,3"),
+        (["--layers", "4,3"], "for example --layers 3,100,3"),
+        (["--layers", "3"], "for example --layers 3,100,3"),
+        (["--layers", "3,x"], "'3,x'; wanted whole numbers with commas"),
+        (["--hidden", "0"], "'0'; wanted whole numbers"),
+        (["--layers", "3,3", "--hidden", "4"], "exclude each other"),
+        (["--epochs", "3", "--steps", "4"], "exclude each other"),
+        (["--epochs", "-1"], "--epochs"),
+        (["--lr", "x"], "--lr"),
+        (["--validation", "1"], "--validation"),
+        (["--validation", "0.001"], "0.001 of 90 rows is 0"),
+        (["--early-stopping", "val_los"], "it reports loss, accuracy, val_loss, val_accuracy"),
+        (["--best-weights", "val_loss", "--validation", "0"], "leaves no validation data"),
+        (["--patience", "3"], "needs --early-stopping"),
+        (["--device", "gpu"], "did you mean 'cuda'"),
+    ],
+)  # fmt: skip
+def test_wrong_options_are_refused_before_training(table, options, words):
+    assert words in refused(table, *options)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_an_unknown_data_set_is_wrong_usage():
+    assert "did you mean 'digits'" in refused("digit")
+    assert "which data set?" in refused()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_broken_data_set_is_a_failure():
+    Path("bad.npz").write_text("no zip")
+    assert "bad.npz" in refused("bad.npz", code=1)
+    assert "absent.npz" in refused("absent.npz", code=1)
+    assert "data_dir" in refused("mnist", "--data-dir", "absent", "--no-download", code=1)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_folder_of_other_things_is_left_alone(table):
+    Path("mine").mkdir()
+    Path("mine/thesis.tex").write_text("precious")
+    text = refused(table, "--out", "mine", code=1)
+    assert "mine holds thesis.tex and is not a run of mlpx" in text
+    assert names("mine") == ["thesis.tex"]
+    assert "is a file" in refused(table, "--out", table, code=1)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_place_that_cannot_be_written_is_found_before_training(table):
+    Path("file").write_text("")
+    assert refused(table, "--out", "file/run", code=1).startswith("error: Not a directory: ")
+
+
+def test_a_csv_log_that_cannot_be_written(table):
+    found = mlpx("train", table, "--csv-log", "absent/log.csv")
+    assert found.exit_code == 1
+    assert "absent/log.csv" in found.stderr
+    assert not Path("runs/table").exists()  # made, but nothing came of it
+
+
+def test_a_full_disk_is_one_line(table, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    found = mlpx("train", table, "--epochs", 1, "--out", "run")
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+    assert "cannot write run/model.safetensors: No space left on device" in found.stderr
+    assert not Path("run").exists()  # no part of a file either
+
+
+# where it writes
+
+
+def test_runs_get_names_of_their_own(table):
+    for _ in range(3):
+        train(table, "--epochs", 1, "-q")
+    assert names("runs") == ["table", "table-2", "table-3"]
+
+
+def test_an_earlier_run_and_an_empty_folder_may_be_written_to(table):
+    Path("run").mkdir()
+    train(table, "--epochs", 1, "--out", "run")
+    Path("run/notes.txt").write_text("mine")
+    train(table, "--epochs", 2, "--out", "run")
+    assert len(read_history(Path("run"))) == 2
+    assert names("run") == sorted([*FILES, "notes.txt"])
+
+
+def test_a_csv_log(table):
+    train(table, "--epochs", 2, "--csv-log", "log.csv", "--out", "run")
+    train("--resume", "run", "--epochs", 1, "--csv-log", "log.csv")
+    lines = list(csv.DictReader(Path("log.csv").read_text().splitlines()))
+    assert [line["epoch"] for line in lines] == ["1", "2", "3"]
+    assert float(lines[2]["val_loss"]) == read_history(Path("run"))["val_loss"][2]
+
+
+# stopping
+
+
+def test_early_stopping_keeps_the_best_epoch(table):
+    options = (table, "--epochs", 200, "--lr", 0.1, "--early-stopping", "val-loss", "--patience", 3)
+    found = train(*options, "--out", "run")
+    losses = read_history(Path("run"))["val_loss"]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 4 < 200
+    reason = "val_loss did not improve by more than 0 for 3 epochs"
+    assert f"stopped         {reason}; best was epoch {best + 1}\n" in found.stdout
+    data = load_dataset(table)
+    kept = MLP.load("run/model.safetensors")
+    assert kept.evaluate(*split(data, share=0.1, seed=0).validation)["loss"] == losses[best]
+
+
+def test_best_weights_and_plateau(table):
+    train(table, "--epochs", 12, "--lr", 0.1, "--best-weights", "val_loss", "--out", "best")
+    losses = read_history(Path("best"))["val_loss"]
+    data = load_dataset(table)
+    kept = MLP.load("best/model.safetensors").evaluate(*split(data, share=0.1, seed=0).validation)
+    assert len(losses) == 12
+    assert kept["loss"] == min(losses)
+    train(table, "--epochs", 50, "--lr", 0, "--stop-on-plateau", "--patience", 2, "--out", "flat")
+    assert len(read_history(Path("flat"))) == 3
+
+
+def test_a_diverged_training_is_a_failure_that_is_kept(table):
+    found = mlpx("train", table, "--optimizer", "sgd", "--lr", 1e30, "--epochs", 9, "--out", "run")
+    assert found.exit_code == 1
+    assert "error: training diverged: the loss is" in found.stderr
+    history = json.loads(Path("run/history.json").read_text(), parse_constant=pytest.fail)
+    assert None in history["step_loss"]
+    assert np.isnan(read_history(Path("run")).step_loss).any()
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of the second epoch."""
+
+    def on_epoch_end(self, run, epoch, logs):
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
+    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Interrupt)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert found.exit_code == 130
+    assert found.stderr == (
+        "error: interrupted after 2 epochs; what was learnt is in run; "
+        "go on with: mlpx train --resume run\n"
+    )
+    assert names("run") == FILES
+    train("--resume", "run", "--epochs", 3)
+    train(table, "--epochs", 5, "--out", "whole")
+    assert same_weights("run", "whole")
+
+
+def test_ctrl_c_of_a_real_process_within_an_epoch():
+    def allow_ctrl_c():  # a shell may have started us with SIGINT ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    code = "from mlpx.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", "digits", "--epochs", "100000", "--out", "run"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=allow_ctrl_c,
+    )  # fmt: skip
+    with process:
+        while not process.stdout.readline().startswith("epoch 3/"):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.startswith("error: interrupted after ")
+    assert errors.count("\n") == 1
+    assert names("run") == FILES
+
+
+def test_ctrl_c_before_training_leaves_nothing(table, monkeypatch):
+    monkeypatch.setattr(MLP, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    found = mlpx("train", table)
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert names("runs") == []
+
+
+# going on
+
+
+def test_resume_goes_on_exactly(table):
+    options = ("--optimizer", "adam", "--lr", 0.02, "--batch-size", 7, "--seed", 4, "--hidden", 5)
+    train(table, *options, "--epochs", 5, "--out", "whole")
+    train(table, *options, "--epochs", 2, "--out", "run")
+    train("--resume", "run", "--epochs", 3)
+    assert same_weights("run", "whole")
+    whole, run = read_history(Path("whole")), read_history(Path("run"))
+    assert run.epochs == whole.epochs
+    assert (run.step_loss == whole.step_loss).all()
+    assert (run.samples, run.first_epoch) == (whole.samples, 0)
+
+
+def test_resume_into_another_folder_leaves_the_first(table):
+    train(table, "--epochs", 2, "--out", "run")
+    before = Path("run/model.safetensors").read_bytes()
+    train("--resume", "run/model.safetensors", "--epochs", 1, "--out", "more")
+    assert Path("run/model.safetensors").read_bytes() == before
+    assert len(read_history(Path("more"))) == 3
+
+
+def test_resume_with_other_settings_of_the_training(table):
+    train(table, "--epochs", 2, "--lr", 0.5, "--out", "run")
+    train("--resume", "run", "--optimizer", "sgd", "--batch-size", 9, "--steps", 4)
+    config = read_config(Path("run"))
+    assert (config["optimizer"], config["learning_rate"]) == ("sgd", None)
+    assert (config["batch_size"], config["steps"], config["epochs"]) == (9, 4, None)
+
+
+@pytest.mark.parametrize("option", ["--hidden", "--seed", "--dtype"])
+def test_resume_keeps_the_model(table, option):
+    train(table, "--epochs", 1, "--out", "run")
+    value = "float64" if option == "--dtype" else "5"
+    assert f"{option} belongs to the model" in refused("--resume", "run", option, value)
+
+
+def test_resume_what_is_no_run(table):
+    assert "is not a run folder" in refused("--resume", "absent", code=1)
+    train(table, "--epochs", 1, "--out", "run")
+    Path("run/history.json").write_text("{}")
+    assert "is not a history" in refused("--resume", "run", code=1)
+
+
+def test_a_run_is_found_from_elsewhere(table, tmp_path, monkeypatch):
+    train("table.npz", "--epochs", 1, "--out", "run")
+    (tmp_path / "deep").mkdir()
+    monkeypatch.chdir(tmp_path / "deep")
+    assert mlpx("evaluate", "../run").exit_code == 0

@@ -1,0 +1,139 @@
+"""What is shown while a model trains: it fits the terminal, and says what it should."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+
+import numpy as np
+import pytest
+
+from mlpx import MLP
+from mlpx.errors import InputError
+from mlpx.progress import Bar, Lines, Silent, display, duration, shortened, tail
+
+LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
+
+
+@pytest.mark.parametrize(
+    ("room", "text"),
+    [
+        (200, "loss 0.1235  accuracy 0.9877  val_loss 0.2346  val_accuracy 0.9722  41,234 samples/s"
+              "  0:12 left"),
+        (80, "loss 0.1235  accuracy 0.9877  val_accuracy 0.9722  41,234 samples/s  0:12 left"),
+        (61, "loss 0.1235 acc 0.988 val_acc 0.972 41k samples/s 0:12 left"),
+        (55, "loss 0.1235 acc 0.988 val_acc 0.972 41k/s 0:12 left"),
+        (40, "loss 0.1235 val_acc 0.972 0:12 left"),
+        (22, "loss 0.1235 0:12 left"),
+        (12, "0:12 left"),
+        (5, ""),
+    ],
+)  # fmt: skip
+def test_as_much_as_fits_is_shown(room, text):
+    assert tail(room, LOGS, rate=41234, clock="0:12 left") == text
+
+
+def test_the_validation_loss_stays_where_it_is_all_there_is():
+    found = tail(60, {"loss": 0.5, "val_loss": 0.25}, rate=950, clock="1:00 left")
+    assert found == "loss 0.5000  val_loss 0.2500  950 samples/s  1:00 left"
+
+
+def test_nothing_is_known_yet():
+    assert tail(60, {}, rate=0, clock="0:00 left") == "0 samples/s  0:00 left"
+
+
+def test_never_more_than_fits():
+    for room in range(120):
+        assert len(tail(room, LOGS, rate=41234, clock="0:12 left")) <= room
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (999.6, "1.0k"), (1234, "1.2k"), (9960, "10k"), (41234, "41k"),
+     (999_600, "1.0M"), (2.5e7, "25M")],
+)  # fmt: skip
+def test_shortened(count, text):
+    assert shortened(count) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (61, "1:01"), (3725, "1:02:05")]
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_what_verbose_means(monkeypatch):
+    assert [type(display(verbose)) for verbose in (0, 1, 2)] == [Silent, Bar, Lines]
+    assert type(display(None)) is Lines  # pytest captures stdout: no terminal
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert type(display(None)) is Bar
+
+
+@pytest.mark.parametrize("verbose", [3, -1, "loud", 1.5])
+def test_another_verbose_is_refused(verbose):
+    with pytest.raises(InputError, match="verbose"):
+        display(verbose)
+
+
+def fit(verbose):
+    x, y = np.eye(4, dtype=np.float32), np.arange(4)
+    model = MLP([4, 4])
+    model.fit(x, y, epochs=2, batch_size=2, verbose=verbose)
+    return model.fit(x, y, epochs=2, batch_size=2, verbose=verbose)
+
+
+def test_lines_count_epochs_over_the_models_life(capsys):
+    history = fit(2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        f"epoch {n}" for n in ("1/2", "2/2", "3/4", "4/4")
+    ]
+    assert f"loss {history['loss'][1]:.4f}  accuracy {history['accuracy'][1]:.4f}  " in lines[3]
+    assert re.search(r"  [\d,]+ samples/s$", lines[3])
+
+
+def test_silence(capsys):
+    fit(0)
+    assert capsys.readouterr() == ("", "")
+
+
+def on_a_terminal(code, columns):
+    """What a program writes to a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "CI")}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**env, "TERM": "xterm-256color"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        found = b""
+        try:
+            while piece := os.read(ours, 1 << 16):
+                found += piece
+        except OSError:
+            pass  # the other side has closed: all is read
+        assert process.wait() == 0, found.decode()
+    os.close(ours)
+    return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", found.decode())
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_bar_is_one_line_of_the_terminal(columns):
+    code = (
+        "import numpy as np, mlpx; x = np.eye(4, dtype='float32'); y = np.arange(4);"
+        "mlpx.MLP([4, 4]).fit(x, y, epochs=12, batch_size=2, validation_data=(x, y))"
+    )
+    (last,) = {
+        line for line in re.split(r"[\r\n]+", on_a_terminal(code, columns)) if "12/12" in line
+    }
+    assert columns - 1 <= len(last) <= columns
+    assert last.startswith("epoch 12/12 ━━━━━━")
+    assert re.search(r"loss \d.*acc.* val_acc.*samples/s  ?in 0:0\d$", last)
