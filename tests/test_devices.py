@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fakecupy
-from mlpx import MLP, Dense, Optimizer
+from mlpx import MLP, Dense, Optimizer, Residual
 from mlpx.backend.diagnosis import diagnose
 from mlpx.kernels.activations import Activation
 from mlpx.layers import Layer
@@ -81,7 +81,10 @@ def test_soft_targets(device: str) -> None:
 
 
 # Layers that have no defaults for all of their fields.
-LAYERS: dict[str, Layer] = {"dense": Dense(6, activation="tanh")}
+LAYERS: dict[str, Layer] = {
+    "dense": Dense(6, activation="tanh"),
+    "residual": Residual([Dense(6, activation="tanh"), "dropout", Dense(6)]),
+}
 
 
 @pytest.mark.parametrize("name", sorted(Layer.table))

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from mlpx.backend import Backend, array_backend, get_backend
     from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
     from mlpx.history import History
-    from mlpx.layers import Dense, Layer, Rescale
+    from mlpx.kernels.penalties import L1, L2, ElasticNet, Penalty
+    from mlpx.layers import (
+        ActivationLayer,
+        AlphaDropout,
+        BatchNorm,
+        Dense,
+        Dropout,
+        GaussianNoise,
+        Layer,
+        LayerNorm,
+        Rescale,
+        Residual,
+        RMSNorm,
+    )
     from mlpx.model import MLP
     from mlpx.optimizers import SGD, Adam, Optimizer
 
@@ -22,7 +35,20 @@ _NAMES = {
     "backend": ["Backend", "array_backend", "get_backend"],
     "callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
     "history": ["History"],
-    "layers": ["Dense", "Layer", "Rescale"],
+    "kernels.penalties": ["L1", "L2", "ElasticNet", "Penalty"],
+    "layers": [
+        "ActivationLayer",
+        "AlphaDropout",
+        "BatchNorm",
+        "Dense",
+        "Dropout",
+        "GaussianNoise",
+        "Layer",
+        "LayerNorm",
+        "RMSNorm",
+        "Rescale",
+        "Residual",
+    ],
     "model": ["MLP"],
     "optimizers": ["SGD", "Adam", "Optimizer"],
 }
@@ -30,19 +56,31 @@ _NAMES = {
 _HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
+    "L1",
+    "L2",
     "MLP",
     "SGD",
+    "ActivationLayer",
     "Adam",
+    "AlphaDropout",
     "Backend",
+    "BatchNorm",
     "BestWeights",
     "CSVLog",
     "Callback",
     "Dense",
+    "Dropout",
     "EarlyStopping",
+    "ElasticNet",
+    "GaussianNoise",
     "History",
     "Layer",
+    "LayerNorm",
     "Optimizer",
+    "Penalty",
+    "RMSNorm",
     "Rescale",
+    "Residual",
     "StopOnPlateau",
     "array_backend",
     "errors",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from mlpx.architecture import check_dtype, lay_out, leave_to_loss, specify
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import DeviceMemoryError, InputError, InputTypeError
+from mlpx.errors import DeviceMemoryError, InputError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
-from mlpx.layers import Dense, Layer
-from mlpx.parameters import Layout, Parameter, aligned_zeros
+from mlpx.kernels.penalties import Penalty
+from mlpx.layers import Layer
+from mlpx.parameters import aligned_zeros
 from mlpx.random import Purpose, check_seed, words
 from mlpx.types import Array
 
@@ -24,41 +24,45 @@ if TYPE_CHECKING:
     from mlpx.history import History
     from mlpx.run import TrainingState
 
-DTYPES = ("float32", "float64")
-
 
 class MLP:
     """A multi-layer perceptron.
 
     `layers` lists the widths, input first: `MLP([784, 50, 10])`. Entries after the first may be
-    layers (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`); a number means a Dense layer of
-    `activation`, the last one of none, so that the network puts out logits (values for regression).
+    layers (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`), activations, or the name of
+    either; a number means a Dense layer of `activation`, the last one of none, so that the network
+    puts out logits (values for regression). Between a Dense layer and its activation a
+    normalisation stands like this: `[20, Dense(64), BatchNorm(), "relu", 2]`.
 
     `loss` says what training lowers and what the outputs mean. Where it takes the softmax (or the
-    sigmoid) of the outputs itself, a last Dense layer with that activation leaves it to the loss:
+    sigmoid) of the outputs itself, a last layer with that activation leaves it to the loss:
     `predict_logits` are the logits before, `predict_proba` the probabilities. `initializer`
-    overrides the activation's own rule for weights. `seed` fixes weights, batch order and dropout;
-    None draws a fresh one. `device` is "cpu", "cuda", "cuda:1" or "auto"; without it the
-    environment variable MLPX_DEVICE, or the CPU.
+    overrides the activation's own rule for weights. `penalty` ("l2", `L1(1e-5)`) is added to the
+    training loss for the weights of every layer that has none of its own; `evaluate` leaves it out.
+    `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is "cpu",
+    "cuda", "cuda:1" or "auto"; without it the environment variable MLPX_DEVICE, or the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
 
     def __init__(
         self,
-        layers: Sequence[int | Layer],
+        layers: Sequence[int | str | Layer | Activation],
         *,
         activation: str | Activation = "relu",
         loss: str | Loss = "softmax_cross_entropy",
         initializer: str | Initializer | None = None,
+        penalty: str | Penalty | None = None,
         dtype: Any = "float32",
         seed: int | None = 0,
         device: str | Backend | None = None,
     ) -> None:
         self.loss = Loss.resolve(loss)
-        self.d_in, given = _specify(layers, activation, initializer)
-        self.layers = _leave_to_loss(given, self.loss)
-        self.dtype = _check_dtype(dtype)
+        self.d_in, given = specify(layers, activation, initializer)
+        self.layers = leave_to_loss(given, self.loss)
+        if penalty is not None:
+            self.layers = tuple(f.penalised(Penalty.resolve(penalty)) for f in self.layers)
+        self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self.backend = get_backend(device)
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
@@ -218,8 +222,8 @@ class MLP:
         """Name to shape of the parameters of the model that `config` describes; builds nothing."""
         d_in, *described = config["layers"]
         made = [d_in, *(Layer.from_config(layer) for layer in described)]
-        d_in, layers = _specify(made, "identity", None)
-        layout, _ = lay_out(d_in, layers, _check_dtype(config["dtype"]))
+        d_in, layers = specify(made, "identity", None)
+        layout, _ = lay_out(d_in, layers, check_dtype(config["dtype"]))
         return {name: place.parameter.shape for name, place in layout.places.items()}
 
     @classmethod
@@ -237,67 +241,3 @@ class MLP:
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.widths))
         return f"<MLP {widths}, {self.parameter_count} parameters, {self.dtype}, {self.device}>"
-
-
-def lay_out(d_in: int, layers: Iterable[Layer], dtype: np.dtype) -> tuple[Layout, list[int]]:
-    """Where the parameters go in the flat vector, and the widths: the input's, each output's."""
-    parameters: dict[str, Parameter] = {}
-    widths = [d_in]
-    for i, layer in enumerate(layers):
-        for parameter in layer.parameters(widths[-1]):
-            parameters[f"{i}.{parameter.name}"] = parameter
-        widths.append(layer.width(widths[-1]))
-    return Layout(parameters, dtype.itemsize), widths
-
-
-def _specify(
-    layers: Sequence[int | Layer],
-    activation: str | Activation,
-    initializer: str | Initializer | None,
-) -> tuple[int, tuple[Layer, ...]]:
-    """The input width and the layers that the constructor's list means."""
-    listed = isinstance(layers, Iterable) and not isinstance(layers, str)
-    entries = list(layers) if listed else []
-    if len(entries) < 2 or isinstance(entries[0], Layer):
-        raise InputError(
-            f"layers = {layers!r}; wanted the input's columns first and then at least one layer, "
-            "for example [784, 50, 10]"
-        )
-    for entry in entries:
-        if isinstance(entry, Layer):
-            continue
-        if isinstance(entry, bool) or not hasattr(entry, "__index__"):
-            raise InputTypeError(f"layers holds {entry!r}; wanted whole numbers or layers")
-        if entry < 1:
-            raise InputError(f"layers holds {entry!r}; widths are at least 1")
-    f = Activation.resolve(activation)
-    rule = None if initializer is None else Initializer.resolve(initializer)
-    made = [
-        entry
-        if isinstance(entry, Layer)
-        else Dense(
-            int(entry),
-            activation="identity" if i == len(entries) - 2 else f,
-            initializer=rule,
-        )
-        for i, entry in enumerate(entries[1:])
-    ]
-    return int(entries[0]), tuple(made)
-
-
-def _leave_to_loss(layers: tuple[Layer, ...], loss: Loss) -> tuple[Layer, ...]:
-    """The layers without a last activation that the loss computes too, and from logits better."""
-    last = layers[-1]
-    link = getattr(loss, "link", "softmax" if loss.targets == "classes" else None)
-    if isinstance(last, Dense) and last.nonlinearity.name == link:
-        return (*layers[:-1], replace(last, activation="identity"))
-    return layers
-
-
-def _check_dtype(dtype: Any) -> np.dtype:
-    found: np.dtype | None = None
-    with suppress(TypeError, ValueError):
-        found = np.dtype(dtype)
-    if found is None or found.name not in DTYPES:
-        raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")
-    return found

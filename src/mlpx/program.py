@@ -1,8 +1,9 @@
 """A training step, or a forward pass, as a flat list of kernel calls on buffers allocated once.
 
 A `Plan` is that list for one number of rows. Layers and the loss append their calls to it through a
-`LayerPlan`; engines run it, over and over. Nothing in a step allocates, waits for the device, or branches on
-data: what changes from step to step lies in small arrays that the step itself reads and advances.
+`LayerPlan`; engines run it, over and over. Nothing in a step allocates, waits for the device, or
+branches on data: what changes from step to step lies in small arrays that the step itself reads and
+advances.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlpx.backend import Backend
-from mlpx.kernels import batches, losses
+from mlpx.kernels import batches, losses, philox
 from mlpx.kernels.losses import Loss
-from mlpx.layers.base import Layer
+from mlpx.layers.base import Layer, chain_backward, chain_forward
 from mlpx.parameters import Layout
+from mlpx.random import Purpose
 from mlpx.types import Array
 
 Kernel = Callable[..., None]
@@ -53,6 +55,12 @@ class Buffers:
         part = self._flat[name][: rows * columns]
         return part.reshape(columns, rows).T if by_column else part.reshape(rows, columns)
 
+    def vector(self, name: str, size: int, dtype: Any = None) -> Array:
+        """The array called `name`, (size,), whose length has nothing to do with the batch's."""
+        if name not in self._flat:
+            self._flat[name] = self.backend.empty(size, dtype or self.dtype)
+        return self._flat[name]
+
     @property
     def nbytes(self) -> int:
         """Bytes allocated so far."""
@@ -60,7 +68,10 @@ class Buffers:
 
 
 class Plan:
-    """The calls of one step for batches of `rows` rows."""
+    """The calls of one step for batches of `rows` rows.
+
+    Layers that are random in training draw from the streams of `seed` at the step in `state`.
+    """
 
     def __init__(
         self,
@@ -70,9 +81,14 @@ class Plan:
         parameters: dict[str, Array],
         gradients: dict[str, Array] | None = None,
         training: bool = False,
+        seed: int = 0,
+        state: Array | None = None,
     ) -> None:
         self.buffers, self.rows, self.training = buffers, rows, training
         self.parameters, self.gradients = parameters, gradients or {}
+        self.seed, self.state = seed, state
+        self.streams = 0
+        """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
         self.gradient_stop = 0
         """How many calls it takes until the gradient is there, in a training step."""
@@ -92,15 +108,48 @@ class Plan:
             for i in range(count)
         )
 
+    def like(self, parameter: Array) -> Array:
+        """Scratch of a parameter's shape, for one call."""
+        size = max(p.size for p in self.parameters.values())
+        flat = self.buffers.vector("scratch of a parameter", size)
+        return flat[: parameter.size].reshape(parameter.shape)
+
     def ones(self) -> Array:
         """Ones of shape (1, rows): a product with them is a column sum."""
         ones = self.buffer("ones", 1).T
         ones[...] = 1
         return ones
 
+    def bits(self, columns: int, purpose: Purpose, *, count: int | None = None) -> Array:
+        """Append the drawing of random bits, uint32 (count,), rows x columns of them unless told.
+
+        They last until the next call of `bits`. Words are taken lower half first.
+        """
+        backend, count = self.buffers.backend, count or self.rows * columns
+        blocks, item = -(-count // 8), self.streams
+        self.streams += 1
+        width = -(-columns // 8)  # blocks a row, at most
+        out = self.buffer(f"words {width}", 4 * width, dtype=np.uint64).reshape(-1)[: 4 * blocks]
+        stream = {"seed": self.seed, "purpose": int(purpose), "item": item}
+        if backend.fill_words is not None:
+            self.call(random_words, backend.fill_words, self.state, **stream, out=out)
+        else:
+            work = tuple(
+                self.buffer(f"philox {width} {i}", width, dtype=np.uint64).reshape(-1)[:blocks]
+                for i in range(philox.SCRATCH)
+            )
+            index = backend.asarray(np.arange(blocks, dtype=np.uint64))
+            self.call(philox.fill, self.state, **stream, blocks=index, out=out, work=work)
+        return out.view(np.uint32)[:count]
+
     def at(self, name: str) -> LayerPlan:
         """What the layer called `name` sees of this plan."""
         return LayerPlan(self, name)
+
+
+def random_words(xp: Any, fill: Any, state: Array, **stream: Any) -> None:
+    """Philox words by the backend's own generator; see `kernels.philox.fill`."""
+    fill(state, **stream)
 
 
 class LayerPlan:
@@ -113,6 +162,7 @@ class LayerPlan:
         self.training = plan.training
         self.rows = plan.rows
         self.call, self.scratch, self.ones = plan.call, plan.scratch, plan.ones
+        self.bits = plan.bits
 
     def parameter(self, name: str) -> Array | None:
         """The layer's parameter called `name`, None if it has none of that name."""
@@ -125,6 +175,14 @@ class LayerPlan:
     def buffer(self, name: str, columns: int, **kind: Any) -> Array:
         """An array (rows, columns) of this layer's own."""
         return self.plan.buffer(f"{self.name} {name}", columns, **kind)
+
+    def vector(self, name: str, size: int) -> Array:
+        """An array (size,) of this layer's own."""
+        return self.plan.buffers.vector(f"{self.name} {name}", size)
+
+    def at(self, name: str) -> LayerPlan:
+        """What the layer called `name` inside this one sees."""
+        return self.plan.at(f"{self.name}.{name}")
 
     @property
     def learns(self) -> bool:
@@ -147,19 +205,28 @@ class Network(Protocol):
 
 
 def plan_forward(plan: Plan, network: Network, x: Array) -> tuple[Array, list[LayerPlan]]:
-    """Append the layers' forward calls; returns the last output (rows, d_out) and each layer's plan."""
+    """Append the forward calls; returns the last output (rows, d_out) and each layer's plan."""
     sites = [plan.at(str(i)) for i in range(len(network.layers))]
-    for site, layer in zip(sites, network.layers, strict=True):
-        x = layer.forward(site, x)
-    return x, sites
+    return chain_forward(network.layers, sites, x), sites
 
 
 def plan_backward(network: Network, sites: list[LayerPlan], dy: Array | None) -> None:
-    """Append the backward calls, last layer first; no dx is computed where nothing in front learns."""
-    learns = [site.learns for site in sites]
-    for i in reversed(range(len(sites))):
-        if any(learns[: i + 1]):
-            dy = network.layers[i].backward(sites[i], dy, need_dx=any(learns[:i]))
+    """Append the backward calls, last layer first; dx only where something in front learns."""
+    chain_backward(network.layers, sites, dy, need_dx=False)
+    plan = sites[0].plan
+    for name, place in network.layout.places.items():
+        if place.parameter.penalty is not None:
+            W, dW = plan.parameters[name], plan.gradients[name]
+            plan.call(place.parameter.penalty.gradient, W, dW=dW, work=plan.like(W))
+
+
+def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
+    """Append the penalties of weights to what makes up `loss` (1, 1)."""
+    total = plan.buffers.vector("penalty", 1)[None, :]
+    for name, place in network.layout.places.items():
+        if place.parameter.penalty is not None:
+            W = plan.parameters[name]
+            plan.call(place.parameter.penalty.value, W, loss=loss, work=plan.like(W), total=total)
 
 
 def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
@@ -180,7 +247,7 @@ def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
 
 
 def plan_by_column(plan: Plan, z: Array) -> Array:
-    """Append a copy of `z` (rows, k) that lies in memory by column; z itself if that is the same."""
+    """Append a copy of `z` (rows, k) that lies by column; z itself if that is the same."""
     if z.shape[1] == 1:
         return z
     by_column = plan.buffer("outputs", z.shape[1], by_column=True)
@@ -198,7 +265,13 @@ def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tup
     dz = plan.buffer("dz", k)
     out = dz if k == 1 else plan.buffer("dz by column", k, by_column=True)
     plan.call(
-        loss.gradient, plan_by_column(plan, z), t, r, rows=rows, out=out, work=loss_work(plan, loss, k)
+        loss.gradient,
+        plan_by_column(plan, z),
+        t,
+        r,
+        rows=rows,
+        out=out,
+        work=loss_work(plan, loss, k),
     )
     if out is not dz:
         plan.call(batches.copy, out, out=dz)

@@ -19,6 +19,7 @@ from mlpx.errors import InputError, InputTypeError
 
 Words = NDArray[np.uint64]
 _WORD = 1 << 64
+_PIECE = 8192
 
 
 class Purpose(IntEnum):
@@ -47,6 +48,14 @@ def check_seed(seed: int | None) -> int:
     return int(seed)
 
 
+def fill_words(seed: int, purpose: int, *, step: int, item: int, out: Words) -> None:
+    """`words` of epoch 0 into `out`, by pieces, so that nothing of its size is allocated."""
+    generator = _generator(seed, purpose, (step << 64) | (item << 192))
+    for start in range(0, len(out), _PIECE):
+        part = out[start : start + _PIECE]
+        part[...] = generator.random_raw(len(part))
+
+
 def words(
     seed: int, purpose: Purpose, *, count: int, step: int = 0, epoch: int = 0, item: int = 0
 ) -> Words:
@@ -56,11 +65,14 @@ def words(
     purpose).
     """
     counter = (step << 64) | (epoch << 128) | (item << 192)
+    raw: Words = _generator(seed, purpose, counter).random_raw(count)
+    return raw
+
+
+def _generator(seed: int, purpose: int, counter: int) -> np.random.Philox:
     # NumPy advances the counter before it draws, so it starts one before ours.
     key = np.array([seed, int(purpose)], dtype=np.uint64)
-    generator = np.random.Philox(key=key, counter=_before(counter))
-    raw: Words = generator.random_raw(count)
-    return raw
+    return np.random.Philox(key=key, counter=_before(counter))
 
 
 def _before(counter: int) -> Words:

@@ -25,7 +25,7 @@ from mlpx.optimizers import Optimizer
 from mlpx.progress import Silent
 from mlpx.records import require_count
 from mlpx.sampling import SAMPLINGS, rows_per_epoch
-from mlpx.step import HITS, LOSS, WEIGHT, Group, TrainingData, TrainingProgram
+from mlpx.step import HITS, LOSS, WEIGHT, Group, TrainingData, TrainingProgram, split_batches
 from mlpx.types import Array
 
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ class Run:
         self.model, self.data, self.held_out = model, data, held_out
         self.metrics, self.callbacks, self.sampling = metrics, callbacks, sampling
         self.batch_size, self.wanted_engine = batch_size, engine
-        self.steps_per_epoch = -(-len(data) // batch_size)
         self.rows = rows_per_epoch(sampling, len(data), batch_size)
+        full, last = split_batches(model, self.rows, batch_size)
+        self.steps_per_epoch = full + bool(last)
         self.state = _resume(model, optimizer, (sampling, len(data), batch_size))
         self.history = History(
             device=f"{model.device} ({model.backend.name})",
@@ -155,7 +156,7 @@ class Run:
         return history
 
     def _program(self) -> TrainingProgram:
-        whole = slice(0, self.model.layout.size)
+        whole = slice(0, self.model.layout.learnt)
         return TrainingProgram(
             self.model,
             self.data,

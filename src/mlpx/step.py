@@ -1,8 +1,8 @@
 """The training program: tables for one epoch, and the plan of a step on them.
 
-Tables are filled once an epoch: `order` says which rows of the data each step sees, `table` holds the
-optimizer's per-step numbers, and each step writes one line of `log`. The last, ragged batch has a plan of
-its own on the same buffers.
+Tables are filled once an epoch: `order` says which rows of the data each step sees, `table` holds
+the optimizer's per-step numbers, and each step writes one line of `log`. The last, ragged batch has
+a plan of its own on the same buffers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule, Objective
-from mlpx.kernels import batches
+from mlpx.kernels import batches, penalties
 from mlpx.optimizers.base import Optimizer
 from mlpx.program import (
     Buffers,
@@ -20,6 +21,7 @@ from mlpx.program import (
     Plan,
     plan_forward,
     plan_loss,
+    plan_penalties,
     plan_targets,
 )
 from mlpx.types import Array
@@ -29,7 +31,7 @@ LOSS, HITS, WEIGHT = range(3)  # the columns of a log line
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Arrays of n rows on the model's device: x (n, d_in), y (n,) or (n, d_out), weights (n, 1) or None."""
+    """Arrays on the model's device: x (n, d_in), y (n,) or (n, d_out), weights (n, 1) or None."""
 
     x: Array
     y: Array
@@ -45,6 +47,24 @@ class Group:
 
     optimizer: Optimizer
     span: slice
+
+
+def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, int]:
+    """How many whole batches an epoch of `rows` rows has, and the rows of a last, other one.
+
+    A last batch of fewer rows than some layer needs is merged into the one before it. Raises
+    InputError if whole batches are too small for a layer.
+    """
+    full, last = divmod(rows, batch_size)
+    neediest = max(network.layers, key=lambda layer: layer.least_rows)
+    least = neediest.least_rows
+    if min(batch_size, rows) < least:
+        raise InputError(
+            f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
+            f"takes statistics over each batch and needs at least {least} rows: raise batch_size, "
+            "or layer_norm"
+        )
+    return (full - 1, last + batch_size) if 0 < last < least else (full, last)
 
 
 class TrainingProgram:
@@ -66,9 +86,9 @@ class TrainingProgram:
         self.network, self.data, self.groups, self.moments = network, data, groups, moments
         self.batch_size, self.rows = batch_size, rows
         self.gradient_rule = gradient_rule or Backpropagation()
-        self.full_steps, self.last_rows = divmod(rows, batch_size)
+        self.full_steps, self.last_rows = split_batches(network, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
-        self.buffers = Buffers(backend, min(batch_size, rows), dtype)
+        self.buffers = Buffers(backend, max(min(batch_size, rows), self.last_rows), dtype)
         self.gradient = backend.zeros(network.layout.size, dtype)
         self.state = backend.zeros(2, np.int64)
         self.order = backend.zeros(rows, np.int64)
@@ -87,9 +107,10 @@ class TrainingProgram:
     def start_epoch(
         self, order: np.ndarray, *, step: int, rate_scale: float = 1.0, position: int = 0
     ) -> None:
-        """Fill the tables: `order` (rows,) of this epoch, the step count before it, a factor on all rates.
+        """Fill the tables for an epoch in `order` (rows,), of which `step` steps came before.
 
-        `position`: how many steps of the epoch were taken in an earlier run.
+        `rate_scale`: a factor on all rates. `position`: how many steps of the epoch were taken in
+        an earlier run.
         """
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
         columns = [
@@ -125,8 +146,10 @@ class TrainingProgram:
             self.buffers,
             rows,
             parameters=layout.views(network.flat),
-            gradients=layout.views(self.gradient),
+            gradients=layout.gradients(self.gradient),
             training=True,
+            seed=network.seed,
+            state=self.state,
         )
         x, y, w = self._fetch(plan, order)
         values = plan.buffer(f"log line of {rows}", 3)[:1]
@@ -137,6 +160,7 @@ class TrainingProgram:
         losses, dz = plan_loss(plan, network, z, plan_targets(plan, network, y), r)
         loss = values[:, LOSS : LOSS + 1]
         plan.call(batches.weighted_mean, r, losses, out=loss)
+        plan_penalties(plan, network, loss)
         stop = len(plan.calls)
         self._count_hits(plan, z, y, r, values[:, HITS : HITS + 1])
         self.gradient_rule.plan(
@@ -146,6 +170,7 @@ class TrainingProgram:
         self._record_norms(plan)
         if self.gradient_rule.updates:
             self._update(plan)
+        self._limit_norms(plan)
         plan.call(batches.record, self.log, self.state, values)
         plan.call(batches.advance, self.state)
         return plan
@@ -213,6 +238,15 @@ class TrainingProgram:
         hits = plan.buffer("hits", 1)
         plan.call(batches.correct, z, labels, predicted=predicted, out=hits)
         plan.call(batches.weighted_mean, r, hits, out=out)
+
+    def _limit_norms(self, plan: Plan) -> None:
+        """Append the bounds on the norms of units, which follow the update."""
+        for name, place in self.network.layout.places.items():
+            most = place.parameter.max_norm
+            if most is not None:
+                W = plan.parameters[name]
+                norms = self.buffers.vector(f"norms {name}", W.shape[1])[None, :]
+                plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))
 
     def _update(self, plan: Plan) -> None:
         """Append the optimizer, slice by slice so that each stays in the cache."""

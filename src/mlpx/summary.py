@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mlpx.layers import Layer
     from mlpx.model import MLP
 
 
@@ -14,8 +15,10 @@ def summarise(model: MLP) -> str:
     for i, layer in enumerate(model.layers):
         owned = layer.parameters(model.widths[i])
         shapes = ", ".join(f"{parameter.name} {parameter.shape}" for parameter in owned)
-        count = sum(parameter.size for parameter in owned)
-        rows.append((f"{i} {_describe(layer)}", f"(n, {model.widths[i + 1]})", shapes, f"{count:,}"))
+        count = sum(parameter.size for parameter in owned if parameter.kind != "state")
+        rows.append(
+            (f"{i} {_describe(layer)}", f"(n, {model.widths[i + 1]})", shapes, f"{count:,}")
+        )
     sizes = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = [
         "  ".join(
@@ -32,7 +35,12 @@ def summarise(model: MLP) -> str:
     return "\n".join([lines[0], rule, *lines[1:], rule, total])
 
 
-def _describe(layer: object) -> str:
-    name: str = type(layer).name  # type: ignore[attr-defined]
-    f = getattr(layer, "activation", None)
-    return f"{name} {f.name}" if f is not None else name
+def _describe(layer: Layer) -> str:
+    """Its name, and what tells it from others of that name: `dropout 0.5`, `dense relu`."""
+    if layer.inner:
+        return f"{layer.name}({', '.join(map(_describe, layer.inner))})"
+    for field in ("activation", "rate", "std"):
+        value = getattr(layer, field, None)
+        if value is not None:
+            return f"{layer.name} {getattr(value, 'name', value)}"
+    return layer.name

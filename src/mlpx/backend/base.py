@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,6 +33,10 @@ class Backend(ABC):
     """``"cpu"`` or ``"cuda"``: the key in ``BACKENDS``."""
     slice_elements: ClassVar[int]
     """How many elements of a flat vector to update at a time (cache size on the CPU)."""
+
+    fill_words: Callable[..., None] | None = None
+    """``fill_words(state, *, seed, purpose, item, out)``: Philox words by a generator of the
+    device's own; None where only the kernel in ``kernels.philox`` draws them."""
 
     device: str
     """``"cpu"``, ``"cuda:0"``, ...: :func:`get_backend` of it gives this object."""

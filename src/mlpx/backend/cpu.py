@@ -22,6 +22,7 @@ from mlpx.backend.base import (
     is_array_like,
 )
 from mlpx.errors import DeviceError, DeviceMemoryError, InputError, InputTypeError
+from mlpx.random import fill_words
 from mlpx.types import Array
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -123,6 +124,12 @@ class CpuBackend(Backend):
         """Rows of ``x`` at ``rows`` written into ``out``."""
         # mode="raise" would fill a temporary first, so that a bad index leaves out alone
         return x.take(rows, axis=0, out=out, mode="clip")
+
+    def fill_words(
+        self, state: Array, *, seed: int, purpose: int, item: int, out: Array
+    ) -> None:
+        """``out``, uint64 (m,) = the first m words of the stream at step ``state[1]``."""
+        fill_words(seed, purpose, step=int(state[1]), item=item, out=out)
 
 
 def _from_device(x: Any) -> np.ndarray:

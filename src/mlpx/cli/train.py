@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mlpx.architecture import DTYPES
 from mlpx.cli.experiment import explain_default
 from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of
 from mlpx.data import DATASETS
@@ -15,7 +16,6 @@ from mlpx.engines import Engine
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
-from mlpx.model import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.sampling import SAMPLINGS
 

@@ -1,6 +1,23 @@
 """Layers: one record each. `Layer.table` maps the names to them."""
 
+from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
+from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
+from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
+from mlpx.layers.residual import Residual, as_layer
 
-__all__ = ["Dense", "Layer", "Rescale"]
+__all__ = [
+    "ActivationLayer",
+    "AlphaDropout",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "GaussianNoise",
+    "Layer",
+    "LayerNorm",
+    "RMSNorm",
+    "Rescale",
+    "Residual",
+    "as_layer",
+]

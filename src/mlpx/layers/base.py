@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Self
 
+from mlpx.kernels.penalties import Penalty
 from mlpx.parameters import Parameter
 from mlpx.records import Record
 from mlpx.types import Array
@@ -13,10 +15,22 @@ if TYPE_CHECKING:
 
 
 class Layer(Record, kind="layer"):
-    """One layer's specification. It holds no arrays: its parameters live in the model's flat vector."""
+    """One layer's specification. It holds no arrays: they live in the model's flat vector."""
 
-    stochastic: ClassVar[bool] = False
-    """Whether it draws random numbers in training."""
+    @property
+    def inner(self) -> tuple[Layer, ...]:
+        """The layers inside it."""
+        return ()
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether it draws random numbers in training."""
+        return any(layer.stochastic for layer in self.inner)
+
+    @property
+    def least_rows(self) -> int:
+        """The fewest rows a training batch may have."""
+        return max((layer.least_rows for layer in self.inner), default=1)
 
     def width(self, d_in: int) -> int:
         """Columns that go out when `d_in` come in."""
@@ -26,13 +40,38 @@ class Layer(Record, kind="layer"):
         """The arrays it owns when `d_in` columns come in."""
         return ()
 
+    def penalised(self, penalty: Penalty) -> Self:
+        """The layer with `penalty` on its weights, unless it has one of its own."""
+        return self
+
     def forward(self, plan: LayerPlan, x: Array) -> Array:
-        """Plan the calls that turn `x` (n, d_in) into the array returned (n, width)."""
+        """Plan the calls that turn `x` (n, d_in) into the array returned (n, width).
+
+        x must stay as it is; the array returned may be x itself.
+        """
         raise NotImplementedError
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
-        """Plan the calls that turn `dy` (n, width) into parameter gradients and, if wanted, dx (n, d_in).
+        """Plan the calls from `dy` (n, width) to parameter gradients and, if wanted, dx (n, d_in).
 
         `dy` may be overwritten. What `forward` put into `plan.kept` is there.
         """
         raise NotImplementedError
+
+
+def chain_forward(layers: Sequence[Layer], sites: Sequence[LayerPlan], x: Array) -> Array:
+    """Plan the forward calls of layers one behind the other; returns the last output."""
+    for site, layer in zip(sites, layers, strict=True):
+        x = layer.forward(site, x)
+    return x
+
+
+def chain_backward(
+    layers: Sequence[Layer], sites: Sequence[LayerPlan], dy: Array | None, *, need_dx: bool
+) -> Array | None:
+    """Plan the backward calls, last layer first; dx only where something in front needs it."""
+    learns = [site.learns for site in sites]
+    for i in reversed(range(len(sites))):
+        if need_dx or any(learns[: i + 1]):
+            dy = layers[i].backward(sites[i], dy, need_dx=need_dx or any(learns[:i]))
+    return dy if need_dx else None

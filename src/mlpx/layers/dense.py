@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from mlpx.initializers import Constant, Initializer
+from mlpx.initializers import Initializer
 from mlpx.kernels import affine, scaling
 from mlpx.kernels.activations import Activation, Identity
+from mlpx.kernels.penalties import Penalty
+from mlpx.layers.activation import activate, activate_backward, learnt_by
 from mlpx.layers.base import Layer
 from mlpx.parameters import Parameter
 from mlpx.records import require, require_count
@@ -23,7 +26,11 @@ class Dense(Layer, name="dense"):
 
     `initializer` of W is the activation's own unless given; b starts at zero unless
     `bias_initializer` says otherwise. `bias=False` leaves b out. What an activation learns (PReLU:
-    "slope", (units,)) is a parameter of the layer, left out of weight decay.
+    "slope", (units,)) is a parameter of the layer, left out of weight decay. `penalty` ("l2",
+    `L1(1e-5)`) of W is added to the loss; after every update the norm of each unit's weights, a
+    column of W, is brought down to `max_norm`.
+
+    Raises InputError, InputTypeError or UnknownNameError.
     """
 
     units: int
@@ -31,6 +38,8 @@ class Dense(Layer, name="dense"):
     initializer: str | Initializer | None = None
     bias: bool = True
     bias_initializer: str | Initializer = "zeros"
+    penalty: str | Penalty | None = None
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         require_count("units", self.units)
@@ -40,6 +49,10 @@ class Dense(Layer, name="dense"):
         object.__setattr__(self, "activation", activation)
         object.__setattr__(self, "initializer", rule)
         object.__setattr__(self, "bias_initializer", Initializer.resolve(self.bias_initializer))
+        if self.penalty is not None:
+            object.__setattr__(self, "penalty", Penalty.resolve(self.penalty))
+        if self.max_norm is not None:
+            require("max_norm", self.max_norm, above=0)
 
     @property
     def nonlinearity(self) -> Activation:
@@ -49,31 +62,36 @@ class Dense(Layer, name="dense"):
         return self.units
 
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
-        owned = [Parameter("W", (d_in, self.units), Initializer.resolve(self.initializer))]
+        W = Parameter(
+            "W",
+            (d_in, self.units),
+            Initializer.resolve(self.initializer),
+            penalty=None if self.penalty is None else Penalty.resolve(self.penalty),
+            max_norm=self.max_norm,
+        )
+        owned = [W]
         if self.bias:
             rule = Initializer.resolve(self.bias_initializer)
             owned.append(Parameter("b", (self.units,), rule, kind="bias"))
-        for name, start in self.nonlinearity.parameters().items():
-            owned.append(Parameter(name, (self.units,), Constant(start), kind="norm"))
-        return tuple(owned)
+        return (*owned, *learnt_by(self.nonlinearity, self.units))
+
+    def penalised(self, penalty: Penalty) -> Self:
+        return self if self.penalty is not None else dataclasses.replace(self, penalty=penalty)
 
     def forward(self, plan: LayerPlan, x: Array) -> Array:
         f = self.nonlinearity
-        y = z = plan.buffer("y", self.units)
+        z = plan.buffer("y", self.units)
         plan.call(affine.forward, x, plan.parameter("W"), plan.parameter("b"), out=z)
-        if f.keeps == "input":
-            y = plan.buffer("f", self.units)
+        y = plan.buffer("f", self.units) if f.keeps == "input" else z
         if not isinstance(f, Identity):
-            learnt = {name: plan.parameter(name) for name in f.parameters()}
-            plan.call(f.forward, z, out=y, work=self._work(plan), **learnt)
+            activate(plan, f, z, out=y)
         plan.kept.update(x=x, f=z if f.keeps == "input" else y)
         return y
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
         f, x = self.nonlinearity, plan.kept["x"]
         if not isinstance(f, Identity):
-            learnt = self._learnt(plan)
-            plan.call(f.backward, dy, plan.kept["f"], out=dy, work=self._work(plan), **learnt)
+            activate_backward(plan, f, dy)
         dx = plan.buffer("dx", x.shape[1]) if need_dx else None
         plan.call(
             affine.backward,
@@ -86,23 +104,6 @@ class Dense(Layer, name="dense"):
             dx=dx,
         )
         return dx
-
-    def _work(self, plan: LayerPlan) -> tuple[Array, ...]:
-        f = self.nonlinearity
-        columns = tuple(plan.buffer(f"f column {i}", 1) for i in range(f.columns))
-        return plan.scratch(self.units, f.scratch) + columns
-
-    def _learnt(self, plan: LayerPlan) -> dict[str, Array | None]:
-        """What the activation learns and where the gradients go, as its `backward` names them."""
-        names = self.nonlinearity.parameters()
-        if not names:
-            return {}
-        values = {name: plan.parameter(name) for name in names}
-        return {
-            **values,
-            **{f"d{name}": plan.gradient(name) for name in names},
-            "ones": plan.ones(),
-        }
 
 
 @dataclass(frozen=True)
