@@ -383,7 +383,7 @@ def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 130
     assert found.stderr == (
-        "error: interrupted after 2 epochs; what was learnt is in run; "
+        "error: interrupted after 6 steps; what was learnt is in run; "
         "go on with: mlpx train --resume run\n"
     )
     assert names("run") == FILES

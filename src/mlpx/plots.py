@@ -12,6 +12,7 @@ import numpy as np
 
 from mlpx.checkpoint import write_atomically
 from mlpx.errors import InputError, MissingExtraError
+from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.history import History
@@ -71,11 +72,10 @@ def _named(histories: Any) -> dict[str, History]:
 
 def _draw(axes: Any, named: dict[str, History], column: str) -> None:
     """The lines of one panel: a colour for each history, or for each part of a single one."""
+    if column == "loss" and list(named) == [""] and len(named[""]) < 2:
+        return _draw_steps(axes, named[""].step_loss)
     factor = 100.0 if column == "accuracy" else 1.0
     for i, (name, history) in enumerate(named.items()):
-        if column == "loss" and len(history) < 2 and len(history.step_loss):
-            _draw_steps(axes, history, name or "training, each step", i)
-            continue
         for part, (prefix, style) in enumerate((("", "-"), ("val_", "--"))):
             if prefix + column not in history:
                 continue
@@ -86,19 +86,20 @@ def _draw(axes: Any, named: dict[str, History], column: str) -> None:
                 values,
                 style if name else "-",
                 color=COLOURS[(i if name else part) % len(COLOURS)],
-                label=" ".join(filter(None, (name, ("training", "validation")[part]))),
+                label=": ".join(filter(None, (name, ("training", "validation")[part]))),
                 linewidth=1.8,
                 marker="o" if len(values) < 12 else "",
                 markersize=4,
             )
     axes.set_xlabel("epoch")
+    return None
 
 
-def _draw_steps(axes: Any, history: History, label: str, i: int) -> None:
-    """The loss of each step, on the epoch axis; for runs too short for a curve of epochs."""
-    steps = len(history.step_loss)
-    at = history.first_epoch + np.arange(1, steps + 1) / steps * max(len(history), 1)
-    axes.plot(at, history.step_loss, color=COLOURS[i % len(COLOURS)], label=label, linewidth=1.0)
+def _draw_steps(axes: Any, losses: Array) -> None:
+    """The loss of each step: for a run too short for a curve of epochs."""
+    steps = np.arange(1, len(losses) + 1)
+    axes.plot(steps, losses, color=COLOURS[0], label="training, each step", linewidth=1.0)
+    axes.set_xlabel("step")
 
 
 def _finish(axes: Any, label: str) -> None:

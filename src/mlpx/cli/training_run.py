@@ -72,7 +72,7 @@ def run(options: Options) -> None:
             typer.echo(f"{'no picture':<15} {why_no_picture}")
     if not whole:
         raise KeyboardInterrupt(
-            f"interrupted after {len(history)} epochs; what was learnt is in {folder}; "
+            f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
             f"go on with: mlpx train --resume {folder}"
         )
     if history.stop_reason.startswith("diverged"):
@@ -230,7 +230,7 @@ def report(prepared: Experiment, history: History, test: dict[str, float] | None
             f"{history.seconds:.1f} s, {epochs}, {len(history.step_loss):,} steps, {rate}",
         ),
     ]
-    if history.stop_reason != "completed":
+    if history.stop_reason not in ("completed", "interrupted"):
         lines.append(("stopped", history.stop_reason))
     for i, (name, value) in enumerate(lines):
         typer.echo(f"{name:<15} {typer.style(value, bold=True) if i == 0 else value}")
