@@ -269,7 +269,9 @@ def _resume(model: MLP, optimizer: Optimizer, pace: tuple[str, int, int]) -> Tra
     """
     before = model.training_state
     if before is not None and before.optimizer == optimizer:
-        position = before.position if before.pace == pace else 0
+        _, n, batch_size = pace
+        begun = before.pace == pace and before.position < -(-n // batch_size)
+        position = before.position if begun else 0
         return TrainingState(optimizer, before.moments, before.step, before.epoch, position, pace)
     moments = {
         name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
