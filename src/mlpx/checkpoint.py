@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpx.atomic import replace_file
 from mlpx.backend import get_backend
 from mlpx.errors import CheckpointError, MlpxError
 
@@ -62,22 +62,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises CheckpointError; what was at `path` before is then still there.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        raise CheckpointError(f"cannot write {path}: it is there and is not a regular file")
-    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, target)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink()
-        if isinstance(error, OSError):
-            raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-        raise
+        replace_file(path, content)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -> MLP:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mlpx.atomic import replace_file
 
 
 @dataclass
@@ -27,7 +29,7 @@ class History:
     epochs: list[dict[str, float]] = field(default_factory=list)
     step_loss: np.ndarray = field(default_factory=lambda: np.zeros(0))
     gradient_norms: dict[str, np.ndarray] = field(default_factory=dict)
-    """With `fit(record_gradient_norms=True)`: parameter to the norm of its gradient in each step."""
+    """Parameter to the norm of its gradient in each step; see `fit(record_gradient_norms=True)`."""
     seconds: float = 0.0
     samples: int = 0
     """How many rows were trained on, epochs multiplied in."""
@@ -68,9 +70,18 @@ class History:
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict`, and the steps' losses, to a JSON file, whole or not at all."""
-        path = Path(path)
-        content = {**self.to_dict(), "step_loss": [float(v) for v in self.step_loss]}
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        """Write `to_dict`, and the steps' losses, to a JSON file, whole or not at all.
+
+        NaN and infinity, which JSON has not, become null. Raises OSError.
+        """
+        content = finite({**self.to_dict(), "step_loss": self.step_loss.tolist()})
+        replace_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def finite(value: Any) -> Any:
+    """`value`, plain JSON data, with None for every float that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -78,7 +78,8 @@ class Run:
         self.rows = rows_per_epoch(sampling, len(data), batch_size)
         full, last = split_batches(model, self.rows, batch_size)
         self.steps_per_epoch = full + bool(last)
-        self.state = _resume(model, optimizer, (sampling, len(data), batch_size))
+        pace = (sampling, len(data), batch_size)
+        self.state = _resume(model, optimizer, pace, self.steps_per_epoch)
         self.history = History(
             device=f"{model.device} ({model.backend.name})",
             first_epoch=self.state.epoch,
@@ -262,15 +263,16 @@ class Run:
             getattr(callback, event)(self, *details)
 
 
-def _resume(model: MLP, optimizer: Optimizer, pace: tuple[str, int, int]) -> TrainingState:
+def _resume(
+    model: MLP, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
+) -> TrainingState:
     """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
 
     An epoch that was begun at another pace begins anew.
     """
     before = model.training_state
     if before is not None and before.optimizer == optimizer:
-        _, n, batch_size = pace
-        begun = before.pace == pace and before.position < -(-n // batch_size)
+        begun = before.pace == pace and before.position < steps_per_epoch
         position = before.position if begun else 0
         return TrainingState(optimizer, before.moments, before.step, before.epoch, position, pace)
     moments = {

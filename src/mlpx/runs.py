@@ -14,7 +14,7 @@ import numpy as np
 
 from mlpx.checkpoint import write_atomically
 from mlpx.errors import CheckpointError, InputError, MissingExtraError
-from mlpx.history import History
+from mlpx.history import History, finite
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -109,15 +109,6 @@ def _history_text(history: History, test: dict[str, float] | None) -> str:
     content = finite({**history.to_dict(), "test": test})
     losses = json.dumps(finite([float(f"{value:.9g}") for value in history.step_loss]))
     return json.dumps(content, indent=1).removesuffix("\n}") + f',\n "step_loss": {losses}\n}}\n'
-
-
-def finite(value: Any) -> Any:
-    """`value` with null for every number that is not finite: what every reader of JSON takes."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_history(folder: Path) -> History:
