@@ -48,10 +48,10 @@ def test_a_regression_has_one_panel():
 def test_several_histories_share_the_panels_each_in_its_colour():
     loss, _ = learning_curves({"adam": history(), "sgd": history()}).axes
     assert list(drawn(loss)) == [
-        "adam training",
-        "adam validation",
-        "sgd training",
-        "sgd validation",
+        "adam: training",
+        "adam: validation",
+        "sgd: training",
+        "sgd: validation",
     ]
     colours = [line.get_color() for line in loss.lines]
     assert colours[0] == colours[1] != colours[2] == colours[3]
@@ -60,13 +60,14 @@ def test_several_histories_share_the_panels_each_in_its_colour():
 
 def test_a_list_of_histories_is_numbered():
     loss, _ = learning_curves([history(), history()]).axes
-    assert next(iter(drawn(loss))) == "run 1 training"
+    assert next(iter(drawn(loss))) == "run 1: training"
 
 
 def test_less_than_two_epochs_shows_the_steps():
     short = History(epochs=[{"loss": 1.0}], step_loss=np.array([3.0, 2.0, 1.0, 0.5]), first_epoch=2)
     (loss,) = learning_curves(short).axes
-    assert drawn(loss) == {"training, each step": ([2.25, 2.5, 2.75, 3.0], [3.0, 2.0, 1.0, 0.5])}
+    assert drawn(loss) == {"training, each step": ([1, 2, 3, 4], [3.0, 2.0, 1.0, 0.5])}
+    assert loss.get_xlabel() == "step"
 
 
 @pytest.mark.parametrize(("last", "scale"), [(0.5, "linear"), (0.01, "log"), (0.0, "linear")])

@@ -73,7 +73,8 @@ def _named(histories: Any) -> dict[str, History]:
 def _draw(axes: Any, named: dict[str, History], column: str) -> None:
     """The lines of one panel: a colour for each history, or for each part of a single one."""
     if column == "loss" and list(named) == [""] and len(named[""]) < 2:
-        return _draw_steps(axes, named[""].step_loss)
+        _draw_steps(axes, named[""].step_loss)
+        return
     factor = 100.0 if column == "accuracy" else 1.0
     for i, (name, history) in enumerate(named.items()):
         for part, (prefix, style) in enumerate((("", "-"), ("val_", "--"))):
@@ -92,7 +93,6 @@ def _draw(axes: Any, named: dict[str, History], column: str) -> None:
                 markersize=4,
             )
     axes.set_xlabel("epoch")
-    return None
 
 
 def _draw_steps(axes: Any, losses: Array) -> None:
