@@ -171,7 +171,7 @@ class Orthogonal(Initializer, name="orthogonal"):
         require("gain", self.gain, above=0)
 
     def sample(self, shape: tuple[int, ...], draw: Draw) -> NDArray[np.float64]:
-        d_in, d_out = _fans(shape)
+        d_in, d_out = shape[0], prod(shape[1:])
         drawn = _normal((max(d_in, d_out), min(d_in, d_out)), draw)
         Q, R = np.linalg.qr(drawn)
         Q *= np.where(np.diag(R) < 0, -1.0, 1.0)  # else the signs would not be evenly spread

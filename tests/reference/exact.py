@@ -1,4 +1,4 @@
-"""Activations and special functions with fifty digits, and how far a floating-point result is off."""
+"""Activations and special functions with fifty digits, and how far a result is off."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ ROOTS = {
 
 @cache
 def grid(dtype: str, mantissas: int) -> np.ndarray:
-    """Both signs of `mantissas` numbers of every exponent, denormals among them, and more up to 800."""
+    """Both signs of `mantissas` numbers of every exponent, denormals too, and more up to 800."""
     kind = np.dtype(dtype)
     info, draw = np.finfo(kind), np.random.default_rng(1)
     exponents = np.arange(info.minexp - info.nmant, info.maxexp)
@@ -166,7 +166,7 @@ def spacing(value: Any, dtype: str) -> Any:
 def errors(found: np.ndarray, exact: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """In units in the last place; the same in units of eps max(1, |exact|); and what is too small.
 
-    What is below 256 of the smallest normal number is told apart: near it e**z itself has few bits left.
+    What is below 256 of the smallest normal number is told apart: e**z has few bits left there.
     """
     dtype = found.dtype.name
     eps, small = CONTEXT.mpf(float(np.finfo(dtype).eps)), 256 * float(np.finfo(dtype).tiny)

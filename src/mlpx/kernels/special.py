@@ -93,37 +93,44 @@ def scaled_tail(xp: Namespace, t: Array, *, out: Array, work: tuple[Array]) -> N
     out /= q
 
 
-def erfc(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array, Array]) -> None:
+def erfc(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array]) -> None:
     """out = 1 - erf(x) = 2 / sqrt(pi) times the integral of exp(-s**2) from x on; out is not x.
 
     Relative precision to the smallest numbers: erfc(10) is 2.09e-45. NaN gives NaN.
     """
-    t, e, tail, spare = work
-    xp.abs(x, out=t)
-    t.clip(0, FAR / sqrt(2), out=t)
-    gauss(xp, t, square=1.0, out=e, work=(tail, spare))
-    t *= sqrt(2)
-    scaled_tail(xp, t, out=tail, work=(spare,))
-    tail *= e
-    tail *= 2  # erfc(|x|)
-    xp.less(x, 0, out=out)
-    out *= 2
-    out -= tail
+    upper_tail(xp, x, out=out, work=work)
+    left = work[0]
+    xp.less(x, 0, out=left)
+    left *= 2
+    out -= left
     xp.abs(out, out=out)  # 2 - erfc(|x|) on the left
 
 
-def erf(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array, Array]) -> None:
+def erf(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array]) -> None:
     """out = 2 / sqrt(pi) times the integral of exp(-s**2) from 0 to x; out is not x."""
-    small, square, rest, _ = work
-    erfc(xp, x, out=out, work=work)
+    small, square, side = work
+    upper_tail(xp, x, out=out, work=work)
     xp.subtract(1, out, out=out)  # exact enough beyond 1/2 only
-    x.clip(-0.5, 0.5, out=rest)
-    xp.multiply(rest, rest, out=square)
+    xp.copysign(out, x, out=out)
+    x.clip(-0.5, 0.5, out=side)
+    xp.multiply(side, side, out=square)
     polynomial(xp, square, ERF[x.dtype.name], out=small)
-    small *= rest
+    small *= side
     xp.abs(x, out=square)
-    xp.less(square, 0.5, out=rest)
-    small *= rest
-    xp.greater_equal(square, 0.5, out=rest)
-    out *= rest
+    xp.less(square, 0.5, out=side)
+    small *= side
+    xp.greater_equal(square, 0.5, out=side)
+    out *= side
     out += small
+
+
+def upper_tail(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array]) -> None:
+    """out = erfc(|x|)."""
+    t, tail, spare = work
+    xp.abs(x, out=t)
+    t.clip(0, FAR / sqrt(2), out=t)
+    gauss(xp, t, square=1.0, out=out, work=(tail, spare))
+    t *= sqrt(2)
+    scaled_tail(xp, t, out=tail, work=(spare,))
+    out *= tail
+    out *= 2
