@@ -125,9 +125,7 @@ class CpuBackend(Backend):
         # mode="raise" would fill a temporary first, so that a bad index leaves out alone
         return x.take(rows, axis=0, out=out, mode="clip")
 
-    def fill_words(
-        self, state: Array, *, seed: int, purpose: int, item: int, out: Array
-    ) -> None:
+    def fill_words(self, state: Array, *, seed: int, purpose: int, item: int, out: Array) -> None:
         """``out``, uint64 (m,) = the first m words of the stream at step ``state[1]``."""
         fill_words(seed, purpose, step=int(state[1]), item=item, out=out)
 
