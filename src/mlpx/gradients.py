@@ -16,7 +16,7 @@ import numpy as np
 from mlpx.errors import InputError
 from mlpx.optimizers.base import Steps
 from mlpx.parameters import Layout
-from mlpx.program import LayerPlan, Network, Plan, plan_backward
+from mlpx.program import Call, LayerPlan, Network, Plan, plan_backward
 from mlpx.random import Purpose, integers, normal, words
 from mlpx.records import Record, require
 from mlpx.types import Array, Namespace
@@ -48,14 +48,20 @@ class Objective:
     """This step's row of `GradientRule.numbers`, (1, columns)."""
 
     @property
-    def forward(self) -> Runs:
-        """Functions that compute the loss anew from the parameters as they are."""
-        xp = self.network.backend.xp
-        return [call.bind(xp) for call in self.plan.calls[self.start : self.stop]]
+    def calls(self) -> list[Call]:
+        """What computes the loss anew from the parameters as they are."""
+        return self.plan.calls[self.start : self.stop]
 
-    def kept(self, *arrays: Array) -> tuple[tuple[Array, Array], ...]:
-        """(array, room for a copy) of each array that is not empty."""
-        return tuple((array, array.copy()) for array in arrays if array.size)
+    @property
+    def forward(self) -> Runs:
+        """`calls` as functions."""
+        return [call.bind(self.network.backend.xp) for call in self.calls]
+
+    @property
+    def kept(self) -> tuple[tuple[Array, Array], ...]:
+        """(array, room for a copy) of what `calls` change: the loss, and the layers' own state."""
+        state = self.network.flat[self.network.layout.span("state")]
+        return tuple((array, array.copy()) for array in (self.loss, state) if array.size)
 
 
 class GradientRule(Record, kind="gradient"):
@@ -97,9 +103,9 @@ class Backpropagation(GradientRule, name="backprop"):
 class Numerical(GradientRule, name="numerical"):
     """Difference quotients: each parameter is moved by h = `step`, and the loss is computed anew.
 
-    `method="central"`: (L(p + h) - L(p - h)) / 2h, whose error falls as h**2; `"forward"`:
-    (L(p + h) - L(p)) / h, half the work, and an error that falls as h. `step` is `default_step` unless
-    given.
+    `method="central"`: (L(p + h) - L(p - h)) / 2h, whose error falls as h**2.
+    `method="forward"`: (L(p + h) - L(p)) / h, half the work, and an error that falls as h.
+    Without `step`, h is `default_step`.
     """
 
     method: Literal["central", "forward"] = "central"
@@ -123,7 +129,7 @@ class Numerical(GradientRule, name="numerical"):
             positions=learnt(network.layout),
             h=self.step or default_step(self.method, network.dtype),
             loss=objective.loss,
-            kept=objective.kept(objective.loss, network.flat[network.layout.span("state")]),
+            kept=objective.kept,
         )
 
 
@@ -161,7 +167,7 @@ class Search(GradientRule, name="search"):
             values=(backend.zeros(1, dtype), backend.zeros(1, dtype)),
             better=backend.zeros(1, bool),
             loss=objective.loss,
-            kept=objective.kept(objective.loss, network.flat[network.layout.span("state")]),
+            kept=objective.kept,
         )
 
 

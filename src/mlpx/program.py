@@ -91,7 +91,9 @@ class Plan:
         """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
         self.gradient_stop = 0
-        """How many calls it takes until the gradient is there, in a training step."""
+        """In a training step: how many calls it takes until the gradient is there."""
+        self.objective: Any = None
+        """In a training step: the `mlpx.gradients.Objective` whose gradient that is."""
 
     def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
         """Append a call."""

@@ -163,9 +163,10 @@ class TrainingProgram:
         plan_penalties(plan, network, loss)
         stop = len(plan.calls)
         self._count_hits(plan, z, y, r, values[:, HITS : HITS + 1])
-        self.gradient_rule.plan(
-            Objective(plan, network, self.gradient, loss, start, stop, sites, dz, numbers)
+        plan.objective = Objective(
+            plan, network, self.gradient, loss, start, stop, sites, dz, numbers
         )
+        self.gradient_rule.plan(plan.objective)
         plan.gradient_stop = len(plan.calls)
         self._record_norms(plan)
         if self.gradient_rule.updates:

@@ -17,6 +17,8 @@ from typer.core import TyperGroup
 from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
+from mlpx.cli.gradcheck import EXAMPLES as GRADCHECK_EXAMPLES
+from mlpx.cli.gradcheck import gradcheck
 from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
@@ -99,6 +101,7 @@ def register(
 register(train, TRAIN_EXAMPLES)
 register(evaluate, EVALUATE_EXAMPLES)
 register(predict, PREDICT_EXAMPLES)
+register(gradcheck, GRADCHECK_EXAMPLES)
 register(doctor)
 register(doctor, name="devices")
 

@@ -1,0 +1,85 @@
+"""`mlpx gradcheck`: whether every gradient is right on this device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlpx.cli.options import Debug, Device
+
+if TYPE_CHECKING:
+    from mlpx.gradcheck.cases import Outcome
+
+EXAMPLES = """[bold]Examples[/bold]
+
+mlpx gradcheck
+
+mlpx gradcheck --device cuda --dtype float32
+
+mlpx gradcheck --only activation --only adam
+"""
+
+
+def gradcheck(
+    device: Device = None,
+    dtype: Annotated[
+        str, typer.Option(help="What the gradients are computed in: float64 or float32.")
+    ] = "float64",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="activation, loss, layer, optimizer, or the name of one; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Check backpropagation against central differences, and that optimizers go downhill.
+
+    One small net for every activation, loss, layer and optimizer. Exit code 1 if any fails.
+    """
+    from mlpx.cli.options import open_backend
+    from mlpx.gradcheck.cases import outcomes
+
+    backend = open_backend(device)
+    found = list(outcomes(backend, dtype, only or ()))
+    show(found, title=f"{dtype} on {backend.device} ({backend.name})")
+    if not all(outcome.passed for outcome in found):
+        raise typer.Exit(1)
+
+
+def show(found: list[Outcome], *, title: str) -> None:
+    """The table, and a last line that counts."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"Gradients in {title}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("name", no_wrap=True)
+    table.add_column("error", justify="right", no_wrap=True)
+    table.add_column("allowed", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("worst element", no_wrap=True)
+    kind = ""
+    for outcome in found:
+        if kind and outcome.kind != kind:
+            table.add_section()
+        first, kind = outcome.kind != kind, outcome.kind
+        table.add_row(
+            f"[bold]{kind}[/bold]" if first else "",
+            outcome.name,
+            "" if outcome.error is None else f"{outcome.error:.1e}",
+            "" if outcome.tolerance is None else f"{outcome.tolerance:.1e}",
+            "[green]ok[/green]" if outcome.passed else "[bold red]FAILED[/bold red]",
+            f"[dim]{escape(outcome.detail)}[/dim]",
+        )
+    console = Console()
+    console.print(table)
+    if kind == "optimizer":
+        console.print(
+            "[dim]cos: between an optimizer's first step and the gradient's negative[/dim]"
+        )
+    failed = sum(not outcome.passed for outcome in found)
+    console.print(f"{failed} of {len(found)} failed" if failed else f"all {len(found)} passed")

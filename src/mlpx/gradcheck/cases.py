@@ -1,0 +1,166 @@
+"""A check for every activation, loss, layer and optimizer there is, made from their tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import InputError, MlpxError, UnknownNameError
+from mlpx.gradcheck.check import check_gradients
+from mlpx.gradcheck.numerical import gradients_of, numerical_gradient
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
+from mlpx.layers import Dense, Layer
+from mlpx.model import MLP
+from mlpx.optimizers import Optimizer
+from mlpx.records import Record
+
+ROWS, COLUMNS, HIDDEN, OUTPUTS = 7, 4, 5, 3
+POINTS = 20
+"""Random batches tried until a difference crosses no kink."""
+STEPS = 40
+"""Full-batch steps after which an optimizer must have lowered the loss."""
+
+FIELDS: dict[str, Any] = {
+    "units": HIDDEN,
+    "rate": 0.4,
+    "activation": "tanh",
+    "layers": (Dense(HIDDEN, activation="tanh"),),
+}
+"""Values for the fields of a layer that have no default."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One line of the table."""
+
+    kind: str
+    name: str
+    passed: bool
+    detail: str
+    """The worst element, or what the optimizer did, or the message of a failure."""
+    error: float | None = None
+    tolerance: float | None = None
+
+
+def outcomes(device: Any, dtype: str, only: Iterable[str] = ()) -> Iterator[Outcome]:
+    """The checks of every row of every table, or of those kinds and names that `only` lists.
+
+    Raises UnknownNameError for a word in `only` that is neither.
+    """
+    rows = [(family, name) for family in CHECKS for name in sorted(family.table)]
+    wanted = set(only)
+    known = {word for family, name in rows for word in (family.kind, name)}
+    for word in sorted(wanted - known):
+        raise UnknownNameError("activation, loss, layer or optimizer", word, known)
+    for family, name in rows:
+        if not wanted or family.kind in wanted or name in wanted:
+            yield _outcome(family, name, device, dtype)
+
+
+def _outcome(family: type[Record], name: str, device: Any, dtype: str) -> Outcome:
+    try:
+        return CHECKS[family](name, device, dtype)
+    except MlpxError as error:
+        return Outcome(family.kind, name, passed=False, detail=" ".join(str(error).split()))
+
+
+def check_activation(name: str, device: Any, dtype: str) -> Outcome:
+    """A hidden layer of it, below and above another layer."""
+    layers: list[int | Layer] = [COLUMNS, Dense(HIDDEN, activation=name), OUTPUTS]
+    return _gradients("activation", name, MLP(layers, dtype=dtype, device=device))
+
+
+def check_loss(name: str, device: Any, dtype: str) -> Outcome:
+    """It at the end of a net with one hidden layer."""
+    model = MLP(
+        [COLUMNS, HIDDEN, OUTPUTS], activation="tanh", loss=name, dtype=dtype, device=device
+    )
+    return _gradients("loss", name, model)
+
+
+def check_layer(name: str, device: Any, dtype: str) -> Outcome:
+    """It between two dense layers, in training: with dropout masks and batch statistics."""
+    between = Dense(HIDDEN, activation="tanh")
+    layers: list[int | Layer] = [COLUMNS, between, sample_layer(name), Dense(OUTPUTS)]
+    return _gradients("layer", name, MLP(layers, dtype=dtype, device=device))
+
+
+def sample_layer(name: str) -> Layer:
+    """A layer of that name, HIDDEN wide.
+
+    Raises InputError for a field without a default of which `FIELDS` has no value.
+    """
+    kind = Layer.table[name]
+    needed = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    for field in needed:
+        if field not in FIELDS:
+            raise InputError(f"there is no sample value for {field!r} of the layer {name!r}")
+    layer: Layer = kind(**{field: FIELDS[field] for field in needed})
+    return layer
+
+
+def _gradients(kind: str, name: str, model: MLP) -> Outcome:
+    for point in range(POINTS):
+        x, y = sample_data(model, point)
+        report = check_gradients(model, x, y)
+        if not report.kinks:
+            break
+    worst = report.worst
+    where = f"{worst.name}{list(worst.index)}" if worst.checked else f"{worst.name}: all kinks"
+    if report.kinks:
+        where += f", {report.kinks} left out at kinks"
+    return Outcome(kind, name, report.passed, where, worst.error, report.tolerance)
+
+
+def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
+    """A random batch that the model's loss takes."""
+    rng = np.random.default_rng(point)
+    x = rng.normal(size=(ROWS, COLUMNS))
+    targets: dict[str, Callable[[], np.ndarray]] = {
+        "classes": lambda: rng.integers(0, OUTPUTS, size=ROWS),
+        "binary": lambda: rng.integers(0, 2, size=(ROWS, OUTPUTS)).astype(np.float64),
+        "values": lambda: rng.gamma(2.0, size=(ROWS, OUTPUTS)),  # Poisson's are not negative
+    }
+    return x, targets[model.loss.targets]()
+
+
+def check_optimizer(name: str, device: Any, dtype: str) -> Outcome:
+    """Its first step goes down the numerical gradient, and full-batch steps lower the loss.
+
+    An optimizer has no gradient to check; that it subtracts one is what can be.
+    """
+    model = MLP([COLUMNS, HIDDEN, OUTPUTS], activation="tanh", dtype=dtype, device=device)
+    x, y = sample_data(model, 0)
+    slopes = _flat(model, numerical_gradient(model, x, y))
+    before, loss = _flat(model, model.parameters), model.evaluate(x, y)["loss"]
+    full = {"batch_size": ROWS, "sampling": "sequential", "verbose": 0, "optimizer": name}
+    model.fit(x, y, steps=1, **full)
+    move = _flat(model, model.parameters) - before
+    cosine = float(-move @ slopes / max(np.linalg.norm(move) * np.linalg.norm(slopes), 1e-300))
+    model.fit(x, y, steps=STEPS, **full)
+    after = model.evaluate(x, y)["loss"]
+    detail = f"cos {cosine:+.2f}, loss {loss:.3f} -> {after:.3f}"
+    return Outcome("optimizer", name, cosine > 0 and after < loss, detail)
+
+
+def _flat(model: MLP, values: dict[str, Any]) -> np.ndarray:
+    host = [model.backend.to_numpy(values[name]).ravel() for name in gradients_of(model)]
+    return np.concatenate(host).astype(np.float64)
+
+
+CHECKS: dict[type[Record], Callable[[str, Any, str], Outcome]] = {
+    Activation: check_activation,
+    Loss: check_loss,
+    Layer: check_layer,
+    Optimizer: check_optimizer,
+}
+"""The check of each family of records; its members come from the family's table."""
