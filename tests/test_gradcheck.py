@@ -24,6 +24,7 @@ from mlpx.gradcheck import (
 from mlpx.gradcheck.cases import CHECKS, outcomes
 from mlpx.kernels import affine
 from mlpx.kernels.activations import ReLU, Tanh
+from mlpx.layers import BatchNorm, Dropout, LayerNorm
 
 ROWS = [(family, name) for family in CHECKS for name in sorted(family.table)]
 IDS = [f"{family.kind}-{name}" for family, name in ROWS]
@@ -143,6 +144,9 @@ def test_forms_refuse_what_they_do_not_know() -> None:
     model = MLP([4, Dense(5, activation="prelu"), 3])
     with pytest.raises(InputError, match=r"form = 'batched' is for plain.*layer 0 .*form='loop'"):
         numerical_gradient(model, *data(), form="batched")
+    for layer in (Dense(5, penalty="l2"), LayerNorm()):
+        with pytest.raises(InputError, match="form = 'rank_one' is for plain"):
+            numerical_gradient(MLP([4, layer, 3]), *data(), form="rank_one")
     with pytest.raises(InputError, match="form = 'quick'; it must be one of"):
         numerical_gradient(model, *data(), form="quick")  # type: ignore[arg-type]
 
@@ -242,6 +246,23 @@ def test_twice_the_same() -> None:
         assert first == again
 
 
+def test_dropout_masks_are_those_of_the_first_step_and_statistics_are_put_back() -> None:
+    layers = [4, Dense(8, activation="tanh"), BatchNorm(), Dropout(0.5), Dense(3)]
+    model = MLP(layers, dtype="float64", seed=5)
+    x, y = data()
+    model.fit(x, y, epochs=1, batch_size=9, verbose=0)
+    bits = model.flat.tobytes()
+    report = check_gradients(model, x, y)
+    assert report.passed
+    assert "1.mean" not in {row.name for row in report.rows}
+    assert check_gradients(model, x, y) == report
+    assert model.flat.tobytes() == bits
+    trained = [MLP(layers, dtype="float64", seed=5) for _ in range(2)]
+    for each, gradient in zip(trained, ("numerical", "backprop"), strict=True):
+        each.fit(x, y, epochs=2, batch_size=4, optimizer="sgd", gradient=gradient, verbose=0)
+    np.testing.assert_allclose(trained[0].flat, trained[1].flat, rtol=0, atol=1e-8)
+
+
 # Kinks
 
 
@@ -273,6 +294,19 @@ def test_beside_a_kink_is_not_across_it(w: float) -> None:
     report = check_gradients(one_relu(w), np.array([[1.0]]), np.array([[3.0]]))
     assert report.passed
     assert report.kinks == 0
+
+
+@pytest.mark.parametrize("penalty", ["l1", "elastic_net"])
+def test_the_kink_of_a_penalty_is_left_out(penalty: str) -> None:
+    model = MLP([4, Dense(3, penalty=penalty)], dtype="float64")
+    W = np.linspace(-1, 1, 12).reshape(4, 3)
+    W[1, 2] = 1e-6
+    model.set_parameters({"0.W": W})
+    report = check_gradients(model, *data())
+    assert [(row.name, row.checked, row.kinks) for row in report.rows] == [
+        ("0.W", 11, 1), ("0.b", 3, 0),
+    ]  # fmt: skip
+    assert report.passed
 
 
 def test_only_the_elements_whose_step_crosses_are_left_out() -> None:

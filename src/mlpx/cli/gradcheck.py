@@ -29,7 +29,7 @@ def gradcheck(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="activation, loss, layer, optimizer, or the name of one; may be given again.",
+            help="activation, loss, layer, penalty, optimizer, or the name of one; repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -37,7 +37,7 @@ def gradcheck(
 ) -> None:
     """Check backpropagation against central differences, and that optimizers go downhill.
 
-    One small net for every activation, loss, layer and optimizer. Exit code 1 if any fails.
+    One small net for each activation, loss, layer, penalty and optimizer. Exit code 1 if any fails.
     """
     from mlpx.cli.options import open_backend
     from mlpx.gradcheck.cases import outcomes

@@ -1,4 +1,4 @@
-"""A check for every activation, loss, layer and optimizer there is, made from their tables."""
+"""A check for every row of the tables, made from them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mlpx.gradcheck.check import check_gradients
 from mlpx.gradcheck.numerical import gradients_of, numerical_gradient
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
+from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Dense, Layer
 from mlpx.model import MLP
 from mlpx.optimizers import Optimizer
@@ -31,7 +32,7 @@ FIELDS: dict[str, Any] = {
     "activation": "tanh",
     "layers": (Dense(HIDDEN, activation="tanh"),),
 }
-"""Values for the fields of a layer that have no default."""
+"""Values for fields of a layer whose defaults would make no layer, or a dull one."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def outcomes(device: Any, dtype: str, only: Iterable[str] = ()) -> Iterator[Outc
     wanted = set(only)
     known = {word for family, name in rows for word in (family.kind, name)}
     for word in sorted(wanted - known):
-        raise UnknownNameError("activation, loss, layer or optimizer", word, known)
+        raise UnknownNameError("activation, loss, layer, penalty or optimizer", word, known)
     for family, name in rows:
         if not wanted or family.kind in wanted or name in wanted:
             yield _outcome(family, name, device, dtype)
@@ -90,21 +91,26 @@ def check_layer(name: str, device: Any, dtype: str) -> Outcome:
     return _gradients("layer", name, MLP(layers, dtype=dtype, device=device))
 
 
+def check_penalty(name: str, device: Any, dtype: str) -> Outcome:
+    """It on the weights of a layer that has another in front."""
+    model = MLP(
+        [COLUMNS, HIDDEN, Dense(HIDDEN, activation="tanh", penalty=name), OUTPUTS],
+        activation="tanh", dtype=dtype, device=device,
+    )  # fmt: skip
+    return _gradients("penalty", name, model)
+
+
 def sample_layer(name: str) -> Layer:
     """A layer of that name, HIDDEN wide.
 
-    Raises InputError for a field without a default of which `FIELDS` has no value.
+    Raises InputError for a field that has no default and no value in `FIELDS`.
     """
     kind = Layer.table[name]
-    needed = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]
-    for field in needed:
-        if field not in FIELDS:
-            raise InputError(f"there is no sample value for {field!r} of the layer {name!r}")
-    layer: Layer = kind(**{field: FIELDS[field] for field in needed})
+    names = {field.name for field in dataclasses.fields(kind)}
+    try:
+        layer: Layer = kind(**{field: FIELDS[field] for field in FIELDS if field in names})
+    except TypeError as error:
+        raise InputError(f"there is no sample of the layer {name!r}: {error}") from None
     return layer
 
 
@@ -161,6 +167,7 @@ CHECKS: dict[type[Record], Callable[[str, Any, str], Outcome]] = {
     Activation: check_activation,
     Loss: check_loss,
     Layer: check_layer,
+    Penalty: check_penalty,
     Optimizer: check_optimizer,
 }
 """The check of each family of records; its members come from the family's table."""

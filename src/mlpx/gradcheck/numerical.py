@@ -226,7 +226,9 @@ class Chain:
 def _is_plain(layer: Layer) -> bool:
     if type(layer) is Rescale:
         return True
-    return type(layer) is Dense and {p.name for p in layer.parameters(1)} <= {"W", "b"}
+    if type(layer) is not Dense:
+        return False
+    return all(p.name in ("W", "b") and p.penalty is None for p in layer.parameters(1))
 
 
 FORMS = {"loop": loop, "batched": batched, "rank_one": rank_one}

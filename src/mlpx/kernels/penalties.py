@@ -8,6 +8,7 @@ Biases and the parameters of normalisations are not penalised.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mlpx.records import Record, require
 from mlpx.types import Array, Namespace
@@ -15,6 +16,9 @@ from mlpx.types import Array, Namespace
 
 class Penalty(Record, kind="penalty"):
     """A function of one weight array that is added to the loss."""
+
+    kinks: ClassVar[tuple[float, ...]] = ()
+    """Weights at which it has no derivative: gradient checks stay away from them."""
 
     def value(self, xp: Namespace, W: Array, *, loss: Array, work: Array, total: Array) -> None:
         """loss += penalty(W); work of W's shape and total (1, 1), as loss is, are scratch."""
@@ -48,6 +52,8 @@ class L1(Penalty, name="l1"):
 
     strength: float = 1e-4
 
+    kinks = (0.0,)
+
     def __post_init__(self) -> None:
         require("strength", self.strength, least=0)
 
@@ -71,6 +77,8 @@ class ElasticNet(Penalty, name="elastic_net"):
 
     l1: float = 1e-4
     l2: float = 1e-4
+
+    kinks = (0.0,)
 
     def __post_init__(self) -> None:
         require("l1", self.l1, least=0)
