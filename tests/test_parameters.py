@@ -1,68 +1,94 @@
-"""Places in the flat vector: order, alignment, spans, and what is learnt."""
+"""Where parameters lie in the flat vector: aligned, by kind, without overlap."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mlpx import MLP, BatchNorm, Dense
 from mlpx.initializers import Zeros
 from mlpx.parameters import ALIGNMENT_BYTES, Layout, Parameter, aligned_zeros
 
+SHAPES = st.lists(
+    st.tuples(
+        st.sampled_from(["weight", "bias", "norm", "state"]),
+        st.lists(st.integers(1, 40), min_size=1, max_size=2).map(tuple),
+    ),
+    min_size=1,
+    max_size=8,
+)
 
-def layout(itemsize: int = 4) -> Layout:
-    kinds = {"0.b": "bias", "0.mean": "state", "0.W": "weight", "0.gamma": "norm", "1.W": "weight"}
-    sizes = {"0.W": (3, 70), "1.W": (70, 1), "0.b": (70,), "0.gamma": (1,), "0.mean": (65,)}
+
+def layout(parts: list[tuple[str, tuple[int, ...]]], itemsize: int) -> Layout:
     return Layout(
-        {name: Parameter(name, sizes[name], Zeros(), kind=kind) for name, kind in kinds.items()},  # type: ignore[arg-type]
+        {str(i): Parameter("p", shape, Zeros(), kind) for i, (kind, shape) in enumerate(parts)},  # type: ignore[arg-type]
         itemsize,
     )
 
 
-@pytest.mark.parametrize("itemsize", [4, 8])
-def test_places_are_aligned_apart_and_in_order_of_kind(itemsize: int) -> None:
-    found = layout(itemsize)
-    order = sorted(found.places, key=lambda name: found.places[name].start)
-    assert [name.split(".")[1] for name in order] == ["W", "W", "b", "gamma", "mean"]
-    for before, after in zip(order, order[1:], strict=False):
-        gap = found.places[after].start - found.places[before].stop
-        assert 0 <= gap < ALIGNMENT_BYTES // itemsize
-    assert all(p.start * itemsize % ALIGNMENT_BYTES == 0 for p in found.places.values())
-    assert found.size * itemsize % ALIGNMENT_BYTES == 0
+@given(parts=SHAPES, itemsize=st.sampled_from([4, 8]))
+def test_places_are_aligned_ordered_and_apart(
+    parts: list[tuple[str, tuple[int, ...]]], itemsize: int
+) -> None:
+    made = layout(parts, itemsize)
+    places = list(made.places.values())
+    kinds = [place.parameter.kind for place in places]
+    assert kinds == sorted(kinds, key=("weight", "bias", "norm", "state").index)
+    assert all(place.start * itemsize % ALIGNMENT_BYTES == 0 for place in places)
+    stops = [0, *(place.stop for place in places)]
+    assert all(place.start >= stop for place, stop in zip(places, stops, strict=False))
+    assert made.size * itemsize % ALIGNMENT_BYTES == 0
+    assert stops[-1] <= made.size < stops[-1] + ALIGNMENT_BYTES // itemsize
 
 
-def test_spans_cover_each_kind_with_its_padding() -> None:
-    found = layout()
-    spans = [found.span(kind) for kind in ("weight", "bias", "norm", "state")]  # type: ignore[arg-type]
-    assert [spans[0].start, *(span.stop for span in spans)] == [0, 384, 512, 576, found.size]
-    assert [span.start for span in spans[1:]] == [span.stop for span in spans[:-1]]
-    only = Layout({"W": Parameter("W", (3,), Zeros())}, 8)
-    assert only.span("state") == slice(0, 0)
-    assert only.span("weight") == slice(0, 32)
+@given(parts=SHAPES)
+def test_views_share_the_flat_vector_and_not_each_other(
+    parts: list[tuple[str, tuple[int, ...]]],
+) -> None:
+    made = layout(parts, 4)
+    flat = np.zeros(made.size, np.float32)
+    for number, (name, view) in enumerate(made.views(flat).items(), start=1):
+        assert view.shape == parts[int(name)][1]
+        assert np.shares_memory(view, flat)
+        assert not view.any(), "overlaps another"
+        view[...] = number
 
 
-def test_state_lies_behind_what_is_learnt() -> None:
-    found = layout()
-    assert found.learnt == found.places["0.mean"].start == 576
-    assert len(found) == 210 + 70 + 70 + 1
-    flat = np.arange(found.size, dtype=np.float32)
-    assert set(found.views(flat)) - set(found.gradients(flat)) == {"0.mean"}
-    assert np.shares_memory(found.gradients(flat)["0.W"], flat)
-    assert found.gradients(flat)["0.b"][0] == found.places["0.b"].start
+@given(parts=SHAPES)
+def test_a_span_holds_its_kind_and_nothing_else(
+    parts: list[tuple[str, tuple[int, ...]]],
+) -> None:
+    made = layout(parts, 4)
+    covered = np.zeros(made.size, int)
+    for kind in ("weight", "bias", "norm", "state"):
+        span = made.span(kind)  # type: ignore[arg-type]
+        covered[span] += 1
+        for place in made.places.values():
+            inside = span.start <= place.start and place.stop <= span.stop
+            assert inside == (place.parameter.kind == kind)
+    assert (covered == 1).all(), "padding belongs to the kind in front of it"
 
 
-def test_views_have_their_shapes_and_write_through() -> None:
-    found = layout()
-    flat = np.zeros(found.size, dtype=np.float32)
-    found.views(flat)["0.W"][2, 69] = 7
-    assert flat[209] == 7
-    assert found.views(flat)["0.W"].shape == (3, 70)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 1000])
+def test_aligned_zeros(size: int, dtype: str) -> None:
+    for _ in range(5):
+        made = aligned_zeros(size, np.dtype(dtype))
+        assert made.shape == (size,)
+        assert made.dtype == dtype
+        assert made.ctypes.data % ALIGNMENT_BYTES == 0 or size == 0
+        assert not made.any()
+        assert made.flags.c_contiguous
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [0, 1, 1000])
-def test_host_memory_is_aligned(dtype: type, size: int) -> None:
-    array = aligned_zeros(size, np.dtype(dtype))
-    assert array.shape == (size,)
-    assert array.dtype == dtype
-    assert not array.any()
-    assert size == 0 or array.ctypes.data % ALIGNMENT_BYTES == 0
+def test_a_models_parameters_are_views_in_order_of_name() -> None:
+    model = MLP([3, Dense(4, "relu"), BatchNorm(), 2])
+    names = list(model.parameters)
+    assert names == sorted(names)
+    model.parameters["0.W"][...] = 7
+    place = model.layout.places["0.W"]
+    assert (model.flat[place.start : place.stop] == 7).all()
+    assert model.flat.ctypes.data % ALIGNMENT_BYTES == 0
+    assert model.parameter_count == len(model.layout)

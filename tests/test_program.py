@@ -1,4 +1,4 @@
-"""A training step allocates nothing and waits for nothing, and the fake device sees the same curve."""
+"""A training step allocates nothing, waits for nothing, and is the same on the fake device."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Marks(Callback):
 
 @pytest.mark.parametrize(("validated", "transfers"), [(False, 1), (True, 2)])
 def test_fit_reads_the_device_once_an_epoch(validated: bool, transfers: int) -> None:
-    """The log of the epoch comes to the host in one transfer, the validation's numbers in another."""
+    """The log of the epoch comes to the host in one transfer, the validation in another."""
     x, y = data()
     with fakecupy.installed() as cupy:
         model, marks = MLP([D, 8, K], device="cuda"), Marks(cupy.counters)

@@ -115,25 +115,28 @@ class MLP:
     def set_parameters(self, values: dict[str, Any]) -> None:
         """Overwrite parameters by name; other names keep their values.
 
-        Raises InputError for an unknown name or a wrong shape, before anything is changed.
+        Raises InputError for an unknown name or a wrong shape, InputTypeError for what is no array
+        of numbers, before anything is changed.
         """
-        views = self.parameters
+        views, ready = self.parameters, {}
         for name, value in values.items():
             if name not in views:
                 raise InputError(f"{name!r} is no parameter of this model; it has {list(views)}")
-            if np.shape(value) != views[name].shape:
+            ready[name] = self.backend.asarray(value, dtype=self.dtype)
+            if ready[name].shape != views[name].shape:
                 raise InputError(
-                    f"{name}.shape = {np.shape(value)}; this model's is {views[name].shape}"
+                    f"{name}.shape = {ready[name].shape}; this model's is {views[name].shape}"
                 )
-        for name, value in values.items():
-            views[name][...] = self.backend.asarray(value, dtype=self.dtype)
+        for name, value in ready.items():
+            views[name][...] = value
 
     def to(self, device: str | Backend) -> Self:
         """Move the parameters and the training state to `device`; returns the model itself."""
         backend = get_backend(device)
         if backend is not self.backend:
-            flat = self.backend.to_numpy(self.flat)
-            moved = backend.asarray(flat)
+            host = aligned_zeros(self.layout.size, self.dtype)
+            host[...] = self.backend.to_numpy(self.flat)
+            moved = backend.asarray(host)
             if self.training_state is not None:
                 self.training_state.move(self.backend, backend)
             self.flat, self.backend = moved, backend

@@ -1,0 +1,149 @@
+"""Records: one table a family, names that mean the same everywhere, and ranges that are checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP
+from mlpx.errors import InputError, InputTypeError, UnknownNameError
+from mlpx.records import Record, require, require_count
+
+assert MLP  # every family of records is loaded with the models
+
+
+class Fruit(Record, kind="fruit of the tests"):
+    """A family of the tests' own."""
+
+
+@dataclass(frozen=True)
+class Apple(Fruit, name="apple"):
+    weight: float = 1.5
+    seeds: tuple[int, ...] = (1, 2)
+    graft: Any = None
+
+
+@dataclass(frozen=True)
+class SourPear(Fruit, name="sour_pear"):
+    weight: float = 2.0
+
+
+@pytest.mark.parametrize(
+    "given", ["sour_pear", "Sour_Pear", " sour-pear ", SourPear, SourPear(), SourPear(2.0)]
+)
+def test_a_name_a_class_and_an_instance_mean_the_same(given: Any) -> None:
+    assert Fruit.resolve(given) == SourPear()
+
+
+def test_an_instance_is_taken_as_it_is() -> None:
+    apple = Apple(3.0)
+    assert Fruit.resolve(apple) is apple
+
+
+@pytest.mark.parametrize("given", [3, None, int, b"kind", ["apple"]])
+def test_anything_else_is_refused(given: Any) -> None:
+    with pytest.raises(InputTypeError, match="fruit of the tests is .*for example 'apple'"):
+        Fruit.resolve(given)
+
+
+def test_unknown_name_suggests() -> None:
+    with pytest.raises(UnknownNameError, match="fruit of the tests; did you mean 'apple'"):
+        Fruit.resolve("aple")
+
+
+def test_config_comes_back_from_json_nested() -> None:
+    apple = Apple(0.1, (3, 4, 5), SourPear(7.0))
+    assert Record.from_config(json.loads(json.dumps(apple.config()))) == apple
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "words"),
+    [
+        ({}, UnknownNameError, "None is not a known kind of record"),
+        ({"kind": "vegetable"}, UnknownNameError, "kind of record"),
+        ({"kind": Fruit.kind}, UnknownNameError, "'None' is not a known fruit"),
+        ({"kind": Fruit.kind, "name": "plum"}, UnknownNameError, "'plum' is not a known fruit"),
+        ({"kind": Fruit.kind, "name": "apple", "x": 1}, InputError, "cannot be made from"),
+    ],
+)
+def test_config_that_is_wrong(config: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Record.from_config(config)
+
+
+class TestRequire:
+    @pytest.mark.parametrize("value", [0, 1, 0.5, np.float64(0.5), 1e-300])
+    def test_inside(self, value: Any) -> None:
+        require("x", value, least=0, most=1)
+
+    @pytest.mark.parametrize(
+        ("value", "limits", "interval"),
+        [
+            (0, {"above": 0}, r"\(0, inf\)"),
+            (-1, {"least": 0}, r"\[0, inf\)"),
+            (1, {"least": 0, "below": 1}, r"\[0, 1\)"),
+            (1.5, {"above": 0, "most": 1}, r"\(0, 1\]"),
+            (float("nan"), {}, r"\(-inf, inf\)"),
+            (float("inf"), {"above": 0}, r"\(0, inf\)"),
+            (-float("inf"), {}, r"\(-inf, inf\)"),
+        ],
+    )
+    def test_outside(self, value: float, limits: dict[str, float], interval: str) -> None:
+        with pytest.raises(InputError, match=rf"rate = {value}; it must be in {interval}"):
+            require("rate", value, **limits)
+
+    @pytest.mark.parametrize("value", [True, "1", None, [1], 1j, np.ones(1)])
+    def test_no_number(self, value: Any) -> None:
+        with pytest.raises(InputTypeError, match="rate = .* it must be a number"):
+            require("rate", value)
+
+
+class TestRequireCount:
+    @pytest.mark.parametrize("value", [1, 10**30, np.int8(3), np.uint64(2**63)])
+    def test_whole_numbers(self, value: Any) -> None:
+        require_count("n", value)
+
+    def test_bounds(self) -> None:
+        require_count("n", 0, least=0)
+        with pytest.raises(InputError, match="n = 0; it must be at least 1"):
+            require_count("n", 0)
+
+    @pytest.mark.parametrize("value", [True, np.True_, 1.0, "1", None, np.float32(2), [1]])
+    def test_no_whole_number(self, value: Any) -> None:
+        with pytest.raises(InputTypeError, match="n = .* it must be a whole number"):
+            require_count("n", value)
+
+
+def records() -> list[tuple[str, type[Record]]]:
+    from mlpx.records import _FAMILIES
+
+    return [
+        (f"{kind}: {name}", member)
+        for kind, family in _FAMILIES.items()
+        for name, member in family.table.items()
+    ]
+
+
+@pytest.mark.parametrize(("label", "member"), records())
+def test_every_record_says_what_it_is(label: str, member: type[Record]) -> None:
+    assert (member.__doc__ or "").strip(), label
+    assert member.name == member.name.lower().replace("-", "_").strip(), label
+    assert member.table[member.name] is member
+
+
+def test_records_survive_json() -> None:
+    made = []
+    for _, member in records():
+        try:
+            made.append(member())
+        except (TypeError, InputError):
+            continue  # needs arguments: its own tests make it
+    configured = [record for record in made if dataclasses.is_dataclass(record)]
+    assert len(configured) > 20
+    for record in configured:
+        assert Record.from_config(json.loads(json.dumps(record.config()))) == record
