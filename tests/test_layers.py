@@ -27,7 +27,7 @@ from mlpx.errors import InputError, InputTypeError, UnknownNameError
 from mlpx.kernels.activations import Activation, Tanh
 from mlpx.layers import as_layer
 from mlpx.optimizers import Adam
-from mlpx.step import Group, TrainingData, TrainingProgram
+from mlpx.step import TrainingData, TrainingProgram
 from stepping import Step, worst_errors
 
 GRADIENT_BOUND = 1e-7
@@ -135,7 +135,7 @@ def test_step_on_a_device_neither_allocates_nor_waits(layer: Layer, device: Any)
     program = TrainingProgram(
         model,
         TrainingData(asarray(x), asarray(y), None),
-        groups=[Group(rule, slice(0, model.layout.learnt))],
+        optimizer=rule,
         moments={
             name: model.backend.zeros(model.layout.size, model.dtype) for name in rule.moments
         },

@@ -15,7 +15,7 @@ from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
 from mlpx.program import Buffers
-from mlpx.step import Group, TrainingData, TrainingProgram
+from mlpx.step import TrainingData, TrainingProgram
 
 N, D, K = 103, 20, 3
 
@@ -38,7 +38,7 @@ def program(
     made = TrainingProgram(
         model,
         TrainingData(*(None if a is None else backend.asarray(a) for a in (x, y, weights))),
-        groups=[Group(rule, slice(0, model.layout.learnt))],
+        optimizer=rule,
         moments={name: backend.zeros(model.layout.size, model.dtype) for name in rule.moments},
         batch_size=batch_size,
         rows=len(x),

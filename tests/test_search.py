@@ -10,7 +10,7 @@ from mlpx.engines import Engine, Interpreter, choose
 from mlpx.errors import EngineError, InputError, UnknownNameError
 from mlpx.gradients import Backpropagation, Numerical, Search, default_step
 from mlpx.optimizers import Optimizer
-from mlpx.step import Group, TrainingProgram
+from mlpx.step import TrainingProgram
 from mlpx.training import prepare_data
 
 
@@ -30,7 +30,7 @@ def program(model: MLP, rule: object, *, norms: bool = False, rows: int = 24) ->
     return TrainingProgram(
         model,
         prepare_data(model, x, y, None, True, ""),
-        groups=[Group(optimizer, slice(0, model.layout.size))],
+        optimizer=optimizer,
         moments={},
         batch_size=rows,
         rows=24,

@@ -50,6 +50,9 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
             "epoch": state.epoch,
             "position": state.position,
             "pace": list(state.pace),
+            "begin": state.begin,
+            "total": state.total,
+            "schedule": state.schedule,
         }
         for moment, flat in state.moments.items():
             for name, view in model.layout.views(to_numpy(flat)).items():
@@ -81,7 +84,7 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -
     with _telling(path, "describes a model that cannot be built"):
         expected = MLP.shapes(config)
     optimizer = _optimizer(path, header)
-    moments = {f"moment/{moment}/": moment for moment in (optimizer.moments if optimizer else ())}
+    moments = {f"moment/{moment}/": moment for moment in (optimizer.arrays if optimizer else ())}
     shapes = {prefix + name: shape for prefix in ("", *moments) for name, shape in expected.items()}
     _compare(path, tensors, shapes, config["dtype"])
     with _telling(path, "describes a model that cannot be built"):
@@ -174,6 +177,8 @@ def _restore_training(
         for name, count in zip(("step", "epoch", "position"), counts, strict=True):
             require_count(name, count, least=0)
         sampling, rows, batch_size = described.get("pace", ("", 0, 0))
+        begin, total = int(described.get("begin", 0)), int(described.get("total", 0))
+        schedule = {str(name): float(v) for name, v in described.get("schedule", {}).items()}
     moments = {}
     for prefix, moment in prefixes.items():
         moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
@@ -181,4 +186,6 @@ def _restore_training(
             view[...] = model.backend.asarray(tensors[prefix + name])
     step, epoch, position = counts
     pace = (sampling, rows, batch_size)
-    model.training_state = TrainingState(optimizer, moments, step, epoch, position, pace)
+    model.training_state = TrainingState(
+        optimizer, moments, step, epoch, position, pace, begin, total, schedule
+    )

@@ -14,11 +14,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.optimizers.base import Steps
 from mlpx.parameters import Layout
 from mlpx.program import Call, LayerPlan, Network, Plan, plan_backward
 from mlpx.random import Purpose, integers, normal, words
 from mlpx.records import Record, require
+from mlpx.schedules import Steps
 from mlpx.types import Array, Namespace
 
 NUMERICAL_LIMIT = 10_000

@@ -90,6 +90,8 @@ class Plan:
         self.streams = 0
         """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
+        self.penalised = True
+        """Whether the penalties of weights are part of the loss; of a batch's parts one has them."""
         self.gradient_stop = 0
         """In a training step: how many calls it takes until the gradient is there."""
         self.objective: Any = None
@@ -217,7 +219,7 @@ def plan_backward(network: Network, sites: list[LayerPlan], dy: Array | None) ->
     chain_backward(network.layers, sites, dy, need_dx=False)
     plan = sites[0].plan
     for name, place in network.layout.places.items():
-        if place.parameter.penalty is not None:
+        if plan.penalised and place.parameter.penalty is not None:
             W, dW = plan.parameters[name], plan.gradients[name]
             plan.call(place.parameter.penalty.gradient, W, dW=dW, work=plan.like(W))
 
@@ -226,7 +228,7 @@ def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
     """Append the penalties of weights to what makes up `loss` (1, 1)."""
     total = plan.buffers.vector("penalty", 1)[None, :]
     for name, place in network.layout.places.items():
-        if place.parameter.penalty is not None:
+        if plan.penalised and place.parameter.penalty is not None:
             W = plan.parameters[name]
             plan.call(place.parameter.penalty.value, W, loss=loss, work=plan.like(W), total=total)
 

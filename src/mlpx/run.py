@@ -6,8 +6,8 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from mlpx.optimizers import Optimizer
 from mlpx.progress import Silent
 from mlpx.records import require_count
 from mlpx.sampling import SAMPLINGS, rows_per_epoch
-from mlpx.step import HITS, LOSS, WEIGHT, Group, TrainingData, TrainingProgram, split_batches
+from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram, split_batches
 from mlpx.types import Array
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ class TrainingState:
     """How many steps of the epoch are done; 0 between epochs."""
     pace: tuple[str, int, int] = ("", 0, 0)
     """The sampling, rows of data and batch size that `position` was counted with."""
+    begin: int = 0
+    """The step after which the run began that gave schedules without a length theirs, `total` steps."""
+    total: int = 0
+    schedule: dict[str, float] = field(default_factory=dict)
+    """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
 
     def move(self, source: Backend, target: Backend) -> None:
         """Bring the moments to another device."""
@@ -68,13 +73,14 @@ class Run:
         callbacks: list[Callback],
         *,
         batch_size: int,
+        part_rows: int,
         sampling: str,
         engine: str,
         notes: list[str],
     ) -> None:
         self.model, self.data, self.held_out = model, data, held_out
         self.metrics, self.callbacks, self.sampling = metrics, callbacks, sampling
-        self.batch_size, self.wanted_engine = batch_size, engine
+        self.batch_size, self.part_rows, self.wanted_engine = batch_size, part_rows, engine
         self.rows = rows_per_epoch(sampling, len(data), batch_size)
         full, last = split_batches(model, self.rows, batch_size)
         self.steps_per_epoch = full + bool(last)
@@ -157,17 +163,35 @@ class Run:
         return history
 
     def _program(self) -> TrainingProgram:
-        whole = slice(0, self.model.layout.learnt)
+        self._check_schedules()
         return TrainingProgram(
             self.model,
             self.data,
-            groups=[Group(self.state.optimizer, whole)],
+            optimizer=self._rule(),
             moments=self.state.moments,
             batch_size=self.batch_size,
             rows=self.rows,
             gradient_rule=self.gradient_rule,
             gradient_norms=self.wants_norms,
+            part_rows=self.part_rows,
         )
+
+    def _check_schedules(self) -> None:
+        watched = [n for schedule in self.state.optimizer.schedules for n in schedule.watched()]
+        for name in watched:
+            if name not in self.columns:
+                raise InputError(
+                    f"a schedule watches {name!r}; this run reports {list(self.columns)}"
+                )
+
+    def _rule(self) -> Optimizer:
+        """The optimizer with its schedules fitted to the run, or to an earlier one not yet at its end."""
+        state = self.state
+        if not state.optimizer.open:
+            return state.optimizer
+        if state.step >= state.begin + state.total:
+            state.begin, state.total = state.step, self.total_steps
+        return state.optimizer.resolved(state.begin, state.total)
 
     def _epochs(self, interrupted: threading.Event) -> None:
         while self.steps_done < self.total_steps and self.stopping is None:
@@ -180,12 +204,23 @@ class Run:
         self._tell("on_epoch_begin", state.epoch)
         order = SAMPLINGS[self.sampling](self.model.seed, state.epoch, len(self.data), self.rows)
         first = state.position
-        program.start_epoch(order, step=state.step - first, position=first)
+        scale = state.schedule.get("scale", 1.0)
+        program.start_epoch(order, step=state.step - first, position=first, rate_scale=scale)
         end = min(program.steps, first + self.total_steps - self.steps_done)
-        for _ in self._stretches(end):
-            if interrupted.is_set():
-                break
+        with self._trained_parameters():
+            for _ in self._stretches(end):
+                if interrupted.is_set():
+                    break
         self._finish(first, end)
+
+    @contextmanager
+    def _trained_parameters(self) -> Iterator[None]:
+        """Put the parameters that training moves in the place of their average."""
+        swap(self.model.flat, self.state.moments.get("average"))
+        try:
+            yield
+        finally:
+            swap(self.model.flat, self.state.moments.get("average"))
 
     def _stretches(self, end: int) -> Iterator[None]:
         """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
@@ -221,6 +256,8 @@ class Run:
         if done < end:
             return  # interrupted
         logs = self._logs(log)
+        for schedule in state.optimizer.schedules:
+            state.schedule = schedule.after_epoch(state.schedule, logs)
         self.history.epochs.append(logs)
         self.display.epoch(self, logs)
         self._tell("on_epoch_end", epoch, logs)
@@ -274,8 +311,18 @@ def _resume(
     if before is not None and before.optimizer == optimizer:
         begun = before.pace == pace and before.position < steps_per_epoch
         position = before.position if begun else 0
-        return TrainingState(optimizer, before.moments, before.step, before.epoch, position, pace)
+        return replace(before, position=position, pace=pace, schedule=dict(before.schedule))
     moments = {
         name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
     }
+    if optimizer.average is not None:
+        moments["average"] = model.flat.copy()
     return TrainingState(optimizer, moments, epoch=before.epoch if before else 0, pace=pace)
+
+
+def swap(a: Array, b: Array | None) -> None:
+    """Exchange the contents of two arrays, in place: programs hold views of them."""
+    if b is not None:
+        kept = a.copy()
+        a[...] = b
+        b[...] = kept

@@ -8,12 +8,14 @@ a plan of its own on the same buffers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule, Objective
-from mlpx.kernels import batches, penalties
+from mlpx.groups import Update, average_columns, make_groups
+from mlpx.kernels import batches, penalties, updates
 from mlpx.optimizers.base import Optimizer
 from mlpx.program import (
     Buffers,
@@ -24,6 +26,7 @@ from mlpx.program import (
     plan_penalties,
     plan_targets,
 )
+from mlpx.schedules import Steps
 from mlpx.types import Array
 
 LOSS, HITS, WEIGHT = range(3)  # the columns of a log line
@@ -41,12 +44,8 @@ class TrainingData:
         return len(self.x)
 
 
-@dataclass(frozen=True)
-class Group:
-    """A slice of the flat vector and the optimizer that moves it."""
-
-    optimizer: Optimizer
-    span: slice
+FLUSH_STEPS = 512
+"""Numbers too small for their format leave the moments this often: arithmetic on them is very slow."""
 
 
 def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, int]:
@@ -68,37 +67,54 @@ def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, in
 
 
 class TrainingProgram:
-    """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`."""
+    """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`.
+
+    With `part_rows` below `batch_size` a step takes its batch in parts of so many rows and adds up their
+    gradients; the update is that of the whole batch. Without an optimizer a step leaves the gradient of
+    the loss in `gradient` and changes nothing else.
+    """
 
     def __init__(
         self,
         network: Network,
         data: TrainingData,
         *,
-        groups: list[Group],
+        optimizer: Optimizer | None,
         moments: dict[str, Array],
         batch_size: int,
         rows: int,
         gradient_rule: GradientRule | None = None,
         gradient_norms: bool = False,
+        part_rows: int | None = None,
     ) -> None:
         backend, dtype = network.backend, network.dtype
-        self.network, self.data, self.groups, self.moments = network, data, groups, moments
+        self.network, self.data, self.optimizer = network, data, optimizer
+        self.moments = moments
+        self.groups = make_groups(network.layout, optimizer) if optimizer else []
         self.batch_size, self.rows = batch_size, rows
         self.gradient_rule = gradient_rule or Backpropagation()
         self.full_steps, self.last_rows = split_batches(network, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
-        self.buffers = Buffers(backend, max(min(batch_size, rows), self.last_rows), dtype)
+        self.part_rows = min(part_rows or batch_size, rows)
+        sizes = (self.full_steps and batch_size, self.last_rows)
+        parts = [part for size in sizes for part in self._parts(size)]
+        self.buffers = Buffers(backend, max(part.stop - part.start for part in parts), dtype)
         self.gradient = backend.zeros(network.layout.size, dtype)
         self.state = backend.zeros(2, np.int64)
         self.order = backend.zeros(rows, np.int64)
-        columns = sum(group.optimizer.columns for group in groups)
-        self.table = backend.zeros((self.steps, columns), dtype)
+        self.table = backend.zeros((self.steps, len(self._columns(np.ones(1), 1.0))), dtype)
         self.log = backend.zeros((self.steps, 3), dtype)
         self.numbers = backend.zeros((self.steps, self.gradient_rule.columns), dtype)
         self.norms = (
             backend.zeros((self.steps, len(self.norm_names)), dtype) if gradient_norms else None
         )
+        self.row = backend.zeros((1, self.table.shape[1]), dtype)
+        self.total = self.gradient
+        """Where a batch taken in parts has its gradient; `gradient` then holds the last part's."""
+        if max(part.start for part in parts) > 0:
+            self.total = backend.zeros(network.layout.size, dtype)
+        if optimizer is not None:
+            self.update = Update(network, optimizer, self.groups, moments, self.row[0])
         split = self.full_steps * batch_size
         by_step = self.order[:split].reshape(self.full_steps, batch_size)
         self.full = self._plan(batch_size, by_step) if self.full_steps else None
@@ -113,17 +129,16 @@ class TrainingProgram:
         an earlier run.
         """
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
-        columns = [
-            column
-            for group in self.groups
-            for column in group.optimizer.scalars(t, rate_scale * group.optimizer.rates(t))
-        ]
         backend = self.network.backend
         self.order[...] = backend.asarray(order)
-        self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
+        columns = self._columns(t, rate_scale)
+        if columns:
+            self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
+        if position == 0 and step // FLUSH_STEPS != (step + self.steps) // FLUSH_STEPS:
+            self._flush()
         self.state[...] = backend.asarray(np.array([position, step + position]))
         if self.gradient_rule.columns:
-            rates = rate_scale * self.groups[0].optimizer.rates(t)
+            rates = rate_scale * self.optimizer.rates(t) if self.optimizer else t
             numbers = np.stack(self.gradient_rule.numbers(self.network, t, rates), axis=1)
             self.numbers[...] = backend.asarray(numbers.astype(self.network.dtype))
 
@@ -140,72 +155,118 @@ class TrainingProgram:
             return f"gradient={self.gradient_rule.name!r}"
         return "recording gradient norms" if self.norms is not None else None
 
+    def _columns(self, t: Steps, rate_scale: float) -> list[Steps]:
+        """The columns of the table for steps t."""
+        columns = [column for group in self.groups for column in group.columns(t, rate_scale)]
+        return columns + list(average_columns(self.optimizer, t) if self.optimizer else ())
+
+    def _flush(self) -> None:
+        tiny = float(np.finfo(self.network.dtype).tiny)
+        for moment in self.moments.values():
+            moment *= abs(moment) >= tiny
+
     def _plan(self, rows: int, order: Array) -> Plan:
+        """The plan of a step of `rows` rows, in parts that share the buffers."""
+        views = self.network.layout.views(self.network.flat)
+        plan = Plan(self.buffers, rows, parameters=views, training=True)
+        rows_of = self._rows(plan, order)
+        parts = self._parts(rows)
+        line = self.network.backend.zeros((1, 3), self.network.dtype)
+        lines = line
+        if len(parts) > 1:
+            lines = self.network.backend.zeros((len(parts), 3), self.network.dtype)
+        r = self._weights(plan, rows_of, line[:, WEIGHT:])
+        numbers = self._numbers(plan)
+        for i, part in enumerate(parts):
+            self._plan_part(plan, rows_of[part], r[part], lines[i : i + 1], numbers, first=i == 0)
+            if len(parts) > 1:
+                plan.call(updates.add if i else batches.copy, self.gradient, out=self.total)
+        if len(parts) > 1:
+            plan.call(batches.sum_rows, lines[:, :WEIGHT], out=line[:, :WEIGHT])
+        gradient = self.total if len(parts) > 1 else self.gradient
+        plan.gradient_stop = len(plan.calls)
+        self._record_norms(plan, gradient)
+        if self.optimizer is not None and self.gradient_rule.updates:
+            plan.call(
+                batches.select_row, self.network.backend.take, self.table, self.state, out=self.row
+            )
+            self.update.plan(plan, gradient)
+        self._limit_norms(plan)
+        if self.optimizer is not None:
+            self.update.plan_average(plan)
+        plan.call(batches.record, self.log, self.state, line)
+        plan.call(batches.advance, self.state)
+        return plan
+
+    def _plan_part(
+        self, whole: Plan, rows: Array, r: Array, line: Array, numbers: Array | None, *, first: bool
+    ) -> None:
+        """Append the part of the batch at `rows` of the data: its gradient, its share of the log line."""
         layout, network = self.network.layout, self.network
         plan = Plan(
             self.buffers,
-            rows,
+            len(rows),
             parameters=layout.views(network.flat),
             gradients=layout.gradients(self.gradient),
             training=True,
             seed=network.seed,
             state=self.state,
         )
-        x, y, w = self._fetch(plan, order)
-        values = plan.buffer(f"log line of {rows}", 3)[:1]
-        r = self._weights(plan, w, values[:, WEIGHT:])
-        numbers = self._numbers(plan)
+        plan.calls, plan.streams, plan.penalised = whole.calls, whole.streams, first
+        labels = self.data.y.dtype if self.data.y.ndim == 1 else network.dtype
+        x = self._fetch(plan, "x", self.data.x, rows, network.dtype)
+        y = self._fetch(plan, "y", self.data.y, rows, labels)
         start = len(plan.calls)
         z, sites = plan_forward(plan, network, x)
         losses, dz = plan_loss(plan, network, z, plan_targets(plan, network, y), r)
-        loss = values[:, LOSS : LOSS + 1]
+        loss = line[:, LOSS : LOSS + 1]
         plan.call(batches.weighted_mean, r, losses, out=loss)
         plan_penalties(plan, network, loss)
         stop = len(plan.calls)
-        self._count_hits(plan, z, y, r, values[:, HITS : HITS + 1])
-        plan.objective = Objective(
+        self._count_hits(plan, z, y, r, line[:, HITS : HITS + 1])
+        whole.objective = Objective(
             plan, network, self.gradient, loss, start, stop, sites, dz, numbers
         )
-        self.gradient_rule.plan(plan.objective)
-        plan.gradient_stop = len(plan.calls)
-        self._record_norms(plan)
-        if self.gradient_rule.updates:
-            self._update(plan)
-        self._limit_norms(plan)
-        plan.call(batches.record, self.log, self.state, values)
-        plan.call(batches.advance, self.state)
-        return plan
+        self.gradient_rule.plan(whole.objective)
+        whole.streams = plan.streams
 
-    def _fetch(self, plan: Plan, order: Array) -> tuple[Array, Array, Array | None]:
-        """Append the gathering of the batch's rows; returns its x, y and weights."""
-        take, data = self.network.backend.take, self.data
-        rows = order
-        if order.ndim == 2:
-            rows = plan.buffer("rows", 1, dtype=np.int64).T
-            plan.call(batches.select_row, take, order, self.state, out=rows)
-            rows = rows[0]
+    def _parts(self, rows: int) -> list[slice]:
+        """The parts of a batch of `rows` rows."""
+        if not rows:
+            return []
+        full, last = split_batches(self.network, rows, min(self.part_rows, rows))
+        size = min(self.part_rows, rows)
+        stops = [size * (i + 1) for i in range(full)] + [rows] * bool(last)
+        return [slice(start, stop) for start, stop in pairwise([0, *stops])]
 
-        def fetch(name: str, source: Array, dtype: np.dtype) -> Array:
-            columns = 1 if source.ndim == 1 else source.shape[1]
-            raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)
-            out = raw if source.dtype == dtype else plan.buffer(f"batch {name}", columns)
-            if source.ndim == 1:
-                raw = out = raw[:, 0]
-            plan.call(batches.gather, take, source, rows, raw=raw, out=out)
-            return out
+    def _rows(self, plan: Plan, order: Array) -> Array:
+        """Append the choice of the step's rows; returns where they are, (rows,)."""
+        if order.ndim == 1:
+            return order
+        rows = self.network.backend.empty((1, plan.rows), np.int64)
+        plan.call(batches.select_row, self.network.backend.take, order, self.state, out=rows)
+        return rows[0]
 
-        dtype = self.network.dtype
-        labels = data.y.dtype if data.y.ndim == 1 else dtype
-        w = None if data.weights is None else fetch("weights", data.weights, dtype)
-        return fetch("x", data.x, dtype), fetch("y", data.y, labels), w
+    def _fetch(self, plan: Plan, name: str, source: Array, rows: Array, dtype: np.dtype) -> Array:
+        """Append the gathering of `rows` of one of the data's arrays; returns them as `dtype`."""
+        columns = 1 if source.ndim == 1 else source.shape[1]
+        raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)
+        out = raw if source.dtype == dtype else plan.buffer(f"batch {name}", columns)
+        if source.ndim == 1:
+            raw = out = raw[:, 0]
+        plan.call(batches.gather, self.network.backend.take, source, rows, raw=raw, out=out)
+        return out
 
-    def _weights(self, plan: Plan, w: Array | None, total: Array) -> Array:
-        """Append the normalisation of the row weights; returns r (rows, 1), which sums to one."""
-        r = plan.buffer(f"r of {plan.rows}", 1)
-        if w is None:
+    def _weights(self, plan: Plan, rows: Array, total: Array) -> Array:
+        """Append the normalisation of the rows' weights; returns r (rows, 1), which sums to one."""
+        backend, weights = self.network.backend, self.data.weights
+        r = backend.empty((plan.rows, 1), self.network.dtype)
+        if weights is None:
             r[...] = 1.0 / plan.rows
             total[...] = plan.rows
         else:
+            w = backend.empty((plan.rows, 1), self.network.dtype)
+            plan.call(batches.gather, backend.take, weights, rows, raw=w, out=w)
             plan.call(batches.normalise_weights, w, total=total, out=r)
         return r
 
@@ -213,16 +274,17 @@ class TrainingProgram:
         """Append the reading of the gradient rule's per-step numbers, if it has any."""
         if not self.gradient_rule.columns:
             return None
-        row = plan.buffer("gradient rule's numbers", self.gradient_rule.columns)[:1]
+        row = self.network.backend.empty((1, self.gradient_rule.columns), self.network.dtype)
         plan.call(batches.select_row, self.network.backend.take, self.numbers, self.state, out=row)
         return row
 
-    def _record_norms(self, plan: Plan) -> None:
+    def _record_norms(self, plan: Plan, gradient: Array) -> None:
         """Append the norm of each parameter's gradient, if they are wanted."""
         if self.norms is None:
             return
-        row = plan.buffer("gradient norms", len(self.norm_names))[:1]
-        gradients = tuple(plan.gradients[name].reshape(-1) for name in self.norm_names)
+        row = self.network.backend.empty((1, len(self.norm_names)), self.network.dtype)
+        views = self.network.layout.views(gradient)
+        gradients = tuple(views[name].reshape(-1) for name in self.norm_names)
         plan.call(batches.norms, gradients, out=row)
         plan.call(batches.record, self.norms, self.state, row)
 
@@ -248,28 +310,3 @@ class TrainingProgram:
                 W = plan.parameters[name]
                 norms = self.buffers.vector(f"norms {name}", W.shape[1])[None, :]
                 plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))
-
-    def _update(self, plan: Plan) -> None:
-        """Append the optimizer, slice by slice so that each stays in the cache."""
-        p, g, backend = self.network.flat, self.gradient, self.network.backend
-        width = min(backend.slice_elements, len(p))
-        count = max(group.optimizer.scratch for group in self.groups)
-        work = [backend.empty(width, self.network.dtype) for _ in range(count)]
-        row = plan.buffer("step numbers", self.table.shape[1])[:1]
-        plan.call(batches.select_row, backend.take, self.table, self.state, out=row)
-        first = 0
-        for group in self.groups:
-            rule, span = group.optimizer, group.span
-            names = rule.moments
-            scalars = tuple(row[0, first + i : first + i + 1] for i in range(rule.columns))
-            first += rule.columns
-            for start in range(span.start, span.stop, width):
-                part = slice(start, min(start + width, span.stop))
-                plan.call(
-                    rule.update,
-                    p[part],
-                    g[part],
-                    moments=tuple(self.moments[name][part] for name in names),
-                    scalars=scalars,
-                    work=tuple(w[: part.stop - part.start] for w in work[: rule.scratch]),
-                )

@@ -19,6 +19,7 @@ from mlpx.progress import display
 from mlpx.records import require_count
 from mlpx.run import Run, TrainingState
 from mlpx.sampling import SAMPLINGS
+from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
 from mlpx.types import Array
 from mlpx.validation import check_finite as require_finite
@@ -41,7 +42,7 @@ def fit(
     steps: int | None = None,
     batch_size: int | None = None,
     optimizer: str | Optimizer = "adam",
-    learning_rate: float | None = None,
+    learning_rate: float | Schedule | None = None,
     validation_data: tuple[Any, ...] | None = None,
     sample_weight: Any = None,
     sampling: str = "shuffle",
@@ -55,9 +56,9 @@ def fit(
 ) -> History:
     """Train `model` on x (n, d_in) and y, labels (n,) or targets (n, d_out).
 
-    epochs: passes over the data (default 10), or steps: how many batches in all.
+    epochs: passes over the data (default 10), or steps: how many updates in all.
     batch_size: rows a step (default 32, or all rows where there are fewer).
-    optimizer: a name or an instance; `learning_rate` overrides its own.
+    optimizer: a name or an instance; `learning_rate`, a number or a schedule, overrides its own.
     validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
     sampling: "shuffle" a new order every epoch; "with_replacement" draws each row anew;
     "sequential".
@@ -78,7 +79,7 @@ def fit(
     """
     rule = Optimizer.resolve(optimizer)
     if learning_rate is not None:
-        rule = dataclasses.replace(rule, learning_rate=learning_rate)  # type: ignore[type-var]
+        rule = dataclasses.replace(rule, learning_rate=learning_rate)
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling", sampling, SAMPLINGS)
     data = prepare_data(model, x, y, sample_weight, check_finite, "")
@@ -92,7 +93,8 @@ def fit(
     batch_size = _batch_size(batch_size, len(data), notes)
     run = Run(
         model, data, held_out, rule, chosen, watchers,
-        batch_size=batch_size, sampling=sampling, engine=engine, notes=notes,
+        batch_size=min(batch_size * rule.accumulate, len(data)), part_rows=batch_size,
+        sampling=sampling, engine=engine, notes=notes,
     )  # fmt: skip
     run.gradient_rule = GradientRule.resolve(gradient)
     run.gradient_rule.check(model.parameter_count)

@@ -251,4 +251,4 @@ def spoken_warnings() -> Iterator[None]:
 
 
 def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"note: {message}", file=sys.stderr)  # noqa: T201
+    print(f"note: {message}", file=sys.stderr)

@@ -20,7 +20,7 @@ from mlpx.gradients import GradientRule, Numerical, default_step, learnt
 from mlpx.inference import ForwardProgram, chunks
 from mlpx.layers import Dense, Layer, Rescale
 from mlpx.optimizers import SGD
-from mlpx.step import Group, TrainingData, TrainingProgram
+from mlpx.step import TrainingData, TrainingProgram
 from mlpx.training import prepare_data
 from mlpx.types import Array
 
@@ -79,7 +79,7 @@ def whole_batch(model: MLP, data: TrainingData, rule: GradientRule) -> TrainingP
     program = TrainingProgram(
         model,
         data,
-        groups=[Group(SGD(), slice(0, model.layout.size))],
+        optimizer=SGD(),
         moments={},
         batch_size=len(data),
         rows=len(data),

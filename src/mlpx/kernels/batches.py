@@ -62,6 +62,11 @@ def norms(xp: Namespace, arrays: tuple[Array, ...], *, out: Array) -> None:
     xp.sqrt(out, out=out)
 
 
+def sum_rows(xp: Namespace, lines: Array, *, out: Array) -> None:
+    """out = the sum of the rows of lines (n, m); out (1, m)."""
+    lines.sum(axis=0, keepdims=True, out=out)
+
+
 def record(xp: Namespace, log: Array, state: Array, values: Array) -> None:
     """log[position] = values; log (steps, m), values (1, m)."""
     log[state[:1]] = values

@@ -9,7 +9,7 @@ The arrays may lie in memory column by column; reductions over a short last axis
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from mlpx.records import Record
 from mlpx.types import Array, Namespace

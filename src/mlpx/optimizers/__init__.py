@@ -1,7 +1,32 @@
 """Optimizers: one record each. `Optimizer.table` maps the names to them."""
 
-from mlpx.optimizers.adam import Adam
+from mlpx.optimizers.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
+from mlpx.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
+from mlpx.optimizers.averaging import EMA, SWA, Average
 from mlpx.optimizers.base import Optimizer
-from mlpx.optimizers.sgd import SGD
+from mlpx.optimizers.lamb import LAMB
+from mlpx.optimizers.lion import Lion
+from mlpx.optimizers.muon import Muon
+from mlpx.optimizers.sgd import SGD, Momentum, Nesterov
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = [
+    "EMA",
+    "LAMB",
+    "SGD",
+    "SWA",
+    "AMSGrad",
+    "AdaDelta",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Average",
+    "Lion",
+    "Momentum",
+    "Muon",
+    "NAdam",
+    "Nesterov",
+    "Optimizer",
+    "RAdam",
+    "RMSProp",
+]

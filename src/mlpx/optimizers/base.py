@@ -3,42 +3,123 @@
 What depends on the step alone (learning rate, bias corrections) is computed in float64 on the host for all
 steps of an epoch at once, by `scalars`, and read by each step from a table on the device. So schedules are
 ordinary functions, every device and engine uses the same numbers, and `update` is elementwise.
+
+Clipping, weight decay, accumulation and averaging are the same for all rules and stand around them: see
+`mlpx.groups`.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlpx.records import Record, require
+from mlpx.errors import InputError, InputTypeError
+from mlpx.optimizers.averaging import Average
+from mlpx.records import Record, require, require_count
+from mlpx.schedules import Constant, Schedule, Sequential, Steps, rate_or_schedule, rates_of
 from mlpx.types import Array, Namespace
 
-Steps = NDArray[np.float64]
+Multipliers = Mapping[str, float] | tuple[tuple[str, float], ...]
 
 
+@dataclass(frozen=True)
 class Optimizer(Record, kind="optimizer"):
-    """A rule that moves the flat parameter vector along its gradient."""
+    """A rule that moves the flat parameter vector along its gradient.
 
-    moments: ClassVar[tuple[str, ...]] = ()
-    """Names of the flat arrays of state, each as long as the parameters and zero at the start."""
+    Every optimizer takes, besides its own hyperparameters:
+
+    learning_rate: a number, or a schedule (`mlpx.schedules`), evaluated for every update.
+    weight_decay: draws weights towards zero; biases and the parameters of normalisations only with
+    `decay_all=True`. In most rules this is the gradient of weight_decay / 2 |W|**2 (L2); in adamw, lion and
+    muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
+    clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole gradient, which
+    is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
+    accumulate: so many batches make one update, equal to that of one batch of all their rows.
+    average: `EMA()` or `SWA()` of the parameters.
+    rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or parameter
+    ("0.W"); all that match are multiplied. A factor of 0 freezes.
+    """
+
+    decay: ClassVar[Literal["l2", "decoupled", "own"]] = "l2"
     scratch: ClassVar[int] = 1
     """How many arrays of scratch `update` needs."""
+    by_parameter: ClassVar[bool] = False
+    """Whether `update` wants whole parameters in their own shape rather than slices of the flat vector."""
+    full_batch: ClassVar[bool] = False
+    """Whether it minimises over all rows at once instead of updating after each batch."""
 
-    learning_rate: float
+    learning_rate: float | Schedule = 1e-3
+    _: KW_ONLY
+    weight_decay: float = 0.0
+    decay_all: bool = False
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    accumulate: int = 1
+    average: Average | None = None
+    rate_multipliers: Multipliers = ()
 
     def __post_init__(self) -> None:
-        require("learning_rate", self.learning_rate, least=0)
+        rate_or_schedule("learning_rate", self.learning_rate)
+        require("weight_decay", self.weight_decay, least=0)
+        require_flag("decay_all", self.decay_all)
+        for name in ("clip_value", "clip_norm"):
+            if getattr(self, name) is not None:
+                require(name, getattr(self, name), above=0)
+        require_count("accumulate", self.accumulate)
+        if self.average is not None:
+            object.__setattr__(self, "average", Average.resolve(self.average))
+        object.__setattr__(self, "rate_multipliers", _pairs(self.rate_multipliers))
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """Names of the flat arrays of state, each as long as the parameters and zero at the start."""
+        return ()
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of all flat arrays of the training state: the moments, and the average if there is one."""
+        return (*self.moments, "average") if self.average is not None else self.moments
 
     @property
     def columns(self) -> int:
         """How many per-step numbers the rule reads."""
         return len(self.scalars(np.ones(1), np.ones(1)))
 
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The schedules among its hyperparameters."""
+        return (self.learning_rate,) if isinstance(self.learning_rate, Schedule) else ()
+
+    @property
+    def open(self) -> bool:
+        """Whether a schedule or the average waits for the length of the run."""
+        averaging = self.average is not None and self.average.open
+        return averaging or any(schedule.open for schedule in self.schedules)
+
+    def resolved(self, begin: int, total: int) -> Optimizer:
+        """The same optimizer for a run of `total` steps after step `begin`, which its schedules start from."""
+        changes: dict[str, Any] = {
+            field.name: _delayed(value.resolved(total), begin)
+            for field in dataclasses.fields(self)
+            if isinstance(value := getattr(self, field.name), Schedule)
+        }
+        if self.average is not None:
+            changes["average"] = self.average.resolved(begin + total)
+        return dataclasses.replace(self, **changes)
+
+    def for_parameter(self, kind: str, shape: tuple[int, ...]) -> Optimizer:
+        """The optimizer that moves parameters of this kind and shape: no decay but on weights."""
+        if kind == "weight" or self.decay_all or not self.weight_decay:
+            return self
+        return dataclasses.replace(self, weight_decay=0.0)
+
     def rates(self, t: Steps) -> Steps:
         """The learning rate of each of the steps `t` = 1, 2, ..."""
-        return np.full_like(t, self.learning_rate)
+        return rates_of(self.learning_rate, t)
 
     def scalars(self, t: Steps, rate: Steps) -> tuple[Steps, ...]:
         """Columns of per-step numbers for steps `t` = 1, 2, ... at learning rates `rate`, float64 (steps,)."""
@@ -60,3 +141,37 @@ class Optimizer(Record, kind="optimizer"):
         between parameters has a gradient of zero that no backward pass would restore.
         """
         raise NotImplementedError
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Check a boolean. Raises InputTypeError naming the value."""
+    if not isinstance(value, bool):
+        raise InputTypeError(
+            f"{name} = {value!r} is a {type(value).__name__}; it must be True or False"
+        )
+
+
+def bias(beta: float, t: Steps) -> Steps:
+    """1 - beta**t, exact for small t too; a beta of 0 gives 1."""
+    return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones_like(t)
+
+
+def _delayed(schedule: Schedule, begin: int) -> Schedule:
+    return Sequential((Constant(0.0), schedule), (begin,)) if begin else schedule
+
+
+def _pairs(given: Any) -> tuple[tuple[str, float], ...]:
+    """Rate multipliers as sorted pairs, which are equal where the mappings are and survive JSON."""
+    try:
+        pairs = dict(given)
+    except (TypeError, ValueError):
+        raise InputTypeError(
+            f"rate_multipliers is {given!r}; wanted a mapping such as {{'bias': 2.0, '0': 0.1}}"
+        ) from None
+    for key, factor in pairs.items():
+        if not isinstance(key, str):
+            raise InputError(
+                f"rate_multipliers has the key {key!r}; keys are names such as 'bias' or '0.W'"
+            )
+        require(f"rate_multipliers[{key!r}]", factor, least=0)
+    return tuple(sorted((key, float(factor)) for key, factor in pairs.items()))
