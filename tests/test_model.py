@@ -73,35 +73,37 @@ class TestConstructor:
     def test_dtype(self, dtype: Any) -> None:
         assert MLP([4, 3], dtype=dtype).flat.dtype == np.float32
 
-    BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
-        "none": (None, {}, InputError, "layers = None; wanted the input's columns first"),
-        "number": (784, {}, InputError, "layers = 784; wanted the input's columns first"),
-        "empty": ([], {}, InputError, r"layers = \[\]; wanted .*\[784, 50, 10\]"),
-        "one": ([4], {}, InputError, "wanted the input's columns first and then at least one"),
-        "layer first": ([Dense(4), 3], {}, InputError, "wanted the input's columns first"),
-        "zero": ([4, 0, 3], {}, InputError, "layers holds 0; widths are at least 1"),
-        "negative": ([-4, 3], {}, InputError, "layers holds -4"),
-        "float": ([4, 5.0, 3], {}, InputTypeError, r"layers holds 5\.0; wanted whole numbers"),
-        "bool": ([4, True], {}, InputTypeError, "layers holds True"),
-        "null": ([4, None], {}, InputTypeError, "layers holds None"),
-        "activation": ([4, 3], {"activation": "sigmoyd"}, UnknownNameError, "mean 'sigmoid'"),
-        "activation type": ([4, 3], {"activation": 3}, InputTypeError, "activation is 3, a int"),
-        "loss": ([4, 3], {"loss": "mean_square_error"}, UnknownNameError, "'mean_squared_error'"),
-        "initializer": ([4, 3], {"initializer": "he_norml"}, UnknownNameError, "'he_normal'"),
-        "half": ([4, 3], {"dtype": "float16"}, InputError, "dtype = 'float16'; wanted float32 or"),
-        "dtype": ([4, 3], {"dtype": "number"}, InputError, "dtype = 'number'; wanted float32 or"),
-        "dtype list": ([4, 3], {"dtype": [1]}, InputError, r"dtype = \[1\]; wanted"),
-        "seed": ([4, 3], {"seed": -1}, InputError, "seed = -1; it must be in"),
-        "seed float": ([4, 3], {"seed": 1.0}, InputTypeError, r"seed = 1\.0 is a float"),
-        "device": ([4, 3], {"device": "gpu"}, UnknownNameError, "did you mean 'cuda'"),
-        "huge": ([10**9, 10**9], {}, DeviceMemoryError, "1,000,000,001,000,000,000 parameters"),
-    }
 
-    @pytest.mark.parametrize("case", BAD)
-    def test_refused(self, case: str) -> None:
-        layers, options, kind, words = self.BAD[case]
-        with pytest.raises(kind, match=words):
-            MLP(layers, **options)
+BAD: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
+    "none": (None, {}, InputError, "layers = None; wanted the input's columns first"),
+    "number": (784, {}, InputError, "layers = 784; wanted the input's columns first"),
+    "empty": ([], {}, InputError, r"layers = \[\]; wanted .*\[784, 50, 10\]"),
+    "one": ([4], {}, InputError, "wanted the input's columns first and then at least one"),
+    "layer first": ([Dense(4), 3], {}, InputError, "wanted the input's columns first"),
+    "zero": ([4, 0, 3], {}, InputError, "layers holds 0; widths are at least 1"),
+    "negative": ([-4, 3], {}, InputError, "layers holds -4"),
+    "float": ([4, 5.0, 3], {}, InputTypeError, r"layers holds 5\.0; wanted whole numbers"),
+    "bool": ([4, True], {}, InputTypeError, "layers holds True"),
+    "null": ([4, None], {}, InputTypeError, "layers holds None"),
+    "activation": ([4, 3], {"activation": "sigmoyd"}, UnknownNameError, "mean 'sigmoid'"),
+    "activation type": ([4, 3], {"activation": 3}, InputTypeError, "activation is 3, a int"),
+    "loss": ([4, 3], {"loss": "mean_square_error"}, UnknownNameError, "'mean_squared_error'"),
+    "initializer": ([4, 3], {"initializer": "he_norml"}, UnknownNameError, "'he_normal'"),
+    "half": ([4, 3], {"dtype": "float16"}, InputError, "dtype = 'float16'; wanted float32 or"),
+    "dtype": ([4, 3], {"dtype": "number"}, InputError, "dtype = 'number'; wanted float32 or"),
+    "dtype list": ([4, 3], {"dtype": [1]}, InputError, r"dtype = \[1\]; wanted"),
+    "seed": ([4, 3], {"seed": -1}, InputError, "seed = -1; it must be in"),
+    "seed float": ([4, 3], {"seed": 1.0}, InputTypeError, r"seed = 1\.0 is a float"),
+    "device": ([4, 3], {"device": "gpu"}, UnknownNameError, "did you mean 'cuda'"),
+    "huge": ([10**9, 10**9], {}, DeviceMemoryError, "1,000,000,001,000,000,000 parameters"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_constructor_refuses(case: str) -> None:
+    layers, options, kind, words = BAD[case]
+    with pytest.raises(kind, match=words):
+        MLP(layers, **options)
 
 
 @pytest.mark.parametrize("name", sorted(Activation.table))

@@ -47,7 +47,7 @@ def test_an_instance_is_taken_as_it_is() -> None:
 
 @pytest.mark.parametrize("given", [3, None, int, b"kind", ["apple"]])
 def test_anything_else_is_refused(given: Any) -> None:
-    with pytest.raises(InputTypeError, match="fruit of the tests is .*for example 'apple'"):
+    with pytest.raises(InputTypeError, match=r"fruit of the tests is .*for example 'apple'"):
         Fruit.resolve(given)
 
 
@@ -99,7 +99,7 @@ class TestRequire:
 
     @pytest.mark.parametrize("value", [True, "1", None, [1], 1j, np.ones(1)])
     def test_no_number(self, value: Any) -> None:
-        with pytest.raises(InputTypeError, match="rate = .* it must be a number"):
+        with pytest.raises(InputTypeError, match=r"rate = .* it must be a number"):
             require("rate", value)
 
 
@@ -115,7 +115,7 @@ class TestRequireCount:
 
     @pytest.mark.parametrize("value", [True, np.True_, 1.0, "1", None, np.float32(2), [1]])
     def test_no_whole_number(self, value: Any) -> None:
-        with pytest.raises(InputTypeError, match="n = .* it must be a whole number"):
+        with pytest.raises(InputTypeError, match=r"n = .* it must be a whole number"):
             require_count("n", value)
 
 
