@@ -252,3 +252,22 @@ class TestBuffers:
         assert b.shape == (10, 3)
         assert b.flags.f_contiguous
         assert b.dtype == np.int64
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_each_device_array_is_checked_with_one_wait(weighted: bool) -> None:
+    class Count(Callback):
+        waits = -1
+
+        def on_check(self, run: Any) -> None:
+            self.waits = cupy.counters.synchronizations
+
+    x, y = data()
+    count = Count()
+    with fakecupy.installed() as cupy:
+        model = MLP([D, K], device="cuda")
+        on_device = [cupy.asarray(a) for a in (x, y, np.ones(N, np.float32))]
+        w = on_device[2] if weighted else None
+        cupy.counters.reset()
+        model.fit(*on_device[:2], sample_weight=w, epochs=1, callbacks=[count], verbose=0)
+    assert count.waits == 2 + weighted

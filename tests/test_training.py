@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Adam, Dense
+from mlpx.layers import Layer
 from mlpx.sampling import SAMPLINGS
 from reference.training import Net, train
 
@@ -194,6 +195,17 @@ class TestResume:
         assert whole.training_state is not None
         assert (whole.training_state.epoch, whole.training_state.position) == (2, 3)
         assert told.step_loss.tobytes() == np.concatenate(losses).tobytes()
+
+    @pytest.mark.parametrize("layer", sorted(set(Layer.table) - {"residual", "dense"}))
+    def test_masks_and_running_statistics_go_on(self, layer: str, tmp_path: Path) -> None:
+        x, y = data()
+        whole, parts = (MLP([D, 5, layer, 4, K], dtype="float64", seed=3) for _ in range(2))
+        quiet(whole, x, y, steps=11)
+        for steps in (3, 2, 1, 5):
+            quiet(parts, x, y, steps=steps)
+            parts.save(tmp_path / "m.safetensors")
+            parts = MLP.load(tmp_path / "m.safetensors")
+        assert same(whole, parts)
 
     def test_epochs_end_where_epochs_end(self) -> None:
         x, y = data()

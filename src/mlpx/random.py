@@ -9,7 +9,7 @@ permutations) is mapped here, because NumPy may change how its `Generator` deriv
 
 from __future__ import annotations
 
-import secrets
+import os
 from enum import IntEnum
 
 import numpy as np
@@ -40,7 +40,7 @@ def check_seed(seed: int | None) -> int:
     Raises InputTypeError or InputError unless it is a whole number in [0, 2**64).
     """
     if seed is None:
-        return secrets.randbits(64)
+        return int.from_bytes(os.urandom(8), "little")
     if isinstance(seed, bool) or not hasattr(seed, "__index__"):
         raise InputTypeError(f"seed = {seed!r} is a {type(seed).__name__}; it must be an integer")
     if not 0 <= seed < _WORD:

@@ -167,8 +167,8 @@ def check_weights(
     w = check_array(name, given, backend)
     if w.shape not in ((n,), (n, 1)):
         raise InputError(f"{name}.shape = {w.shape}; wanted ({n},), one for each row of x")
-    check_finite(w, dtype=dtype, name=name)
-    host = array_backend(w).to_numpy(w).reshape(-1)
+    host = array_backend(w).to_numpy(w).reshape(-1)  # from a device: one synchronisation
+    check_finite(host, dtype=dtype, name=name)
     if host.min() < 0:
         row = int(host.argmin())
         raise InputError(f"{name} has {host[row]:g} at row {row}; weights are not negative")
