@@ -197,6 +197,8 @@ class TestEarlyStopping:
         for _ in range(2):
             _, history, _ = run_script([3.0, 3.0, 3.0, 3.0], watch)
             assert len(history) == 3
+        _, history, _ = run_script([float("nan")] * 3, watch)
+        assert len(history) == 2, "waits from the start again"
 
     def test_best_weights_are_there_after_ctrl_c(self) -> None:
         class Press(Callback):
@@ -243,6 +245,15 @@ class TestStopOnPlateau:
 
 
 class TestBestWeights:
+    def test_puts_them_back_in_place(self) -> None:
+        """Views of the parameters that someone holds stay views."""
+        x, y = data()
+        model = net()
+        flat, W = model.flat, model.parameters["0.W"]
+        quiet(model, x, y, epochs=3, callbacks=[Script([1.0, 2.0, 3.0]), BestWeights("loss")])
+        assert model.flat is flat
+        assert np.array_equal(model.parameters["0.W"], W)
+
     def test_puts_back_the_best_at_the_end(self) -> None:
         model, history, script = run_script([3.0, 1.0, 2.0], BestWeights("loss"))
         assert len(history) == 3
