@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx import MLP
+from mlpx import MLP, Callback
 
 N, D, K = 12, 4, 3
 RNG = np.random.default_rng(0)
@@ -85,6 +85,19 @@ class TestAccepted:
         assert plain.flat.tobytes() == other.flat.tobytes()
         assert plain.predict_logits(X).tobytes() == other.predict_logits(x).tobytes()
         assert plain.evaluate(X, Y) == other.evaluate(x, Y)
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_rows_can_be_taken_without_copying_all_in_every_step(self, form: str) -> None:
+        """NumPy's take copies the whole array first if it is not contiguous or not aligned."""
+        taken = []
+
+        class Look(Callback):
+            def on_check(self, run: Any) -> None:
+                taken.append(run.data.x)
+
+        MLP([D, K]).fit(FORMS[form](X), Y, epochs=1, callbacks=[Look()], verbose=0)
+        assert taken[0].flags.c_contiguous
+        assert taken[0].flags.aligned
 
     @pytest.mark.parametrize(
         "dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
