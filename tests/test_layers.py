@@ -36,6 +36,7 @@ SPECIAL: dict[str, Layer] = {
     "dense": Dense(5, activation="tanh"),
     "rescale": Rescale(0.5, 0.1),
     "activation": ActivationLayer("prelu"),
+    "dropout": Dropout(0.4),
     "residual": Residual(["batch_norm", Dense(7, activation="tanh"), Dropout(0.3), Dense(5)]),
 }
 LAYERS = {name: SPECIAL.get(name) or Layer.resolve(name) for name in sorted(Layer.table)}
@@ -126,6 +127,18 @@ def test_saved_and_resumed_training_is_the_same(layer: Layer, tmp_path: Any) -> 
     second.fit(x, y, epochs=5, **options)
     np.testing.assert_array_equal(second.flat, straight.flat)
     np.testing.assert_array_equal(second.predict_logits(x), straight.predict_logits(x))
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_training_resumes_within_an_epoch(layer: Layer, where: str, device: Any) -> None:
+    x, y = batch(33)
+    straight, parts = network(layer, device=where), network(layer, device=where)
+    options = {"batch_size": 8, "verbose": 0}
+    straight.fit(x, y, steps=9, **options)
+    for steps in (3, 1, 5):
+        parts.fit(x, y, steps=steps, **options)
+    flats = [model.backend.to_numpy(model.flat) for model in (straight, parts)]
+    np.testing.assert_array_equal(*flats)
 
 
 def test_step_on_a_device_neither_allocates_nor_waits(layer: Layer, device: Any) -> None:

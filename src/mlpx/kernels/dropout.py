@@ -81,10 +81,9 @@ def normals(
     radius *= -2.0 * std**2
     xp.sqrt(radius, out=radius)
     xp.multiply(bits[1::2], 2.0 * math.pi * 2.0**-32, out=angle)
-    xp.cos(angle, out=out[0::2])
-    xp.sin(angle, out=out[1::2])
-    out[0::2] *= radius
-    out[1::2] *= radius
+    for part, wave in ((out[0::2], xp.cos), (out[1::2], xp.sin)):
+        wave(angle, out=part)
+        part *= radius
 
 
 def add_noise(xp: Namespace, x: Array, noise: Array, *, out: Array) -> None:
