@@ -170,7 +170,7 @@ def _restore_training(
     prefixes: dict[str, str],
 ) -> None:
     from mlpx.records import require_count
-    from mlpx.run import TrainingState
+    from mlpx.resume import TrainingState
 
     with _telling(path, "has a training state that cannot be read"):
         counts = [described["step"], described["epoch"], described.get("position", 0)]

@@ -22,7 +22,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.history import History
-    from mlpx.run import TrainingState
+    from mlpx.resume import TrainingState
 
 
 class MLP:

@@ -7,13 +7,11 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlpx import engines
-from mlpx.backend import Backend
 from mlpx.callbacks import Callback
 from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule
@@ -24,40 +22,15 @@ from mlpx.metrics import Metric
 from mlpx.optimizers import Optimizer
 from mlpx.progress import Silent
 from mlpx.records import require_count
+from mlpx.resume import resume, swap
 from mlpx.sampling import SAMPLINGS, rows_per_epoch
 from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram, split_batches
-from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
 RUN_S = 0.05
 """How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
-
-
-@dataclass
-class TrainingState:
-    """What a model needs besides its parameters to go on exactly where it stopped."""
-
-    optimizer: Optimizer
-    moments: dict[str, Array]
-    step: int = 0
-    epoch: int = 0
-    position: int = 0
-    """How many steps of the epoch are done; 0 between epochs."""
-    pace: tuple[str, int, int] = ("", 0, 0)
-    """The sampling, rows of data and batch size that `position` was counted with."""
-    begin: int = 0
-    """The step after which the run began that gave schedules without a length theirs, `total` steps."""
-    total: int = 0
-    schedule: dict[str, float] = field(default_factory=dict)
-    """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
-
-    def move(self, source: Backend, target: Backend) -> None:
-        """Bring the moments to another device."""
-        self.moments = {
-            name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
-        }
 
 
 class Run:
@@ -85,7 +58,7 @@ class Run:
         full, last = split_batches(model, self.rows, batch_size)
         self.steps_per_epoch = full + bool(last)
         pace = (sampling, len(data), batch_size)
-        self.state = _resume(model, optimizer, pace, self.steps_per_epoch)
+        self.state = resume(model, optimizer, pace, self.steps_per_epoch)
         self.history = History(
             device=f"{model.device} ({model.backend.name})",
             first_epoch=self.state.epoch,
@@ -185,7 +158,7 @@ class Run:
                 )
 
     def _rule(self) -> Optimizer:
-        """The optimizer with its schedules fitted to the run, or to an earlier one not yet at its end."""
+        """The optimizer, its schedules fitted to the run or to an earlier one not yet at its end."""
         state = self.state
         if not state.optimizer.open:
             return state.optimizer
@@ -298,31 +271,3 @@ class Run:
     def _tell(self, event: str, *details: Any) -> None:
         for callback in self.callbacks:
             getattr(callback, event)(self, *details)
-
-
-def _resume(
-    model: MLP, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
-) -> TrainingState:
-    """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
-
-    An epoch that was begun at another pace begins anew.
-    """
-    before = model.training_state
-    if before is not None and before.optimizer == optimizer:
-        begun = before.pace == pace and before.position < steps_per_epoch
-        position = before.position if begun else 0
-        return replace(before, position=position, pace=pace, schedule=dict(before.schedule))
-    moments = {
-        name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
-    }
-    if optimizer.average is not None:
-        moments["average"] = model.flat.copy()
-    return TrainingState(optimizer, moments, epoch=before.epoch if before else 0, pace=pace)
-
-
-def swap(a: Array, b: Array | None) -> None:
-    """Exchange the contents of two arrays, in place: programs hold views of them."""
-    if b is not None:
-        kept = a.copy()
-        a[...] = b
-        b[...] = kept

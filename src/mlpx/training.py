@@ -17,7 +17,7 @@ from mlpx.metrics import Metric, default_metrics
 from mlpx.optimizers import Optimizer
 from mlpx.progress import display
 from mlpx.records import require_count
-from mlpx.run import Run, TrainingState
+from mlpx.run import Run
 from mlpx.sampling import SAMPLINGS
 from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BATCH = 32
 
-__all__ = ["Run", "TrainingState", "fit"]
+__all__ = ["Run", "fit"]
 
 
 def fit(

@@ -61,7 +61,7 @@ def _print(found: dict[str, float], *, rows: int, name: str, device: str, as_jso
     if as_json:
         import json
 
-        from mlpx.runs import finite
+        from mlpx.history import finite
 
         typer.echo(json.dumps(finite({"dataset": name, "rows": rows, "device": device, **found})))
         return

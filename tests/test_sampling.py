@@ -1,0 +1,57 @@
+"""The orders of rows: from seed and epoch alone, fair, and different every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlpx.sampling import SAMPLINGS, rows_per_epoch
+
+
+def draw(name: str, *, seed: int = 0, epoch: int = 0, n: int = 100, rows: int = 100) -> np.ndarray:
+    return SAMPLINGS[name](seed, epoch, n, rows)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 100, 1025])
+@pytest.mark.parametrize("name", ["shuffle", "sequential"])
+def test_every_row_once(name: str, n: int) -> None:
+    order = draw(name, n=n, rows=n)
+    assert order.dtype == np.int64
+    assert sorted(order) == list(range(n))
+
+
+def test_sequential_is_as_it_lies() -> None:
+    assert draw("sequential", epoch=3).tolist() == list(range(100))
+
+
+@pytest.mark.parametrize("name", ["shuffle", "with_replacement"])
+def test_seed_and_epoch_alone_decide(name: str) -> None:
+    first = draw(name, seed=1, epoch=2)
+    assert np.array_equal(first, draw(name, seed=1, epoch=2))
+    assert not np.array_equal(first, draw(name, seed=1, epoch=3))
+    assert not np.array_equal(first, draw(name, seed=2, epoch=2))
+    assert not np.array_equal(first, draw("sequential"))
+
+
+def test_replacement_draws_every_row_alike() -> None:
+    order = draw("with_replacement", n=10, rows=100_000)
+    counts = np.bincount(order, minlength=10)
+    assert len(counts) == 10
+    assert abs(counts - 10_000).max() < 5 * np.sqrt(10_000 * 0.9)
+
+
+def test_shuffles_put_every_row_everywhere() -> None:
+    places = np.array([draw("shuffle", epoch=e, n=5, rows=5) for e in range(2000)])
+    for place in places.T:
+        counts = np.bincount(place, minlength=5)
+        assert abs(counts - 400).max() < 5 * np.sqrt(400 * 0.8)
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "batch_size", "rows"),
+    [("shuffle", 23, 6, 23), ("sequential", 23, 6, 23), ("with_replacement", 23, 6, 24),
+     ("with_replacement", 24, 6, 24), ("with_replacement", 1, 1, 1)],
+)  # fmt: skip
+def test_rows_of_an_epoch(name: str, n: int, batch_size: int, rows: int) -> None:
+    """Drawn with replacement there is no ragged batch."""
+    assert rows_per_epoch(name, n, batch_size) == rows
