@@ -237,6 +237,17 @@ class TestTo:
         home.fit(X, Y, **options)
         assert model.flat.tobytes() == home.flat.tobytes()
 
+    def test_training_goes_on_with_its_moments(self) -> None:
+        options: dict[str, Any] = {"epochs": 2, "batch_size": 3, "verbose": 0, "optimizer": "adam"}
+        model, home = (MLP([4, 5, 3], dtype="float64") for _ in range(2))
+        with fakecupy.installed():
+            for device in ("cpu", "cuda", "cpu"):
+                model.to(device).fit(X, Y, **options)
+        home.fit(X, Y, **options | {"epochs": 6})
+        np.testing.assert_allclose(model.flat, home.flat, rtol=1e-9, atol=1e-12)
+        assert model.training_state is not None
+        assert {type(m) for m in model.training_state.moments.values()} == {np.ndarray}
+
     def test_to_where_it_is_changes_nothing(self) -> None:
         model = MLP([4, 3])
         flat = model.flat

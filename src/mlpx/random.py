@@ -82,7 +82,7 @@ def _before(counter: int) -> Words:
 
 def uniform(raw: Words) -> NDArray[np.float64]:
     """Floats in [0, 1) on the grid of 2**-53, one a word."""
-    floats: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
+    floats: NDArray[np.float64] = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return floats
 
 
