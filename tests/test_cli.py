@@ -123,7 +123,7 @@ def test_a_traceback_only_with_debug(tmp_path):
 
 
 def test_a_reader_that_has_gone_is_no_error(trained, tmp_path):
-    np.save(tmp_path / "x.npy", np.zeros((60_000, 6), dtype=np.float32))
+    np.save(tmp_path / "x.npy", np.zeros((500_000, 6), dtype=np.uint8))
     command = (
         f"{sys.executable} -c 'from mlpx.cli import main; main()' predict {trained} x.npy | head -1"
     )

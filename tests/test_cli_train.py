@@ -19,6 +19,7 @@ from mlpx.cli import app
 from mlpx.cli.experiment import RECIPES, Settings, split
 from mlpx.data import DATASETS, load_dataset
 from mlpx.engines import Engine
+from mlpx.errors import DataNotFoundError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -178,6 +179,13 @@ def test_real_targets_are_a_regression():
     assert float(mlpx("predict", "runs/line", "x.npy").stdout) == pytest.approx(2, abs=0.2)
 
 
+def test_a_class_that_only_the_test_data_has_gets_its_output():
+    x = np.eye(3)
+    np.savez("t.npz", x_train=x, y_train=[0, 1, 0], x_test=x, y_test=[0, 1, 2])
+    train("t.npz", "--epochs", 1, "--validation", 0, "--out", "run")
+    assert read_config(Path("run"))["layers"] == [3, 100, 3]
+
+
 def test_quiet_is_silent(table):
     found = train(table, "--epochs", 1, "-q")
     assert (found.stdout, found.stderr) == ("", "")
@@ -272,6 +280,25 @@ def test_a_broken_data_set_is_a_failure():
     assert "bad.npz" in refused("bad.npz", code=1)
     assert "absent.npz" in refused("absent.npz", code=1)
     assert "data_dir" in refused("mnist", "--data-dir", "absent", "--no-download", code=1)
+
+
+def test_where_data_is_looked_for_is_passed_on(monkeypatch):
+    asked = {}
+
+    def nowhere(name, **options):
+        asked.update(options, name=name)
+        raise DataNotFoundError("nowhere")
+
+    monkeypatch.setattr("mlpx.data.load_dataset", nowhere)
+    refused("mnist", "--data-dir", "there", "--no-download", code=1)
+    assert asked == {
+        "name": "mnist",
+        "data_dir": Path("there"),
+        "download": False,
+        "progress": None,
+    }
+    refused("mnist", code=1)
+    assert (asked["data_dir"], asked["download"]) == (None, True)
 
 
 @pytest.mark.usefixtures("no_training")

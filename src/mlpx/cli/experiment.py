@@ -65,9 +65,7 @@ class Settings:
             recipe = {k: v for k, v in before.items() if k in names}
             recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
         if "steps" in given or "epochs" in given:
-            recipe = {**recipe, "epochs": None, "steps": None}
-        if "steps" in given:
-            given["epochs"] = None
+            recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
         if "optimizer" in given:
             recipe = {**recipe, "learning_rate": None}  # it was the other optimizer's
         return cls(**{**recipe, **given})
