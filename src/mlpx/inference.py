@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx.engines.interpreter import run_once
-from mlpx.errors import InputError
-from mlpx.kernels.losses import softmax
-from mlpx.metrics import Metric, default_metrics
+from mlpx.kernels import losses as kernels
+from mlpx.metrics import Metric, Results, choose_metrics
 from mlpx.program import Buffers, Plan, loss_work, plan_by_column, plan_forward, plan_targets
 from mlpx.records import require_count
+from mlpx.targets import check_y, row_weights
 from mlpx.types import Array
-from mlpx.validation import check_finite, check_weights, check_x, check_y
+from mlpx.validation import check_finite, check_x
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -76,21 +76,19 @@ def _outputs(model: MLP, x: Array, batch_size: int) -> Array:
 
 
 def probabilities(model: MLP, x: Any, *, batch_size: int) -> Array:
-    """Class probabilities (n, d_out)."""
-    if model.loss.targets != "classes":
-        raise InputError(
-            f"predict_proba needs a loss over classes; this model's is {model.loss.name!r}"
-        )
+    """Probabilities (n, d_out), or (n, 2) for one yes-or-no output.
+
+    Raises InputError if the model's loss has none.
+    """
+    kernels.require_probabilities(model.loss)
     z = outputs(model, x, batch_size=batch_size)
-    columns = tuple(model.backend.empty((len(z), 1), model.dtype) for _ in range(2))
-    softmax(model.backend.xp, z.copy(), out=z, columns=(columns[0], columns[1]))
-    return z
+    return kernels.probabilities(model.backend.xp, model.loss, z)
 
 
 def predictions(model: MLP, x: Any, *, batch_size: int) -> Array:
-    """Class indices (n,), or values (n, d_out)."""
+    """Class indices (n,), 0 or 1 for each of several labels (n, d_out), or values (n, d_out)."""
     z = outputs(model, x, batch_size=batch_size)
-    return z.argmax(axis=1) if model.loss.targets == "classes" else z
+    return kernels.predictions(model.backend.xp, model.loss, z)
 
 
 def evaluate(
@@ -104,14 +102,17 @@ def evaluate(
 ) -> dict[str, float]:
     """Mean loss and metrics of x against y."""
     require_count("batch_size", batch_size)
-    chosen = default_metrics(model.loss.targets) if metrics is None else Metric.all(metrics)
+    chosen = choose_metrics(metrics, model.loss, model.d_out)
     x = check_x(x, columns=model.d_in, backend=model.backend)
     check_finite(x, dtype=model.dtype, name="x")
     y = check_y(
-        y, n=len(x), d_out=model.d_out, targets=model.loss.targets, dtype=model.dtype,
+        y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
         backend=model.backend,
     )  # fmt: skip
-    w = check_weights(sample_weight, n=len(x), dtype=model.dtype, backend=model.backend)
+    w = row_weights(
+        sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype,
+        backend=model.backend,
+    )  # fmt: skip
     return score(model, x, model.backend.asarray(y), w, metrics=chosen, batch_size=batch_size)
 
 
@@ -135,8 +136,9 @@ def score(
     w = None if w is None else backend.asarray(w)
     found = backend.empty(1 + len(metrics), np.float64)
     found[0] = mean(losses[:, 0], w)
+    results = Results(backend.xp, model.loss, z, y, w)
     for i, metric in enumerate(metrics):
-        found[1 + i] = metric.compute(backend.xp, z, y, w)
+        found[1 + i] = metric.compute(results)
     names = ["loss", *(metric.name for metric in metrics)]
     return dict(zip(names, map(float, backend.to_numpy(found)), strict=True))
 

@@ -67,6 +67,7 @@ class MLP:
         self.backend = get_backend(device)
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
+        self.loss.check_outputs(self.d_out)
         self.flat = self.backend.asarray(self._draw())
         self.training_state: TrainingState | None = None
         self.engine: str | None = None
@@ -161,9 +162,9 @@ class MLP:
         return outputs(self, x, batch_size=batch_size)
 
     def predict_proba(self, x: Any, *, batch_size: int = 1024) -> Array:
-        """The probability of each class for x (n, d_in): (n, d_out).
+        """The probability of each class for x (n, d_in): (n, d_out); (n, 2) for one yes-or-no output.
 
-        Raises InputError if the model's loss does not speak of classes.
+        For several labels, the probability of each. Raises InputError if the model's loss has none.
         """
         from mlpx.inference import probabilities
 

@@ -236,17 +236,22 @@ def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
 def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
     """Append what turns the batch's `y` into the loss's targets (rows, d_out), by column in memory.
 
-    y is labels (rows,) of integers, or already (rows, d_out) in the model's dtype.
+    y is labels (rows,) of integers, or numbers (rows, columns) in the model's dtype, of as many columns
+    as the loss takes for d_out outputs.
     """
-    k = network.d_out
+    k, loss = network.d_out, network.loss
     if y.ndim == 2 and k == 1:
         return y
     t = plan.buffer("targets", k, by_column=True)
-    if y.ndim == 2:
-        plan.call(batches.copy, y, out=t)
-    else:
+    if y.ndim == 1:
         classes = network.backend.asarray(np.arange(k))
         plan.call(losses.one_hot, y, classes, out=t)
+    elif y.shape[1] == k:
+        plan.call(batches.copy, y, out=t)
+    else:
+        plan.call(losses.repeat, y, out=t)
+    if loss.smoothing():
+        plan.call(losses.smooth, t, amount=loss.smoothing())
     return t
 
 
@@ -283,6 +288,8 @@ def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tup
 
 
 def loss_work(plan: Plan, loss: Loss, k: int) -> tuple[Array, ...]:
-    """The scratch arrays a loss asks for."""
+    """The scratch arrays and constants a loss asks for."""
+    buffers = plan.buffers
     columns = tuple(plan.buffer(f"loss column {i}", 1) for i in range(loss.columns))
-    return plan.scratch(k, loss.scratch, by_column=True) + columns
+    constants = tuple(buffers.backend.asarray(c.astype(buffers.dtype)) for c in loss.constants(k))
+    return plan.scratch(k, loss.scratch, by_column=True) + columns + constants

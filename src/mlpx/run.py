@@ -74,7 +74,7 @@ class Run:
     @property
     def columns(self) -> tuple[str, ...]:
         """What each epoch reports."""
-        trained = ("loss", "accuracy") if self.model.loss.targets == "classes" else ("loss",)
+        trained = ("loss", "accuracy") if self.model.loss.targets != "values" else ("loss",)
         if self.held_out is None:
             return trained
         return (*trained, "val_loss", *(f"val_{metric.name}" for metric in self.metrics))
@@ -255,7 +255,7 @@ class Run:
         """What an epoch reports, from the lines of its steps."""
         weight = log[:, WEIGHT]
         logs = {"loss": float(log[:, LOSS] @ weight / weight.sum())}
-        if self.model.loss.targets == "classes":
+        if self.model.loss.targets != "values":
             logs["accuracy"] = float(log[:, HITS] @ weight / weight.sum())
         if self.held_out is not None:
             logs |= self._validate(self.held_out)

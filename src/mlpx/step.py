@@ -289,16 +289,22 @@ class TrainingProgram:
         plan.call(batches.record, self.norms, self.state, row)
 
     def _count_hits(self, plan: Plan, z: Array, y: Array, r: Array, out: Array) -> None:
-        """Append the batch's accuracy where the targets are classes."""
-        if self.network.loss.targets != "classes":
+        """Append the batch's accuracy, unless the targets are values."""
+        kind = self.network.loss.target_kind(z.shape[1])
+        if kind == "values":
             out[...] = 0
+            return
+        hits = plan.buffer("hits", 1)
+        if kind == "binary":
+            work = plan.scratch(z.shape[1], 2)
+            plan.call(batches.all_correct, z, y, work=work, out=hits)
+            plan.call(batches.weighted_mean, r, hits, out=out)
             return
         predicted = plan.buffer("predicted", 1, dtype=np.int64)[:, 0]
         labels = y
         if y.ndim == 2:
             labels = plan.buffer("likeliest", 1, dtype=np.int64)[:, 0]
             plan.call(batches.likeliest, y, out=labels)
-        hits = plan.buffer("hits", 1)
         plan.call(batches.correct, z, labels, predicted=predicted, out=hits)
         plan.call(batches.weighted_mean, r, hits, out=out)
 

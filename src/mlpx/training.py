@@ -13,7 +13,7 @@ from mlpx.callbacks import Callback, check_callbacks
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.gradients import GradientRule
 from mlpx.history import History
-from mlpx.metrics import Metric, default_metrics
+from mlpx.metrics import choose_metrics
 from mlpx.optimizers import Optimizer
 from mlpx.progress import display
 from mlpx.records import require_count
@@ -21,9 +21,10 @@ from mlpx.run import Run
 from mlpx.sampling import SAMPLINGS
 from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
+from mlpx.targets import ClassWeight, check_y, row_weights
 from mlpx.types import Array
 from mlpx.validation import check_finite as require_finite
-from mlpx.validation import check_weights, check_x, check_y
+from mlpx.validation import check_x
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -45,6 +46,7 @@ def fit(
     learning_rate: float | Schedule | None = None,
     validation_data: tuple[Any, ...] | None = None,
     sample_weight: Any = None,
+    class_weight: ClassWeight = None,
     sampling: str = "shuffle",
     metrics: Iterable[str] | None = None,
     callbacks: Iterable[Callback] = (),
@@ -60,6 +62,9 @@ def fit(
     batch_size: rows a step (default 32, or all rows where there are fewer).
     optimizer: a name or an instance; `learning_rate`, a number or a schedule, overrides its own.
     validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
+    sample_weight: (n,), what each row counts: a batch's loss is sum(w l) / sum(w), as in PyTorch.
+    class_weight: a dict or list of what each class counts, multiplied with `sample_weight`, or
+    "balanced": all classes count alike. Validation is not weighted by class.
     sampling: "shuffle" a new order every epoch; "with_replacement" draws each row anew;
     "sequential".
     metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
@@ -82,8 +87,8 @@ def fit(
         rule = dataclasses.replace(rule, learning_rate=learning_rate)
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling", sampling, SAMPLINGS)
-    data = prepare_data(model, x, y, sample_weight, check_finite, "")
-    chosen = default_metrics(model.loss.targets) if metrics is None else Metric.all(metrics)
+    data = prepare_data(model, x, y, sample_weight, check_finite, "", class_weight=class_weight)
+    chosen = choose_metrics(metrics, model.loss, model.d_out)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
     held_out = None
@@ -105,7 +110,14 @@ def fit(
 
 
 def prepare_data(
-    model: MLP, x: Any, y: Any, weights: Any, finite: bool, prefix: str
+    model: MLP,
+    x: Any,
+    y: Any,
+    weights: Any,
+    finite: bool,
+    prefix: str,
+    *,
+    class_weight: ClassWeight = None,
 ) -> TrainingData:
     """Checked data on the model's device."""
     backend = model.backend
@@ -113,12 +125,13 @@ def prepare_data(
     if finite:
         require_finite(x, dtype=model.dtype, name=f"{prefix}x")
     y = check_y(
-        y, n=len(x), d_out=model.d_out, targets=model.loss.targets, dtype=model.dtype,
+        y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
         backend=backend, name=f"{prefix}y", finite=finite,
     )  # fmt: skip
-    w = check_weights(
-        weights, n=len(x), dtype=model.dtype, backend=backend, name=f"{prefix}sample_weight"
-    )
+    w = row_weights(
+        weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
+        class_weight=class_weight, name=f"{prefix}sample_weight",
+    )  # fmt: skip
     return TrainingData(
         *(None if part is None else backend.asarray(_by_row(part)) for part in (x, y, w))
     )

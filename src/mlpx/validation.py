@@ -1,4 +1,4 @@
-"""What may come in as x, y and weights, and clear words for what may not.
+"""What may come in as x and weights, and clear words for what may not.
 
 Inside the library nothing is checked again.
 """
@@ -93,65 +93,6 @@ def _refuse(part: np.ndarray, start: int, limit: float, dtype: np.dtype, name: s
     raise InputError(
         f"{name} has {value} at {where}; wanted finite numbers "
         "(check_finite=False skips this check)"
-    )
-
-
-def check_y(
-    given: Any, *, n: int, d_out: int, targets: str, dtype: np.dtype, backend: Backend,
-    name: str = "y", finite: bool = True,
-) -> Array:  # fmt: skip
-    """`given` as targets for n rows: labels (n,) of int64, or (n, d_out) in `dtype`.
-
-    For `targets="classes"` integers (n,) are labels in [0, d_out) and (n, d_out) is one-hot or
-    soft; for `"values"` (n,) and (n, 1) mean the same. Raises InputError or InputTypeError.
-    """
-    y = check_array(name, given, backend)
-    if y.ndim == 0 or len(y) != n:
-        raise InputError(f"{name}.shape = {y.shape}; wanted {n} rows, as many as x has")
-    if targets == "classes" and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1 != d_out)):
-        return _labels(y.reshape(n), d_out, name)
-    if y.ndim == 1 and d_out == 1:
-        y = y.reshape(n, 1)
-    if y.shape != (n, d_out):
-        labels = f"({n},) labels or " if targets == "classes" else ""
-        raise InputError(f"{name}.shape = {y.shape}; wanted {labels}({n}, {d_out})")
-    if finite:
-        check_finite(y, dtype=dtype, name=name)
-    if targets == "classes":
-        _distributions(y, name)
-    return y.astype(dtype, copy=False)
-
-
-def _labels(y: Array, classes: int, name: str) -> Array:
-    """Labels as int64, after one look at their range (on a device: one synchronisation)."""
-    host = array_backend(y).to_numpy(y)
-    if host.dtype.kind == "f":
-        odd = np.flatnonzero(~(host == np.floor(host)))
-        if len(odd):
-            raise InputError(
-                f"{name} has {host[odd[0]]} at row {odd[0]}; class labels are whole numbers "
-                f"in [0, {classes}); for real targets use a loss such as 'mean_squared_error'"
-            )
-    low, high = host.min(), host.max()
-    if low < 0 or high >= classes:
-        worst = low if low < 0 else high
-        row = int(np.flatnonzero(host == worst)[0])
-        raise InputError(
-            f"{name} has label {worst:g} at row {row}; this model has {classes} classes, "
-            f"so labels are in [0, {classes})"
-        )
-    return y.astype(np.int64, copy=False)
-
-
-def _distributions(y: Array, name: str) -> None:
-    sums = y.sum(axis=1)
-    if bool((y.min() >= 0) & (abs(sums - 1).max() <= SUM_TOLERANCE)):
-        return
-    host = array_backend(y).to_numpy(y)
-    bad = np.flatnonzero((host.min(axis=1) < 0) | (abs(host.sum(axis=1) - 1) > SUM_TOLERANCE))
-    raise InputError(
-        f"{name} row {bad[0]} is {host[bad[0]]}; one-hot or soft targets are not negative "
-        "and sum to 1"
     )
 
 

@@ -67,6 +67,19 @@ def sum_rows(xp: Namespace, lines: Array, *, out: Array) -> None:
     lines.sum(axis=0, keepdims=True, out=out)
 
 
+def all_correct(
+    xp: Namespace, z: Array, t: Array, *, work: tuple[Array, Array], out: Array
+) -> None:
+    """out_i = 1 where z_ij > 0 just where t_ij > 1/2, for every j, else 0; z, t, work (n, k), out
+    (n, 1).
+    """
+    predicted, wanted = work
+    xp.greater(z, 0, out=predicted)
+    xp.greater(t, 0.5, out=wanted)
+    xp.equal(predicted, wanted, out=predicted)
+    predicted.min(axis=1, keepdims=True, out=out)
+
+
 def record(xp: Namespace, log: Array, state: Array, values: Array) -> None:
     """log[position] = values; log (steps, m), values (1, m)."""
     log[state[:1]] = values
