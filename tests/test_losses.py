@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import losses as reference
 
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
 from mlpx.kernels import losses
@@ -22,6 +21,7 @@ from mlpx.kernels.losses import (
     SoftmaxCrossEntropy,
 )
 from mlpx.records import Record
+from reference import losses as reference
 
 VARIANTS = [
     SoftmaxCrossEntropy(label_smoothing=0.1, ignore_label=-100),

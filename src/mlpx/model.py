@@ -162,16 +162,20 @@ class MLP:
         return outputs(self, x, batch_size=batch_size)
 
     def predict_proba(self, x: Any, *, batch_size: int = 1024) -> Array:
-        """The probability of each class for x (n, d_in): (n, d_out); (n, 2) for one yes-or-no output.
+        """The probability of each class, or label, for x (n, d_in): (n, d_out).
 
-        For several labels, the probability of each. Raises InputError if the model's loss has none.
+        One yes-or-no output gives two columns, of no and yes. Raises InputError if the model's loss
+        has no probabilities.
         """
         from mlpx.inference import probabilities
 
         return probabilities(self, x, batch_size=batch_size)
 
     def predict(self, x: Any, *, batch_size: int = 1024) -> Array:
-        """The likeliest class of each row of x (n,); for regression the values (n, d_out)."""
+        """The likeliest class of each row of x (n,); for regression the values (n, d_out).
+
+        One yes-or-no output gives 0 or 1 (n,), several labels 0 or 1 for each (n, d_out).
+        """
         from mlpx.inference import predictions
 
         return predictions(self, x, batch_size=batch_size)

@@ -236,8 +236,8 @@ def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
 def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
     """Append what turns the batch's `y` into the loss's targets (rows, d_out), by column in memory.
 
-    y is labels (rows,) of integers, or numbers (rows, columns) in the model's dtype, of as many columns
-    as the loss takes for d_out outputs.
+    y is labels (rows,) of integers, or numbers (rows, columns) in the model's dtype, of as many
+    columns as the loss takes for d_out outputs.
     """
     k, loss = network.d_out, network.loss
     if y.ndim == 2 and k == 1:

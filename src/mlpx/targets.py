@@ -60,7 +60,7 @@ def _wanted(kind: TargetKind, n: int, columns: int, dimensions: int) -> str:
         return f"wanted ({n},) labels or ({n}, {columns}) one-hot or soft targets"
     if columns == 1:
         several = "; for one-hot columns use a loss over classes" if kind == "binary" else ""
-        return f"this model has one output, so wanted ({n},) or ({n}, 1){several}"
+        return f"wanted ({n},) or ({n}, 1), as this model has one output{several}"
     if kind == "binary" and dimensions == 1:
         return (
             f"wanted ({n}, {columns}), a column of 0 and 1 for each of {columns} labels; "
@@ -111,7 +111,7 @@ def _check_numbers(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype, name
         if kind == "classes":
             fine &= abs(part.sum(axis=1, dtype=np.float64) - 1).max() <= SUM_TOLERANCE
         if not bool(fine):
-            check_finite(y, dtype=dtype, name=name)
+            check_finite(y[:, 0] if y.shape[1] == 1 else y, dtype=dtype, name=name)
             host = np.asarray(array_backend(part).to_numpy(part))
             _refuse(host, start, (low, high), kind, loss, name)
 

@@ -87,8 +87,8 @@ def fit(
         rule = dataclasses.replace(rule, learning_rate=learning_rate)
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling", sampling, SAMPLINGS)
-    data = prepare_data(model, x, y, sample_weight, check_finite, "", class_weight=class_weight)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
+    data = prepare_data(model, x, y, sample_weight, check_finite, "", class_weight=class_weight)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
     held_out = None
