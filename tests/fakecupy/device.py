@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -94,12 +95,18 @@ class Event:
 
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
         self.ptr = id(self)
+        self.recorded_s = 0.0
 
     def record(self, stream: Any = None) -> None:
-        return None
+        self.recorded_s = time.perf_counter()
 
     def synchronize(self) -> None:
         counters.synchronizations += 1
+
+
+def elapsed_ms(start: Event, end: Event) -> float:
+    """Milliseconds between two events."""
+    return 1e3 * (end.recorded_s - start.recorded_s)
 
 
 class MemoryPool:
@@ -173,6 +180,7 @@ def build() -> ModuleType:
         MemoryPool=MemoryPool,
         Stream=Stream,
         get_current_stream=lambda: Stream(null=True),
+        get_elapsed_time=elapsed_ms,
         get_device_id=lambda: machine.current,
         is_available=lambda: machine.driver > 0 and machine.devices > 0,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError, MemoryPool=MemoryPool),

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from mlpx.cli.bench import EXAMPLES as BENCH_EXAMPLES
+from mlpx.cli.bench import bench
 from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
@@ -104,6 +106,7 @@ register(predict, PREDICT_EXAMPLES)
 register(gradcheck, GRADCHECK_EXAMPLES)
 register(doctor)
 register(doctor, name="devices")
+app.add_typer(bench, name="bench", epilog=BENCH_EXAMPLES)
 
 
 def main() -> None:

@@ -1,0 +1,116 @@
+"""Whether a contender computes what it should: compared with the float64 reference before any
+timing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from mlpx.benchmark.reference import Arrays, Epsilon, Reference, flatten, mean_loss
+from mlpx.benchmark.workloads import CHECK_STEPS, Problem, Task
+
+LOSS_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
+"""Largest relative difference of the loss after CHECK_STEPS steps."""
+VALUE_TOLERANCE = {"float32": 2e-3, "float64": 1e-6}
+"""Largest |found - wanted| / |wanted - start|, Euclidean over all numbers: a contender whose
+parameters moved elsewhere fails though its loss is near. Adam's first steps amplify rounding where
+a gradient is almost zero.
+"""
+CHECK_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison found; `reason` is empty if the contender agrees."""
+
+    loss: float | None
+    reference_loss: float | None
+    loss_error: float | None
+    value_error: float
+    loss_tolerance: float
+    value_tolerance: float
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+class Judge:
+    """Compares contenders on one task; what the reference says is computed once."""
+
+    def __init__(self, task: Task, problem: Problem) -> None:
+        self.task, self.problem = task, problem
+        self.start = flatten(problem.weights, problem.biases)
+        self._wanted: dict[Epsilon, Arrays] = {}
+
+    def wanted(self, epsilon: Epsilon) -> Arrays:
+        """What the phase must leave: parameters, gradients, logits or classes."""
+        if self.task.workload.optimizer == "sgd":
+            epsilon = "outside"
+        if epsilon not in self._wanted:
+            self._wanted[epsilon] = self._compute(epsilon)
+        return self._wanted[epsilon]
+
+    def _compute(self, epsilon: Epsilon) -> Arrays:
+        reference = Reference.of(self.task, self.problem, epsilon=epsilon)
+        x, labels = self.problem.batch
+        if self.task.phase == "train":
+            reference.train(self.problem)
+            return reference.parameters
+        if self.task.phase == "update":
+            gradients = reference.gradients(x, labels)
+            for _ in range(CHECK_STEPS):
+                reference.update(gradients)
+            return reference.parameters
+        if self.task.phase == "backward":
+            return reference.gradients(x, labels)
+        logits = reference.forward(x)[-1]
+        return [logits] if self.task.phase == "forward" else [logits.argmax(axis=1)]
+
+    def verdict(self, found: Arrays, *, epsilon: Epsilon = "outside") -> Verdict:
+        """Compare what a contender's phase left with the reference."""
+        wanted, dtype = self.wanted(epsilon), self.task.dtype
+        shapes = [a.shape for a in found]
+        if shapes != [a.shape for a in wanted]:
+            return self._verdict(None, None, np.inf, f"its arrays have shapes {shapes}")
+        if self.task.phase == "predict":
+            wrong = float(np.mean(found[0] != wanted[0]))
+            return self._verdict(None, None, wrong, _too_far("share of classes", wrong, 1e-2))
+        moves = self.task.phase in ("train", "update")
+        error = distance(found, wanted, self.start if moves else None)
+        loss, right = (self._loss(found), self._loss(wanted)) if moves else (None, None)
+        reason = _too_far("values", error, VALUE_TOLERANCE[dtype])
+        if loss is not None and right is not None:
+            reason = _too_far("loss", abs(loss - right) / right, LOSS_TOLERANCE[dtype]) or reason
+        return self._verdict(loss, right, error, reason)
+
+    def _loss(self, parameters: Arrays) -> float:
+        x, labels = self.problem.x[:CHECK_ROWS], self.problem.labels[:CHECK_ROWS]
+        return mean_loss(self.task, [p.astype(np.float64) for p in parameters], x, labels)
+
+    def _verdict(
+        self, loss: float | None, right: float | None, error: float, reason: str
+    ) -> Verdict:
+        loss_error = None if loss is None or right is None else abs(loss - right) / right
+        dtype = self.task.dtype
+        return Verdict(
+            loss, right, loss_error, error, LOSS_TOLERANCE[dtype], VALUE_TOLERANCE[dtype], reason
+        )
+
+
+def _too_far(what: str, error: float, tolerance: float) -> str:
+    if error <= tolerance:  # false for NaN
+        return ""
+    return f"{what} differ from the float64 reference by {error:.2g}; allowed {tolerance:.0e}"
+
+
+def distance(found: Arrays, wanted: Arrays, start: Arrays | None) -> float:
+    """|found - wanted| / |wanted - start| over all arrays together; start None means zero."""
+    apart = sum(float(np.sum((a - b) ** 2)) for a, b in zip(found, wanted, strict=True))
+    zeros = [np.zeros(())] * len(wanted)
+    moved = sum(float(np.sum((b - c) ** 2)) for b, c in zip(wanted, start or zeros, strict=True))
+    return float(np.sqrt(apart / max(moved, 1e-300)))

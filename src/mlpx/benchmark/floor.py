@@ -1,0 +1,200 @@
+"""The floor: the matrix products of a step and nothing else, in their best layout, less the calls'
+own cost.
+
+What a step takes beyond it is everything else: bias, activation, loss, optimizer, gathering,
+overhead. A contender well below the floor of its BLAS has not done the work, or was not waited for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mlpx.benchmark.contender import Contender
+from mlpx.benchmark.processes import thread_environment
+from mlpx.benchmark.reference import Arrays
+from mlpx.benchmark.timing import CupyClock, DeviceClock
+from mlpx.benchmark.workloads import Problem, Task
+
+Product = Callable[[], Any]
+PAD = 16  # columns that keep a row's stride from being a power of two
+TRY_S = 0.02
+OVERHEAD_STEPS = 100
+
+
+class Floor(Contender):
+    """The products of the task's phase, one after the other."""
+
+    library = "gemm"
+    note = "the matrix products alone, best of three layouts, call overhead subtracted"
+
+    def __init__(self, task: Task, problem: Problem) -> None:
+        super().__init__(task, problem)
+        self.open()
+        shapes = task.workload.gemms(self.batch_rows(), task.phase)
+        self.products = [self._fastest(shape) for shape in shapes]
+        self.empty = [self._variants((1, 1, 1))[0] for _ in shapes]
+
+    def batch_rows(self) -> int:
+        """Rows of each product."""
+        return self.task.batch_size
+
+    def open(self) -> None:
+        """Get the library and device."""
+        raise NotImplementedError
+
+    def matrix(self, rows: int, columns: int, *, by_column: bool, pad: int) -> Any:
+        """A matrix of ones in the layout wanted."""
+        raise NotImplementedError
+
+    def product(self, a: Any, b: Any, out: Any) -> Product:
+        """A call that computes out = a b."""
+        raise NotImplementedError
+
+    def _variants(self, shape: tuple[int, int, int]) -> list[Product]:
+        """(m x k)(k x n) by rows, by columns, and by columns with padded strides."""
+        m, k, n = shape
+        return [
+            self.product(
+                self.matrix(m, k, by_column=by_column, pad=pad),
+                self.matrix(k, n, by_column=by_column, pad=pad),
+                self.matrix(m, n, by_column=by_column, pad=pad),
+            )
+            for by_column, pad in ((False, 0), (True, 0), (True, PAD))
+        ]
+
+    def _fastest(self, shape: tuple[int, int, int]) -> Product:
+        return min(self._variants(shape), key=self._seconds)
+
+    def _seconds(self, call: Product) -> float:
+        """The least time of a call in TRY_S seconds of calls."""
+        call()
+        self.synchronize()
+        least, deadline_s = np.inf, time.perf_counter() + TRY_S
+        while time.perf_counter() < deadline_s:
+            started_s = time.perf_counter()
+            call()
+            self.synchronize()
+            least = min(least, time.perf_counter() - started_s)
+        return float(least)
+
+    def call_overhead_s(self) -> float:
+        """What the calls of one step cost on 1 x 1 matrices."""
+        least = np.inf
+        for _ in range(10):
+            started_s = time.perf_counter()
+            self._repeat(self.empty, OVERHEAD_STEPS)
+            self.synchronize()
+            least = min(least, time.perf_counter() - started_s)
+        return float(least) / OVERHEAD_STEPS
+
+    def facts(self) -> dict[str, float]:
+        return {"call_overhead_s": self.call_overhead_s()}
+
+    def reset(self) -> None:
+        return
+
+    def _repeat(self, products: list[Product], steps: int) -> None:
+        for _ in range(steps):
+            for product in products:
+                product()
+
+    def train(self, steps: int) -> None:
+        """The products of `steps` steps."""
+        self._repeat(self.products, steps)
+
+    forward = backward = predict = train
+
+    def outcome(self) -> Arrays:
+        """Nothing to compare."""
+        return []
+
+
+class NumpyFloor(Floor):
+    """NumPy's BLAS, or CuPy's on CUDA."""
+
+    mode = "numpy"
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
+    def open(self) -> None:
+        from mlpx.backend import get_backend
+
+        self.backend = get_backend(self.task.device)
+        self.xp = self.backend.xp
+
+    def matrix(self, rows: int, columns: int, *, by_column: bool, pad: int) -> Any:
+        if by_column:
+            return self.matrix(columns, rows, by_column=False, pad=pad).T
+        wide = self.backend.zeros((rows, columns + pad), self.task.dtype)
+        wide += 1
+        return wide[:, :columns]
+
+    def product(self, a: Any, b: Any, out: Any) -> Product:
+        from functools import partial
+
+        return partial(self.xp.matmul, a, b, out=out)
+
+    def synchronize(self) -> None:
+        self.backend.synchronize()
+
+    def device_clock(self) -> DeviceClock | None:
+        return CupyClock(self.xp) if self.backend.kind == "cuda" else None
+
+
+class SplitFloor(NumpyFloor):
+    """One thread's share of the batch with a BLAS of one thread: the bound of splitting the
+    batch.
+    """
+
+    mode = "numpy split"
+    note = "one thread's share of the batch, its matrix products alone on one thread"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    environment = thread_environment(1)
+
+    @classmethod
+    def refuses(cls, task: Task) -> str | None:
+        if task.threads < 2 or task.batch_size < task.threads:
+            return "nothing to split"
+        return super().refuses(task)
+
+    def batch_rows(self) -> int:
+        return -(-self.task.batch_size // self.task.threads)
+
+
+class TorchFloor(Floor):
+    """The BLAS that PyTorch brings."""
+
+    mode = "torch"
+    requires = ("torch",)
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+
+    def open(self) -> None:
+        import torch
+
+        torch.set_num_threads(self.task.threads)
+        self.torch: Any = torch
+        self.dtype = getattr(torch, self.task.dtype)
+
+    def matrix(self, rows: int, columns: int, *, by_column: bool, pad: int) -> Any:
+        if by_column:
+            return self.matrix(columns, rows, by_column=False, pad=pad).T
+        device = self.task.device
+        wide = self.torch.ones(rows, columns + pad, dtype=self.dtype, device=device)
+        return wide[:, :columns]
+
+    def product(self, a: Any, b: Any, out: Any) -> Product:
+        from functools import partial
+
+        return partial(self.torch.mm, a, b, out=out)
+
+    def synchronize(self) -> None:
+        if self.task.device != "cpu":
+            self.torch.cuda.synchronize()
+
+
+def contenders() -> list[type[Contender]]:
+    """A floor for each BLAS that can be called."""
+    return [NumpyFloor, SplitFloor, TorchFloor]

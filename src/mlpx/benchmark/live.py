@@ -1,0 +1,120 @@
+"""The live table: what is being measured and what is known so far; plain lines where there is no
+terminal.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from mlpx.benchmark.rounds import Seat
+from mlpx.benchmark.statistics import summarise
+from mlpx.benchmark.units import duration, rate
+from mlpx.benchmark.workloads import Task
+
+
+class Live:
+    """Shows a table a cell on the console given."""
+
+    def __init__(self, console: Any) -> None:
+        self.console = console
+        self.display: Any = None
+        self.texts: dict[str, str] = {}
+        self.seats: dict[str, Seat] = {}
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            from rich.live import Live as RichLive
+
+            self.display = RichLive(console=self.console, refresh_per_second=4)
+            self.display.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.display is not None:
+            self.display.stop()
+
+    def cell(self, task: Task, names: list[str]) -> None:
+        """A cell begins: its predecessor's table is left standing above."""
+        self._leave()
+        self.task = task
+        self.texts = dict.fromkeys(names, "waiting")
+        self.seats = {}
+        if self.display is None:
+            self.console.print(title(task), highlight=False)
+
+    def says(self, task: Task, name: str, text: str) -> None:
+        """A contender's state changed."""
+        self.texts[name] = text
+        if self.display is None and text != "building":
+            self.console.print(f"  {name}: {text}", markup=False, highlight=False)
+        self._show()
+
+    def rounds(self, task: Task, seats: list[Seat]) -> None:
+        """A round is done."""
+        self.seats = {seat.name: seat for seat in seats}
+        self._show()
+
+    def _show(self) -> None:
+        if self.display is not None:
+            self.display.update(self.table())
+
+    def _leave(self) -> None:
+        """Print the finished cell's table for good."""
+        if self.seats:
+            if self.display is not None:
+                self.display.update("")
+            self.console.print(self.table())
+
+    def finish(self) -> None:
+        """The last cell is done."""
+        self._leave()
+        self.seats = {}
+
+    def table(self) -> Any:
+        """The cell as it stands, the fastest first."""
+        from rich.table import Table
+
+        table = Table(title=title(self.task), title_justify="left", title_style="bold")
+        table.add_column("contender", no_wrap=True)
+        for heading in ("a step", "95 %", "samples/s", "rounds", "rejected"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("")
+        for name in sorted(self.texts, key=self._order):
+            table.add_row(*self._row(name))
+        return table
+
+    def _order(self, name: str) -> tuple[bool, float]:
+        seat = self.seats.get(name)
+        known = seat is not None and seat.step_s
+        return not known, summarise(seat.step_s).median if seat and known else 0.0
+
+    def _row(self, name: str) -> list[str]:
+        seat = self.seats.get(name)
+        if seat is None or not seat.step_s:
+            rejected = str(seat.busy + seat.below_floor) if seat else ""
+            return [name, "", "", "", "", rejected, "" if seat else self.texts[name]]
+        found = summarise(seat.step_s)
+        return [
+            name,
+            duration(found.median),
+            f"±{100 * found.relative_width:.1f} %",
+            rate(self.task.batch_size / found.median),
+            str(found.rounds),
+            str(seat.busy + seat.below_floor),
+            seat.error,
+        ]
+
+
+def title(task: Task) -> str:
+    """What the cell measures, in one line."""
+    layers = "-".join(map(str, task.workload.layers))
+    return (
+        f"{task.workload.name} {layers}, {task.phase}, batch {task.batch_size}, {task.dtype}, "
+        f"{task.device}, {task.threads} thread{'s' if task.threads > 1 else ''}"
+    )

@@ -1,0 +1,248 @@
+"""One whole benchmark: every cell built, checked, timed and written into the document."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlpx.benchmark import load
+from mlpx.benchmark.check import Judge, Verdict
+from mlpx.benchmark.contender import Contender, modes
+from mlpx.benchmark.document import SCHEMA, finish
+from mlpx.benchmark.environment import describe
+from mlpx.benchmark.processes import ContenderError, Process
+from mlpx.benchmark.reference import Arrays
+from mlpx.benchmark.results import cell_record, refusal, result_record
+from mlpx.benchmark.rounds import Rules, Seat, Table
+from mlpx.benchmark.workloads import Phase, Task, Workload, make_problem
+from mlpx.engines import Engine
+from mlpx.errors import UnknownNameError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    workloads: tuple[Workload, ...]
+    batch_sizes: tuple[int, ...] | None = None
+    """None: each workload's own."""
+    phases: tuple[Phase, ...] = ("train",)
+    dtypes: tuple[str, ...] = ("float32",)
+    devices: tuple[str, ...] = ("cpu",)
+    peers: tuple[str, ...] = ()
+    engines: tuple[str, ...] | None = None
+    """None: every engine there is."""
+    threads: int = 1
+    seed: int = 0
+    rules: Rules = field(default_factory=Rules)
+    accuracy_s: float = 0.0
+    """Budget for each batch size of the search for the steps to a target accuracy; 0 leaves it
+    out.
+    """
+
+    def tables(self) -> Iterator[list[Task]]:
+        """The tasks that share their processes: one list for each workload, phase, dtype and
+        device.
+        """
+        for workload in self.workloads:
+            sizes = self.batch_sizes or workload.batch_sizes
+            for device in self.devices:
+                for dtype in self.dtypes:
+                    for phase in self.phases:
+                        yield [
+                            Task(workload, size, phase, dtype, device, self.threads, self.seed)
+                            for size in sizes
+                        ]
+
+
+class Watcher(Protocol):
+    """Who is told how the benchmark goes on."""
+
+    def cell(self, task: Task, names: list[str]) -> None:
+        """A cell begins."""
+
+    def says(self, task: Task, name: str, text: str) -> None:
+        """Something about one contender: "building", "wrong: ..."."""
+
+    def rounds(self, task: Task, seats: list[Seat]) -> None:
+        """A round is done."""
+
+
+def roster(settings: Settings) -> list[type[Contender]]:
+    """The contenders that take part: our engines, the floors, and every mode of the peers.
+
+    Raises UnknownNameError for an unknown peer or engine.
+    """
+    for engine in settings.engines or ():
+        if engine not in Engine.table:
+            raise UnknownNameError("engine", engine, Engine.table)
+    ours = [
+        kind
+        for kind in modes("mlpx")
+        if settings.engines is None or getattr(kind, "engine", None) in settings.engines
+    ]
+    theirs = [kind for library in settings.peers for kind in modes(library)]
+    wanted = {floor for kind in [*ours, *theirs] for floor in kind.floors}
+    floors = [kind for kind in modes("gemm") if kind.name() in wanted]
+    return [*floors, *ours, *theirs]
+
+
+def run(settings: Settings, *, watcher: Watcher, command: Iterable[str] = ()) -> dict[str, Any]:
+    """Measure everything; returns the document (see `document`)."""
+    found = roster(settings)
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "command": list(command),
+        "environment": describe(settings.threads),
+        "settings": _plain(settings),
+        "contenders": {
+            kind.name(): {"note": kind.note, "floors": list(kind.floors)} for kind in found
+        },
+        "versions": {},
+        "load": {"idle_before": load.idle_share(settings.threads, seconds=1.0)},
+        "cells": [],
+    }
+    for tasks in settings.tables():
+        with Bench(tasks, found, settings.rules, watcher) as bench:
+            for task in tasks:
+                document["cells"].append(bench.cell(task))
+            document["versions"] |= bench.versions
+    document["load"]["idle_after"] = load.idle_share(settings.threads, seconds=1.0)
+    document["accuracy"] = _accuracy(settings)
+    return finish(document)
+
+
+def _plain(settings: Settings) -> dict[str, Any]:
+    return {
+        "workloads": [w.name for w in settings.workloads],
+        "batch_sizes": settings.batch_sizes,
+        "phases": settings.phases,
+        "dtypes": settings.dtypes,
+        "devices": settings.devices,
+        "peers": settings.peers,
+        "threads": settings.threads,
+        "seed": settings.seed,
+        "rules": asdict(settings.rules),
+    }
+
+
+def _accuracy(settings: Settings) -> dict[str, Any] | None:
+    """Steps to the target accuracy of the mnist workload at each batch size."""
+    wanted = [w for w in settings.workloads if w.name == "mnist"]
+    if not wanted or not settings.accuracy_s or "train" not in settings.phases:
+        return None
+    from mlpx.benchmark.accuracy import TARGET, climb, load_images
+    from mlpx.errors import DataError
+
+    try:
+        arrays = load_images()
+    except DataError as error:
+        return {"reason": f"MNIST is not here: {error}", "climbs": []}
+    sizes = settings.batch_sizes or wanted[0].batch_sizes
+    climbs = [climb(size, arrays, budget_s=settings.accuracy_s).to_json() for size in sizes]
+    return {"reason": None, "target": TARGET, "climbs": climbs}
+
+
+class Bench:
+    """The processes of one workload, phase, dtype and device, through all batch sizes."""
+
+    def __init__(
+        self, tasks: list[Task], kinds: list[type[Contender]], rules: Rules, watcher: Watcher
+    ) -> None:
+        self.rules, self.watcher = rules, watcher
+        self.versions: dict[str, str] = {}
+        self.kinds, self.tasks = kinds, tasks
+        self.processes: dict[str, Process] = {}
+        self.scratch = tempfile.TemporaryDirectory(prefix="mlpx-bench-")
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.close()
+        self.scratch.cleanup()
+
+    def cell(self, task: Task) -> dict[str, Any]:
+        """Build and check every contender, let them take turns, and write down what came out."""
+        record = cell_record(task)
+        self.watcher.cell(task, [kind.name() for kind in self.kinds])
+        judge = Judge(task, make_problem(task))
+        seats: list[Seat] = []
+        for kind in self.kinds:
+            result = self._admit(kind, task, judge, seats)
+            record["results"].append(result)
+            if result["status"] != "ok":
+                self.watcher.says(task, kind.name(), f"{result['status']}: {result['reason']}")
+        del judge
+        table = Table(seats, threads=task.threads, rules=self.rules)
+        table.measure(lambda seats: self.watcher.rounds(task, seats))
+        self._write(record, seats, task)
+        record["foreign_share"] = max(table.foreign, default=None)
+        return record
+
+    def _write(self, record: dict[str, Any], seats: list[Seat], task: Task) -> None:
+        by_name = {seat.name: seat for seat in seats}
+        for result in record["results"]:
+            seat = by_name.get(result["contender"])
+            if seat is not None:
+                memory = {} if seat.error else self._ask(seat, "memory")
+                result_record(result, seat, task, memory)
+
+    def _ask(self, seat: Seat, do: str) -> dict[str, Any]:
+        try:
+            return seat.process.ask(do)
+        except ContenderError as error:
+            seat.error = str(error)
+            return {}
+
+    def _admit(
+        self, kind: type[Contender], task: Task, judge: Judge, seats: list[Seat]
+    ) -> dict[str, Any]:
+        """Build, check and warm up one contender; it takes a seat if all is well."""
+        reason = kind.refuses(task)
+        if reason:
+            return refusal(kind, "absent" if "not installed" in reason else "unsupported", reason)
+        self.watcher.says(task, kind.name(), "building")
+        try:
+            process = self._process(kind, task)
+            built = process.ask("build", task=task.to_json(), contender=kind.name())
+            if "refused" in built:
+                return refusal(kind, "unsupported", built["refused"])
+            verdict = None if kind.library == "gemm" else self._check(process, kind, judge)
+            if verdict is not None and verdict.reason:
+                return refusal(kind, "wrong", verdict.reason, verdict)
+            warm = process.ask("warm", seconds=self.rules.warm_s, round_s=self.rules.round_s)
+        except ContenderError as error:
+            self._drop(kind)
+            return refusal(kind, "failed", str(error))
+        process.settle()
+        self.versions |= built["versions"]
+        overhead_s = built["facts"].get("call_overhead_s", 0.0)
+        seats.append(Seat(kind.name(), process, warm["steps"], overhead_s))
+        return refusal(kind, "ok", None, verdict)
+
+    def _process(self, kind: type[Contender], task: Task) -> Process:
+        if kind.name() not in self.processes:
+            self.processes[kind.name()] = Process(
+                kind.name(), threads=task.threads, environment=kind.environment
+            )
+        return self.processes[kind.name()]
+
+    def _drop(self, kind: type[Contender]) -> None:
+        """End a process that failed; the next batch size starts a fresh one."""
+        process = self.processes.pop(kind.name(), None)
+        if process is not None:
+            process.close()
+
+    def _check(self, process: Process, kind: type[Contender], judge: Judge) -> Verdict:
+        file = Path(self.scratch.name) / "outcome.npz"
+        process.ask("check", file=str(file))
+        with np.load(file) as arrays:
+            found: Arrays = [arrays[f"a{i}"] for i in range(len(arrays.files))]
+        return judge.verdict(found, epsilon=kind.epsilon)

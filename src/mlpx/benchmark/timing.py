@@ -1,0 +1,106 @@
+"""The clocks: wall time on the host with the device waited for, CPU time, and events on the
+device.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from mlpx.benchmark.contender import Contender
+
+
+class DeviceClock(Protocol):
+    """Events recorded on the device's own stream."""
+
+    def start(self) -> None:
+        """Record the first event."""
+
+    def stop(self) -> None:
+        """Record the second event."""
+
+    def elapsed_s(self) -> float:
+        """Seconds between them; waits for the second."""
+
+
+class CupyClock:
+    """CUDA events through `xp`, the module of a CUDA backend."""
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self.events = xp.cuda.Event(), xp.cuda.Event()
+
+    def start(self) -> None:
+        self.events[0].record()
+
+    def stop(self) -> None:
+        self.events[1].record()
+
+    def elapsed_s(self) -> float:
+        self.events[1].synchronize()
+        return float(self.xp.cuda.get_elapsed_time(*self.events)) / 1e3  # it says milliseconds
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that `steps` steps took: wall clock, this process' CPU time, device events if any."""
+
+    steps: int
+    wall_s: float
+    cpu_s: float
+    device_s: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def timed(contender: Contender, steps: int) -> Timing:
+    """Run `steps` steps. The device is idle when the clock starts, and waited for before it
+    stops.
+    """
+    clock = contender.device_clock()
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        contender.synchronize()
+        cpu_s, started_s = time.process_time(), time.perf_counter()
+        if clock is not None:
+            clock.start()
+        contender.run(steps)
+        if clock is not None:
+            clock.stop()
+        contender.synchronize()
+        wall_s = time.perf_counter() - started_s
+    finally:
+        if collecting:
+            gc.enable()
+    device_s = None if clock is None else clock.elapsed_s()
+    return Timing(steps, wall_s, time.process_time() - cpu_s, device_s)
+
+
+def warm_up(contender: Contender, *, seconds: float) -> float:
+    """Run for about `seconds`, at least twice; returns seconds a step of the last stretch.
+
+    Each stretch is as long as the ones before together, so caches, pools and compilers have settled
+    by time, not by a count of steps that means little on another net.
+    """
+    steps, started_s = contender.chunk, time.perf_counter()
+    contender.reset()
+    timed(contender, steps)  # compiles
+    while True:
+        contender.reset()
+        last = timed(contender, steps)
+        if time.perf_counter() - started_s >= seconds:
+            return last.wall_s / last.steps
+        if last.wall_s < seconds / 4:
+            steps *= 2
+
+
+def steps_for(contender: Contender, *, step_s: float, seconds: float) -> int:
+    """How many steps take about `seconds`: a multiple of the contender's chunk."""
+    chunks = max(1, round(seconds / (step_s * contender.chunk)))
+    return chunks * contender.chunk

@@ -1,0 +1,39 @@
+"""Quantities for people: three figures and a unit."""
+
+from __future__ import annotations
+
+from math import isfinite, log10
+
+
+def figures(value: float, count: int = 3) -> str:
+    """`value` to `count` significant figures, without an exponent."""
+    if not isfinite(value) or value == 0:
+        return f"{value:.0f}"
+    places = max(0, count - 1 - int(log10(abs(value)) // 1))
+    return f"{value:,.{places}f}"
+
+
+def duration(seconds: float) -> str:
+    """Such as `12.3 µs`."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{figures(seconds / size)} {unit}"
+    return f"{figures(seconds * 1e9)} ns"
+
+
+def rate(per_second: float) -> str:
+    """Such as `1.23 M`."""
+    for unit, size in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
+        if per_second >= size:
+            return f"{figures(per_second / size)}{unit}"
+    return figures(per_second)
+
+
+def mebibytes(count: int | None) -> str:
+    """Such as `68.4 MiB`; a dash for what is not known."""
+    return "–" if count is None else f"{figures(count / 2**20)} MiB"
+
+
+def percent(share: float | None) -> str:
+    """Such as `93 %`; a dash for what is not known."""
+    return "–" if share is None else f"{100 * share:.0f} %"

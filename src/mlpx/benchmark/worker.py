@@ -1,0 +1,123 @@
+"""The process of one contender: `python -m mlpx.benchmark.worker`, one JSON object a line each way.
+
+Requests name what to do in "do": build, check, warm, run, memory. Every answer has "ok"; a failure
+says why in "error". The libraries' own output goes to stderr.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO
+
+
+class Worker:
+    """Holds the contender between requests."""
+
+    def __init__(self) -> None:
+        self.before_bytes: int | None = None
+
+    def build(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Make the contender for a task; one made before is dropped first."""
+        from mlpx.benchmark import memory
+        from mlpx.benchmark.contender import contender
+        from mlpx.benchmark.workloads import Task, make_problem
+
+        self.contender: Any = None
+        gc.collect()  # contenders hold cycles
+        task = Task.from_json(request["task"])
+        kind = contender(request["contender"])
+        reason = kind.refuses(task)
+        if reason:
+            return {"refused": reason}
+        problem = make_problem(task)
+        memory.reset_peak()
+        self.before_bytes = memory.resident_bytes()
+        self.contender = kind(task, problem)
+        return {"versions": kind.versions(), "facts": self.contender.facts()}
+
+    def check(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Run the phase as the check wants it and write what it left to the file named."""
+        import numpy as np
+
+        from mlpx.benchmark.workloads import CHECK_STEPS
+
+        self.contender.reset()
+        moves = self.contender.task.phase in ("train", "update")
+        self.contender.run_checked(CHECK_STEPS if moves else 1)
+        self.contender.synchronize()
+        outcome = self.contender.outcome()
+        np.savez(request["file"], **{f"a{i}": a for i, a in enumerate(outcome)})
+        return {"arrays": len(outcome)}
+
+    def warm(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Warm up for some seconds; answers how long a step takes and how many steps a round
+        has.
+        """
+        from mlpx.benchmark.timing import steps_for, warm_up
+
+        step_s = warm_up(self.contender, seconds=request["seconds"])
+        steps = steps_for(self.contender, step_s=step_s, seconds=request["round_s"])
+        self.contender.reset()
+        self.contender.run(steps)  # compiles what depends on the number of steps
+        self.contender.synchronize()
+        return {"step_s": step_s, "steps": steps}
+
+    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+        """One round from the first weights."""
+        from mlpx.benchmark.timing import timed
+
+        self.contender.reset()
+        return timed(self.contender, request["steps"]).to_json()
+
+    def memory(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Peak memory since build, and what was there before."""
+        from mlpx.benchmark import memory
+
+        return {
+            "peak_host_bytes": memory.peak_bytes(),
+            "before_bytes": self.before_bytes,
+            "peak_device_bytes": self.contender.device_peak_bytes(),
+        }
+
+
+def pin(threads: int) -> None:
+    """Keep this process on the first `threads` of the processors it may use."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def serve(requests: TextIO, answers: TextIO) -> None:
+    """Answer until the requests end."""
+    worker = Worker()
+    actions: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+        "build": worker.build,
+        "check": worker.check,
+        "warm": worker.warm,
+        "run": worker.run,
+        "memory": worker.memory,
+    }
+    for line in requests:
+        request = json.loads(line)
+        try:
+            answer = {"ok": True, **actions[request["do"]](request)}
+        except Exception as error:
+            traceback.print_exc()
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+def main() -> None:
+    """Serve on stdin and stdout; whatever libraries print to stdout goes to stderr."""
+    pin(int(sys.argv[1]))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    serve(sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

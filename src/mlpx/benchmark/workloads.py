@@ -1,0 +1,160 @@
+"""What is benchmarked: networks by name, and the data and starting weights that all contenders
+share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mlpx.errors import InputError, UnknownNameError
+from mlpx.sampling import SAMPLINGS
+
+Phase = Literal["train", "forward", "backward", "update", "predict"]
+PHASES: tuple[Phase, ...] = ("train", "forward", "backward", "update", "predict")
+BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
+CHECK_STEPS = 5
+LEAST_ROWS = 8192
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A classifier of widths `layers`, trained with softmax cross-entropy."""
+
+    name: str
+    layers: tuple[int, ...]
+    activation: Literal["sigmoid", "relu"]
+    optimizer: Literal["sgd", "adam"]
+    learning_rate: float
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+
+    @property
+    def parameter_count(self) -> int:
+        """Weights and biases."""
+        return sum((d + 1) * k for d, k in self.shapes)
+
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """(d, k) of each weight matrix."""
+        return list(zip(self.layers, self.layers[1:], strict=False))
+
+    def gemms(self, rows: int, phase: Phase) -> list[tuple[int, int, int]]:
+        """(m, k, n) of the products (m x k)(k x n) of one step; no dx where nothing in front
+        learns.
+        """
+        found = []
+        if phase != "update":
+            found += [(rows, d, k) for d, k in self.shapes]
+        if phase in ("train", "backward"):
+            found += [(d, rows, k) for d, k in self.shapes]
+            found += [(rows, k, d) for d, k in self.shapes[1:]]
+        return found
+
+    def flops(self, rows: int, phase: Phase) -> int:
+        """Floating-point operations of the matrix products of one step."""
+        return sum(2 * m * k * n for m, k, n in self.gemms(rows, phase))
+
+
+WORKLOADS: dict[str, Workload] = {
+    w.name: w
+    for w in (
+        Workload("mnist", (784, 50, 10), "sigmoid", "sgd", 0.1),
+        Workload("tabular", (20, 64, 64, 2), "relu", "adam", 1e-3),
+        Workload("wide", (784, 512, 512, 10), "relu", "adam", 1e-3),
+        Workload("deep", (1024, 4096, 4096, 1024), "relu", "adam", 1e-4, (32, 512, 2048)),
+    )
+}
+
+
+def parse_workload(text: str) -> Workload:
+    """A workload by name, or widths such as `784,50,10` (also `784-50-10`): ReLU and Adam.
+
+    Raises UnknownNameError for a name in no table, InputError for widths that are none.
+    """
+    name = text.strip().lower()
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    if not name[:1].isdigit():
+        raise UnknownNameError("workload", text, [*WORKLOADS, "784,50,10"])
+    parts = name.replace("-", ",").split(",")
+    if len(parts) < 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"layers = {text!r}; wanted widths above zero such as 784,50,10")
+    layers = tuple(int(part) for part in parts)
+    if layers[-1] < 2:
+        raise InputError(f"layers = {text!r}; a classifier has at least two outputs")
+    return Workload("-".join(map(str, layers)), layers, "relu", "adam", 1e-3)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell of the benchmark: a workload at one batch size, phase, dtype, device and thread
+    count.
+    """
+
+    workload: Workload
+    batch_size: int
+    phase: Phase = "train"
+    dtype: str = "float32"
+    device: str = "cpu"
+    threads: int = 1
+    seed: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` is the inverse."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Task:
+        """The task that `to_json` described."""
+        workload = dict(values["workload"])
+        workload["layers"] = tuple(workload["layers"])
+        workload["batch_sizes"] = tuple(workload["batch_sizes"])
+        return cls(**{**values, "workload": Workload(**workload)})
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data set: whole batches, one for each step of the check at least."""
+        return max(LEAST_ROWS // self.batch_size, CHECK_STEPS) * self.batch_size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in the data set."""
+        return self.rows // self.batch_size
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The numbers of a task: x (n, d), labels (n,), the rows of each step, and the first
+    weights.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray
+    order: np.ndarray
+    """int64 (steps per epoch, batch size): which rows each step sees, epoch after epoch."""
+    weights: list[np.ndarray]
+    biases: list[np.ndarray]
+
+    @property
+    def batch(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and labels of the first step."""
+        rows = self.order[0]
+        return self.x[rows], self.labels[rows]
+
+
+def make_problem(task: Task) -> Problem:
+    """The numbers of `task`, the same in every process: a fixed stream of its seed."""
+    draw = np.random.Generator(np.random.Philox(task.seed))
+    layers, dtype = task.workload.layers, np.dtype(task.dtype)
+    x = draw.standard_normal((task.rows, layers[0]), dtype=np.float32).astype(dtype, copy=False)
+    labels = draw.integers(0, layers[-1], task.rows)
+    order = SAMPLINGS["shuffle"](task.seed, 0, task.rows, task.rows)  # what fit does first
+    gain = 2.0 if task.workload.activation == "relu" else 1.0
+    weights = [
+        (draw.standard_normal((d, k)) * np.sqrt(gain / d)).astype(dtype)
+        for d, k in task.workload.shapes
+    ]
+    biases = [np.full(k, 0.01, dtype) for _, k in task.workload.shapes]
+    return Problem(x, labels, order.reshape(-1, task.batch_size), weights, biases)

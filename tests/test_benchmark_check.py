@@ -1,0 +1,161 @@
+"""A contender is timed only if it computes what the float64 reference does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mlpx.benchmark.check import Judge, distance
+from mlpx.benchmark.contender import LIBRARIES, PEERS, Contender, contender, modes
+from mlpx.benchmark.reference import Reference, mean_loss
+from mlpx.benchmark.workloads import CHECK_STEPS, PHASES, Task, Workload, make_problem
+from mlpx.errors import UnknownNameError
+
+pytest_plugins = ["fakecupy.fixtures"]
+NETS = {
+    "relu adam": Workload("r", (6, 8, 5, 3), "relu", "adam", 1e-3),
+    "sigmoid sgd": Workload("s", (6, 8, 2), "sigmoid", "sgd", 0.1),
+}
+
+
+def outcome(kind, task, problem):
+    made = kind(task, problem)
+    made.reset()
+    made.run_checked(CHECK_STEPS if task.phase in ("train", "update") else 1)
+    made.synchronize()
+    return made.outcome()
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_reference_gradients_are_those_of_its_loss(net):
+    task = Task(NETS[net], 4)
+    problem = make_problem(task)
+    x, labels = problem.batch
+    reference = Reference.of(task, problem)
+    gradients = reference.gradients(x, labels)
+    for p, g in zip(reference.parameters, gradients, strict=True):
+        for i in range(0, p.size, 5):
+            losses = []
+            for change in (1e-6, -1e-6):
+                p.flat[i] += change
+                losses.append(mean_loss(task, reference.parameters, x, labels))
+                p.flat[i] -= change
+            assert g.flat[i] == pytest.approx((losses[0] - losses[1]) / 2e-6, abs=1e-8)
+
+
+def test_reference_adam_by_hand():
+    task = Task(NETS["relu adam"], 4)
+    problem = make_problem(task)
+    reference = Reference.of(task, problem)
+    start = reference.parameters
+    g = [np.full_like(p, 2.0) for p in start]
+    reference.update(g)
+    # the first step of Adam moves by the learning rate, whatever the gradient
+    assert np.allclose(start[0] - reference.parameters[0], 1e-3 * 2 / (2 + 1e-8), atol=1e-15)
+    reference.update([-1.0 * h for h in g])
+    m, v = 0.9 * 0.2 - 0.2, 0.999 * 0.004 + 0.004
+    step = 1e-3 * (m / (1 - 0.81)) / (np.sqrt(v / (1 - 0.999**2)) + 1e-8)
+    moved = start[0] - reference.parameters[0] - 1e-3
+    assert np.allclose(moved, step, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch_size", [1, 16])
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("kind", modes("mlpx"), ids=lambda kind: kind.mode)
+def test_ours_agree_with_the_reference(kind, net, phase, batch_size, dtype):
+    if phase not in kind.phases():
+        assert "has no phase" in kind.refuses(Task(NETS[net], batch_size, phase))
+        return
+    task = Task(NETS[net], batch_size, phase, dtype, seed=2)
+    problem = make_problem(task)
+    verdict = Judge(task, problem).verdict(outcome(kind, task, problem))
+    assert verdict.reason == ""
+    assert verdict.value_error < (1e-4 if dtype == "float32" else 1e-10)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_ours_on_cuda(fake_cupy, phase):
+    task = Task(NETS["relu adam"], 16, phase, "float64", device="cuda")
+    problem = make_problem(task)
+    kind = contender("mlpx/interpreter")
+    assert Judge(task, problem).verdict(outcome(kind, task, problem)).reason == ""
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_scikit_learn_agrees_with_two_classes_too(net):
+    kind = contender("sklearn/partial_fit")
+    task = Task(NETS[net], 16, seed=2)
+    problem = make_problem(task)
+    verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
+    assert verdict.reason == ""
+    assert verdict.value_error < 1e-4
+
+
+@pytest.mark.parametrize("phase", ["train", "update"])
+def test_a_wrong_update_is_found(phase):
+    task = Task(NETS["relu adam"], 16, phase)
+    judge = Judge(task, make_problem(task))
+    right = judge.wanted("outside")
+    assert judge.verdict(right).reason == ""
+    short = [p + 0.003 * (q - p) for p, q in zip(right, judge.start, strict=True)]
+    assert "values differ" in judge.verdict(short).reason
+    assert "loss differ" in judge.verdict(judge.start).reason
+    assert "differ" in judge.verdict([p * np.nan for p in right]).reason
+    assert "shapes" in judge.verdict(right[:-1]).reason
+
+
+def test_the_right_loss_elsewhere_is_found():
+    """Another seed's weights may have nearly the same loss; the parameters tell."""
+    task = Task(NETS["sigmoid sgd"], 16)
+    judge = Judge(task, make_problem(task))
+    right = judge.wanted("outside")
+    verdict = judge.verdict([right[0][:, ::-1], right[1], *right[2:]])
+    assert "differ" in verdict.reason
+
+
+@pytest.mark.parametrize("phase", ["forward", "backward", "predict"])
+def test_wrong_results_of_other_phases_are_found(phase):
+    task = Task(NETS["relu adam"], 16, phase)
+    judge = Judge(task, make_problem(task))
+    right = judge.wanted("outside")
+    assert judge.verdict(right).reason == ""
+    off = [right[0] + 1, *right[1:]] if phase == "predict" else [1.02 * a for a in right]
+    assert "differ" in judge.verdict(off).reason
+
+
+def test_epsilon_has_its_place():
+    task = Task(NETS["relu adam"], 16)
+    judge = Judge(task, make_problem(task))
+    apart = distance(judge.wanted("inside"), judge.wanted("outside"), judge.start)
+    assert 1e-12 < apart < 1e-2
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_every_mode_says_what_it_is(library):
+    for kind in modes(library):
+        assert issubclass(kind, Contender)
+        assert kind.library == library
+        assert kind.note
+        assert kind.phases()
+        assert contender(kind.name()) is not None
+        for floor in kind.floors:
+            assert contender(floor).library == "gemm"
+
+
+def test_unknown_contenders():
+    with pytest.raises(UnknownNameError, match="peer"):
+        modes("tensorflow")
+    with pytest.raises(UnknownNameError, match="contender"):
+        contender("torch/slow")
+    assert "torch" in PEERS
+
+
+def test_what_is_absent_is_refused(monkeypatch):
+    monkeypatch.setattr("mlpx.benchmark.contender.find_spec", lambda name: None)
+    for kind in modes("torch"):
+        assert "not installed" in kind.refuses(Task(NETS["relu adam"], 1))
+    monkeypatch.undo()
+    kind = contender("sklearn/partial_fit")
+    assert "does not run on cuda" in kind.refuses(Task(NETS["relu adam"], 1, device="cuda"))

@@ -1,0 +1,159 @@
+"""`mlpx bench` from end to end, tiny: files, refusals, comparison and advice."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from mlpx.benchmark import document as documents
+from mlpx.benchmark.rounds import Rules
+from mlpx.cli import app
+
+TINY = Rules(warm_s=0.001, round_s=0.001, budget_s=0.0, most_rounds=6, accept_noise=True)
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setattr(Rules, "quick", classmethod(lambda cls: TINY))
+    monkeypatch.setenv("COLUMNS", "160")
+    return lambda *args: CliRunner().invoke(app, ["bench", *map(str, args)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One small benchmark, shared by the tests that read it."""
+    out = tmp_path_factory.mktemp("bench")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rules, "quick", classmethod(lambda cls: TINY))
+        done = CliRunner().invoke(
+            app,
+            ["bench", "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "16,4",
+             "--threads", "1", "--phase", "train,predict", "--peers", "sklearn,thinc",
+             "--out", str(out)],
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_the_document_has_what_it_promises(folder):
+    document = documents.load(folder / "bench.json")
+    assert document["command"][0] == "mlpx"
+    found = document["environment"]
+    for name in ("date", "machine", "cpu", "gpu", "blas", "python", "versions", "threads"):
+        assert found[name], name
+    assert found["threads"] == 1
+    assert found["thread_variables"]["OMP_NUM_THREADS"] == "1"
+    assert {(cell["phase"], cell["batch_size"]) for cell in document["cells"]} == {
+        (phase, size) for phase in ("train", "predict") for size in (4, 16)
+    }
+    assert document["load"].keys() == {"idle_before", "idle_after"}
+
+
+def test_every_contender_has_figures_or_a_reason(folder):
+    document = documents.load(folder / "bench.json")
+    for cell in document["cells"]:
+        names = {result["contender"] for result in cell["results"]}
+        assert names == set(document["contenders"])
+        for result in cell["results"]:
+            if result["status"] != "ok":
+                assert result["reason"]
+                continue
+            assert result["step_s"]["low"] <= result["step_s"]["median"] <= result["step_s"]["high"]
+            assert len(result["step_s"]["all"]) == result["step_s"]["rounds"]
+            assert result["peak_host_bytes"] > 2**20
+            if not result["contender"].startswith("gemm/"):
+                assert result["check"]["reason"] == ""
+                assert result["check"]["value_error"] <= result["check"]["value_tolerance"]
+                assert result["floor_fraction"] > 0
+    status = {r["contender"]: r["status"] for r in document["cells"][0]["results"]}
+    assert status["mlpx/interpreter"] == "ok"
+    assert status["sklearn/partial_fit"] == "ok"
+
+
+def test_csv_and_markdown(folder):
+    rows = list(csv.DictReader((folder / "bench.csv").read_text().splitlines()))
+    document = documents.load(folder / "bench.json")
+    assert len(rows) == sum(len(cell["results"]) for cell in document["cells"])
+    ours = next(row for row in rows if row["contender"] == "mlpx/interpreter")
+    assert float(ours["samples_per_s"]) == pytest.approx(
+        int(ours["batch_size"]) / float(ours["step_s"])
+    )
+    text = (folder / "bench.md").read_text()
+    assert "8-4-2, relu, adam, train" in text
+    assert "| mlpx/interpreter |" in text
+    assert "## Left out" in text
+    assert "gemm/numpy split, unsupported: nothing to split" in text
+
+
+def test_comparing_with_itself_finds_nothing(folder, run):
+    same = folder / "bench.json"
+    done = run("compare", same, same, "--fail-slower", "900%")
+    assert done.exit_code == 0
+    assert "0 slower" in done.output
+
+
+def test_comparing_with_a_slower_one_fails(folder, run, tmp_path):
+    document = json.loads((folder / "bench.json").read_text())
+    for cell in document["cells"]:
+        for result in cell["results"]:
+            for name in ("median", "low", "high") if result["status"] == "ok" else ():
+                result["step_s"][name] *= 1000
+    documents.save(document, tmp_path / "b.json")
+    a, b = folder / "bench.json", tmp_path / "b.json"
+    assert run("compare", a, b, "--fail-slower", "5%").exit_code == 1
+    done = run("compare", a, b)
+    assert done.exit_code == 0
+    assert "slower   mlpx/interpreter" in done.output
+    assert run("compare", b, a, "--fail-slower", "5%").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--workload", "mnits"], "did you mean"),
+        (["--layers", "784"], "widths above zero"),
+        (["--batch-sizes", "0"], "whole numbers"),
+        (["--peers", "tensorflow"], "tensorflow"),
+        (["--phase", "dream"], "dream"),
+        (["--engine", "steam"], "steam"),
+        (["--dtype", "float16"], "float16"),
+        (["--threads", "100000"], "may use"),
+        (["--precision", "much"], "wanted a percentage"),
+    ],
+)
+def test_usage_errors(run, args, said):
+    done = run(*args)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_a_device_that_is_not_there_is_said_before_anything_runs(run, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    done = run("--quick", "--device", "cpu,cuda")
+    assert done.exit_code == 1
+    assert "cuda" in done.output
+    assert "us/step" not in done.output
+
+
+def test_compare_refuses_other_files(run, tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    (tmp_path / "y.json").write_text("nonsense")
+    for file, said in (("x.json", "schema is None"), ("y.json", "JSON"), ("z.json", "not there")):
+        done = run("compare", tmp_path / file, tmp_path / file)
+        assert done.exit_code == 1
+        assert said in done.output
+
+
+def test_advice_is_one_line(run, monkeypatch):
+    monkeypatch.setattr("mlpx.benchmark.advise.thread_counts", lambda: [1])
+    done = run(
+        "--quick", "--accept-noise", "--advise", "--layers", "8,4,2", "--batch-sizes", "4,64"
+    )
+    assert done.exit_code == 0
+    last = done.output.strip().splitlines()[-1]
+    assert last.startswith("cpu, interpreter, batch ")
+    assert "samples/s" in last
+    assert "the same rows would take" in last

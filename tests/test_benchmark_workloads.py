@@ -1,0 +1,84 @@
+"""What is benchmarked: names, widths, counts of operations, and shared numbers."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from mlpx.benchmark.workloads import (
+    CHECK_STEPS,
+    WORKLOADS,
+    Task,
+    Workload,
+    make_problem,
+    parse_workload,
+)
+from mlpx.errors import InputError, UnknownNameError
+
+SMALL = Workload("small", (3, 4, 2), "relu", "adam", 1e-3)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_names(name):
+    assert parse_workload(f" {name.upper()} ") is WORKLOADS[name]
+
+
+def test_the_nets_the_project_promised():
+    assert WORKLOADS["mnist"].layers == (784, 50, 10)
+    assert WORKLOADS["mnist"].optimizer == "sgd"
+    assert WORKLOADS["wide"].layers == (784, 512, 512, 10)
+    assert WORKLOADS["tabular"].layers == (20, 64, 64, 2)
+    assert WORKLOADS["deep"].batch_sizes == (32, 512, 2048)
+
+
+@pytest.mark.parametrize("text", ["784,50,10", "784-50-10", " 784, 50, 10 "])
+def test_widths(text):
+    assert parse_workload(text).layers == (784, 50, 10)
+
+
+@pytest.mark.parametrize("text", ["784", "784,,10", "784,0,10", "784,50,1", "7x,2"])
+def test_widths_that_are_none(text):
+    with pytest.raises(InputError, match="layers"):
+        parse_workload(text)
+
+
+def test_an_unknown_name_is_helped():
+    with pytest.raises(UnknownNameError, match="did you mean 'mnist'"):
+        parse_workload("mnits")
+
+
+def test_flops_by_hand():
+    n = 5
+    forward = 2 * n * (3 * 4 + 4 * 2)
+    assert SMALL.flops(n, "forward") == SMALL.flops(n, "predict") == forward
+    # dW of both layers, and dx of the second alone
+    assert SMALL.flops(n, "train") == 2 * forward + 2 * n * 4 * 2
+    assert SMALL.flops(n, "backward") == SMALL.flops(n, "train")
+    assert SMALL.flops(n, "update") == 0
+    assert SMALL.parameter_count == 3 * 4 + 4 + 4 * 2 + 2
+
+
+def test_a_task_survives_json():
+    task = Task(SMALL, 32, "backward", "float64", "cpu", threads=2, seed=7)
+    assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 4096])
+def test_problem_is_whole_batches_and_the_same_each_time(batch_size):
+    task = Task(SMALL, batch_size, seed=3)
+    problem, again = make_problem(task), make_problem(task)
+    assert problem.x.shape == (task.rows, 3)
+    assert problem.x.dtype == np.float32
+    assert task.rows % batch_size == 0
+    assert task.steps_per_epoch >= CHECK_STEPS
+    assert problem.order.shape == (task.steps_per_epoch, batch_size)
+    assert np.array_equal(np.sort(problem.order, axis=None), np.arange(task.rows))
+    assert problem.labels.min() == 0
+    assert problem.labels.max() == 1
+    assert np.array_equal(problem.x, again.x)
+    assert np.array_equal(problem.weights[1], again.weights[1])
+    other = make_problem(Task(SMALL, batch_size, seed=4))
+    assert not np.array_equal(problem.x, other.x)
+    assert not np.array_equal(problem.order, other.order)
