@@ -10,17 +10,22 @@ import pytest
 
 import fakecupy
 from mlpx import (
+    L1,
     L2,
     MLP,
     ActivationLayer,
+    AlphaDropout,
     BatchNorm,
     BestWeights,
     Dense,
     Dropout,
+    ElasticNet,
     GaussianNoise,
     Layer,
+    LayerNorm,
     Rescale,
     Residual,
+    RMSNorm,
 )
 from mlpx.engines import Interpreter
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
@@ -302,6 +307,24 @@ def test_blocks_nest() -> None:
     assert "1.0.1.W" in model.parameters
     assert max(worst_errors(Step(model, *batch(), step=1), h=1e-4).values()) < GRADIENT_BOUND
     assert MLP.from_config(model.config()).layers == model.layers
+
+
+@pytest.mark.parametrize(
+    ("record", "defaults"),
+    [
+        (Dropout(), {"rate": 0.5}),
+        (AlphaDropout(), {"rate": 0.05}),
+        (GaussianNoise(), {"std": 0.1}),
+        (BatchNorm(), {"momentum": 0.1, "epsilon": 1e-5}),
+        (LayerNorm(), {"epsilon": 1e-5}),
+        (RMSNorm(), {"epsilon": 1e-6}),
+        (L1(), {"strength": 1e-4}),
+        (L2(), {"strength": 1e-4}),
+        (ElasticNet(), {"l1": 1e-4, "l2": 1e-4}),
+    ],
+)
+def test_defaults(record: Any, defaults: dict[str, float]) -> None:
+    assert record.config() == {"kind": record.kind, "name": record.name, **defaults}
 
 
 def test_no_gradient_goes_where_nothing_learns() -> None:

@@ -92,3 +92,18 @@ def test_a_models_parameters_are_views_in_order_of_name() -> None:
     assert (model.flat[place.start : place.stop] == 7).all()
     assert model.flat.ctypes.data % ALIGNMENT_BYTES == 0
     assert model.parameter_count == len(model.layout)
+
+
+@given(parts=SHAPES)
+def test_state_lies_behind_what_is_learnt(parts: list[tuple[str, tuple[int, ...]]]) -> None:
+    made = layout(parts, 4)
+    state = {name for name, place in made.places.items() if place.parameter.kind == "state"}
+    assert {n for n, place in made.places.items() if place.start >= made.learnt} == state
+    assert made.learnt == made.size - (made.span("state").stop - made.span("state").start)
+    assert len(made) == sum(p.parameter.size for n, p in made.places.items() if n not in state)
+    flat = np.arange(made.size, dtype=np.float32)
+    gradients = made.gradients(flat)
+    assert set(gradients) == set(made.places) - state
+    for name, view in gradients.items():
+        assert view.shape == made.places[name].parameter.shape
+        assert view.flat[0] == made.places[name].start

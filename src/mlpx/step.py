@@ -60,8 +60,8 @@ def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, in
     if min(batch_size, rows) < least:
         raise InputError(
             f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
-            f"takes statistics over each batch and needs at least {least} rows: raise batch_size, "
-            "or layer_norm"
+            f"takes statistics over each batch and needs at least {least} rows: use a larger "
+            "batch_size, or layer_norm"
         )
     return (full - 1, last + batch_size) if 0 < last < least else (full, last)
 
