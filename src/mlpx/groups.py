@@ -1,4 +1,4 @@
-"""Which optimizer moves which part of the flat vector, and the calls of an update around its rule."""
+"""Which optimizer moves which part of the flat vector, and the calls around its rule."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from mlpx.schedules import Steps
 from mlpx.types import Array
 
 NORM_ELEMENTS = 1 << 22
-"""The gradient's norm is summed in pieces of at most this length, for they are copied to float64."""
+"""The gradient's norm is summed in pieces of at most this length, for they are copied to float64.
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A slice of the flat vector, the optimizer that moves it, and a factor on its learning rate."""
+    """A slice of the flat vector, the optimizer that moves it, and a factor on its rate."""
 
     optimizer: Optimizer
     span: slice
     multiplier: float = 1.0
 
     def columns(self, t: Steps, rate_scale: float) -> tuple[Steps, ...]:
-        """The per-step numbers of steps `t` = 1, 2, ...: the rule's, and the decoupled weight decay's."""
+        """The per-step numbers of steps `t` = 1, 2, ...: the rule's, and the decoupled weight
+        decay's.
+        """
         rule = self.optimizer
         rate = rate_scale * self.multiplier * rule.rates(t)
         shrinking = (1 - rate * rule.weight_decay,) if self._shrinks else ()
@@ -46,7 +49,8 @@ class Group:
 
 
 def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
-    """The learnt part of the flat vector, padding included, in as few groups as there are ways to move it.
+    """The learnt part of the flat vector, padding included, in as few groups as there are ways to
+    move it.
 
     Raises UnknownNameError for a rate multiplier of no parameter.
     """
@@ -84,7 +88,9 @@ def _multiplier(optimizer: Optimizer, name: str, kind: str) -> float:
 
 
 def average_columns(optimizer: Optimizer, t: Steps) -> tuple[Steps, ...]:
-    """The per-step numbers of the average: what it keeps of itself, and the share of the parameters."""
+    """The per-step numbers of the average: what it keeps of itself, and the share of the
+    parameters.
+    """
     if optimizer.average is None:
         return ()
     weight = optimizer.average.weights(t)
@@ -92,7 +98,8 @@ def average_columns(optimizer: Optimizer, t: Steps) -> tuple[Steps, ...]:
 
 
 class Update:
-    """The calls that move the parameters of a network along a gradient; arrays are allocated here, once.
+    """The calls that move the parameters of a network along a gradient; arrays are allocated here,
+    once.
 
     `row` is the step's row of the table, (columns,) in the model's dtype.
     """
@@ -139,7 +146,9 @@ class Update:
             )
 
     def _clip(self, plan: Plan, g: Array) -> None:
-        """Append the clipping by value, and the factor of the clipping by norm, left in `self.factor`."""
+        """Append the clipping by value, and the factor of the clipping by norm, left in
+        `self.factor`.
+        """
         rule, backend = self.optimizer, self.network.backend
         if rule.clip_value is not None:
             for part in slices(0, len(g), self.width):

@@ -91,7 +91,7 @@ class Plan:
         """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
         self.penalised = True
-        """Whether the penalties of weights are part of the loss; of a batch's parts one has them."""
+        """Whether the penalties of weights are part of the loss; one part of a batch has them."""
         self.gradient_stop = 0
         """In a training step: how many calls it takes until the gradient is there."""
         self.objective: Any = None

@@ -158,7 +158,7 @@ class Run:
                 )
 
     def _rule(self) -> Optimizer:
-        """The optimizer, its schedules fitted to the run or to an earlier one not yet at its end."""
+        """The optimizer, its schedules fitted to the run or to an earlier one not yet over."""
         state = self.state
         if not state.optimizer.open:
             return state.optimizer

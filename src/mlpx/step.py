@@ -45,7 +45,8 @@ class TrainingData:
 
 
 FLUSH_STEPS = 512
-"""Numbers too small for their format leave the moments this often: arithmetic on them is very slow."""
+"""Numbers too small for their format leave the moments this often: arithmetic on them is very slow.
+"""
 
 
 def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, int]:
@@ -69,9 +70,9 @@ def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, in
 class TrainingProgram:
     """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`.
 
-    With `part_rows` below `batch_size` a step takes its batch in parts of so many rows and adds up their
-    gradients; the update is that of the whole batch. Without an optimizer a step leaves the gradient of
-    the loss in `gradient` and changes nothing else.
+    With `part_rows` below `batch_size` a step takes its batch in parts of so many rows and adds up
+    their gradients; the update is that of the whole batch. Without an optimizer a step leaves the
+    gradient of the loss in `gradient` and changes nothing else.
     """
 
     def __init__(
@@ -88,16 +89,16 @@ class TrainingProgram:
         part_rows: int | None = None,
     ) -> None:
         backend, dtype = network.backend, network.dtype
-        self.network, self.data, self.optimizer = network, data, optimizer
-        self.moments = moments
+        if optimizer is not None and optimizer.full_batch:
+            optimizer = None  # it asks for gradients and moves the parameters between steps
+        self.network, self.data, self.optimizer, self.moments = network, data, optimizer, moments
         self.groups = make_groups(network.layout, optimizer) if optimizer else []
         self.batch_size, self.rows = batch_size, rows
         self.gradient_rule = gradient_rule or Backpropagation()
         self.full_steps, self.last_rows = split_batches(network, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
         self.part_rows = min(part_rows or batch_size, rows)
-        sizes = (self.full_steps and batch_size, self.last_rows)
-        parts = [part for size in sizes for part in self._parts(size)]
+        parts = self._parts(self.full_steps and batch_size) + self._parts(self.last_rows)
         self.buffers = Buffers(backend, max(part.stop - part.start for part in parts), dtype)
         self.gradient = backend.zeros(network.layout.size, dtype)
         self.state = backend.zeros(2, np.int64)
@@ -186,22 +187,27 @@ class TrainingProgram:
         gradient = self.total if len(parts) > 1 else self.gradient
         plan.gradient_stop = len(plan.calls)
         self._record_norms(plan, gradient)
-        if self.optimizer is not None and self.gradient_rule.updates:
-            plan.call(
-                batches.select_row, self.network.backend.take, self.table, self.state, out=self.row
-            )
-            self.update.plan(plan, gradient)
-        self._limit_norms(plan)
         if self.optimizer is not None:
-            self.update.plan_average(plan)
+            self._plan_update(plan, gradient)
         plan.call(batches.record, self.log, self.state, line)
         plan.call(batches.advance, self.state)
         return plan
 
+    def _plan_update(self, plan: Plan, gradient: Array) -> None:
+        """Append what moves the parameters."""
+        take = self.network.backend.take
+        plan.call(batches.select_row, take, self.table, self.state, out=self.row)
+        if self.gradient_rule.updates:
+            self.update.plan(plan, gradient)
+        self._limit_norms(plan)
+        self.update.plan_average(plan)
+
     def _plan_part(
         self, whole: Plan, rows: Array, r: Array, line: Array, numbers: Array | None, *, first: bool
     ) -> None:
-        """Append the part of the batch at `rows` of the data: its gradient, its share of the log line."""
+        """Append the part of the batch at `rows` of the data: its gradient, its share of the log
+        line.
+        """
         layout, network = self.network.layout, self.network
         plan = Plan(
             self.buffers,

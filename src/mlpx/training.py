@@ -11,6 +11,7 @@ import numpy as np
 
 from mlpx.callbacks import Callback, check_callbacks
 from mlpx.errors import InputError, UnknownNameError
+from mlpx.full_batch import FullBatchRun
 from mlpx.gradients import GradientRule
 from mlpx.history import History
 from mlpx.metrics import choose_metrics
@@ -95,8 +96,10 @@ def fit(
     if validation_data is not None:
         held_out = _prepare_validation(model, validation_data, check_finite)
     notes: list[str] = []
+    if rule.full_batch and batch_size is None:
+        batch_size = len(data)
     batch_size = _batch_size(batch_size, len(data), notes)
-    run = Run(
+    run = (FullBatchRun if rule.full_batch else Run)(
         model, data, held_out, rule, chosen, watchers,
         batch_size=min(batch_size * rule.accumulate, len(data)), part_rows=batch_size,
         sampling=sampling, engine=engine, notes=notes,

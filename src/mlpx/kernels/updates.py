@@ -1,4 +1,5 @@
-"""What happens to gradients and parameters around an optimizer's rule. All arrays are slices of flat vectors.
+"""What happens to gradients and parameters around an optimizer's rule. All arrays are slices of
+flat vectors.
 
 Numbers that change from step to step come as arrays of shape (1,) on the device.
 """
@@ -14,7 +15,9 @@ def clip_values(xp: Namespace, g: Array, *, limit: float) -> None:
 
 
 def sum_squares(xp: Namespace, g: Array, *, work: Array, out: Array) -> None:
-    """out = sum_i g_i**2 in float64, so that no float32 gradient overflows; work of g's shape, out (1,)."""
+    """out = sum_i g_i**2 in float64, so that no float32 gradient overflows; work of g's shape, out
+    (1,).
+    """
     xp.copyto(work, g)
     xp.multiply(work, work, out=work)
     work.sum(keepdims=True, out=out)
@@ -46,7 +49,9 @@ def add(xp: Namespace, a: Array, *, out: Array) -> None:
 
 
 def blend(xp: Namespace, p: Array, *, keep: Array, weight: Array, out: Array, work: Array) -> None:
-    """out = keep out + weight p, exact where one of the two is 0 and the other 1; keep, weight (1,)."""
+    """out = keep out + weight p, exact where one of the two is 0 and the other 1; keep, weight
+    (1,).
+    """
     out *= keep
     xp.multiply(p, weight, out=work)
     out += work

@@ -5,6 +5,7 @@ from mlpx.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from mlpx.optimizers.averaging import EMA, SWA, Average
 from mlpx.optimizers.base import Optimizer
 from mlpx.optimizers.lamb import LAMB
+from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.optimizers.lion import Lion
 from mlpx.optimizers.muon import Muon
 from mlpx.optimizers.sgd import SGD, Momentum, Nesterov
@@ -12,6 +13,7 @@ from mlpx.optimizers.sgd import SGD, Momentum, Nesterov
 __all__ = [
     "EMA",
     "LAMB",
+    "LBFGS",
     "SGD",
     "SWA",
     "AMSGrad",

@@ -17,10 +17,11 @@ from mlpx.types import Array, Namespace
 class Adam(Optimizer, name="adam"):
     """m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g**2, p = p - rate m^ / (sqrt(v^) + epsilon).
 
-    m^ = m / (1 - b1**t) and v^ = v / (1 - b2**t) undo the bias of their zero start. As PyTorch. The corrections
-    are folded into the rate and epsilon of the step, as the paper suggests, with epsilon still standing beside
-    sqrt(v^) (Keras adds its 1e-7 to sqrt(v)).
-    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1 and section 2.
+    m^ = m / (1 - b1**t) and v^ = v / (1 - b2**t) undo the bias of their zero start. As PyTorch. The
+    corrections are folded into the rate and epsilon of the step, as the paper suggests, with
+    epsilon still standing beside sqrt(v^) (Keras adds its 1e-7 to sqrt(v)).
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1 and
+    section 2.
     """
 
     learning_rate: float | Schedule = 1e-3
@@ -82,7 +83,7 @@ class AdamW(Adam, name="adamw"):
 
 @dataclass(frozen=True)
 class AMSGrad(Adam, name="amsgrad"):
-    """Adam with the largest v so far in the place of v: h = max(h, v), p = p - rate m^ / (sqrt(h^) + epsilon).
+    """Adam with the largest v so far: h = max(h, v), p = p - rate m^ / (sqrt(h^) + epsilon).
 
     As PyTorch, where h is corrected for bias by the step's 1 - b2**t; the paper corrects nothing.
     Source: Reddi, Kale and Kumar, "On the convergence of Adam and beyond", 2018, algorithm 2.
@@ -117,8 +118,8 @@ class AMSGrad(Adam, name="amsgrad"):
 class NAdam(Adam, name="nadam"):
     """Adam with Nesterov's look ahead: m^ = c_{t+1} m / (1 - C_{t+1}) + (1 - c_t) g / (1 - C_t).
 
-    c_t = b1 (1 - 0.96**(t momentum_decay) / 2) and C_t is the product of c_1 to c_t. As PyTorch; Keras
-    fixes momentum_decay at the same 0.004.
+    c_t = b1 (1 - 0.96**(t momentum_decay) / 2) and C_t is the product of c_1 to c_t. As PyTorch;
+    Keras fixes momentum_decay at the same 0.004.
     Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016, algorithm 2.
     """
 
@@ -163,12 +164,14 @@ class NAdam(Adam, name="nadam"):
 
 @dataclass(frozen=True)
 class RAdam(Adam, name="radam"):
-    """p = p - rate r m^ / l where the variance of the adaptive rate is known (R_t > 5), else p = p - rate m^.
+    """p = p - rate r l m^ once the variance of l is bounded, at R_t > 5; before, p = p - rate m^.
 
-    1 / l = sqrt(1 - b2**t) / (sqrt(v) + epsilon), R = 2 / (1 - b2) - 1, R_t = R - 2 t b2**t / (1 - b2**t),
-    r = sqrt((R_t - 4) (R_t - 2) R / ((R - 4) (R - 2) R_t)). As PyTorch; the paper's bound is 4, and t is 1
-    in the first step.
-    Source: Liu et al., "On the variance of the adaptive learning rate and beyond", 2020, algorithm 2.
+    l = sqrt(1 - b2**t) / (sqrt(v) + epsilon),
+    r = sqrt((R_t - 4) (R_t - 2) R / ((R - 4) (R - 2) R_t)),
+    R = 2 / (1 - b2) - 1, R_t = R - 2 t b2**t / (1 - b2**t). As PyTorch; the paper's bound is 4, and
+    t is 1 in the first step.
+    Source: Liu et al., "On the variance of the adaptive learning rate and beyond", 2020, algorithm
+    2.
     """
 
     def scalars(self, t: Steps, rate: Steps) -> tuple[Steps, ...]:

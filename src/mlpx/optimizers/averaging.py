@@ -15,9 +15,10 @@ from mlpx.schedules import Steps
 class Average(Record, kind="average"):
     """a = (1 - w) a + w p after every step, with the weights w of `weights`.
 
-    While an optimizer has one, the model outside of the steps *is* the average: validation, callbacks,
-    saved files and the end of `fit` see it. The parameters that training moves are kept in the training
-    state and put back for every epoch, so that a run that was stopped goes on exactly.
+    While an optimizer has one, the model outside of the steps *is* the average: validation,
+    callbacks, saved files and the end of `fit` see it. The parameters that training moves are kept
+    in the training state and put back for every epoch, so that a run that was stopped goes on
+    exactly.
     """
 
     def weights(self, t: Steps) -> Steps:
@@ -38,8 +39,9 @@ class Average(Record, kind="average"):
 class EMA(Average, name="ema"):
     """The exponential moving average: a step counts `decay` times as much as the one after it.
 
-    The weights are normalised, w_t = (1 - decay) / (1 - decay**t), as Adam's bias correction does, so the
-    starting values have no share in it. (PyTorch's takes the first parameters with weight decay**(t - 1).)
+    The weights are normalised, w_t = (1 - decay) / (1 - decay**t), as Adam's bias correction does,
+    so the starting values have no share in it. (PyTorch's takes the first parameters with weight
+    decay**(t - 1).)
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
     """
 
@@ -57,9 +59,11 @@ class EMA(Average, name="ema"):
 class SWA(Average, name="swa"):
     """The plain mean of the parameters after steps start, start + every, start + 2 every, ...
 
-    Up to `start` the average is the parameters themselves. A start of None is three quarters of the run.
-    Use it with a rate that does not fall to zero. Batch normalisation's running statistics are averaged too.
-    Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization", 2018.
+    Up to `start` the average is the parameters themselves. A start of None is three quarters of the
+    run. Use it with a rate that does not fall to zero. Batch normalisation's running statistics are
+    averaged too.
+    Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization",
+    2018.
     """
 
     start: int | None = None

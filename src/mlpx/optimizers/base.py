@@ -1,11 +1,12 @@
 """What every optimizer is: a record of hyperparameters and one rule over flat arrays.
 
-What depends on the step alone (learning rate, bias corrections) is computed in float64 on the host for all
-steps of an epoch at once, by `scalars`, and read by each step from a table on the device. So schedules are
-ordinary functions, every device and engine uses the same numbers, and `update` is elementwise.
+What depends on the step alone (learning rate, bias corrections) is computed in float64 on the host
+for all steps of an epoch at once, by `scalars`, and read by each step from a table on the device.
+So schedules are ordinary functions, every device and engine uses the same numbers, and `update` is
+elementwise.
 
-Clipping, weight decay, accumulation and averaging are the same for all rules and stand around them: see
-`mlpx.groups`.
+Clipping, weight decay, accumulation and averaging are the same for all rules and stand around them:
+see `mlpx.groups`.
 """
 
 from __future__ import annotations
@@ -34,21 +35,23 @@ class Optimizer(Record, kind="optimizer"):
 
     learning_rate: a number, or a schedule (`mlpx.schedules`), evaluated for every update.
     weight_decay: draws weights towards zero; biases and the parameters of normalisations only with
-    `decay_all=True`. In most rules this is the gradient of weight_decay / 2 |W|**2 (L2); in adamw, lion and
-    muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
-    clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole gradient, which
-    is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
+    `decay_all=True`. In most rules this is the gradient of weight_decay / 2 |W|**2 (L2); in adamw,
+    lion and muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
+    clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole
+    gradient, which is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
     accumulate: so many batches make one update, equal to that of one batch of all their rows.
     average: `EMA()` or `SWA()` of the parameters.
-    rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or parameter
-    ("0.W"); all that match are multiplied. A factor of 0 freezes.
+    rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or
+    parameter ("0.W"); all that match are multiplied. A factor of 0 freezes.
     """
 
     decay: ClassVar[Literal["l2", "decoupled", "own"]] = "l2"
     scratch: ClassVar[int] = 1
     """How many arrays of scratch `update` needs."""
     by_parameter: ClassVar[bool] = False
-    """Whether `update` wants whole parameters in their own shape rather than slices of the flat vector."""
+    """Whether `update` wants whole parameters in their own shape rather than slices of the flat
+    vector.
+    """
     full_batch: ClassVar[bool] = False
     """Whether it minimises over all rows at once instead of updating after each batch."""
 
@@ -76,12 +79,14 @@ class Optimizer(Record, kind="optimizer"):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Names of the flat arrays of state, each as long as the parameters and zero at the start."""
+        """Names of the flat arrays of state, as long as the parameters and zero at the start."""
         return ()
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of all flat arrays of the training state: the moments, and the average if there is one."""
+        """Names of all flat arrays of the training state: the moments, and the average if there is
+        one.
+        """
         return (*self.moments, "average") if self.average is not None else self.moments
 
     @property
@@ -101,7 +106,9 @@ class Optimizer(Record, kind="optimizer"):
         return averaging or any(schedule.open for schedule in self.schedules)
 
     def resolved(self, begin: int, total: int) -> Optimizer:
-        """The same optimizer for a run of `total` steps after step `begin`, which its schedules start from."""
+        """The same optimizer for a run of `total` steps after step `begin`, which its schedules
+        start from.
+        """
         changes: dict[str, Any] = {
             field.name: _delayed(value.resolved(total), begin)
             for field in dataclasses.fields(self)
@@ -122,7 +129,9 @@ class Optimizer(Record, kind="optimizer"):
         return rates_of(self.learning_rate, t)
 
     def scalars(self, t: Steps, rate: Steps) -> tuple[Steps, ...]:
-        """Columns of per-step numbers for steps `t` = 1, 2, ... at learning rates `rate`, float64 (steps,)."""
+        """Columns of per-step numbers for steps `t` = 1, 2, ... at learning rates `rate`, float64
+        (steps,).
+        """
         return (rate,)
 
     def update(
@@ -137,8 +146,8 @@ class Optimizer(Record, kind="optimizer"):
     ) -> None:
         """One step on p given its gradient g, in place; moments and work have p's shape.
 
-        scalars are this step's row of `scalars()`, each of shape (1,). g is not overwritten: the padding
-        between parameters has a gradient of zero that no backward pass would restore.
+        scalars are this step's row of `scalars()`, each of shape (1,). g is not overwritten: the
+        padding between parameters has a gradient of zero that no backward pass would restore.
         """
         raise NotImplementedError
 

@@ -16,13 +16,14 @@ from mlpx.types import Array, Namespace
 
 @dataclass(frozen=True)
 class LAMB(Adam, name="lamb"):
-    """u = m^ / (sqrt(v^) + epsilon) + weight_decay p, p = p - rate (|p| / |u|) u, for each parameter array.
+    """u = m^ / (sqrt(v^) + epsilon) + weight_decay p, p = p - rate (|p| / |u|) u, for each
+    parameter array.
 
-    Where |p| or |u| is zero the ratio is 1. Biases and the parameters of normalisations take u as it is
-    (adapt=False), as the authors' code does: they start at zero, and a step in proportion to them would leave
-    them there. `decay_all=True` treats them as weights.
-    Source: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", 2020,
-    algorithm 2.
+    Where |p| or |u| is zero the ratio is 1. Biases and the parameters of normalisations take u as
+    it is (adapt=False), as the authors' code does: they start at zero, and a step in proportion to
+    them would leave them there. `decay_all=True` treats them as weights.
+    Source: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
+    2020, algorithm 2.
     """
 
     learning_rate: float | Schedule = 1e-3

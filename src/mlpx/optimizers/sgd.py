@@ -17,10 +17,10 @@ from mlpx.types import Array, Namespace
 class SGD(Optimizer, name="sgd"):
     """v = momentum v + (1 - dampening) g, p = p - rate v; the first v is g itself.
 
-    With nesterov=True, p = p - rate (g + momentum v). With momentum = 0, p = p - rate g. As PyTorch; Keras
-    and Sutskever put the rate inside v, which differs only while the rate changes.
-    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964; Sutskever et
-    al., "On the importance of initialization and momentum in deep learning", 2013.
+    With nesterov=True, p = p - rate (g + momentum v). With momentum = 0, p = p - rate g. As
+    PyTorch; Keras and Sutskever put the rate inside v, which differs only while the rate changes.
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods", 1964;
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
     """
 
     learning_rate: float | Schedule = 0.1

@@ -1,0 +1,83 @@
+"""Optimizers driven by hand: gradients go in, parameters come out, through the calls of a real
+step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+
+from mlpx.backend import get_backend
+from mlpx.groups import Update, average_columns, make_groups
+from mlpx.initializers import Initializer
+from mlpx.optimizers import Optimizer
+from mlpx.parameters import Layout, Parameter, aligned_zeros
+from mlpx.program import Buffers, Plan
+
+KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}
+
+
+class Driver:
+    """Named arrays ("0.W" a weight, "0.b" a bias, "1.n" of a normalisation) and their optimizer."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        arrays: dict[str, np.ndarray],
+        *,
+        dtype: str = "float64",
+        slice_elements: int | None = None,
+    ) -> None:
+        backend = get_backend("cpu")
+        if slice_elements:
+            backend = SimpleNamespace(
+                slice_elements=slice_elements, empty=backend.empty, xp=np, take=backend.take
+            )
+        dtype = np.dtype(dtype)
+        rule = Initializer.resolve("zeros")
+        parameters = {
+            name: Parameter(name[2:], array.shape, rule, kind=KIND_OF[name[2:]])
+            for name, array in arrays.items()
+        }
+        self.optimizer = optimizer
+        self.layout = Layout(parameters, dtype.itemsize)
+        self.flat, self.gradient = (aligned_zeros(self.layout.size, dtype) for _ in range(2))
+        self.arrays = self.layout.views(self.flat)
+        self.gradients = self.layout.views(self.gradient)
+        for name, array in arrays.items():
+            self.arrays[name][...] = array
+        self.moments = {name: np.zeros_like(self.flat) for name in optimizer.moments}
+        if optimizer.average is not None:
+            self.moments["average"] = self.flat.copy()
+        self.groups = make_groups(self.layout, optimizer)
+        self.row = np.zeros(len(self._columns(1)), dtype)
+        network = SimpleNamespace(backend=backend, layout=self.layout, flat=self.flat, dtype=dtype)
+        plan = Plan(Buffers(get_backend("cpu"), 1, dtype), 1, parameters={})
+        update = Update(network, optimizer, self.groups, self.moments, self.row)
+        update.plan(plan, self.gradient)
+        update.plan_average(plan)
+        self.calls = [call.bind(np) for call in plan.calls]
+        self.t = 0
+
+    def _columns(self, t: int) -> list[np.ndarray]:
+        steps = np.array([float(t)])
+        columns = [column for group in self.groups for column in group.columns(steps, 1.0)]
+        return [*columns, *average_columns(self.optimizer, steps)]
+
+    def step(self, **gradients: np.ndarray) -> None:
+        """One update; gradients by name with the dot left out: W0=..., b0=..."""
+        for name, g in gradients.items():
+            self.gradients[f"{name[1:]}.{name[0]}"][...] = g
+        self.t += 1
+        self.row[...] = np.concatenate(self._columns(self.t))
+        for call in self.calls:
+            call()
+
+    def run(self, gradient: Callable[[np.ndarray, int], np.ndarray], steps: int) -> np.ndarray:
+        """`steps` updates of the one array "0.W"; returns it."""
+        W = self.arrays["0.W"]
+        for k in range(steps):
+            self.step(W0=np.reshape(gradient(W, k), W.shape))
+        return W
