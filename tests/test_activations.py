@@ -265,13 +265,16 @@ def test_hyperparameters_are_checked(name: str, field: str) -> None:
         Activation.table[name](**{field: "a"})
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [("relu", "he_normal"), ("gelu", "he_normal"), ("selu", "lecun_normal"),
-     ("tanh", "glorot_uniform"), ("sigmoid", "glorot_uniform"), ("prelu", "he_normal")],
-)  # fmt: skip
-def test_dense_takes_the_activations_rule(name: str, rule: str) -> None:
-    assert Dense(3, activation=name).initializer == Initializer.resolve(rule)
+RULES = dict.fromkeys(
+    ["relu", "relu6", "leaky_relu", "prelu", "elu", "celu", "silu", "gelu", "gelu_tanh", "mish"],
+    "he_normal",
+) | {"selu": "lecun_normal"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dense_takes_the_activations_rule(name: str) -> None:
+    rule = Initializer.resolve(RULES.get(name, "glorot_uniform"))
+    assert Dense(3, activation=name).initializer == rule
 
 
 def test_kinks_are_where_the_derivative_jumps() -> None:
