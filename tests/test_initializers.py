@@ -96,6 +96,13 @@ def test_values_do_not_change() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-14)
 
 
+@pytest.mark.parametrize("name", sorted(DEVIATION))
+def test_rules_differ_by_their_deviation_alone(name: str) -> None:
+    base = Uniform(-sqrt(3), sqrt(3)) if "uniform" in name else Normal(1.0)
+    wanted = DEVIATION[name] * sample(base)
+    np.testing.assert_allclose(sample(make(name)), wanted, rtol=1e-12, atol=1e-15)
+
+
 def test_normal_moves_and_stretches() -> None:
     base = sample(Normal(1.0))
     np.testing.assert_allclose(sample(Normal(0.5, mean=3.0)), 3 + 0.5 * base)

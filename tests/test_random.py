@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from mlpx.errors import InputError, InputTypeError
-from mlpx.random import Purpose, check_seed, integers, normal, permutation, uniform, words
+from mlpx.random import (
+    Purpose,
+    check_seed,
+    fill_words,
+    integers,
+    normal,
+    permutation,
+    uniform,
+    words,
+)
 from reference import philox
 
 N = 100_000
@@ -69,6 +78,13 @@ def test_words_are_numpys_from_one_block_back() -> None:
     np.testing.assert_array_equal(
         words(5, Purpose.ORDER, count=44)[4:], numpys.random_raw(40)
     )  # NumPy's first block is our second
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 8192, 8193, 20_000])
+def test_fill_words_is_words(count: int) -> None:
+    out = np.full(count, 7, dtype=np.uint64)
+    fill_words(4, Purpose.DROPOUT, step=3, item=2, out=out)
+    np.testing.assert_array_equal(out, words(4, Purpose.DROPOUT, count=count, step=3, item=2))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])
