@@ -315,6 +315,17 @@ def test_last_softmax_is_left_to_the_loss() -> None:
     np.testing.assert_allclose(model.predict_proba(x), wanted, rtol=1e-14)
 
 
+def test_last_sigmoid_is_left_to_the_loss() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    last = Dense(1, activation="sigmoid")
+    model = MLP([3, 5, last], loss="binary_cross_entropy", dtype="float64")
+    plain = MLP([3, 5, 1], loss="binary_cross_entropy", dtype="float64")
+    np.testing.assert_array_equal(model.predict_logits(x), plain.predict_logits(x))
+    kept = MLP([3, 5, last], loss="mean_squared_error", dtype="float64")
+    wanted = reference.forward("sigmoid", np.asarray(plain.predict_logits(x)).tolist())
+    np.testing.assert_allclose(kept.predict(x), wanted, rtol=1e-14)
+
+
 def test_softmax_elsewhere_is_computed() -> None:
     x = np.random.default_rng(0).normal(size=(20, 3))
     y = np.random.default_rng(1).dirichlet(np.ones(4), size=20)
