@@ -3,8 +3,8 @@
 `loop` is the definition: change one parameter, run the network, change it back. `batched` stacks
 many copies of the network, each with another parameter changed, and runs them by one matrix product
 of (p, n, d) and (p, d, k) for each layer. `rank_one` makes no copies: W_ij + h only adds h x_i to
-column j of the layer's output z, and what follows is the same for all, so p networks are p n rows
-of one batch.
+column j of the layer's z, so only f(z_j) is computed anew, and what it changes in the next layer's
+z is a product of rank one with W's row j. From there on p networks are p n rows of one batch.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from mlpx.types import Array
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
-NETWORKS = 64
-"""How many perturbed networks are computed at a time: more no longer pays, and leaves the cache."""
+ELEMENTS = 1 << 15
+"""Numbers in a layer's outputs for all networks computed at a time; more would leave the cache."""
+MOST = 256
+"""Networks computed at a time at most: beyond, the overhead of a call no longer counts."""
 
 
 def numerical_gradient(
@@ -115,7 +117,7 @@ def batched(model: MLP, data: TrainingData, rule: Numerical) -> Array:
         return chain.losses(chain.run(chain.x, copies))
 
     g = backend.zeros(model.layout.size, model.dtype)
-    for part in chunks(len(spots), NETWORKS):
+    for part in chunks(len(spots), chain.networks):
         at = backend.asarray(spots[part])
         g[at] = quotients(partial(losses, at), rule, model.dtype)
     return g
@@ -128,13 +130,15 @@ def rank_one(model: MLP, data: TrainingData, rule: Numerical) -> Array:
     views, x = model.layout.views(g), chain.x
     for number in range(len(model.layers)):
         z = chain.affine(number, x, model.flat)  # (n, k)
+        y = chain.activate(number, z)
+        follow = chain.follow(number, z, y)
         for name, inputs in chain.inputs(number, x):
             flat = views[name].reshape(-1)
-            for part in chunks(len(flat), NETWORKS):
+            for part in chunks(len(flat), chain.networks):
                 rows, columns = np.divmod(np.arange(len(flat))[part], z.shape[1])
-                losses = partial(chain.moved, number, z, inputs[rows], columns)
+                losses = partial(follow, inputs[rows], columns)
                 flat[part] = quotients(losses, rule, model.dtype)
-        x = chain.activate(number, z)
+        x = y
     return g
 
 
@@ -164,8 +168,11 @@ class Chain:
         self.x = data.x.astype(model.dtype)
         w = backend.asarray(np.ones((n, 1))) if data.weights is None else data.weights
         self.r = (w / w.sum())[:, 0]
-        self.y = self.xp.concatenate([data.y] * NETWORKS)
-        self.forward = ForwardProgram(model, rows=NETWORKS * n)
+        # By rank one the widest array is the one behind the changed layer's.
+        widest = max(model.widths[2:] if form == "rank_one" else model.widths, default=1)
+        self.networks = max(1, min(MOST, ELEMENTS // (n * widest)))
+        self.y = self.xp.concatenate([data.y] * self.networks)
+        self.forward = ForwardProgram(model, rows=self.networks * n)
 
     def inputs(self, number: int, x: Array) -> Iterator[tuple[str, Array]]:
         """Each parameter of a layer, and what its rows are multiplied by: (d, n)."""
@@ -207,14 +214,37 @@ class Chain:
             x = self.activate(number, self.affine(number, x, flat))
         return x
 
-    def moved(self, number: int, z: Array, inputs: Array, columns: np.ndarray, h: float) -> Array:
-        """The losses (p,) with h inputs_p (n,) added to column columns_p of layer's z (n, k)."""
-        xp, p = self.xp, len(inputs)
-        each = self.model.backend.asarray(np.arange(p))
-        several = xp.repeat(z[None, :, :], p, axis=0)  # (p, n, k)
-        several[each, :, self.model.backend.asarray(columns)] += h * inputs
-        rows = self.activate(number, several).reshape(p * self.n, -1)
-        return self.losses(self.run(rows, self.model.flat, first=number + 1))
+    def follow(
+        self, number: int, z: Array, y: Array
+    ) -> Callable[[Array, np.ndarray, float], Array]:
+        """The losses (p,) with h inputs_p (n,) added to column columns_p of a layer's z (n, k)."""
+        xp, backend, last = self.xp, self.model.backend, number + 1 == len(self.model.layers)
+        layer = None if last else self.model.layers[number + 1]
+        short = isinstance(layer, Dense) and self._elementwise(number)
+        if short:
+            after = self.affine(number + 1, y, self.model.flat)
+            W = self._view(self.model.flat, f"{number + 1}.W")
+
+        def by_column(inputs: Array, columns: np.ndarray, h: float) -> Array:
+            at = backend.asarray(columns)
+            moved = self.activate(number, (z.T[at] + h * inputs)[:, :, None])  # (p, n, 1)
+            moved -= y.T[at][:, :, None]
+            z_next = after + moved * W[at][:, None, :]  # (p, n, k of the next layer)
+            rows = self.activate(number + 1, z_next).reshape(-1, z_next.shape[-1])
+            return self.losses(self.run(rows, self.model.flat, first=number + 2))
+
+        def whole(inputs: Array, columns: np.ndarray, h: float) -> Array:
+            several = xp.repeat(z[None, :, :], len(inputs), axis=0)  # (p, n, k)
+            each = backend.asarray(np.arange(len(inputs)))
+            several[each, :, backend.asarray(columns)] += h * inputs
+            rows = self.activate(number, several).reshape(-1, z.shape[1])
+            return self.losses(self.run(rows, self.model.flat, first=number + 1))
+
+        return by_column if short else whole
+
+    def _elementwise(self, number: int) -> bool:
+        layer = self.model.layers[number]
+        return not isinstance(layer, Dense) or layer.nonlinearity.elementwise
 
     def losses(self, z: Array) -> Array:
         """The mean losses (p,) of outputs z of p networks, (p, n, k) or (p n, k)."""
