@@ -18,6 +18,8 @@ from mlpx.schedules import Exponential
 from mlpx.training import fit
 
 SMOOTHING = 0.9
+BURN_IN = 10
+"""No rate is suggested from the first steps, where the average is one of few losses."""
 DIVERGED = 4.0
 """The curve ends where the smoothed loss is so many times its least value."""
 
@@ -50,7 +52,7 @@ class RateCurve:
         axes.semilogx(self.rates, self.smoothed, color="C0", label="smoothed")
         axes.axvline(self.suggestion, color="C1", label=f"suggestion: {self.suggestion:.2g}")
         axes.set(xlabel="learning rate", ylabel="loss")
-        axes.set_ylim(*_limits(self.smoothed))
+        axes.set_ylim(*_limits(np.append(self.smoothed, self.losses.min())))
         axes.legend()
         figure.savefig(path)
 
@@ -103,9 +105,10 @@ def read_curve(rates: np.ndarray, losses: np.ndarray) -> RateCurve:
     beyond = np.flatnonzero(smoothed > DIVERGED * np.minimum.accumulate(np.abs(smoothed)))
     count = max(int(beyond[0]), 2) if len(beyond) else count
     smoothed = smoothed[:count]
-    slopes = np.gradient(smoothed, np.log(rates[:count]))
-    least = max(int(smoothed.argmin()), 1)
-    steepest = int(slopes[: least + 1].argmin())
+    slopes = np.convolve(np.gradient(smoothed, np.log(rates[:count])), np.ones(9) / 9, "same")
+    first = min(BURN_IN, count // 2)
+    least = max(int(smoothed.argmin()), first)
+    steepest = first + int(slopes[first : least + 1].argmin())
     return RateCurve(rates[:count], losses[:count], smoothed, float(rates[steepest]))
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from mlpx.architecture import DTYPES
 from mlpx.benchmark.workloads import WORKLOADS
 from mlpx.cli.options import Debug, listed
 from mlpx.engines import Engine
-from mlpx.architecture import DTYPES
 
 EXAMPLES = """[bold]Examples[/bold]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from mlpx.architecture import DTYPES
 from mlpx.cli.bench import ALL_PEERS, known, parts, sizes
 from mlpx.engines import Engine
 from mlpx.errors import MlpxError
-from mlpx.architecture import DTYPES
 
 if TYPE_CHECKING:
     from mlpx.benchmark.compare import Change

@@ -142,6 +142,15 @@ def train(
             "RATE", "Learning rate. [dim]\\[default: the optimizer's own][/dim]", "--lr", min=0
         ),
     ] = None,
+    find_lr: Annotated[
+        bool,
+        learning(
+            "",
+            "Instead of training, find a learning rate: the loss over a growing rate, drawn into "
+            "learning_rate.png in --out or here.",
+            "--find-lr",
+        ),
+    ] = False,
     epochs: Annotated[
         int | None,
         learning(
@@ -242,6 +251,9 @@ def train(
     (config.json) and a picture of the learning curves (curves.png). Ctrl-C stops early and
     keeps what was learnt.
     """
-    from mlpx.cli.training_run import run
+    if find_lr:
+        from mlpx.cli.range_test import run
+    else:
+        from mlpx.cli.training_run import run
 
     run(ctx.params)
