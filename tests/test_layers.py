@@ -328,7 +328,7 @@ def test_defaults(record: Any, defaults: dict[str, float]) -> None:
 
 
 def test_no_gradient_goes_where_nothing_learns() -> None:
-    model = MLP([4, Rescale(2.0), Dropout(0.5), GaussianNoise(), 3])
+    model = MLP([4, Rescale(2.0), "tanh", Dropout(0.5), GaussianNoise(), "tanh", 3])
     step = Step(model, *batch())
     backward = [c.kernel.__name__ for c in step.plan.calls if c.kernel.__name__ == "backward"]
     assert backward == ["backward"]  # of the Dense layer alone

@@ -23,10 +23,6 @@ class _Masked(Layer):
     def __post_init__(self) -> None:
         require("rate", self.rate, least=0, below=1)
 
-    @property
-    def stochastic(self) -> bool:
-        return True
-
     def _mask(self, plan: LayerPlan, columns: int, scale: float) -> Array:
         m = plan.kept["mask"] = plan.buffer("mask", columns)
         bits = plan.bits(columns, Purpose.DROPOUT).reshape(plan.rows, columns)
@@ -89,10 +85,6 @@ class GaussianNoise(Layer, name="gaussian_noise"):
 
     def __post_init__(self) -> None:
         require("std", self.std, least=0)
-
-    @property
-    def stochastic(self) -> bool:
-        return True
 
     def forward(self, plan: LayerPlan, x: Array) -> Array:
         if not plan.training or self.std == 0:
