@@ -199,3 +199,11 @@ def test_kinds() -> None:
 
 def test_constants_are_seluss() -> None:
     assert pytest.approx(reference.FLOOR, rel=1e-15) == dropout.FLOOR
+
+
+@pytest.mark.parametrize("kind", [Dropout, AlphaDropout, GaussianNoise])
+def test_layers_say_whether_they_draw(kind: type[Layer]) -> None:
+    assert kind(0.5).stochastic  # type: ignore[call-arg]
+    assert not kind(0.0).stochastic  # type: ignore[call-arg]
+    assert Residual([Dense(3), Residual([kind(0.5), Dense(3)])]).stochastic  # type: ignore[call-arg]
+    assert not Residual([Dense(3), kind(0.0)]).stochastic  # type: ignore[call-arg]

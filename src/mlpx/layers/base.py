@@ -23,6 +23,11 @@ class Layer(Record, kind="layer"):
         return ()
 
     @property
+    def stochastic(self) -> bool:
+        """Whether it draws random numbers in training."""
+        return any(layer.stochastic for layer in self.inner)
+
+    @property
     def least_rows(self) -> int:
         """The fewest rows a training batch may have."""
         return max((layer.least_rows for layer in self.inner), default=1)

@@ -23,6 +23,10 @@ class _Masked(Layer):
     def __post_init__(self) -> None:
         require("rate", self.rate, least=0, below=1)
 
+    @property
+    def stochastic(self) -> bool:
+        return self.rate > 0
+
     def _mask(self, plan: LayerPlan, columns: int, scale: float) -> Array:
         m = plan.kept["mask"] = plan.buffer("mask", columns)
         bits = plan.bits(columns, Purpose.DROPOUT).reshape(plan.rows, columns)
@@ -85,6 +89,10 @@ class GaussianNoise(Layer, name="gaussian_noise"):
 
     def __post_init__(self) -> None:
         require("std", self.std, least=0)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.std > 0
 
     def forward(self, plan: LayerPlan, x: Array) -> Array:
         if not plan.training or self.std == 0:
