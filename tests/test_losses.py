@@ -361,6 +361,25 @@ def test_hyperparameters_are_held_to_their_range(make: Any, words: str) -> None:
         make()
 
 
+def test_defaults_are_the_customary_ones() -> None:
+    found = {name: options(member()) for name, member in Loss.table.items()}
+    assert {name: fields for name, fields in found.items() if fields} == {
+        "binary_cross_entropy": {"positive_weight": 1.0, "reduction": "mean"},
+        "binary_focal": {"gamma": 2.0, "alpha": None},
+        "focal": {"gamma": 2.0, "alpha": 1.0},
+        "huber": {"delta": 1.0},
+        "quantile": {"quantiles": 0.5},
+    }
+    assert SoftmaxCrossEntropy() == SoftmaxCrossEntropy(label_smoothing=0.0, ignore_label=None)
+
+
+@every_loss
+def test_losses_are_values(loss: Loss) -> None:
+    assert {loss: 1}[Record.from_config(loss.config())] == 1  # frozen, so it can be a key
+    plain = [x for x in Loss.table.values() if x().smoothing() == 0 and not x().ignored_label()]
+    assert len(plain) == len(Loss.table)
+
+
 def test_a_loss_is_asked_for_properly() -> None:
     with pytest.raises(InputTypeError, match="ignore_label = 'x'"):
         SoftmaxCrossEntropy(ignore_label="x")  # type: ignore[arg-type]

@@ -101,7 +101,7 @@ class ColumnLoss(Loss):
 def step(xp: Namespace, x: Array, *, lowest: float, out: Array) -> None:
     """out = 1 where x > 0, `lowest` (0 or -1) where x < 0, 0 where x is 0, NaN where it is NaN.
 
-    CuPy's sign and greater turn NaN into 0. Subnormal x give something between.
+    A comparison would turn NaN into 0. Subnormal x give something between.
     """
     tiny = float(xp.finfo(x.dtype).tiny)
     xp.clip(x, lowest * tiny, tiny, out)
