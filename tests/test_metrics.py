@@ -268,6 +268,12 @@ def test_evaluate_agrees_with_scikit_learn(name: str, loss: str, k: int, weighte
     assert found[name] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "roc_auc", "log_loss"])
+def test_metrics_of_two_classes_suit_one_output_and_two(name: str) -> None:
+    for loss, k in (("softmax_cross_entropy", 2), ("binary_cross_entropy", 1)):
+        assert suits(Metric.resolve(name), Loss.resolve(loss), k)
+
+
 def test_each_metric_suits_some_network() -> None:
     for name in Metric.table:
         metric = Metric.resolve(name)
@@ -404,6 +410,7 @@ def test_functions_take_device_arrays(fake_cupy: Any) -> None:
         (lambda: metrics.log_loss([0, 1], [[-1.0, 2.0], [0, 1]]), r"not all in \[0, 1\]"),
         (lambda: metrics.log_loss([[0, 1]], [[0.5, 0.5]]), r"wanted labels \(n,\)"),
         (lambda: metrics.confusion_matrix([[0, 1]], [[0, 1]]), r"wanted labels \(n,\)"),
+        (lambda: metrics.confusion_matrix([0, 1], [[0, 1], [1, 0]]), "wanted the same"),
         (lambda: metrics.top_k_accuracy_score([0, 1], [0, 1]), r"wanted \(n, classes\)"),
         (lambda: metrics.top_k_accuracy_score([0, 1], np.eye(2), k=0), "k = 0"),
         (lambda: metrics.roc_auc_score([0, 1], [0, 1], multi_class="ovo"), "only 'ovr'"),  # type: ignore[arg-type]
