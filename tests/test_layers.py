@@ -28,9 +28,6 @@ from mlpx import (
     RMSNorm,
 )
 from mlpx.engines import Interpreter
-from mlpx.errors import InputError, InputTypeError, UnknownNameError
-from mlpx.kernels.activations import Activation, Tanh
-from mlpx.layers import as_layer
 from mlpx.optimizers import Adam
 from mlpx.step import TrainingData, TrainingProgram
 from stepping import Step, worst_errors
@@ -247,57 +244,6 @@ def test_weight_decay_of_everything_leaves_the_statistics() -> None:
     model.fit(*batch(33), epochs=2, learning_rate=0.5, optimizer="sgd", verbose=0)
     np.testing.assert_array_equal(model.parameters["1.mean"], np.zeros(5))
     np.testing.assert_array_equal(model.parameters["1.variance"], np.ones(5))
-
-
-@pytest.mark.parametrize("given", ["relu", Tanh(), Tanh, "batch_norm", "Batch-Norm", BatchNorm])
-def test_lists_take_activations_and_names(given: Any) -> None:
-    model = network(given)
-    assert model.layers[1] == as_layer(given)
-    if model.layers[1].name == "activation":
-        assert isinstance(model.layers[1].activation, Activation)
-
-
-@pytest.mark.parametrize(
-    ("layers", "error", "message"),
-    [
-        ([4, "rleu", 2], UnknownNameError, "did you mean 'relu'"),
-        ([4, 2.5, 2], InputTypeError, "2.5"),
-        ([4, 0, 2], InputError, "at least 1"),
-        ([4, True], InputTypeError, "True"),
-        (["relu", 4], InputError, "columns first"),
-        ([Dense(4), 4], InputError, "columns first"),
-        ([4], InputError, "at least one layer"),
-        ([4, int, 2], InputTypeError, "int"),
-    ],
-)
-def test_lists_refuse_what_is_no_layer(layers: Any, error: type, message: str) -> None:
-    with pytest.raises(error, match=message):
-        MLP(layers)
-
-
-def test_names_of_layers_are_known_to_the_message() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'batch_norm'"):
-        MLP([4, "batchnorm", 2])
-
-
-def test_residual_adds_its_input() -> None:
-    x, y = batch()
-    block = Residual([Dense(4, activation="tanh", initializer="normal"), Dense(4)])
-    with_skip = MLP([4, block, 3], dtype="float64")
-    z = with_skip.predict_logits(x)
-    p = with_skip.parameters
-    inner = np.tanh(x @ p["0.0.W"] + p["0.0.b"]) @ p["0.1.W"] + p["0.1.b"]
-    np.testing.assert_allclose(z, (x + inner) @ p["1.W"] + p["1.b"], rtol=1e-13)
-    np.testing.assert_allclose(Step(with_skip, x, y).loss(), with_skip.evaluate(x, y)["loss"])
-
-
-def test_residual_refuses_another_width_when_built() -> None:
-    with pytest.raises(InputError, match=r"gets 5 columns and its layers give 6.*Dense\(5\)"):
-        network(Residual([Dense(5), Dense(6)]))
-    with pytest.raises(InputError, match="empty"):
-        Residual([])
-    with pytest.raises(InputTypeError, match="layer"):
-        Residual([5])
 
 
 def test_blocks_nest() -> None:

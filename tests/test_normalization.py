@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, BatchNorm, Dense, Layer, LayerNorm, Residual, RMSNorm
+from mlpx.architecture import split_batches
 from mlpx.errors import InputError
-from mlpx.step import split_batches
 from reference import layers as reference
 from stepping import Step
 
@@ -160,8 +160,8 @@ def test_last_batch_of_one_row_joins_the_one_before(
     n: int, batch_size: int, with_norm: tuple[int, int], without: tuple[int, int], inside: bool
 ) -> None:
     norm = Residual([Dense(3), BatchNorm()]) if inside else BatchNorm()
-    assert split_batches(MLP([3, norm, 2]), n, batch_size) == with_norm
-    assert split_batches(MLP([3, LayerNorm(), 2]), n, batch_size) == without
+    assert split_batches(MLP([3, norm, 2]).layers, n, batch_size) == with_norm
+    assert split_batches(MLP([3, LayerNorm(), 2]).layers, n, batch_size) == without
 
 
 @pytest.mark.parametrize("n", [9, 17, 33])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx import engines
+from mlpx.architecture import split_batches
 from mlpx.callbacks import Callback
 from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule
@@ -24,7 +25,7 @@ from mlpx.progress import Silent
 from mlpx.records import require_count
 from mlpx.resume import resume, swap
 from mlpx.sampling import SAMPLINGS, rows_per_epoch
-from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram, split_batches
+from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -55,7 +56,7 @@ class Run:
         self.metrics, self.callbacks, self.sampling = metrics, callbacks, sampling
         self.batch_size, self.part_rows, self.wanted_engine = batch_size, part_rows, engine
         self.rows = rows_per_epoch(sampling, len(data), batch_size)
-        full, last = split_batches(model, self.rows, batch_size)
+        full, last = split_batches(model.layers, self.rows, batch_size)
         self.steps_per_epoch = full + bool(last)
         pace = (sampling, len(data), batch_size)
         self.state = resume(model, optimizer, pace, self.steps_per_epoch)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from mlpx.errors import InputError
+from mlpx.architecture import split_batches
 from mlpx.gradients import Backpropagation, GradientRule, Objective
 from mlpx.groups import Update, average_columns, make_groups
 from mlpx.kernels import batches, penalties, updates
@@ -49,24 +49,6 @@ FLUSH_STEPS = 512
 """
 
 
-def split_batches(network: Network, rows: int, batch_size: int) -> tuple[int, int]:
-    """How many whole batches an epoch of `rows` rows has, and the rows of a last, other one.
-
-    A last batch of fewer rows than some layer needs is merged into the one before it. Raises
-    InputError if whole batches are too small for a layer.
-    """
-    full, last = divmod(rows, batch_size)
-    neediest = max(network.layers, key=lambda layer: layer.least_rows)
-    least = neediest.least_rows
-    if min(batch_size, rows) < least:
-        raise InputError(
-            f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
-            f"takes statistics over each batch and needs at least {least} rows: use a larger "
-            "batch_size, or layer_norm"
-        )
-    return (full - 1, last + batch_size) if 0 < last < least else (full, last)
-
-
 class TrainingProgram:
     """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`.
 
@@ -95,7 +77,7 @@ class TrainingProgram:
         self.groups = make_groups(network.layout, optimizer) if optimizer else []
         self.batch_size, self.rows = batch_size, rows
         self.gradient_rule = gradient_rule or Backpropagation()
-        self.full_steps, self.last_rows = split_batches(network, rows, batch_size)
+        self.full_steps, self.last_rows = split_batches(network.layers, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
         self.part_rows = min(part_rows or batch_size, rows)
         parts = self._parts(self.full_steps and batch_size) + self._parts(self.last_rows)
@@ -240,7 +222,7 @@ class TrainingProgram:
         """The parts of a batch of `rows` rows."""
         if not rows:
             return []
-        full, last = split_batches(self.network, rows, min(self.part_rows, rows))
+        full, last = split_batches(self.network.layers, rows, min(self.part_rows, rows))
         size = min(self.part_rows, rows)
         stops = [size * (i + 1) for i in range(full)] + [rows] * bool(last)
         return [slice(start, stop) for start, stop in pairwise([0, *stops])]
