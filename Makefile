@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 KEPT := $(if $(filter file,$(origin PYTHON)),$(patsubst $(VENV)/.python-%,%,$(wildcard $(VENV)/.python-*)))
 VERSION := $(or $(KEPT),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
 READY := $(VENV)/.python-$(VERSION)
+# In CI the tests also compare with other libraries.
+TESTS := $(VENV)/.test$(if $(filter-out 0 false,$(CI)),-peers)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -22,11 +24,11 @@ help: ## show this list
 run: $(VENV)/.run ## train a digit classifier; writes runs/digits/
 	$(BIN)/mlpx train digits --out runs/digits
 
-test: $(VENV)/.test ## run the tests
+test: $(TESTS) ## run the tests
 	$(BIN)/python -m pytest -m "not slow"
 
 # pytest exits with 5 when it selects no test.
-test-slow: $(VENV)/.test ## run the long learning runs
+test-slow: $(TESTS) ## run the long learning runs
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
 
 lint: $(VENV)/.dev ## style, types and import contracts
@@ -35,7 +37,7 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test ## a short run of the benchmarks
+bench: $(TESTS) ## a short run of the benchmarks
 	@if ls bench/*.py >/dev/null 2>&1; \
 	then $(BIN)/python -m pytest bench -p no:cacheprovider --benchmark-max-time=0.5 --benchmark-min-rounds=3; \
 	else echo "there is no bench/*.py to run"; fi
@@ -48,8 +50,9 @@ clean: ## remove what make, the build and the tests made; runs/ stays
 # A stamp is written after its step succeeded, so an interrupted step is done again.
 $(VENV)/.run: EXTRAS = sklearn,plot
 $(VENV)/.test: EXTRAS = test
+$(VENV)/.test-peers: EXTRAS = test,peers
 $(VENV)/.dev: EXTRAS = dev
-$(VENV)/.run $(VENV)/.test $(VENV)/.dev: $(READY) pyproject.toml
+$(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.toml
 	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
 	$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@
