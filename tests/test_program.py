@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import fakecupy
-from mlpx import MLP, Callback, Dense, Rescale
+from mlpx import MLP, Adam, Callback, Dense, Rescale
 from mlpx.engines import Interpreter
+from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
@@ -18,6 +19,7 @@ from mlpx.program import Buffers
 from mlpx.step import TrainingData, TrainingProgram
 
 N, D, K = 103, 20, 3
+AVERAGED = Adam(average="ema")
 
 
 def data(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray]:
@@ -186,22 +188,29 @@ class Marks(Callback):
         self.seen.append(dict(vars(self.counters)))
 
 
-@pytest.mark.parametrize(("validated", "transfers"), [(False, 1), (True, 2)])
-def test_fit_reads_the_device_once_an_epoch(validated: bool, transfers: int) -> None:
-    """The log of the epoch comes to the host in one transfer, the validation in another."""
+@pytest.mark.parametrize("options", [{}, {"record_gradient_norms": True}, {"optimizer": AVERAGED}])
+@pytest.mark.parametrize("validated", [False, True])
+def test_an_epoch_reads_the_device_once_and_allocates_nothing(
+    validated: bool, options: dict[str, Any]
+) -> None:
+    """Logs, norms and scores come in one transfer; only metrics make arrays of their own."""
     x, y = data()
     with fakecupy.installed() as cupy:
         model, marks = MLP([D, 8, K], device="cuda"), Marks(cupy.counters)
         held = (x, y) if validated else None
-        model.fit(x, y, epochs=6, batch_size=10, validation_data=held, callbacks=[marks], verbose=0)
+        model.fit(
+            x, y, epochs=60, batch_size=10, validation_data=held, metrics=[], callbacks=[marks],
+            verbose=0, **options,
+        )  # fmt: skip
         per_epoch = [
             {name: after[name] - before[name] for name in after}
             for before, after in zip(marks.seen[1:], marks.seen[2:], strict=False)
         ]
-    assert {epoch["to_host"] for epoch in per_epoch} == {transfers}
-    assert {epoch["synchronizations"] for epoch in per_epoch} == {transfers}
-    uploads = {epoch["to_device"] for epoch in per_epoch}
-    assert max(uploads) <= 4, "order, table and state; the validation's list of classes"
+    assert {epoch["to_host"] for epoch in per_epoch} == {1}
+    assert {epoch["synchronizations"] for epoch in per_epoch} == {1}
+    assert {epoch["to_device"] for epoch in per_epoch} == {3}, "order, table and state"
+    means = 2 if validated else 0  # the losses in float64, and their mean
+    assert {epoch["allocations"] for epoch in per_epoch} == {means}
 
 
 def test_fit_end_to_end_is_as_on_the_host() -> None:
@@ -255,7 +264,8 @@ class TestBuffers:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_each_device_array_is_checked_with_one_wait(weighted: bool) -> None:
+@pytest.mark.parametrize("validated", [False, True])
+def test_device_arrays_are_checked_with_one_wait(weighted: bool, validated: bool) -> None:
     class Count(Callback):
         waits = -1
 
@@ -268,6 +278,41 @@ def test_each_device_array_is_checked_with_one_wait(weighted: bool) -> None:
         model = MLP([D, K], device="cuda")
         on_device = [cupy.asarray(a) for a in (x, y, np.ones(N, np.float32))]
         w = on_device[2] if weighted else None
+        held = tuple(on_device) if validated else None
         cupy.counters.reset()
-        model.fit(*on_device[:2], sample_weight=w, epochs=1, callbacks=[count], verbose=0)
-    assert count.waits == 2 + weighted
+        model.fit(
+            *on_device[:2], sample_weight=w, validation_data=held, epochs=1, callbacks=[count],
+            verbose=0,
+        )  # fmt: skip
+        assert count.waits == 1
+        model.evaluate(*on_device[:2], sample_weight=w)
+        cupy.counters.reset()
+        model.evaluate(*on_device[:2], sample_weight=w)
+        assert cupy.counters.synchronizations == 2, "the checks, and the scores"
+
+
+@pytest.mark.parametrize(
+    ("part", "row", "value", "words"),
+    [
+        ("x", (3, 1), np.nan, "^x has nan at row 3, column 1"),
+        ("y", 4, K, f"^y has label {K} at row 4"),
+        ("y", 5, -1, "^y has label -1 at row 5"),
+        ("weights", 6, -1, "^sample_weight has -1 at row 6"),
+        ("weights", 7, np.inf, "^sample_weight has inf at row 7"),
+        ("weights", slice(None), 0, "^sample_weight is zero for every row"),
+    ],
+)
+def test_what_is_wrong_in_a_device_array_is_named(part: str, row: Any, value: float, words: str):
+    x, y = data()
+    given = {"x": x, "y": y, "weights": np.ones(N, np.float32)}
+    given[part][row] = value
+    with fakecupy.installed() as cupy:
+        model = MLP([D, K], device="cuda")
+        before = model.backend.to_numpy(model.flat)
+        arrays = {name: cupy.asarray(a) for name, a in given.items()}
+        with pytest.raises(InputError, match=words):
+            model.fit(arrays["x"], arrays["y"], sample_weight=arrays["weights"], verbose=0)
+        held = tuple(arrays.values())
+        with pytest.raises(InputError, match=words.replace("^", "^validation ")):
+            model.fit(*(cupy.asarray(a) for a in data()), validation_data=held, verbose=0)
+        assert (model.backend.to_numpy(model.flat) == before).all()

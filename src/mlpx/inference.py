@@ -14,7 +14,7 @@ from mlpx.program import Buffers, Plan, loss_work, plan_by_column, plan_forward,
 from mlpx.records import require_count
 from mlpx.targets import check_y, row_weights
 from mlpx.types import Array
-from mlpx.validation import check_finite, check_x
+from mlpx.validation import check_finite, check_x, together
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -27,6 +27,7 @@ class ForwardProgram:
         self.model, self.rows = model, rows
         self.buffers = Buffers(model.backend, rows, model.dtype)
         self._plans: dict[int, tuple[Plan, Array, Array]] = {}
+        self._losses: dict[int, tuple[Plan, Array, Array, Array]] = {}
 
     def run(self, x: Array) -> Array:
         """The outputs (m, d_out) for x (m, d_in), in a buffer that the next run overwrites."""
@@ -36,12 +37,12 @@ class ForwardProgram:
         return z
 
     def losses(self, z: Array, y: Array) -> Array:
-        """The loss of each row (m, 1), for outputs z (m, d_out) and targets y."""
-        model, plan = self.model, Plan(self.buffers, len(z), parameters={})
-        rows = plan.buffer("row losses", 1)
-        t = plan_targets(plan, model, y)
-        work = loss_work(plan, model.loss, model.d_out)
-        plan.call(model.loss.value, plan_by_column(plan, z), t, rows=rows, work=work)
+        """The loss of each row (m, 1), for outputs z (m, d_out) and targets y, in a buffer.
+
+        Targets are of one dtype and width in all calls.
+        """
+        plan, outputs, targets, rows = self._losses.get(len(z)) or self._plan_losses(len(z), y)
+        outputs[...], targets[...] = z, y
         run_once(plan)
         return rows
 
@@ -51,7 +52,19 @@ class ForwardProgram:
         x = plan.buffer("x", model.d_in)
         z, _ = plan_forward(plan, model, x)
         self._plans[rows] = plan, x, z
-        return plan, x, z
+        return self._plans[rows]
+
+    def _plan_losses(self, n: int, like: Array) -> tuple[Plan, Array, Array, Array]:
+        model, plan = self.model, Plan(self.buffers, n, parameters={})
+        z = plan.buffer("given outputs", model.d_out)
+        columns = 1 if like.ndim == 1 else like.shape[1]
+        y = plan.buffer("y", columns, dtype=like.dtype).reshape(n, *like.shape[1:])
+        rows = plan.buffer("row losses", 1)
+        t = plan_targets(plan, model, y)
+        work = loss_work(plan, model.loss, model.d_out)
+        plan.call(model.loss.value, plan_by_column(plan, z), t, rows=rows, work=work)
+        self._losses[n] = plan, z, y, rows
+        return self._losses[n]
 
 
 def chunks(n: int, size: int) -> Iterator[slice]:
@@ -104,43 +117,59 @@ def evaluate(
     require_count("batch_size", batch_size)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     x = check_x(x, columns=model.d_in, backend=model.backend)
-    check_finite(x, dtype=model.dtype, name="x")
-    y = check_y(
-        y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-        backend=model.backend,
-    )  # fmt: skip
-    w = row_weights(
-        sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-        backend=model.backend,
-    )  # fmt: skip
-    return score(model, x, model.backend.asarray(y), w, metrics=chosen, batch_size=batch_size)
+    with together(None) as checks:
+        check_finite(x, dtype=model.dtype, name="x", checks=checks)
+        y = check_y(
+            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
+            backend=model.backend, checks=checks,
+        )  # fmt: skip
+        w = row_weights(
+            sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype,
+            backend=model.backend, checks=checks,
+        )  # fmt: skip
+    y, w = (None if part is None else model.backend.asarray(part) for part in (y, w))
+    scores = Scores(model, x, y, w, metrics=chosen, batch_size=batch_size)
+    return scores.named(model.backend.to_numpy(scores.run()))
 
 
-def score(
-    model: MLP,
-    x: Array,
-    y: Array,
-    w: Array | None,
-    *,
-    metrics: tuple[Metric, ...],
-    batch_size: int,
-) -> dict[str, float]:
-    """`evaluate` on checked arrays; one transfer from the device at the end."""
-    backend = model.backend
-    program = ForwardProgram(model, rows=min(batch_size, len(x)))
-    z = backend.empty((len(x), model.d_out), model.dtype)
-    losses = backend.empty((len(x), 1), model.dtype)
-    for part in chunks(len(x), program.rows):
-        z[part] = program.run(x[part])
-        losses[part] = program.losses(z[part], y[part])
-    w = None if w is None else backend.asarray(w)
-    found = backend.empty(1 + len(metrics), np.float64)
-    found[0] = mean(losses[:, 0], w)
-    results = Results(backend.xp, model.loss, z, y, w)
-    for i, metric in enumerate(metrics):
-        found[1 + i] = metric.compute(results)
-    names = ["loss", *(metric.name for metric in metrics)]
-    return dict(zip(names, map(float, backend.to_numpy(found)), strict=True))
+class Scores:
+    """The loss and metrics of a model on data, as often as asked for, on memory allocated once.
+
+    x may lie on the host; y and w are on the model's device. Only metrics make arrays of their own.
+    """
+
+    def __init__(
+        self,
+        model: MLP,
+        x: Array,
+        y: Array,
+        w: Array | None,
+        *,
+        metrics: tuple[Metric, ...],
+        batch_size: int,
+    ) -> None:
+        backend = model.backend
+        self.model, self.x, self.y, self.w, self.metrics = model, x, y, w, metrics
+        self.program = ForwardProgram(model, rows=min(batch_size, len(x)))
+        self.z = backend.empty((len(x), model.d_out), model.dtype)
+        self.losses = backend.empty((len(x), 1), model.dtype)
+        self.found = backend.empty(1 + len(metrics), np.float64)
+
+    def run(self) -> Array:
+        """The loss and each metric, (1 + metrics,) in float64 on the device; nothing waits."""
+        for part in chunks(len(self.x), self.program.rows):
+            self.z[part] = self.program.run(self.x[part])
+            self.losses[part] = self.program.losses(self.z[part], self.y[part])
+        self.found[0] = mean(self.losses[:, 0], self.w)
+        results = Results(self.model.backend.xp, self.model.loss, self.z, self.y, self.w)
+        for i, metric in enumerate(self.metrics):
+            self.found[1 + i] = metric.compute(results)
+        return self.found
+
+    def named(self, found: np.ndarray) -> dict[str, float]:
+        """What `run` found, brought to the host, by name."""
+        names = ["loss", *(metric.name for metric in self.metrics)]
+        return dict(zip(names, map(float, found), strict=True))
 
 
 def mean(values: Array, w: Array | None) -> Array:

@@ -58,9 +58,12 @@ def resume(
     return TrainingState(optimizer, moments, epoch=before.epoch if before else 0, pace=pace)
 
 
-def swap(a: Array, b: Array | None) -> None:
-    """Exchange the contents of two arrays, in place: programs hold views of them."""
+def swap(a: Array, b: Array | None, *, work: Array) -> None:
+    """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
+    zeroed.
+    """
     if b is not None:
-        kept = a.copy()
+        work[...] = a
         a[...] = b
-        b[...] = kept
+        b[...] = work
+        work.fill(0)

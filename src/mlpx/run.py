@@ -17,12 +17,13 @@ from mlpx.callbacks import Callback
 from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule
 from mlpx.history import History
-from mlpx.inference import score
+from mlpx.inference import Scores
 from mlpx.interrupts import held_interrupt
 from mlpx.metrics import Metric
 from mlpx.optimizers import Optimizer
 from mlpx.progress import Silent
 from mlpx.records import require_count
+from mlpx.report import Report
 from mlpx.resume import resume, swap
 from mlpx.sampling import SAMPLINGS, rows_per_epoch
 from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram
@@ -112,6 +113,7 @@ class Run:
         self.program = self._program()
         engine, reason = engines.choose(self.wanted_engine, self.program)
         self.execute = engine.prepare(self.program)
+        self._prepare_report()
         self._tell("on_check")
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
@@ -190,11 +192,11 @@ class Run:
     @contextmanager
     def _trained_parameters(self) -> Iterator[None]:
         """Put the parameters that training moves in the place of their average."""
-        swap(self.model.flat, self.state.moments.get("average"))
+        swap(self.model.flat, self.state.moments.get("average"), work=self.program.gradient)
         try:
             yield
         finally:
-            swap(self.model.flat, self.state.moments.get("average"))
+            swap(self.model.flat, self.state.moments.get("average"), work=self.program.gradient)
 
     def _stretches(self, end: int) -> Iterator[None]:
         """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
@@ -220,16 +222,16 @@ class Run:
     def _finish(self, first: int, end: int) -> None:
         """Close an epoch, or what ran of it from step `first`: read its log, validate, tell."""
         state, done = self.state, self.state.position
-        log = self.model.backend.to_numpy(self.program.log[first:done]).astype(np.float64)
+        log, norms, scores = self._read(first, done, scored=done >= end)
         self._step_losses.append(log[:, LOSS].copy())
-        self._log_norms(first, done)
+        self._log_norms(norms)
         self.history.samples = self.samples_done
         epoch = state.epoch
         if done == self.program.steps:
             state.epoch, state.position = epoch + 1, 0
         if done < end:
             return  # interrupted
-        logs = self._logs(log)
+        logs = self._logs(log, scores)
         for schedule in state.optimizer.schedules:
             state.schedule = schedule.after_epoch(state.schedule, logs)
         self.history.epochs.append(logs)
@@ -243,31 +245,50 @@ class Run:
             )
             warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=7)
 
-    def _log_norms(self, first: int, done: int) -> None:
-        """Read the norms of this epoch's gradients, if they are recorded."""
+    def _prepare_report(self) -> None:
+        """Allocate what the end of an epoch needs."""
+        self.scores: Scores | None = None
+        size = self.program.log.size
+        size += 0 if self.program.norms is None else self.program.norms.size
+        held_out = self.held_out
+        if held_out is not None:
+            self.scores = Scores(
+                self.model, held_out.x, held_out.y, held_out.weights,
+                metrics=self.metrics, batch_size=1024,
+            )  # fmt: skip
+            size += self.scores.found.size
+        self.report = Report(self.model.backend, size)
+
+    def _read(
+        self, first: int, done: int, *, scored: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The log and the norms of the steps from `first`, and the validation's scores.
+
+        One transfer. What is not recorded, or not `scored`, is empty.
+        """
+        program = self.program
+        norms = None if program.norms is None else program.norms[first:done]
+        scores = self.scores.run() if self.scores is not None and scored else None
+        log, all_norms, found = self.report.read(program.log[first:done], norms, scores)
+        return log, all_norms, found
+
+    def _log_norms(self, norms: np.ndarray) -> None:
+        """Keep the norms of this epoch's gradients, if they are recorded."""
         if self.program.norms is None:
             return
-        norms = self.model.backend.to_numpy(self.program.norms[first:done]).astype(np.float64)
         found = self.history.gradient_norms
         for name, column in zip(self.program.norm_names, norms.T, strict=True):
             found[name] = np.concatenate([found.get(name, np.zeros(0)), column])
 
-    def _logs(self, log: np.ndarray) -> dict[str, float]:
-        """What an epoch reports, from the lines of its steps."""
+    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+        """What an epoch reports, from the lines of its steps and the validation's scores."""
         weight = log[:, WEIGHT]
         logs = {"loss": float(log[:, LOSS] @ weight / weight.sum())}
         if self.model.loss.targets != "values":
             logs["accuracy"] = float(log[:, HITS] @ weight / weight.sum())
-        if self.held_out is not None:
-            logs |= self._validate(self.held_out)
+        if self.scores is not None:
+            logs |= {f"val_{name}": value for name, value in self.scores.named(scores).items()}
         return logs
-
-    def _validate(self, held_out: TrainingData) -> dict[str, float]:
-        found = score(
-            self.model, held_out.x, held_out.y, held_out.weights,
-            metrics=self.metrics, batch_size=1024,
-        )  # fmt: skip
-        return {f"val_{name}": value for name, value in found.items()}
 
     def _tell(self, event: str, *details: Any) -> None:
         for callback in self.callbacks:

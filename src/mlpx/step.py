@@ -112,18 +112,18 @@ class TrainingProgram:
         an earlier run.
         """
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
-        backend = self.network.backend
-        self.order[...] = backend.asarray(order)
+        upload = self.network.backend.upload
+        upload(order, out=self.order)
         columns = self._columns(t, rate_scale)
         if columns:
-            self.table[...] = backend.asarray(np.stack(columns, axis=1).astype(self.network.dtype))
+            upload(np.stack(columns, axis=1), out=self.table)
         if position == 0 and step // FLUSH_STEPS != (step + self.steps) // FLUSH_STEPS:
             self._flush()
-        self.state[...] = backend.asarray(np.array([position, step + position]))
+        upload(np.array([position, step + position]), out=self.state)
         if self.gradient_rule.columns:
             rates = rate_scale * self.optimizer.rates(t) if self.optimizer else t
             numbers = np.stack(self.gradient_rule.numbers(self.network, t, rates), axis=1)
-            self.numbers[...] = backend.asarray(numbers.astype(self.network.dtype))
+            upload(numbers, out=self.numbers)
 
     @property
     def norm_names(self) -> list[str]:
@@ -144,9 +144,13 @@ class TrainingProgram:
         return columns + list(average_columns(self.optimizer, t) if self.optimizer else ())
 
     def _flush(self) -> None:
+        xp, work = self.network.backend.xp, self.gradient
         tiny = float(np.finfo(self.network.dtype).tiny)
         for moment in self.moments.values():
-            moment *= abs(moment) >= tiny
+            xp.absolute(moment, out=work)
+            xp.greater_equal(work, tiny, out=work)
+            xp.multiply(moment, work, out=moment)
+        work.fill(0)  # where nothing is learnt it stays zero
 
     def _plan(self, rows: int, order: Array) -> Plan:
         """The plan of a step of `rows` rows, in parts that share the buffers."""

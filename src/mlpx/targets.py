@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,34 +13,44 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.kernels.losses import Loss, TargetKind
 from mlpx.records import require
 from mlpx.types import Array
-from mlpx.validation import CHUNK_ELEMENTS, SUM_TOLERANCE, check_array, check_finite, check_weights
+from mlpx.validation import (
+    CHUNK_ELEMENTS,
+    SUM_TOLERANCE,
+    Checks,
+    check_array,
+    check_finite,
+    check_weights,
+    together,
+)
 
 ClassWeight = Mapping[int, float] | list[float] | tuple[float, ...] | np.ndarray | str | None
 
 
 def check_y(
     given: Any, *, n: int, d_out: int, loss: Loss, dtype: np.dtype, backend: Backend,
-    name: str = "y", finite: bool = True,
+    name: str = "y", finite: bool = True, checks: Checks | None = None,
 ) -> Array:  # fmt: skip
     """`given` as targets for n rows: labels (n,) of int64, or (n, columns) in `dtype`.
 
     Classes: labels (n,) in [0, d_out), or one-hot or soft (n, d_out). Binary: numbers in [0, 1],
-    (n, d_out). Values: (n, d_out). (n,) and (n, 1) mean the same. On a device one synchronisation.
-    Raises InputError or InputTypeError.
+    (n, d_out). Values: (n, d_out). (n,) and (n, 1) mean the same. What is in a device array is
+    known when `checks` are settled. Raises InputError or InputTypeError.
     """
     kind = loss.target_kind(d_out)
     y = _numbers(name, given, kind, backend)
     if y.ndim == 0 or len(y) != n:
         raise InputError(f"{name}.shape = {y.shape}; wanted {n} rows, as many as x has")
     if kind == "classes" and (y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1 != d_out)):
-        return _labels(y.reshape(n), d_out, loss, name)
+        with together(checks) as asked:
+            return _labels(y.reshape(n), d_out, loss, name, asked)
     columns = loss.target_columns(d_out)
     if y.ndim == 1 and columns == 1:
         y = y.reshape(n, 1)
     if y.shape != (n, columns):
         raise InputError(f"{name}.shape = {y.shape}; {_wanted(kind, n, columns, y.ndim)}")
     if kind != "values" or finite:
-        _check_numbers(y, kind, loss, dtype, name)
+        with together(checks) as asked:
+            _check_numbers(y, kind, loss, dtype, name, asked)
     return y.astype(dtype, copy=False)
 
 
@@ -69,8 +80,23 @@ def _wanted(kind: TargetKind, n: int, columns: int, dimensions: int) -> str:
     return f"wanted ({n}, {columns})"
 
 
-def _labels(y: Array, classes: int, loss: Loss, name: str) -> Array:
-    """Labels as int64, after one look at them (on a device: one synchronisation)."""
+def _labels(y: Array, classes: int, loss: Loss, name: str, checks: Checks) -> Array:
+    """Labels as int64, to be refused if any is none."""
+    ignored = loss.ignored_label()
+    fine = (y >= 0) & (y < classes)
+    if ignored is not None:
+        fine |= y == ignored
+    if y.dtype.kind == "f":
+        fine &= y == array_backend(y).xp.floor(y)
+    fine = fine.all()
+    if ignored is not None:
+        fine &= (y != ignored).any()
+    checks.require(fine, partial(_refuse_labels, y, classes, loss, name))
+    with np.errstate(invalid="ignore"):  # NaN on a device is not known yet
+        return y.astype(np.int64, copy=False)
+
+
+def _refuse_labels(y: Array, classes: int, loss: Loss, name: str) -> None:
     host = array_backend(y).to_numpy(y)
     ignored = loss.ignored_label()
     counts = np.ones(len(host), bool) if ignored is None else host != ignored
@@ -84,12 +110,10 @@ def _labels(y: Array, classes: int, loss: Loss, name: str) -> Array:
                 f"in [0, {classes}); for real targets use a loss such as 'mean_squared_error'"
             )
     bad = np.flatnonzero(counts & ((host < 0) | (host >= classes)))
-    if len(bad):
-        raise InputError(
-            f"{name} has label {host[bad[0]]:g} at row {bad[0]}; this model has {classes} classes, "
-            f"so labels are in [0, {classes})"
-        )
-    return y.astype(np.int64, copy=False)
+    raise InputError(
+        f"{name} has label {host[bad[0]]:g} at row {bad[0]}; this model has {classes} classes, "
+        f"so labels are in [0, {classes})"
+    )
 
 
 def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[float, float]:
@@ -101,8 +125,10 @@ def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[fl
     return -limit if loss.least is None else loss.least, limit
 
 
-def _check_numbers(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype, name: str) -> None:
-    """One pass over y (n, k): in chunks on the host; on a device one synchronisation."""
+def _check_numbers(
+    y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype, name: str, checks: Checks
+) -> None:
+    """One pass over y (n, k), in chunks on the host."""
     low, high = _bounds(y, kind, loss, dtype)
     rows = max(1, CHUNK_ELEMENTS // y.shape[1]) if isinstance(y, np.ndarray) else len(y)
     for start in range(0, len(y), rows):
@@ -110,10 +136,16 @@ def _check_numbers(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype, name
         fine = (part.min() >= low) & (part.max() <= high)
         if kind == "classes":
             fine &= abs(part.sum(axis=1, dtype=np.float64) - 1).max() <= SUM_TOLERANCE
-        if not bool(fine):
-            check_finite(y[:, 0] if y.shape[1] == 1 else y, dtype=dtype, name=name)
-            host = np.asarray(array_backend(part).to_numpy(part))
-            _refuse(host, start, (low, high), kind, loss, name)
+        checks.require(fine, partial(_refuse_numbers, y, start, rows, kind, loss, dtype, name))
+
+
+def _refuse_numbers(
+    y: Array, start: int, rows: int, kind: TargetKind, loss: Loss, dtype: np.dtype, name: str
+) -> None:
+    check_finite(y[:, 0] if y.shape[1] == 1 else y, dtype=dtype, name=name)
+    part = y[start : start + rows]
+    host = np.asarray(array_backend(part).to_numpy(part))
+    _refuse(host, start, _bounds(y, kind, loss, dtype), kind, loss, name)
 
 
 def _refuse(
@@ -144,17 +176,20 @@ def _refuse(
 
 def row_weights(
     given: Any, y: Array, *, d_out: int, loss: Loss, dtype: np.dtype, backend: Backend,
-    class_weight: ClassWeight = None, name: str = "sample_weight",
+    class_weight: ClassWeight = None, name: str = "sample_weight", checks: Checks | None = None,
 ) -> Array | None:  # fmt: skip
     """The weight of each row (n, 1) in `dtype`, None if all count alike.
 
     That is sample weight x class weight, and zero where the label is the loss's `ignore_label`; y
-    is what `check_y` returned. Raises InputError or InputTypeError.
+    is what `check_y` returned. Class weights and ignored labels are looked up on the host: a device
+    is waited for. Raises InputError or InputTypeError.
     """
     n, ignored = len(y), loss.ignored_label()
-    w = check_weights(given, n=n, dtype=dtype, backend=backend, name=name)
+    w = check_weights(given, n=n, dtype=dtype, backend=backend, name=name, checks=checks)
     if ignored is None and class_weight is None:
         return w
+    if checks is not None:
+        checks.settle()  # what follows takes the labels for checked
     host = array_backend(y).to_numpy(y)
     left_out = host == ignored if host.ndim == 1 and ignored is not None else np.zeros(n, bool)
     if class_weight is None and not left_out.any():

@@ -24,8 +24,8 @@ from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
 from mlpx.targets import ClassWeight, check_y, row_weights
 from mlpx.types import Array
+from mlpx.validation import Checks, check_x, together
 from mlpx.validation import check_finite as require_finite
-from mlpx.validation import check_x
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -89,12 +89,16 @@ def fit(
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling", sampling, SAMPLINGS)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    data = prepare_data(model, x, y, sample_weight, check_finite, "", class_weight=class_weight)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
+    checks = Checks()
+    data = prepare_data(
+        model, x, y, sample_weight, check_finite, "", class_weight=class_weight, checks=checks
+    )
     held_out = None
     if validation_data is not None:
-        held_out = _prepare_validation(model, validation_data, check_finite)
+        held_out = _prepare_validation(model, validation_data, check_finite, checks)
+    checks.settle()
     notes: list[str] = []
     if rule.full_batch and batch_size is None:
         batch_size = len(data)
@@ -121,20 +125,22 @@ def prepare_data(
     prefix: str,
     *,
     class_weight: ClassWeight = None,
+    checks: Checks | None = None,
 ) -> TrainingData:
-    """Checked data on the model's device."""
+    """Data on the model's device; what device arrays hold is checked when `checks` are settled."""
     backend = model.backend
-    x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
-    if finite:
-        require_finite(x, dtype=model.dtype, name=f"{prefix}x")
-    y = check_y(
-        y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-        backend=backend, name=f"{prefix}y", finite=finite,
-    )  # fmt: skip
-    w = row_weights(
-        weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
-        class_weight=class_weight, name=f"{prefix}sample_weight",
-    )  # fmt: skip
+    with together(checks) as asked:
+        x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
+        if finite:
+            require_finite(x, dtype=model.dtype, name=f"{prefix}x", checks=asked)
+        y = check_y(
+            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
+            backend=backend, name=f"{prefix}y", finite=finite, checks=asked,
+        )  # fmt: skip
+        w = row_weights(
+            weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
+            class_weight=class_weight, name=f"{prefix}sample_weight", checks=asked,
+        )  # fmt: skip
     return TrainingData(
         *(None if part is None else backend.asarray(_by_row(part)) for part in (x, y, w))
     )
@@ -145,13 +151,13 @@ def _by_row(array: Array) -> Array:
     return np.require(array, requirements=["C", "A"]) if isinstance(array, np.ndarray) else array
 
 
-def _prepare_validation(model: MLP, given: Any, finite: bool) -> TrainingData:
+def _prepare_validation(model: MLP, given: Any, finite: bool, checks: Checks) -> TrainingData:
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise InputError(
             f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"
         )
     x, y, weights = (*given, None)[:3]
-    return prepare_data(model, x, y, weights, finite, "validation ")
+    return prepare_data(model, x, y, weights, finite, "validation ", checks=checks)
 
 
 def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:

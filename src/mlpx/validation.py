@@ -5,6 +5,9 @@ Inside the library nothing is checked again.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,40 @@ from mlpx.types import Array
 CHUNK_ELEMENTS = 1 << 22
 """How many numbers are checked at a time, so that a memory-mapped file is never read as a whole."""
 SUM_TOLERANCE = 1e-3
+
+
+class Checks:
+    """What is asked of several arrays: on the host at once, on a device together with one wait."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, list[tuple[Array, Callable[[], None]]]] = {}
+
+    def require(self, fine: Array, refuse: Callable[[], None]) -> None:
+        """Have `refuse` look closer and raise if `fine`, a boolean scalar, turns out false."""
+        backend = array_backend(fine)
+        if backend.kind != "cpu":
+            self._asked.setdefault(backend.device, []).append((fine, refuse))
+        elif not fine:
+            refuse()
+
+    def settle(self) -> None:
+        """Wait for the answers, once for each device; raises what the first refusal raises."""
+        while self._asked:
+            _, asked = self._asked.popitem()
+            backend = array_backend(asked[0][0])
+            answers = backend.to_numpy(backend.xp.stack([fine for fine, _ in asked]))
+            for fine, (_, refuse) in zip(answers, asked, strict=True):
+                if not fine:
+                    refuse()
+
+
+@contextmanager
+def together(checks: Checks | None) -> Iterator[Checks]:
+    """`checks` as they are, or for None new ones that are settled at the end."""
+    asked = checks or Checks()
+    yield asked
+    if checks is None:
+        asked.settle()
 
 
 def check_array(name: str, given: Any, backend: Backend) -> Array:
@@ -63,25 +100,33 @@ def check_x(given: Any, *, columns: int, backend: Backend, name: str = "x") -> A
     return x
 
 
-def check_finite(array: Array, *, dtype: np.dtype, name: str) -> None:
+def check_finite(array: Array, *, dtype: np.dtype, name: str, checks: Checks | None = None) -> None:
     """Check that every number is finite and within `dtype`'s range.
 
-    One pass in chunks on the host; on a device one reduction and one synchronisation.
+    One pass in chunks on the host; on a device one reduction, answered when `checks` are settled.
     Raises InputError with the first bad value and where it is.
     """
     if array.dtype.kind not in "f" or array.size == 0:
         return
-    limit = min(float(np.finfo(kind).max) for kind in (dtype, array.dtype))
+    limit = largest(array, dtype)
     rows = max(1, CHUNK_ELEMENTS // max(1, array.size // len(array)))
     if not isinstance(array, np.ndarray):
-        rows = len(array)  # a device checks all at once: one synchronisation
-    for start in range(0, len(array), rows):
-        part = array[start : start + rows]
-        if not bool((part.min() >= -limit) & (part.max() <= limit)):
-            _refuse(np.asarray(array_backend(part).to_numpy(part)), start, limit, dtype, name)
+        rows = len(array)
+    with together(checks) as asked:
+        for start in range(0, len(array), rows):
+            part = array[start : start + rows]
+            fine = (part.min() >= -limit) & (part.max() <= limit)
+            asked.require(fine, partial(_refuse, part, start, limit, dtype, name))
 
 
-def _refuse(part: np.ndarray, start: int, limit: float, dtype: np.dtype, name: str) -> None:
+def largest(array: Array, dtype: np.dtype) -> float:
+    """The largest number that both `array`, if it holds floats, and `dtype` can hold."""
+    kinds = [dtype, array.dtype] if array.dtype.kind == "f" else [dtype]
+    return min(float(np.finfo(kind).max) for kind in kinds)
+
+
+def _refuse(part: Array, start: int, limit: float, dtype: np.dtype, name: str) -> None:
+    part = np.asarray(array_backend(part).to_numpy(part))
     bad = np.argwhere(~(np.abs(part) <= limit))[0]
     value = part[tuple(bad)]
     where = f"row {start + bad[0]}" + (f", column {bad[1]}" if part.ndim > 1 else "")
@@ -97,8 +142,9 @@ def _refuse(part: np.ndarray, start: int, limit: float, dtype: np.dtype, name: s
 
 
 def check_weights(
-    given: Any, *, n: int, dtype: np.dtype, backend: Backend, name: str = "sample_weight"
-) -> Array | None:
+    given: Any, *, n: int, dtype: np.dtype, backend: Backend, name: str = "sample_weight",
+    checks: Checks | None = None,
+) -> Array | None:  # fmt: skip
     """`given` as row weights (n, 1) in `dtype`, or None for None.
 
     Raises InputError for a wrong length, NaN, infinite or negative weights, or none above zero.
@@ -108,11 +154,17 @@ def check_weights(
     w = check_array(name, given, backend)
     if w.shape not in ((n,), (n, 1)):
         raise InputError(f"{name}.shape = {w.shape}; wanted ({n},), one for each row of x")
-    host = array_backend(w).to_numpy(w).reshape(-1)  # from a device: one synchronisation
+    least, most = w.min(), w.max()
+    fine = (least >= 0) & (most > 0) & (most <= largest(w, dtype))
+    with together(checks) as asked:
+        asked.require(fine, partial(_refuse_weights, w, dtype, name))
+    return w.reshape(n, 1).astype(dtype, copy=False)
+
+
+def _refuse_weights(w: Array, dtype: np.dtype, name: str) -> None:
+    host = array_backend(w).to_numpy(w).reshape(-1)
     check_finite(host, dtype=dtype, name=name)
     if host.min() < 0:
         row = int(host.argmin())
         raise InputError(f"{name} has {host[row]:g} at row {row}; weights are not negative")
-    if host.max() == 0:
-        raise InputError(f"{name} is zero for every row; at least one must be positive")
-    return w.reshape(n, 1).astype(dtype, copy=False)
+    raise InputError(f"{name} is zero for every row; at least one must be positive")

@@ -84,6 +84,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def upload(self, host: np.ndarray, *, out: Array) -> None:
+        """Copy ``host`` into ``out`` of the same shape, as ``out``'s dtype; allocates no array of
+        the device.
+        """
+
+    @abstractmethod
     def to_numpy(self, x: Array) -> np.ndarray:
         """``x`` as a NumPy array; from CUDA this synchronises and copies to the host."""
 

@@ -105,6 +105,10 @@ class CpuBackend(Backend):
         except TypeError as error:
             raise _not_convertible(x, error) from error
 
+    def upload(self, host: np.ndarray, *, out: Array) -> None:
+        """Copy ``host`` into ``out``."""
+        np.copyto(out, host, casting="same_kind")
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """``x`` itself, or a host copy of it if it is a CUDA array."""
         return x if isinstance(x, np.ndarray) else self.asarray(x)

@@ -113,6 +113,11 @@ class CudaBackend(Backend):
                 f"as a CuPy array: {error}"
             ) from error
 
+    def upload(self, host: np.ndarray, *, out: Array) -> None:
+        """Copy ``host`` into ``out``."""
+        with self.xp.cuda.Device(self.index):
+            out.set(host.astype(out.dtype, order="C", casting="same_kind", copy=False))
+
     def to_numpy(self, x: Array) -> np.ndarray:
         """A host copy of ``x``; waits for the device."""
         return self._host.to_numpy(x)

@@ -253,4 +253,4 @@ def spoken_warnings() -> Iterator[None]:
 
 
 def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    sys.stderr.write(f"note: {message}\n")
