@@ -60,7 +60,7 @@ def table(log, rules=RULES, **scripts):
 
 def test_turns_are_interleaved_in_random_order(quiet):
     log = []
-    names = dict(a_1=[1.0], b_1=[1.0], c_1=[1.0])
+    names = {"a_1": [1.0], "b_1": [1.0], "c_1": [1.0]}
     table(log, **names).measure()
     turns = [name for name in log if not name.endswith("settled")]
     rows = [tuple(turns[i : i + 3]) for i in range(0, len(turns), 3)]
