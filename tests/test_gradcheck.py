@@ -296,6 +296,32 @@ def test_beside_a_kink_is_not_across_it(w: float) -> None:
     assert report.kinks == 0
 
 
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        ("mean_absolute_error", 0.5),
+        ("quantile", 0.5),
+        ("huber", 1.5),
+        ("huber", -0.5),
+        ("hinge", 1),
+        ("squared_hinge", 1),
+    ],
+)
+def test_the_kink_of_a_loss_is_left_out(loss: str, target: float) -> None:
+    """A net that puts out exactly 0.5, or for the hinges 1, in its first row."""
+    model = MLP([1, Dense(1)], loss=loss, dtype="float64")
+    hinge = "hinge" in loss
+    model.set_parameters({"0.W": [[0.5]], "0.b": [0.5 if hinge else 0.0]})
+    x, y = np.array([[1.0], [0.2]]), np.array([target, 0.0 if hinge else 0.9])
+    report = check_gradients(model, x, y)
+    assert [(row.name, row.checked, row.kinks) for row in report.rows] == [
+        ("0.W", 0, 1), ("0.b", 0, 1),
+    ]  # fmt: skip
+    report = check_gradients(model, x + 1e-3, y)
+    assert report.passed
+    assert report.kinks == 0
+
+
 @pytest.mark.parametrize("penalty", ["l1", "elastic_net"])
 def test_the_kink_of_a_penalty_is_left_out(penalty: str) -> None:
     model = MLP([4, Dense(3, penalty=penalty)], dtype="float64")

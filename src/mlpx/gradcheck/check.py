@@ -13,6 +13,7 @@ from mlpx.gradcheck.numerical import copy_of, gradients_of, run_gradient, whole_
 from mlpx.gradcheck.report import TOLERANCE, Report, Row, compare
 from mlpx.gradients import Backpropagation, Objective, Runs, central, default_step, learnt
 from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.program import Call
 from mlpx.random import Purpose, normal, words
@@ -208,8 +209,11 @@ class Kinks:
 def margins(call: Call) -> list[Callable[[], Array]]:
     """For each kink of the function that `call` runs: its input's distance from it by then."""
     owner = getattr(call.kernel, "__self__", None)
-    kind = Activation, Penalty
-    if isinstance(owner, kind) and call.kernel.__name__ in ("forward", "value"):
-        z = call.arguments[0]
-        return [partial(lambda kink: z - kink, kink) for kink in owner.kinks]
+    if isinstance(owner, Loss):
+        z, t = call.arguments[:2]
+        count = len(owner.margins(z, t))
+        return [partial(lambda i: owner.margins(z, t)[i], i) for i in range(count)]
+    if isinstance(owner, Activation | Penalty) and call.kernel.__name__ in ("forward", "value"):
+        x = call.arguments[0]
+        return [partial(lambda kink: x - kink, kink) for kink in owner.kinks]
     return []

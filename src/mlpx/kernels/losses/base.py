@@ -55,6 +55,13 @@ class Loss(Record, kind="loss"):
         """How much of each target distribution is spread evenly over all classes."""
         return 0.0
 
+    def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
+        """Arrays whose signs change where the loss has no derivative, or the derivative none.
+
+        Gradient checks stay away from there.
+        """
+        return ()
+
     def value(self, xp: Namespace, z: Array, t: Array, *, rows: Array, work: Work) -> None:
         """rows_i = loss of row i; z and t (n, k), rows (n, 1)."""
         raise NotImplementedError

@@ -21,6 +21,9 @@ class MarginLoss(ColumnLoss):
     def target_kind(self, k: int) -> TargetKind:
         return "binary" if k == 1 else "classes"
 
+    def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
+        return ((2 * t - 1) * z - 1,)
+
 
 @dataclass(frozen=True)
 class Hinge(MarginLoss, name="hinge"):

@@ -50,6 +50,9 @@ class HalfSquaredError(ColumnLoss, name="half_squared_error"):
 class MeanAbsoluteError(ColumnLoss, name="mean_absolute_error"):
     """rows_i = mean_j |z_ij - t_ij|, dz = r sign(z - t) / k; its minimum is the median."""
 
+    def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
+        return (z - t,)
+
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         xp.subtract(z, t, out=out)
         xp.abs(out, out=out)
@@ -73,6 +76,9 @@ class Huber(ColumnLoss, name="huber"):
 
     def __post_init__(self) -> None:
         require("delta", self.delta, above=0)
+
+    def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
+        return z - t - self.delta, z - t + self.delta
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         (inner,) = work
@@ -183,6 +189,9 @@ class Quantile(ColumnLoss, name="quantile"):
         return q, q - 1.0, 0.5 - q
 
     scratch = 2
+
+    def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
+        return (z - t,)
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         other, q, below, _ = work
