@@ -87,6 +87,28 @@ def test_search_moves_one_weight_and_never_raises_the_loss_of_a_full_batch(dtype
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_a_move_that_changes_nothing_is_not_kept() -> None:
+    x, y = data()
+    x[:, 1] = 0
+    model = net()
+    before = model.parameters["0.W"].copy()
+    model.fit(x, y, epochs=300, batch_size=24, gradient="search", optimizer=SGD(0.5), verbose=0)
+    moved = model.parameters["0.W"] != before
+    assert not moved[1].any()
+    assert moved[0].all()
+
+
+def test_the_optimizer_does_nothing_in_a_search() -> None:
+    trained = []
+    for optimizer in (SGD(0.3), SGD(0.3, weight_decay=0.5)):
+        model = net()
+        model.fit(
+            *data(), epochs=5, batch_size=24, gradient="search", optimizer=optimizer, verbose=0
+        )
+        trained.append(model.flat)
+    assert np.array_equal(*trained)
+
+
 def test_search_learns() -> None:
     x, y = data()
     model = net()

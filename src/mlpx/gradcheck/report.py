@@ -49,9 +49,7 @@ class Report:
     @property
     def worst(self) -> Row:
         """The parameter with the largest error; NaN, and nothing to check, count most."""
-        return max(
-            self.rows, key=lambda row: (not row.passed, np.nan_to_num(row.error, nan=np.inf))
-        )
+        return max(self.rows, key=lambda row: float(np.nan_to_num(row.error, nan=np.inf)))
 
     @property
     def kinks(self) -> int:
