@@ -15,7 +15,7 @@ TESTS := $(VENV)/.test$(if $(filter-out 0 false,$(CI)),-peers)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow lint bench clean check-python
+.PHONY: help run test test-slow lint bench bench-peers clean check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -38,9 +38,11 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/lint-imports
 
 bench: $(TESTS) ## a short run of the benchmarks
-	@if ls bench/*.py >/dev/null 2>&1; \
-	then $(BIN)/python -m pytest bench -p no:cacheprovider --benchmark-max-time=0.5 --benchmark-min-rounds=3; \
-	else echo "there is no bench/*.py to run"; fi
+	$(BIN)/mlpx bench --quick --workload mnist,tabular
+	$(BIN)/python -m pytest bench/bench_*.py -p no:cacheprovider --benchmark-max-time=0.1 --benchmark-min-rounds=3
+
+bench-peers: $(VENV)/.test-peers ## the speed of PyTorch, JAX, Keras, ... beside ours; writes runs/bench/
+	$(BIN)/mlpx bench --workload mnist,tabular,wide --peers all --accuracy-seconds 20 --out runs/bench
 
 clean: ## remove what make, the build and the tests made; runs/ stays
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \

@@ -60,7 +60,7 @@ def to_markdown(document: Document) -> str:
     parts = ["# mlpx benchmark", "", *conditions(document), ""]
     for cells in grouped(document).values():
         parts += _group(cells)
-    parts += _accuracy(document)
+    parts += accuracy_lines(document)
     parts += ["## Left out", "", *(left_out(document) or ["Nothing."]), ""]
     return "\n".join(parts)
 
@@ -102,7 +102,7 @@ def heading(cell: dict[str, Any]) -> str:
 
 def _group(cells: list[dict[str, Any]]) -> list[str]:
     lines = [f"## {heading(cells[0])}", ""]
-    lines += _steps(cells)
+    lines += step_lines(cells)
     for text, field, show in (
         ("Share of the matrix-product floor", "floor_fraction", percent),
         ("Peak memory of the process", "peak_host_bytes", mebibytes),
@@ -115,7 +115,8 @@ def _shown(field: str, show: Callable[[Any], str], result: dict[str, Any]) -> st
     return show(result.get(field))
 
 
-def _steps(cells: list[dict[str, Any]]) -> list[str]:
+def step_lines(cells: list[dict[str, Any]]) -> list[str]:
+    """Times of a step and samples a second, as Markdown."""
     lines = ["Time of a step (half the interval in per cent):", ""]
     lines += _table(
         cells, lambda r: f"{duration(summary(r).median)} (±{100 * summary(r).relative_width:.0f})"
@@ -174,7 +175,8 @@ def _entry(cells: list[dict[str, Any]], device: str, name: str, size: int, show:
     return ""
 
 
-def _accuracy(document: Document) -> list[str]:
+def accuracy_lines(document: Document) -> list[str]:
+    """Steps and time to the target accuracy, as Markdown; nothing if it was not measured."""
     found = document.get("accuracy")
     if not found:
         return []

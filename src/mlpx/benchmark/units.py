@@ -29,7 +29,7 @@ def rate(per_second: float) -> str:
     return figures(per_second)
 
 
-def mebibytes(count: int | None) -> str:
+def mebibytes(count: float | None) -> str:
     """Such as `68.4 MiB`; a dash for what is not known."""
     return "–" if count is None else f"{figures(count / 2**20)} MiB"
 

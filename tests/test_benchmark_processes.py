@@ -1,0 +1,229 @@
+"""Contenders in processes of their own: pinned, measured, and reported when they fail."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mlpx.benchmark import memory
+from mlpx.benchmark.accuracy import HIGHEST_RATE, climb, scaled_rate
+from mlpx.benchmark.contender import contender
+from mlpx.benchmark.floor import NumpyFloor, SplitFloor
+from mlpx.benchmark.processes import ContenderError, Process, thread_environment
+from mlpx.benchmark.timing import steps_for, timed, warm_up
+from mlpx.benchmark.worker import serve
+from mlpx.benchmark.workloads import Task, Workload, make_problem
+
+pytest_plugins = ["fakecupy.fixtures"]
+NET = Workload("tiny", (6, 5, 3), "sigmoid", "sgd", 0.1)
+TASK = Task(NET, 16)
+
+
+@pytest.fixture(scope="module")
+def process():
+    with Process("mlpx/interpreter", threads=1, environment={}) as made:
+        yield made
+
+
+def test_a_whole_conversation(process, tmp_path):
+    built = process.ask("build", task=TASK.to_json(), contender="mlpx/interpreter")
+    assert built["facts"] == {}
+    file = tmp_path / "outcome.npz"
+    assert process.ask("check", file=str(file))["arrays"] == 4
+    with np.load(file) as arrays:
+        assert arrays["a0"].shape == (6, 5)
+    warm = process.ask("warm", seconds=0.001, round_s=0.005)
+    found = process.ask("run", steps=warm["steps"])
+    assert found["steps"] == warm["steps"]
+    assert found["cpu_s"] > 0
+    assert found["wall_s"] > 0
+    assert found["device_s"] is None
+    used = process.ask("memory")
+    assert used["peak_host_bytes"] >= used["before_bytes"] > 2**20
+    assert process.cpu_ticks() > 0
+    process.settle()
+
+
+def test_a_failure_is_an_answer_and_not_the_end(process):
+    with pytest.raises(ContenderError, match="UnknownNameError"):
+        process.ask("build", task=TASK.to_json(), contender="mlpx/steam")
+    process.ask("build", task=TASK.to_json(), contender="mlpx/interpreter")
+
+
+def test_a_refusal_is_told(process):
+    told = process.ask("build", task=TASK.to_json(), contender="gemm/numpy split")
+    assert told["refused"] == "nothing to split"
+
+
+def test_a_process_that_dies_is_told_with_its_last_words(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "")
+    with Process("x", threads=1, environment={}) as made:
+        made._child.kill()
+        with pytest.raises(ContenderError, match="ended with"):
+            made.ask("memory")
+
+
+def test_silence_is_a_failure():
+    with Process("x", threads=1, environment={}) as made:
+        made._line = lambda timeout_s: Process._line(made, 0.0)
+        with pytest.raises(ContenderError, match="no answer within"):
+            made.ask("build", task=TASK.to_json(), contender="mlpx/interpreter")
+        assert made._child.poll() is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_processes_are_pinned(process):
+    assert len(os.sched_getaffinity(process._child.pid)) == 1
+    environment = thread_environment(3)
+    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_the_worker_answers_line_by_line():
+    requests = [
+        {"do": "build", "task": TASK.to_json(), "contender": "gemm/numpy"},
+        {"do": "warm", "seconds": 0.001, "round_s": 0.002},
+        {"do": "nonsense"},
+    ]
+    out = io.StringIO()
+    serve(io.StringIO("\n".join(map(json.dumps, requests))), out)
+    built, warm, refused = map(json.loads, out.getvalue().splitlines())
+    assert built["facts"]["call_overhead_s"] > 0
+    assert warm["steps"] >= 1
+    assert refused == {"ok": False, "error": "KeyError: 'nonsense'"}
+
+
+class Slow:
+    """Each step takes a millisecond; counts what it was asked."""
+
+    chunk = 4
+
+    def __init__(self):
+        self.runs, self.resets, self.waits = [], 0, 0
+
+    def device_clock(self):
+        return None
+
+    def synchronize(self):
+        self.waits += 1
+
+    def reset(self):
+        self.resets += 1
+
+    def run(self, steps):
+        self.runs.append(steps)
+        time.sleep(1e-3 * steps)
+
+
+def test_the_device_is_waited_for_on_both_sides_of_the_clock():
+    slow = Slow()
+    found = timed(slow, 8)
+    assert slow.waits == 2
+    assert 8e-3 <= found.wall_s < 0.2
+    assert found.cpu_s < found.wall_s
+
+
+def test_warm_up_goes_by_time_and_whole_chunks():
+    slow = Slow()
+    started_s = time.perf_counter()
+    step_s = warm_up(slow, seconds=0.05)
+    assert time.perf_counter() - started_s >= 0.05
+    assert 1e-3 <= step_s < 0.1
+    assert len(slow.runs) >= 3
+    assert all(steps % 4 == 0 for steps in slow.runs)
+    assert slow.resets == len(slow.runs)
+    assert steps_for(slow, step_s=1e-3, seconds=0.05) == 48
+    assert steps_for(slow, step_s=10.0, seconds=0.05) == 4
+
+
+def test_events_stand_beside_host_time_on_cuda(fake_cupy):
+    task = Task(NET, 16, device="cuda")
+    made = contender("mlpx/interpreter")(task, make_problem(task))
+    made.reset()
+    before = fake_cupy.counters.synchronizations
+    found = timed(made, 20)
+    assert fake_cupy.counters.synchronizations - before == 3  # clock's two sides and the event
+    assert 0 < found.device_s <= found.wall_s
+    assert found.device_s > 0.5 * found.wall_s
+    assert made.device_peak_bytes() is not None
+
+
+@pytest.mark.parametrize("phase", ["train", "forward"])
+def test_the_floor_multiplies_what_the_step_does(phase):
+    task = Task(NET, 16, phase, threads=2)
+    made = NumpyFloor(task, make_problem(task))
+    calls = []
+    made.product = lambda a, b, out: (
+        calls.append((a.shape, b.shape, out.shape)) or (lambda: np.matmul(a, b, out=out))
+    )
+    layouts = [made._variants(shape) for shape in NET.gemms(16, phase)]
+    assert all(len(variants) == 3 for variants in layouts)
+    forward = [((16, 6), (6, 5), (16, 5)), ((16, 5), (5, 3), (16, 3))]
+    backward = [((6, 16), (16, 5), (6, 5)), ((5, 16), (16, 3), (5, 3)), ((16, 3), (3, 5), (16, 5))]
+    wanted = forward + (backward if phase == "train" else [])
+    assert calls == [shapes for shapes in wanted for _ in range(3)]
+
+
+def test_the_floor_computes_its_products_in_every_layout():
+    made = NumpyFloor(TASK, make_problem(TASK))
+    outs = []
+    made.product = lambda a, b, out: outs.append(out) or (lambda: np.matmul(a, b, out=out))
+    for call in made._variants((4, 7, 5)):
+        call()
+    assert [out.flags.c_contiguous for out in outs] == [True, False, False]
+    assert all((out == 7).all() for out in outs)
+
+
+def test_the_split_floor_takes_one_share():
+    task = Task(NET, 15, threads=2)
+    assert SplitFloor(task, make_problem(task)).batch_rows() == 8
+    assert SplitFloor.refuses(task) is None
+    assert SplitFloor.refuses(Task(NET, 1, threads=2)) == "nothing to split"
+    assert SplitFloor.environment["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_peak_memory_is_seen_and_reset():
+    if not memory.reset_peak():
+        pytest.skip("no GPU stack: /proc/self/clear_refs cannot be written here")
+    before = memory.peak_bytes()
+    block = np.ones(8 * 2**20)
+    assert memory.peak_bytes() - before > 32 * 2**20
+    del block
+    assert memory.reset_peak()
+    assert memory.peak_bytes() - before < 32 * 2**20
+
+
+def test_memory_where_the_system_does_not_say(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "none")
+    monkeypatch.setattr(memory, "CLEAR", tmp_path / "none" / "none")
+    assert memory.resident_bytes() is None
+    assert memory.reset_peak() is False
+    if sys.platform != "win32":
+        assert memory.peak_bytes() > 2**20
+
+
+def test_a_climb_counts_steps_to_the_target():
+    draw = np.random.default_rng(0)
+    prototypes = draw.random((10, 784), dtype=np.float32)
+    labels = draw.integers(0, 10, 600)
+    x = prototypes[labels] + 0.1 * draw.standard_normal((600, 784), dtype=np.float32)
+    found = climb(50, (x[:500], labels[:500], x[500:], labels[500:]), budget_s=30.0, target=0.9)
+    assert found.steps == found.steps_taken
+    assert found.steps % 10 == 0
+    assert found.accuracy >= 0.9
+    assert found.learning_rate == scaled_rate(50) == pytest.approx(0.1 * 50 / 32)
+    late = climb(50, (x[:500], labels[:500], x[500:], labels[500:]), budget_s=0.0, target=1.1)
+    assert late.steps is None
+    assert late.steps_taken == 10
+    assert late.reason == "out of time"
+
+
+def test_rates_grow_with_the_batch_to_a_limit():
+    assert scaled_rate(1) == scaled_rate(32) == 0.1
+    assert scaled_rate(64) == pytest.approx(0.2)
+    assert scaled_rate(8192) == HIGHEST_RATE
