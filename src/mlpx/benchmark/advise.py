@@ -12,7 +12,7 @@ from mlpx.backend.cpu import thread_count
 from mlpx.benchmark.document import measured
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.session import Settings, Watcher, run
-from mlpx.benchmark.units import duration, rate
+from mlpx.benchmark.units import duration, rate, thread_text
 from mlpx.benchmark.workloads import Workload
 
 ENOUGH = 0.9
@@ -104,10 +104,9 @@ def advice(options: list[Option]) -> str:
 
 def label_of(option: Option) -> str:
     """Device, engine, batch size and threads."""
-    threads = option["threads"]
     return (
         f"{option['device']}, {option['engine']}, batch {option['batch_size']}, "
-        f"{threads} thread{'s' if threads > 1 else ''}"
+        f"{thread_text(option['threads'])}"
     )
 
 

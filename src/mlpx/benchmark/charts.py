@@ -8,7 +8,7 @@ from typing import Any
 from mlpx.benchmark.document import TABLE_KEYS, Document, measured, summary
 from mlpx.benchmark.svg import Chart, Point, Series
 from mlpx.benchmark.tables import columns_of
-from mlpx.benchmark.units import duration, mebibytes, percent, rate
+from mlpx.benchmark.units import duration, megabytes, percent, rate
 
 Cell = dict[str, Any]
 Result = dict[str, Any]
@@ -57,10 +57,10 @@ def memory(cells: list[Cell], field: str, title: str) -> Chart:
         found = result.get(field)
         if not found:
             return None
-        text = f"batch {cell['batch_size']}, {mebibytes(found)}"
+        text = f"batch {cell['batch_size']}, {megabytes(found)}"
         return Point(cell["batch_size"], found, found, found, text)
 
-    return Chart(title, _series(cells, point), mebibytes)
+    return Chart(title, _series(cells, point), megabytes)
 
 
 def time_to_accuracy(cells: list[Cell], target: float) -> Chart:

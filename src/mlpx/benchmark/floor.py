@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,21 +51,21 @@ class Floor(Contender):
         """A matrix of ones in the layout wanted."""
         raise NotImplementedError
 
-    def product(self, a: Any, b: Any, out: Any) -> Product:
-        """A call that computes out = a b."""
+    def products_of(self, a: Any, b: Any, out: Any) -> list[Product]:
+        """The calls that compute out = a b."""
         raise NotImplementedError
 
     def _variants(self, shape: tuple[int, int, int]) -> list[Product]:
         """(m x k)(k x n) by rows, by columns, and by columns with padded strides."""
-        m, k, n = shape
-        return [
-            self.product(
-                self.matrix(m, k, by_column=by_column, pad=pad),
-                self.matrix(k, n, by_column=by_column, pad=pad),
-                self.matrix(m, n, by_column=by_column, pad=pad),
+        found = []
+        for by_column, pad in ((False, 0), (True, 0), (True, PAD)):
+            m, k, n = shape
+            a, b, out = (
+                self.matrix(rows, columns, by_column=by_column, pad=pad)
+                for rows, columns in ((m, k), (k, n), (m, n))
             )
-            for by_column, pad in ((False, 0), (True, 0), (True, PAD))
-        ]
+            found += self.products_of(a, b, out)
+        return found
 
     def _fastest(self, shape: tuple[int, int, int]) -> Product:
         return min(self._variants(shape), key=self._seconds)
@@ -132,10 +133,14 @@ class NumpyFloor(Floor):
         wide += 1
         return wide[:, :columns]
 
-    def product(self, a: Any, b: Any, out: Any) -> Product:
-        from functools import partial
-
-        return partial(self.xp.matmul, a, b, out=out)
+    def products_of(self, a: Any, b: Any, out: Any) -> list[Product]:
+        """`matmul`, and `dot` where it takes `out`: it alone calls the BLAS for one row or
+        column.
+        """
+        found: list[Product] = [partial(self.xp.matmul, a, b, out=out)]
+        if out.flags.c_contiguous:
+            found.append(partial(self.xp.dot, a, b, out=out))
+        return found
 
     def synchronize(self) -> None:
         self.backend.synchronize()
@@ -185,10 +190,8 @@ class TorchFloor(Floor):
         wide = self.torch.ones(rows, columns + pad, dtype=self.dtype, device=device)
         return wide[:, :columns]
 
-    def product(self, a: Any, b: Any, out: Any) -> Product:
-        from functools import partial
-
-        return partial(self.torch.mm, a, b, out=out)
+    def products_of(self, a: Any, b: Any, out: Any) -> list[Product]:
+        return [partial(self.torch.mm, a, b, out=out)]
 
     def synchronize(self) -> None:
         if self.task.device != "cpu":

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from mlpx.benchmark.rounds import Seat
 from mlpx.benchmark.statistics import summarise
-from mlpx.benchmark.units import duration, rate
+from mlpx.benchmark.units import duration, rate, thread_text
 from mlpx.benchmark.workloads import Task
 
 
@@ -116,5 +116,5 @@ def title(task: Task) -> str:
     layers = "-".join(map(str, task.workload.layers))
     return (
         f"{task.workload.name} {layers}, {task.phase}, batch {task.batch_size}, {task.dtype}, "
-        f"{task.device}, {task.threads} thread{'s' if task.threads > 1 else ''}"
+        f"{task.device}, {thread_text(task.threads)}"
     )

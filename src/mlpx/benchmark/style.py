@@ -29,7 +29,7 @@ h3 { font-size: 15px; margin: 0 0 6px; font-weight: 600; }
 p, li { max-width: 110ch; }
 ul.plain { padding-left: 18px; margin: 6px 0; color: var(--soft); font-size: 14px; }
 .charts { display: grid; gap: 16px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
 figure { margin: 0; padding: 14px 14px 8px; background: var(--surface);
   border: 1px solid var(--line); border-radius: 8px; }
 figure svg { width: 100%; height: auto; display: block; }
@@ -44,6 +44,7 @@ figure svg { width: 100%; height: auto; display: block; }
 .reference { stroke: var(--soft); stroke-dasharray: 3 4; }
 .crossover { stroke: var(--ink); stroke-dasharray: 5 4; opacity: .7; }
 .series polyline { fill: none; stroke: var(--hue); stroke-width: 2; stroke-linejoin: round; }
+.mlpx polyline { stroke-width: 3; }
 .interval { stroke: var(--hue); stroke-width: 1.5; fill: none; opacity: .75; }
 .solid { fill: var(--hue); stroke: var(--surface); stroke-width: 1.2; }
 .hollow { fill: var(--surface); stroke: var(--hue); stroke-width: 1.8; }

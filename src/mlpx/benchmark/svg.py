@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log, log10
 
+from mlpx.benchmark.units import compact
+
 WIDTH, HEIGHT = 640, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 44
 MARK = 4.5
@@ -55,7 +57,7 @@ class Scale:
             map(log, (self.low, self.high, value)) if self.log else (self.low, self.high, value)
         )
         share = (value - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.stop - self.start)
+        return self.start + min(max(share, 0.0), 1.0) * (self.stop - self.start)
 
 
 @dataclass(frozen=True)
@@ -85,10 +87,15 @@ def draw(chart: Chart) -> str:
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
         *_grid(chart, x, y, sorted({p.x for p in points})),
         *_marks(chart, x),
-        *(element for series in chart.series for element in _line(series, x, y)),
+        *(element for series in _ours_last(chart.series) for element in _line(series, x, y)),
         "</svg>",
     ]
     return "\n".join(parts)
+
+
+def _ours_last(series: tuple[Series, ...]) -> list[Series]:
+    """What is drawn last lies on top."""
+    return sorted(series, key=lambda one: one.hue == "mlpx")
 
 
 def _span(values: list[float], room: float) -> tuple[float, float]:
@@ -98,7 +105,7 @@ def _span(values: list[float], room: float) -> tuple[float, float]:
 def _y_range(chart: Chart, points: list[Point]) -> tuple[float, float]:
     if chart.log_y:
         return _span([v for p in points for v in (p.low, p.high)], 1.4)
-    highest = max([p.high for p in points] + [chart.reference or 0.0])
+    highest = max([p.y for p in points] + [chart.reference or 0.0])  # intervals may be cut
     return 0.0, 1.08 * highest
 
 
@@ -124,7 +131,7 @@ def _grid(chart: Chart, x: Scale, y: Scale, sizes: list[float]) -> Iterable[str]
     for value in ticks(y):
         at = y(value)
         yield f'<line class="grid" x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
-        yield _text(left - 8, at + 4, chart.show(value), "end")
+        yield _text(left - 8, at + 4, compact(chart.show(value)), "end")
     last = -100.0
     for size in sizes:
         at = x(size)
@@ -159,7 +166,7 @@ def _marks(chart: Chart, x: Scale) -> Iterable[str]:
 def _line(series: Series, x: Scale, y: Scale) -> Iterable[str]:
     """Intervals, the line, and the marks with what the pointer is told."""
     style = f'style="--hue: var(--{series.hue})"'
-    yield f'<g class="series" {style}>'
+    yield f'<g class="series {series.hue}" {style}>'
     path = " ".join(f"{x(p.x):.1f},{y(p.y):.1f}" for p in series.points)
     yield f'<polyline points="{path}" stroke-dasharray="{DASHES[series.variant % 4]}"/>'
     for p in series.points:

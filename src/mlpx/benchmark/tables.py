@@ -17,7 +17,7 @@ from mlpx.benchmark.document import (
     summary,
 )
 from mlpx.benchmark.statistics import geometric_mean, ratio
-from mlpx.benchmark.units import duration, figures, mebibytes, percent, rate
+from mlpx.benchmark.units import duration, figures, megabytes, percent, rate, thread_text
 
 COLUMNS = (
     *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
@@ -74,7 +74,7 @@ def conditions(document: Document) -> list[str]:
     gpu = ", ".join(found["gpu"]["devices"]) or "none"
     lines = [
         f"- {found['date']}: {found['cpu']['model']}, {found['cpu']['usable']} processors usable, "
-        f"{found['threads']} threads pinned; GPU: {gpu}; {found['machine']['system']}",
+        f"{thread_text(found['threads'])} pinned; GPU: {gpu}; {found['machine']['system']}",
         f"- Python {found['python']}, NumPy {found['versions'].get('numpy')} with {blas}; "
         + ", ".join(f"{name} {v}" for name, v in sorted(document["versions"].items())),
         f"- commit {commit['hash'][:12]}{' (modified)' if commit['modified'] else ''}"
@@ -96,7 +96,7 @@ def heading(cell: dict[str, Any]) -> str:
     layers = "-".join(map(str, cell["layers"]))
     return (
         f"{cell['workload']}: {layers}, {cell['activation']}, {cell['optimizer']}, "
-        f"{cell['phase']}, {cell['dtype']}, {cell['threads']} threads"
+        f"{cell['phase']}, {cell['dtype']}, {thread_text(cell['threads'])}"
     )
 
 
@@ -105,10 +105,15 @@ def _group(cells: list[dict[str, Any]]) -> list[str]:
     lines += step_lines(cells)
     for text, field, show in (
         ("Share of the matrix-product floor", "floor_fraction", percent),
-        ("Peak memory of the process", "peak_host_bytes", mebibytes),
+        ("Peak memory of the process", "peak_host_bytes", megabytes),
     ):
         lines += [f"{text}:", "", *_table(cells, partial(_shown, field, show)), ""]
     return lines
+
+
+def _step(result: dict[str, Any]) -> str:
+    found = summary(result)
+    return f"{duration(found.median)} (±{100 * found.relative_width:.0f})"
 
 
 def _shown(field: str, show: Callable[[Any], str], result: dict[str, Any]) -> str:
@@ -118,15 +123,13 @@ def _shown(field: str, show: Callable[[Any], str], result: dict[str, Any]) -> st
 def step_lines(cells: list[dict[str, Any]]) -> list[str]:
     """Times of a step and samples a second, as Markdown."""
     lines = ["Time of a step (half the interval in per cent):", ""]
-    lines += _table(
-        cells, lambda r: f"{duration(summary(r).median)} (±{100 * summary(r).relative_width:.0f})"
-    )
+    lines += _table(cells, _step, bold=True)
     gains = [gain for cell in cells if (gain := against_best_peer(cell)) is not None]
     if gains:
         mean = geometric_mean([gain[0] for gain in gains])
         lines += ["", f"Ours against the best peer, geometric mean: {figures(mean)} times."]
     return [*lines, "", "Samples a second:", "",
-            *_table(cells, lambda r: rate(r["samples_per_s"])), ""]  # fmt: skip
+            *_table(cells, lambda r: rate(r["samples_per_s"]), bold=True), ""]  # fmt: skip
 
 
 def against_best_peer(cell: dict[str, Any]) -> tuple[float, float, float] | None:
@@ -148,8 +151,8 @@ def columns_of(cells: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _table(cells: list[dict[str, Any]], show: Any) -> list[str]:
-    """Rows are contenders, columns batch sizes; the fastest of each column is bold."""
+def _table(cells: list[dict[str, Any]], show: Any, *, bold: bool = False) -> list[str]:
+    """Rows are contenders, columns batch sizes; the fastest of each column in bold if asked for."""
     sizes = sorted({cell["batch_size"] for cell in cells})
     devices = {cell["device"] for cell in cells}
     lines = [
@@ -157,21 +160,26 @@ def _table(cells: list[dict[str, Any]], show: Any) -> list[str]:
         "|---|" + "---:|" * len(sizes),
     ]
     for device, name in columns_of(cells):
-        shown = [_entry(cells, device, name, size, show) for size in sizes]
+        shown = [_entry(cells, device, name, size, show, bold) for size in sizes]
         label = name if len(devices) == 1 else f"{name}, {device}"
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
     return lines
 
 
-def _entry(cells: list[dict[str, Any]], device: str, name: str, size: int, show: Any) -> str:
-    rows = [cell for cell in cells if cell["batch_size"] == size]
-    results = [(cell["device"], result) for cell in rows for result in measured(cell, floors=True)]
+def _entry(
+    cells: list[dict[str, Any]], device: str, name: str, size: int, show: Any, bold: bool
+) -> str:
+    results = [
+        (cell["device"], result)
+        for cell in cells
+        if cell["batch_size"] == size
+        for result in measured(cell, floors=True)
+    ]
+    rivals = [r["step_s"]["median"] for _, r in results if not r["contender"].startswith("gemm/")]
     for where, result in results:
-        if where == device and result["contender"] == name:
-            rivals = [r["step_s"]["median"] for _, r in results if "floor_fraction" in r]
-            best = rivals and result["step_s"]["median"] == min(rivals)
-            text = show(result)
-            return f"**{text}**" if best and "floor_fraction" in result else text
+        if (where, result["contender"]) == (device, name):
+            best = bool(rivals) and result["step_s"]["median"] == min(rivals)
+            return f"**{show(result)}**" if bold and best else str(show(result))
     return ""
 
 

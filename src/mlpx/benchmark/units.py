@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import isfinite, log10
 
 
@@ -29,9 +30,19 @@ def rate(per_second: float) -> str:
     return figures(per_second)
 
 
-def mebibytes(count: float | None) -> str:
-    """Such as `68.4 MiB`; a dash for what is not known."""
-    return "–" if count is None else f"{figures(count / 2**20)} MiB"
+def megabytes(count: float | None) -> str:
+    """Such as `68.4 MB`; a dash for what is not known."""
+    return "–" if count is None else f"{figures(count / 1e6)} MB"
+
+
+def compact(text: str) -> str:
+    """A quantity without zeros behind its point: `10 k` for `10.0 k`."""
+    return re.sub(r"\.0+(?!\d)", "", text)
+
+
+def thread_text(count: int) -> str:
+    """Such as `1 thread`."""
+    return f"{count} thread{'s' if count != 1 else ''}"
 
 
 def percent(share: float | None) -> str:
