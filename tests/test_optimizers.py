@@ -176,6 +176,15 @@ def test_the_first_step_is_the_rate(name: str) -> None:
     np.testing.assert_allclose(driver.arrays["0.W"], [[-0.5, 0.5]], rtol=2e-5)
 
 
+def test_centred_rmsprop_takes_no_root_of_a_rounding() -> None:
+    """For a gradient that stays, v - a**2 is zero but for roundings, of either sign."""
+    rule = Optimizer.table["rmsprop"](1e-9, rho=0.5, centered=True)
+    driver = Driver(rule, {"0.W": np.zeros((5, 20))}, dtype="float32")
+    slopes = np.linspace(0.1, 3, 100).reshape(5, 20)
+    driver.run(lambda W, k: slopes, 100)
+    assert np.isfinite(driver.flat).all()
+
+
 def test_radam_counts_its_first_step_once() -> None:
     """R_t exceeds 5 from the sixth step on; before, steps are rate m^ = rate g for a constant g."""
     driver = Driver(Optimizer.table["radam"](0.5), {"0.W": np.zeros((1, 1))})
@@ -345,6 +354,15 @@ def test_type_checks(options: dict[str, Any], message: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(Optimizer.table))
+def test_common_checks_and_no_changes(name: str) -> None:
+    for options in ({"learning_rate": -1.0}, {"weight_decay": -1.0}, {"clip_norm": 0.0}):
+        with pytest.raises(InputError, match=f"{next(iter(options))} = "):
+            Optimizer.table[name](**options)
+    with pytest.raises(AttributeError, match="cannot assign"):
+        Optimizer.table[name]().weight_decay = 1.0
+
+
+@pytest.mark.parametrize("name", sorted(Optimizer.table))
 def test_survives_json(name: str) -> None:
     options: dict[str, Any] = {"weight_decay": 0.25}
     if name != "lbfgs":
@@ -380,6 +398,10 @@ def test_defaults() -> None:
     decays = {name: table[name]().weight_decay for name in table}
     assert {name: d for name, d in decays.items() if d} == {"adamw": 0.01, "lamb": 0.01}
     assert Muon().adam_rate == 3e-4
+    for name in table:
+        made = table[name]()
+        assert (made.accumulate, made.decay_all, made.rate_multipliers) == (1, False, ())
+        assert made.clip_value is made.clip_norm is made.average is None
     assert Constant(0.5).rates(np.ones(2)).tolist() == [0.5, 0.5]
 
 

@@ -119,6 +119,12 @@ def test_survives_json(schedule: Schedule) -> None:
     assert Record.from_config(json.loads(json.dumps(optimizer.config()))) == optimizer
 
 
+def test_lists_will_do() -> None:
+    parts = (Constant(0.1), Cosine(0.2))
+    assert Sequential(list(parts), [5]) == Sequential(parts, (5,))
+    assert Product(list(parts)) == Product(parts)
+
+
 def test_known_points() -> None:
     ends = np.array([1.0, 21.0, 41.0])
     np.testing.assert_allclose(Cosine(0.4, 40).rates(ends), [0.4, 0.2, 0], atol=1e-16)
@@ -185,6 +191,9 @@ def test_the_run_gives_the_length() -> None:
         (lambda: Cyclic(0.1, 0.5, up=0), "up = 0"),
         (lambda: Cyclic(0.1, 0.5, down=0), "down = 0"),
         (lambda: Cyclic(0.1, 0.5, factor=0.0), r"factor = 0\.0"),
+        (lambda: Cyclic(0.1, 0.5, factor=1.1), r"factor = 1\.1"),
+        (lambda: Warmup(5, 0.1, start=1.1), r"start = 1\.1"),
+        (lambda: ReduceOnPlateau(least=1.1), r"least = 1\.1"),
         (lambda: Warmup(0), "lead = 0"),
         (lambda: Warmup(5, -0.1), r"then = -0\.1"),
         (lambda: Warmup(5, 0.1, start=2.0), r"start = 2\.0"),
@@ -257,6 +266,13 @@ def test_plateau_against_loop(patience: int, cooldown: int, mode: str) -> None:
     nested = Warmup(3, Product((Constant(1.0), schedule)))
     assert nested.watched() == ("val_loss",)
     assert nested.after_epoch({}, {"val_loss": 1.0})["best"] == (1.0 if mode == "min" else -1.0)
+
+
+def test_an_improvement_exceeds_the_least_change() -> None:
+    schedule = ReduceOnPlateau(0.1, patience=0, min_change=0.5)
+    state = schedule.after_epoch(schedule.after_epoch({}, {"loss": 4.0}), {"loss": 3.5})
+    assert state["best"] == 4.0
+    assert schedule.after_epoch(state, {"loss": 3.25})["best"] == 3.25
 
 
 # In runs.
@@ -376,3 +392,31 @@ def test_plateau_watches_a_column_there_is() -> None:
     x, y = data()
     with pytest.raises(InputError, match="watches 'val_loss'; this run reports"):
         MLP([5, 2]).fit(x, y, learning_rate=ReduceOnPlateau(0.1, "val_loss"), verbose=0)
+
+
+def test_defaults() -> None:
+    """What `Cosine()` and its like mean; and no record can be changed once it is made."""
+    defaults = {
+        "constant": {"rate": 1e-3},
+        "step": {"rate": 1e-3, "every": 1000, "factor": 0.1},
+        "exponential": {"rate": 1e-3, "every": 1000, "factor": 0.9},
+        "polynomial": {"rate": 1e-3, "steps": None, "final": 0.0, "power": 1.0},
+        "inverse_scaling": {"rate": 0.1, "power": 0.5},
+        "cosine": {"rate": 1e-3, "steps": None, "final": 0.0},
+        "warm_restarts": {"rate": 1e-3, "period": 1000, "factor": 2.0, "final": 0.0},
+        "one_cycle": {"rate": 1e-2, "steps": None, "warm": 0.3, "start": 25.0, "end": 1e4},
+        "cyclic": {"rate": 1e-4, "peak": 1e-2, "up": 2000, "down": None, "factor": 1.0},
+        "reduce_on_plateau": {
+            "rate": 1e-3, "monitor": "loss", "factor": 0.1, "patience": 10, "min_change": 1e-4,
+            "cooldown": 0, "least": 0.0, "mode": "min",
+        },
+        "warmup": {"lead": 100, "then": 1e-3, "start": 0.0},
+        "sequential": {"schedules": (Constant(),), "lengths": ()},
+        "product": {"schedules": (Constant(),)},
+    }  # fmt: skip
+    assert set(defaults) == set(Schedule.table)
+    for name, wanted in defaults.items():
+        made = Schedule.table[name]()
+        assert {field: getattr(made, field) for field in wanted} == wanted
+        with pytest.raises(AttributeError, match="cannot assign"):
+            made.rate = 1.0

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fakecupy
 from mlpx import MLP, Callback, Dense
+from mlpx.engines import Interpreter
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.layers import BatchNorm, Dropout
 from mlpx.optimizers import EMA, SGD, SWA, Adam, AdamW, Average, Muon, Optimizer
+from mlpx.step import TrainingProgram
+from mlpx.training import prepare_data
 from updates import Driver
 
 RULES = sorted(name for name, rule in Optimizer.table.items() if not rule.full_batch)
@@ -228,6 +232,10 @@ def test_averages_check_their_ranges() -> None:
         with pytest.raises(InputError, match=message):
             make()
     assert Adam(average="ema").average == EMA()
+    assert (EMA().decay, SWA().every) == (0.999, 1)
+    for average in (EMA(), SWA()):
+        with pytest.raises(AttributeError, match="cannot assign"):
+            average.decay = 0.5
 
 
 class Watch(Callback):
@@ -306,3 +314,29 @@ def test_numbers_too_small_leave_the_moments() -> None:
     assert (moment[0] != 0).all()  # sticks where 0.9 rounds up
     model.fit(x, y, optimizer="adam", epochs=1, batch_size=8, verbose=0)
     assert (model.layout.views(model.training_state.moments["m"])["0.W"][0] == 0).all()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_device_does_the_same_without_allocating(name: str) -> None:
+    """All at once, on the fake of CuPy, which counts."""
+    x, y = data()
+    rule = Optimizer.table[name](
+        0.01, weight_decay=0.1, clip_norm=1.0, clip_value=0.5, accumulate=2, average=SWA(2)
+    )
+    models = []
+    with fakecupy.installed() as cupy:
+        for device in ("cpu", "cuda"):
+            model = MLP([5, 6, 2], dtype="float64", device=device)
+            model.fit(x, y, optimizer=rule, batch_size=8, epochs=2, verbose=0)
+            models.append(model.backend.to_numpy(model.flat).copy())
+        program = TrainingProgram(
+            model, prepare_data(model, x, y, None, True, ""), optimizer=rule,
+            moments=model.training_state.moments, batch_size=16, rows=50, part_rows=8,
+        )  # fmt: skip
+        execute = Interpreter().prepare(program)
+        program.start_epoch(np.arange(50), step=0)
+        cupy.counters.reset()
+        execute(program.full, 3)
+        execute(program.last, 1)
+        assert cupy.counters.allocations == cupy.counters.synchronizations == 0
+    np.testing.assert_allclose(models[1], models[0], rtol=1e-11, atol=1e-13)

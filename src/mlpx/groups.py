@@ -27,7 +27,7 @@ class Group:
 
     optimizer: Optimizer
     span: slice
-    multiplier: float = 1.0
+    multiplier: float
 
     def columns(self, t: Steps, rate_scale: float) -> tuple[Steps, ...]:
         """The per-step numbers of steps `t` = 1, 2, ...: the rule's, and the decoupled weight

@@ -75,7 +75,8 @@ class Sequential(Schedule, name="sequential"):
             schedule.rates(np.maximum(t - start, 1))
             for schedule, start in zip(self.schedules, starts, strict=True)
         ]
-        return np.choose(which, parts) if len(parts) < 32 else np.stack(parts)[which, range(len(t))]
+        found: Steps = np.stack(parts)[which, np.arange(len(t))]
+        return found
 
     def nested(self) -> tuple[Schedule, ...]:
         return self.schedules
