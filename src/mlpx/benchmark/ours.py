@@ -180,7 +180,6 @@ class Interpreted(Bare):
         for call in self._prepare_backward():
             call.bind(self.backend.xp)()
         self.program = self.make_program()
-        self.program.gradient[...] = self.gradient
         plan = self.program.full
         assert plan is not None
         return plan.calls[plan.gradient_stop :]
@@ -198,6 +197,7 @@ class Interpreted(Bare):
         """The optimizer on the same gradients, and the step's entry in the log."""
         while steps:
             self.program.start_epoch(self.rows_of_steps, step=self.step)
+            self.program.gradient[...] = self.gradient  # starting an epoch may write there
             count = min(steps, self.program.full_steps)
             self._repeat(count)
             self.step += count
