@@ -377,6 +377,14 @@ def test_survives_json(name: str) -> None:
     assert Optimizer.table[name]() != made
 
 
+@pytest.mark.parametrize(
+    ("name", "flag"), [("muon", "nesterov"), ("lamb", "adapt"), ("rmsprop", "centered")]
+)
+def test_flags_are_flags(name: str, flag: str) -> None:
+    with pytest.raises(InputTypeError, match=f"{flag} = 1 is a int; it must be True or False"):
+        Optimizer.table[name](**{flag: 1})
+
+
 def test_names_and_instances() -> None:
     assert Optimizer.resolve("adamw") == Optimizer.table["adamw"]()
     assert Adam(1e-2).learning_rate == 1e-2

@@ -216,6 +216,8 @@ def test_swa_is_the_plain_mean_from_its_start() -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-14)
     np.testing.assert_allclose(traced(SWA(1)), [WALK[:t].mean() for t in range(1, 9)], rtol=1e-14)
     assert SWA().open
+    assert not SWA(5).open
+    assert not EMA().open
     assert SWA().resolved(100) == SWA(75)
     assert SWA(5, every=2).resolved(100) == SWA(5, every=2)
     assert SWA().resolved(1) == SWA(1)
