@@ -12,6 +12,7 @@ from mlpx.benchmark import document as documents
 from mlpx.benchmark.rounds import Rules
 from mlpx.cli import app
 
+pytest_plugins = ["fakecupy.fixtures"]
 TINY = Rules(warm_s=0.001, round_s=0.001, budget_s=0.0, most_rounds=6, accept_noise=True)
 
 
@@ -157,3 +158,24 @@ def test_advice_is_one_line(run, monkeypatch):
     assert last.startswith("cpu, interpreter, batch ")
     assert "samples/s" in last
     assert "the same rows would take" in last
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("mnist, wide", ("mnist", "wide")),
+        ("784,50,10", ("784,50,10",)),
+        ("784-50-10,mnist", ("784-50-10", "mnist")),
+    ],
+)
+def test_names_and_widths_share_the_comma(text, names):
+    from mlpx.cli.bench_run import _workload_names
+
+    assert _workload_names(text) == names
+
+
+def test_advice_looks_at_every_device(fake_cupy):
+    from mlpx.cli.bench_run import _default_devices
+
+    assert _default_devices(True) == ("cpu", "cuda")
+    assert _default_devices(False) == ("cpu",)

@@ -216,7 +216,7 @@ def test_a_climb_counts_steps_to_the_target():
     assert found.steps == found.steps_taken
     assert found.steps % 10 == 0
     assert found.accuracy >= 0.9
-    assert found.learning_rate == scaled_rate(50) == pytest.approx(0.1 * 50 / 32)
+    assert found.learning_rate == scaled_rate(50) == pytest.approx(0.1 * 50 / 8)
     late = climb(50, (x[:500], labels[:500], x[500:], labels[500:]), budget_s=0.0, target=1.1)
     assert late.steps is None
     assert late.steps_taken == 10
@@ -224,6 +224,6 @@ def test_a_climb_counts_steps_to_the_target():
 
 
 def test_rates_grow_with_the_batch_to_a_limit():
-    assert scaled_rate(1) == scaled_rate(32) == 0.1
-    assert scaled_rate(64) == pytest.approx(0.2)
+    assert scaled_rate(1) == scaled_rate(8) == 0.1
+    assert scaled_rate(64) == pytest.approx(0.8)
     assert scaled_rate(8192) == HIGHEST_RATE

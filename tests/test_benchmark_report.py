@@ -352,3 +352,8 @@ def test_thread_counts():
     assert thread_counts(1) == [1]
     assert thread_counts(6) == [1, 2, 4, 6]
     assert thread_counts(8) == [1, 2, 4, 8]
+
+
+def test_a_scale_shorter_than_a_decade_has_ticks_too():
+    assert ticks(Scale(230, 470, 0, 1)) == [250, 300, 350, 400, 450]
+    assert ticks(Scale(30, 70, 0, 1)) == [30, 40, 50, 60, 70]

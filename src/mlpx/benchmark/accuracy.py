@@ -19,8 +19,8 @@ from mlpx.callbacks import Callback
 from mlpx.optimizers import SGD
 
 TARGET = 0.95
-BASE_BATCH = 32
-HIGHEST_RATE = 2.0
+BASE_BATCH = 8
+HIGHEST_RATE = 4.0
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ def throughput(cells: list[Cell], document: Document) -> Chart:
         _series(cells, point, floors=True),
         rate,
         marks=_crossovers(cells, document),
+        wide=True,
     )
 
 

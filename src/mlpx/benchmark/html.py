@@ -68,7 +68,8 @@ def _legend(series: tuple[Series, ...]) -> str:
 
 
 def _figure(chart: Chart) -> str:
-    return f"<figure><h3>{escape(chart.title)}</h3>{draw(chart)}</figure>"
+    kind = ' class="wide"' if chart.wide else ""
+    return f"<figure{kind}><h3>{escape(chart.title)}</h3>{draw(chart)}</figure>"
 
 
 def _markdown(lines: list[str]) -> list[str]:

@@ -26,7 +26,8 @@ class Live:
         if self.console.is_terminal:
             from rich.live import Live as RichLive
 
-            self.display = RichLive(console=self.console, refresh_per_second=4)
+            # refreshed between turns only: no thread runs beside the clock
+            self.display = RichLive(console=self.console, auto_refresh=False)
             self.display.start()
         return self
 
@@ -62,13 +63,13 @@ class Live:
 
     def _show(self) -> None:
         if self.display is not None:
-            self.display.update(self.table())
+            self.display.update(self.table(), refresh=True)
 
     def _leave(self) -> None:
         """Print the finished cell's table for good."""
         if self.seats:
             if self.display is not None:
-                self.display.update("")
+                self.display.update("", refresh=True)
             self.console.print(self.table())
 
     def finish(self) -> None:
@@ -78,6 +79,7 @@ class Live:
 
     def table(self) -> Any:
         """The cell as it stands, the fastest first."""
+        from rich.markup import escape
         from rich.table import Table
 
         table = Table(title=title(self.task), title_justify="left", title_style="bold")
@@ -86,7 +88,7 @@ class Live:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_column("")
         for name in sorted(self.texts, key=self._order):
-            table.add_row(*self._row(name))
+            table.add_row(*map(escape, self._row(name)))
         return table
 
     def _order(self, name: str) -> tuple[bool, float]:

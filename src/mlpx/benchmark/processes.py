@@ -36,6 +36,15 @@ def thread_environment(threads: int) -> dict[str, str]:
     return {name: str(threads) for name in THREAD_VARIABLES} | {"MKL_DYNAMIC": "FALSE"}
 
 
+def device_environment(device: str) -> dict[str, str]:
+    """Variables that hide GPUs from what is measured on the CPU, and keep JAX from taking all
+    memory.
+    """
+    return (
+        {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {"XLA_PYTHON_CLIENT_PREALLOCATE": "0"}
+    )
+
+
 class Process:
     """One contender's process."""
 

@@ -15,7 +15,7 @@ from mlpx.benchmark.check import Judge, Verdict
 from mlpx.benchmark.contender import Contender, modes
 from mlpx.benchmark.document import SCHEMA, finish
 from mlpx.benchmark.environment import describe
-from mlpx.benchmark.processes import ContenderError, Process
+from mlpx.benchmark.processes import ContenderError, Process, device_environment
 from mlpx.benchmark.reference import Arrays
 from mlpx.benchmark.results import cell_record, refusal, result_record
 from mlpx.benchmark.rounds import Rules, Seat, Table
@@ -230,7 +230,9 @@ class Bench:
     def _process(self, kind: type[Contender], task: Task) -> Process:
         if kind.name() not in self.processes:
             self.processes[kind.name()] = Process(
-                kind.name(), threads=task.threads, environment=kind.environment
+                kind.name(),
+                threads=task.threads,
+                environment={**device_environment(task.device), **kind.environment},
             )
         return self.processes[kind.name()]
 

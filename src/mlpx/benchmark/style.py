@@ -29,9 +29,10 @@ h3 { font-size: 15px; margin: 0 0 6px; font-weight: 600; }
 p, li { max-width: 110ch; }
 ul.plain { padding-left: 18px; margin: 6px 0; color: var(--soft); font-size: 14px; }
 .charts { display: grid; gap: 16px;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 400px), 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); }
 figure { margin: 0; padding: 14px 14px 8px; background: var(--surface);
   border: 1px solid var(--line); border-radius: 8px; }
+.wide { grid-column: 1 / -1; overflow-x: auto; } .wide > svg { min-width: 660px; }
 figure svg { width: 100%; height: auto; display: block; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; margin: 10px 0; padding: 0;
   list-style: none; font-size: 13.5px; }

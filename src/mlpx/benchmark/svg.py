@@ -11,7 +11,7 @@ from math import ceil, floor, log, log10
 
 from mlpx.benchmark.units import compact
 
-WIDTH, HEIGHT = 640, 340
+WIDTH, WIDE, HEIGHT = 640, 1100, 340
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 14, 44
 MARK = 4.5
 HIT = 11
@@ -74,6 +74,11 @@ class Chart:
     marks: tuple[tuple[float, str], ...] = ()
     reference: float | None = None
     """A horizontal line, such as 1 for the floor."""
+    wide: bool = False
+
+    @property
+    def width(self) -> int:
+        return WIDE if self.wide else WIDTH
 
 
 def draw(chart: Chart) -> str:
@@ -81,10 +86,10 @@ def draw(chart: Chart) -> str:
     points = [point for series in chart.series for point in series.points]
     if not points:
         return ""
-    x = Scale(*_span([p.x for p in points], 1.25), LEFT, WIDTH - RIGHT)
+    x = Scale(*_span([p.x for p in points], 1.25), LEFT, chart.width - RIGHT)
     y = Scale(*_y_range(chart, points), HEIGHT - BOTTOM, TOP, log=chart.log_y)
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
+        f'<svg viewBox="0 0 {chart.width} {HEIGHT}" role="img" aria-label="{escape(chart.title)}">',
         *_grid(chart, x, y, sorted({p.x for p in points})),
         *_marks(chart, x),
         *(element for series in _ours_last(chart.series) for element in _line(series, x, y)),
@@ -112,12 +117,19 @@ def _y_range(chart: Chart, points: list[Point]) -> tuple[float, float]:
 def ticks(scale: Scale) -> list[float]:
     """Round values inside the scale: decades, with 2 and 5 between where there are few."""
     if not scale.log:
-        step = nice_step(scale.high)
-        return [i * step for i in range(int(scale.high / step) + 1)]
+        return _even_ticks(scale)
     decades = range(floor(log10(scale.low)), ceil(log10(scale.high)) + 1)
     steps = (1,) if len(decades) > 4 else (1, 2, 5)
     found = [step * 10.0**decade for decade in decades for step in steps]
-    return [value for value in found if scale.low <= value <= scale.high]
+    inside = [value for value in found if scale.low <= value <= scale.high]
+    return inside if len(inside) > 1 else _even_ticks(scale)
+
+
+def _even_ticks(scale: Scale) -> list[float]:
+    """Evenly spaced round values, for a scale too short for decades."""
+    step = nice_step(scale.high - scale.low)
+    first, last = ceil(scale.low / step), floor(scale.high / step)
+    return [i * step for i in range(first, last + 1)]
 
 
 def nice_step(high: float) -> float:
@@ -127,7 +139,7 @@ def nice_step(high: float) -> float:
 
 
 def _grid(chart: Chart, x: Scale, y: Scale, sizes: list[float]) -> Iterable[str]:
-    left, right, bottom = LEFT, WIDTH - RIGHT, HEIGHT - BOTTOM
+    left, right, bottom = LEFT, chart.width - RIGHT, HEIGHT - BOTTOM
     for value in ticks(y):
         at = y(value)
         yield f'<line class="grid" x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
@@ -155,7 +167,7 @@ def _text(x: float, y: float, text: str, anchor: str, kind: str = "label") -> st
 def _marks(chart: Chart, x: Scale) -> Iterable[str]:
     for value, text in chart.marks:
         at = x(value)
-        side, anchor = (-6, "end") if at > WIDTH / 2 else (6, "start")
+        side, anchor = (-6, "end") if at > chart.width / 2 else (6, "start")
         yield (
             f'<line class="crossover" x1="{at:.1f}" x2="{at:.1f}" '
             f'y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'

@@ -17,7 +17,7 @@ from mlpx.benchmark.document import (
     summary,
 )
 from mlpx.benchmark.statistics import geometric_mean, ratio
-from mlpx.benchmark.units import duration, figures, megabytes, percent, rate, thread_text
+from mlpx.benchmark.units import duration, figures, gigaflops, megabytes, percent, rate, thread_text
 
 COLUMNS = (
     *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
@@ -104,6 +104,7 @@ def _group(cells: list[dict[str, Any]]) -> list[str]:
     lines = [f"## {heading(cells[0])}", ""]
     lines += step_lines(cells)
     for text, field, show in (
+        ("GFLOP/s of the matrix products", "gflops", gigaflops),
         ("Share of the matrix-product floor", "floor_fraction", percent),
         ("Peak memory of the process", "peak_host_bytes", megabytes),
     ):

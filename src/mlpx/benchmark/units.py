@@ -30,6 +30,11 @@ def rate(per_second: float) -> str:
     return figures(per_second)
 
 
+def gigaflops(found: float | None) -> str:
+    """Three figures; a dash for what is not known."""
+    return "–" if found is None else figures(found)
+
+
 def megabytes(count: float | None) -> str:
     """Such as `68.4 MB`; a dash for what is not known."""
     return "–" if count is None else f"{figures(count / 1e6)} MB"

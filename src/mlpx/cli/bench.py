@@ -58,7 +58,8 @@ def run_bench(
         str,
         typer.Option(
             metavar="NAME",
-            help=f"{listed(WORKLOADS)}, or widths such as 784-50-10; several with commas.",
+            help=f"{listed(WORKLOADS)}, or widths such as 784,50,10; several with commas, widths "
+            "then as 784-50-10.",
         ),
     ] = "mnist",
     layers: Annotated[
@@ -69,7 +70,13 @@ def run_bench(
         str | None,
         typer.Option(metavar="N,...", help="[dim]\\[default: the workload's own][/dim]"),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME,...", help="cpu, cuda, or both.")] = "cpu",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="cpu, cuda, or both. [dim]\\[default: cpu; with --advise all there are][/dim]",
+        ),
+    ] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME,...", help=f"{listed(DTYPES)}.")] = "float32",
     peers: Annotated[
         str,

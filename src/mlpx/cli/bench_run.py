@@ -35,7 +35,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
     from mlpx.benchmark.workloads import PHASES, parse_workload
 
     peers = ALL_PEERS if given["peers"].strip() == "all" else given["peers"]
-    names = (given["layers"],) if given["layers"] else parts(given["workload"])
+    names = _workload_names(given["layers"] or given["workload"])
     usable = thread_count()
     if (given["threads"] or 1) > usable:
         raise typer.BadParameter(
@@ -54,7 +54,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
         batch_sizes=sizes(given["batch_sizes"]) or (QUICK_SIZES if given["quick"] else None),
         phases=known("--phase", given["phase"], PHASES),  # type: ignore[arg-type]
         dtypes=known("--dtype", given["dtype"], DTYPES),
-        devices=parts(given["device"]),
+        devices=parts(given["device"]) or _default_devices(given["advise"]),
         peers=known("--peers", peers, PEERS),
         engines=known("--engine", given["engine"], Engine.table) if given["engine"] else None,
         threads=given["threads"] or usable,
@@ -62,6 +62,18 @@ def settings_from(given: dict[str, Any]) -> Settings:
         rules=replace(rules, accept_noise=given["accept_noise"]),
         accuracy_s=given["accuracy_seconds"],
     )
+
+
+def _workload_names(text: str) -> tuple[str, ...]:
+    """Names with commas between, or one net's widths."""
+    found = parts(text)
+    return (text,) if found and all(part.isdigit() for part in found) else found
+
+
+def _default_devices(advise: bool) -> tuple[str, ...]:
+    from mlpx.benchmark.environment import devices_here
+
+    return tuple(devices_here()) if advise else ("cpu",)
 
 
 def measure(given: dict[str, Any]) -> bool:

@@ -80,7 +80,8 @@ class Jax(Contender):
         return self._move(state, self.jax.grad(self._loss)(state[0], x[rows], labels[rows]))
 
     def reset(self) -> None:
-        p = [self.put(a) for a in interleaved(self.problem.weights, self.problem.biases)]
+        # copied, since what is donated is overwritten
+        p = [self.put(a.copy()) for a in interleaved(self.problem.weights, self.problem.biases)]
         adam = self.task.workload.optimizer == "adam"
         m, v = ([self.jax.numpy.zeros_like(a) for a in p] if adam else [] for _ in range(2))
         self.state: State = p, m, v, self.put(np.zeros((), self.task.dtype))

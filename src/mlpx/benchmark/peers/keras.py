@@ -20,6 +20,7 @@ class Keras(Contender):
 
     library = "keras"
     requires = ("keras", "jax")
+    devices = ("cpu", "cuda")
     environment: ClassVar[dict[str, str]] = {"KERAS_BACKEND": "jax"}
     epsilon = "inside"
     floors = ("gemm/numpy", "gemm/numpy split", "gemm/torch")
@@ -33,8 +34,10 @@ class Keras(Contender):
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
+        import jax
         import keras
 
+        jax.devices(task.device.partition(":")[0])  # fails where Keras would take another
         self.keras: Any = keras
         self.chunk = min(task.steps_per_epoch, LONGEST_EPOCH)
         self.model = self._model()

@@ -1,0 +1,133 @@
+"""What a person sees while it measures, and what is written down of the machine."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from mlpx.benchmark import environment
+from mlpx.benchmark.live import Live
+from mlpx.benchmark.rounds import Rules, Seat
+from mlpx.benchmark.session import Settings, roster
+from mlpx.benchmark.workloads import WORKLOADS, Task
+from mlpx.errors import UnknownNameError
+
+pytest_plugins = ["fakecupy.fixtures"]
+TASK = Task(WORKLOADS["mnist"], 32)
+
+
+def play(console):
+    """A cell with one contender measured, one refused and one that died."""
+    with Live(console) as live:
+        live.cell(TASK, ["mlpx/x", "torch/eager", "jax/jit"])
+        live.says(TASK, "mlpx/x", "building")
+        live.says(TASK, "torch/eager", "wrong: its loss [sic] differs")
+        seats = [
+            Seat("mlpx/x", None, 10, step_s=[1e-4] * 6, busy=3, below_floor=1),
+            Seat("jax/jit", None, 10, step_s=[1e-5] * 6, error="it died"),
+        ]
+        live.rounds(TASK, seats)
+        live.cell(Task(WORKLOADS["mnist"], 64), ["mlpx/x"])
+        live.finish()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_stays_when_the_next_cell_begins(terminal):
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=terminal, width=140, color_system=None))
+    text = out.getvalue()
+    assert "mnist 784-50-10, train, batch 32, float32, cpu, 1 thread" in text
+    last = text[text.rindex("contender") :]
+    rows = [line for line in last.splitlines() if line.startswith("│")]
+    assert [row.split()[1] for row in rows[:3]] == ["jax/jit", "mlpx/x", "torch/eager"]
+    assert "100 µs" in rows[1]
+    assert "320 k" in rows[1]
+    assert " 4 " in rows[1]
+    assert "it died" in rows[0]
+    assert "its loss [sic] differs" in rows[2]
+
+
+def test_without_a_terminal_building_is_not_worth_a_line():
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=False, width=140))
+    assert "building" not in out.getvalue()
+
+
+def test_the_gpu_and_its_driver_are_written_down(fake_cupy):
+    fake_cupy.machine.devices = 2
+    found = environment.describe(2)
+    assert found["gpu"]["devices"] == ["Fake CUDA device", "Fake CUDA device"]
+    assert found["gpu"]["driver_cuda"] == 13020
+    assert environment.devices_here() == ["cpu", "cuda"]
+
+
+def test_without_a_gpu_the_reason_is_written_down(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    found = environment.describe(1)
+    assert found["gpu"]["devices"] == []
+    assert found["gpu"]["message"]
+    assert environment.devices_here() == ["cpu"]
+
+
+def test_blas_without_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "threadpoolctl", None)
+    (found,) = environment.blas()
+    assert found["name"]
+
+
+def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    assert environment.commit() is None
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "src" / "environment.py"))
+    said = {"rev-parse": "abc", "status": " M x"}
+    monkeypatch.setattr(environment, "_output", lambda command: said[command[3]])
+    assert environment.commit() == {"hash": "abc", "modified": True}
+
+
+def settings(**given):
+    return Settings(workloads=(WORKLOADS["mnist"],), **given)
+
+
+def test_the_roster_has_ours_their_floors_and_the_peers():
+    names = [kind.name() for kind in roster(settings(peers=("torch",)))]
+    assert names[:3] == ["gemm/numpy", "gemm/numpy split", "gemm/torch"]
+    assert "mlpx/interpreter" in names
+    assert "mlpx/interpreter fit" in names
+    assert {"torch/eager", "torch/fused", "torch/compiled", "torch/whole"} <= set(names)
+    assert not any(name.startswith("jax") for name in names)
+    assert "gemm/torch" not in [kind.name() for kind in roster(settings())]
+
+
+def test_a_new_engine_takes_part_by_itself(monkeypatch):
+    from mlpx.engines import Engine
+
+    monkeypatch.setitem(Engine.table, "steam", Engine.table["interpreter"])
+    names = [kind.name() for kind in roster(settings())]
+    assert {"mlpx/steam", "mlpx/steam fit", "mlpx/interpreter"} <= set(names)
+    only = [kind.name() for kind in roster(settings(engines=("steam",)))]
+    assert "mlpx/interpreter" not in only
+    with pytest.raises(UnknownNameError, match="engine"):
+        roster(settings(engines=("water",)))
+
+
+def test_tables_of_tasks():
+    wanted = settings(
+        batch_sizes=(1, 8), phases=("train", "predict"), devices=("cpu", "cuda"), threads=2, seed=5
+    )
+    tables = list(wanted.tables())
+    assert len(tables) == 4
+    assert all([task.batch_size for task in table] == [1, 8] for table in tables)
+    assert {(t[0].device, t[0].phase) for t in tables} == {
+        (device, phase) for device in ("cpu", "cuda") for phase in ("train", "predict")
+    }
+    assert tables[0][0] == Task(WORKLOADS["mnist"], 1, threads=2, seed=5)
+    assert [t.batch_size for t in next(iter(settings().tables()))] == list(
+        WORKLOADS["mnist"].batch_sizes
+    )
+
+
+def test_quick_rules_are_shorter():
+    assert Rules.quick().budget_s < Rules().budget_s
