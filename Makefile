@@ -12,6 +12,9 @@ READY := $(VENV)/.python-$(VERSION)
 # In CI the tests also compare with other libraries.
 TESTS := $(VENV)/.test$(if $(filter-out 0 false,$(CI)),-peers)
 
+# What the native engine is compiled from; an editable installation compiles it in place.
+LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -54,7 +57,7 @@ $(VENV)/.run: EXTRAS = sklearn,plot
 $(VENV)/.test: EXTRAS = test
 $(VENV)/.test-peers: EXTRAS = test,peers
 $(VENV)/.dev: EXTRAS = dev
-$(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.toml
+$(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.toml setup.py $(LIBRARY)
 	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
 	$(PIP) --editable '.[$(EXTRAS)]'
 	@touch $@

@@ -155,7 +155,7 @@ def test_advice_is_one_line(run, monkeypatch):
     )
     assert done.exit_code == 0
     last = done.output.strip().splitlines()[-1]
-    assert last.startswith("cpu, interpreter, batch ")
+    assert last.startswith(("cpu, native, batch ", "cpu, interpreter, batch "))
     assert "samples/s" in last
     assert "the same rows would take" in last
 

@@ -250,7 +250,7 @@ def test_recording_changes_no_bit() -> None:
         model = net()
         model.fit(
             *data(), epochs=2, batch_size=10, optimizer=Optimizer.resolve("adam"), verbose=0,
-            record_gradient_norms=norms,
+            record_gradient_norms=norms, engine="interpreter",
         )  # fmt: skip
         return model.flat
 

@@ -306,15 +306,16 @@ def test_numbers_too_small_leave_the_moments() -> None:
     """A weight whose input is zero has no gradient; its momentum must not stay denormal."""
     x, y = data(8)
     model = MLP([5, 2])
-    model.fit(x, y, optimizer="adam", epochs=1, batch_size=8, verbose=0)
+    options = {"optimizer": "adam", "batch_size": 8, "engine": "interpreter", "verbose": 0}
+    model.fit(x, y, epochs=1, **options)
     tiny = np.finfo(np.float32).tiny
     moment = model.layout.views(model.training_state.moments["m"])["0.W"]
     moment[0] = tiny / 2
     x = x.copy()
     x[:, 0] = 0
-    model.fit(x, y, optimizer="adam", epochs=510, batch_size=8, verbose=0)
+    model.fit(x, y, epochs=510, **options)
     assert (moment[0] != 0).all()  # sticks where 0.9 rounds up
-    model.fit(x, y, optimizer="adam", epochs=1, batch_size=8, verbose=0)
+    model.fit(x, y, epochs=1, **options)
     assert (model.layout.views(model.training_state.moments["m"])["0.W"][0] == 0).all()
 
 

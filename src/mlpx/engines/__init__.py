@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.interpreter import Interpreter
+from mlpx.engines.native import NativeEngine
 from mlpx.errors import EngineError, UnknownNameError
 from mlpx.step import TrainingProgram
 
-PREFERENCE: tuple[type[Engine], ...] = (Interpreter,)
+PREFERENCE: tuple[type[Engine], ...] = (NativeEngine, Interpreter)
 """Fastest first; the first that accepts a program runs it."""
 
-__all__ = ["PREFERENCE", "Engine", "Interpreter", "Runner", "choose"]
+__all__ = ["PREFERENCE", "Engine", "Interpreter", "NativeEngine", "Runner", "choose"]
 
 
 def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:

@@ -1,0 +1,46 @@
+"""Builds the native engine's C library as an optional part of the package.
+
+The rest of the packaging is in pyproject.toml. The library is no Python extension: it is plain C
+behind ctypes, so one build serves every Python. Without a compiler the installation goes on without
+it.
+"""
+
+from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+SOURCES = "src/mlpx/engines/native/c"
+FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
+
+
+class BuildLibrary(build_ext):
+    """Names the file without the Python's tag, and looks for no init function in it."""
+
+    def get_ext_filename(self, name):
+        return f"{name.replace('.', '/')}.so"
+
+    def get_export_symbols(self, extension):
+        return extension.export_symbols
+
+
+class PlatformWheel(bdist_wheel):
+    """One wheel for every Python of a platform."""
+
+    def get_tag(self):
+        return "py3", "none", super().get_tag()[2]
+
+
+setup(
+    ext_modules=[
+        Extension(
+            "mlpx.engines.native._native",
+            [f"{SOURCES}/{name}.c" for name in ("engine", "kernels", "pool")],
+            depends=[f"{SOURCES}/{name}" for name in ("engine.h", "pool.h", "kernels.inc")]
+            + ["src/mlpx/engines/formulas.h"],
+            extra_compile_args=FLAGS,
+            libraries=["m", "pthread"],
+            optional=True,
+        )
+    ],
+    cmdclass={"build_ext": BuildLibrary, "bdist_wheel": PlatformWheel},
+)

@@ -1,0 +1,38 @@
+/* The native engine: a program is an array of operations, run many steps in one call.
+ *
+ * Operations of kind ROWS work on the rows of the batch: every thread does its share of the rows through a
+ * whole chain of them without waiting for the others. SPLIT operations divide something else (a gradient, the
+ * flat parameters); ALONE ones run on thread 0. `wait` says that all threads meet before the operation.
+ */
+#ifndef MLPX_ENGINE_H
+#define MLPX_ENGINE_H
+
+#include <stdint.h>
+
+typedef struct Op Op;
+
+/* Where a thread is: the position in the epoch's tables, the steps taken before, and who it is. */
+typedef struct {
+    int64_t position, step;
+    int32_t thread, threads;
+} Where;
+
+typedef void (*Kernel)(const Op *op, const Where *at);
+
+struct Op {
+    Kernel kernel;
+    int32_t alone, wait;
+    int64_t n[8];  /* sizes and strides */
+    double c[8];   /* constants */
+    void *p[12];   /* arrays */
+};
+
+/* [lo, hi): this thread's share of n things, in multiples of `grain`. */
+static inline void share(int64_t n, int64_t grain, const Where *at, int64_t *lo, int64_t *hi) {
+    int64_t blocks = (n + grain - 1) / grain;
+    int64_t first = blocks * at->thread / at->threads, last = blocks * (at->thread + 1) / at->threads;
+    *lo = first * grain < n ? first * grain : n;
+    *hi = last * grain < n ? last * grain : n;
+}
+
+#endif

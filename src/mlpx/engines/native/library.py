@@ -1,0 +1,129 @@
+"""The compiled library of the native engine, and the BLAS it multiplies with.
+
+The library is plain C behind ctypes, built with the package where there is a compiler. It brings no
+BLAS: it calls one that is already in the process, the OpenBLAS inside NumPy, or MKL if the `mkl`
+wheel is installed. The environment variable MLPX_BLAS chooses: "openblas", "mkl" or "auto".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import EngineError
+
+HERE = Path(__file__).parent
+ARRAYS = 12
+NUMBERS = 8
+
+
+class Op(ctypes.Structure):
+    """One operation, as engine.h has it."""
+
+    _fields_ = (
+        ("kernel", ctypes.c_void_p),
+        ("alone", ctypes.c_int32),
+        ("wait", ctypes.c_int32),
+        ("n", ctypes.c_int64 * NUMBERS),
+        ("c", ctypes.c_double * NUMBERS),
+        ("p", ctypes.c_void_p * ARRAYS),
+    )
+
+
+@dataclass(frozen=True)
+class Blas:
+    """A BLAS in this process: where its gemm is for each dtype, and how many threads it uses."""
+
+    name: str
+    gemm: dict[str, int]
+    """Addresses of cblas_sgemm ("float32") and cblas_dgemm ("float64")."""
+    wide: bool
+    """Whether its integers have 64 bits."""
+    controller: Any
+    """threadpoolctl's handle on its threads."""
+
+
+@cache
+def load() -> ctypes.CDLL | None:
+    """The compiled library, or None where it was not built."""
+    for path in sorted(HERE.glob("_native*.so")):
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        library.mlpx_kernel.restype = ctypes.c_void_p
+        library.mlpx_kernel.argtypes = [ctypes.c_char_p]
+        library.mlpx_activation.argtypes = [ctypes.c_char_p]
+        library.mlpx_pool.restype = ctypes.c_void_p
+        library.mlpx_op_size.restype = ctypes.c_int64
+        library.mlpx_run.argtypes = [
+            ctypes.POINTER(Op), ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p,
+            ctypes.c_int32,
+        ]  # fmt: skip
+        library.mlpx_run.restype = None
+        if library.mlpx_op_size() == ctypes.sizeof(Op):
+            return library
+    return None
+
+
+def pool(threads: int) -> int | None:
+    """The process's pool of so many threads, made when first asked for; None for one thread."""
+    return _pool(threads, os.getpid())  # threads do not survive a fork
+
+
+@cache
+def _pool(threads: int, process: int) -> int | None:
+    library = load()
+    if threads < 2 or library is None:
+        return None
+    made: int | None = library.mlpx_pool(threads)
+    if made is None:
+        raise EngineError(f"cannot start {threads} threads")
+    return made
+
+
+PREFIXES = (("scipy_cblas_{}gemm64_", True), ("cblas_{}gemm64_", True), ("cblas_{}gemm", False))
+"""The names gemm goes by, and whether its integers are wide there."""
+
+
+@cache
+def blas(wanted: str | None = None) -> Blas:
+    """The BLAS called `wanted`, or the one MLPX_BLAS names, or the first there is.
+
+    Raises EngineError if there is none of that name, naming those there are.
+    """
+    wanted = wanted or os.environ.get("MLPX_BLAS", "auto").lower()
+    found = available()
+    if wanted == "auto" and found:
+        return next(iter(found.values()))
+    if wanted not in found:
+        raise EngineError(f"MLPX_BLAS = {wanted!r}; this process has {sorted(found) or 'no BLAS'}")
+    return found[wanted]
+
+
+@cache
+def available() -> dict[str, Blas]:
+    """Every BLAS in the process that the engine can call, by name."""
+    from threadpoolctl import ThreadpoolController
+
+    np.dot(np.ones((2, 2)), np.ones((2, 2)))  # loads NumPy's BLAS if nothing has
+    found: dict[str, Blas] = {}
+    for controller in ThreadpoolController().select(user_api="blas").lib_controllers:
+        library = ctypes.CDLL(controller.filepath)
+        for pattern, wide in PREFIXES:
+            names = {"float32": pattern.format("s"), "float64": pattern.format("d")}
+            if all(hasattr(library, name) for name in names.values()):
+                gemm = {
+                    dtype: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+                    for dtype, name in names.items()
+                }
+                name = controller.internal_api
+                found.setdefault(name, Blas(name, gemm, wide, controller))
+                break
+    return found

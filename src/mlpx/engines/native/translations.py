@@ -1,0 +1,266 @@
+"""The translations of batches, affine maps, activations, losses and optimizer rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlpx.engines.native.hazards import access
+from mlpx.engines.native.library import load
+from mlpx.engines.native.translate import (
+    DTYPES,
+    LABELS,
+    Translator,
+    UntranslatableError,
+    address,
+    translates,
+)
+from mlpx.kernels import affine, batches, losses, scaling
+from mlpx.kernels.activations import Activation, Identity
+from mlpx.program import Call
+from mlpx.types import Array
+
+
+@translates(batches.select_row)
+def _select_row(to: Translator, call: Call) -> None:
+    """No operation: whoever reads the row finds it in the table."""
+    _, table, _ = call.arguments
+    to.rows_of[address(call.keywords["out"]) or 0] = table
+
+
+@translates(batches.gather)
+def _gather(to: Translator, call: Call) -> None:
+    _, x, rows = call.arguments
+    out = call.keywords["out"]
+    table = to.rows_of.get(address(rows) or 0)
+    source, stride = (rows, 0) if table is None else (table, table.shape[1])
+    columns = 1 if x.ndim == 1 else x.shape[1]
+    if x.ndim == 2 and not x.flags.c_contiguous:
+        raise UntranslatableError("x is not C-contiguous")
+    code = LABELS if out.dtype == np.int64 else DTYPES.get(x.dtype.name)
+    if code is None or (code == LABELS and x.dtype != np.int64):
+        raise UntranslatableError(f"x of {x.dtype}")
+    if out.dtype not in (np.int64, to.dtype):
+        raise UntranslatableError(f"a batch of {out.dtype}")
+    touches = (*to.whole(x, source), *to.by_rows(out, writes=True))
+    to.emit("gather", n=(len(rows), columns, code, stride), p=(x, source, out), touches=touches)
+
+
+@translates(batches.copy)
+def _copy(to: Translator, call: Call) -> None:
+    """Appends a copy, but none from rows to columns or back: the operations take arrays by row."""
+    (x,), out = call.arguments, call.keywords["out"]
+    source = to.by_row.get(address(x) or 0)
+    if isinstance(source, Pending):
+        source.emit(to, out)
+    elif by_column(out):
+        to.by_row[address(out) or 0] = x
+    elif out.ndim == 2 and len(out) == to.rows:
+        touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
+        to.emit("copy", n=out.shape, p=(x, out), touches=touches)
+    else:
+        to.emit("add", n=(x.size, 1), p=(x, out), touches=(*to.flat(x), *to.flat(out, writes=True)))
+
+
+def by_column(a: Array) -> bool:
+    """Whether an array lies in memory by column, and not by row as well."""
+    return bool(a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous)
+
+
+@translates(losses.one_hot)
+def _one_hot(to: Translator, call: Call) -> None:
+    """The loss takes labels as they are."""
+    labels, _ = call.arguments
+    to.by_row[address(call.keywords["out"]) or 0] = labels
+
+
+class Pending:
+    """A loss whose gradient by column is about to be copied to where it goes by row."""
+
+    def __init__(self, call: Call, z: Array, t: Array) -> None:
+        self.call, self.z, self.t = call, z, t
+
+    def emit(self, to: Translator, dz: Array) -> None:
+        """Append the operation, which writes the gradient to `dz` (n, k)."""
+        record: Any = self.call.kernel.__self__  # type: ignore[attr-defined]
+        r, rows = self.call.arguments[2], self.call.keywords["rows"]
+        touches = (*to.by_rows(self.z, self.t, r), *to.by_rows(dz, rows, writes=True))
+        p = (self.z, self.t, r, rows, dz)
+        if record.name == "softmax_cross_entropy":
+            to.emit("softmax_loss", n=(*dz.shape, self.t.ndim == 1), p=p, touches=touches)
+            return
+        code = loss_formula(record)
+        if self.t.ndim == 1:
+            raise UntranslatableError(f"loss {record.name!r} of labels has no native form")
+        fixed = [np.ascontiguousarray(c, to.dtype) for c in record.constants(dz.shape[1])]
+        numbers = [v for v in constants(record) if isinstance(v, float | int)][:7]
+        c = (*numbers, *[0.0] * (7 - len(numbers)), record.share(dz.shape[1]))
+        to.emit("column_loss", n=(*dz.shape, code), c=c, p=(*p, *fixed), touches=touches)
+
+
+def loss_formula(record: Any) -> int:
+    """The number of a loss's formula in the library.
+
+    Raises UntranslatableError.
+    """
+    library = load()
+    code: int = library.mlpx_loss(record.name.encode()) if library else -1
+    if code < 0:
+        raise UntranslatableError(f"loss {record.name!r} has no native form")
+    return code
+
+
+@translates((losses.Loss, "gradient"))
+def _loss(to: Translator, call: Call) -> None:
+    z, t, _ = call.arguments
+    out = call.keywords["out"]
+    z, t = (to.by_row.get(address(a) or 0, a) for a in (z, t))
+    pending = Pending(call, z, t)
+    if by_column(out):
+        to.by_row[address(out) or 0] = pending
+    else:
+        pending.emit(to, out)
+
+
+@translates(batches.normalise_weights)
+def _normalise_weights(to: Translator, call: Call) -> None:
+    (w,), total, out = call.arguments, call.keywords["total"], call.keywords["out"]
+    touches = (*to.whole(w), *to.whole(total, out, writes=True))
+    to.emit("weigh", n=(len(w),), p=(w, total, out), touches=touches, alone=True)
+
+
+@translates(batches.weighted_mean)
+def _weighted_mean(to: Translator, call: Call) -> None:
+    (r, rows), out = call.arguments, call.keywords["out"]
+    touches = (*to.whole(r, rows), *to.whole(out, writes=True))
+    to.emit(
+        "weighted_mean", n=(len(rows),), p=(r, rows, out), touches=touches, alone=True, late=True
+    )
+
+
+@translates(batches.likeliest)
+def _likeliest(to: Translator, call: Call) -> None:
+    (t,), out = call.arguments, call.keywords["out"]
+    touches = (*to.by_rows(t), *to.by_rows(out, writes=True))
+    to.emit("likeliest", n=t.shape, p=(t, out), touches=touches)
+
+
+@translates(batches.correct)
+def _correct(to: Translator, call: Call) -> None:
+    (z, labels), out = call.arguments, call.keywords["out"]
+    touches = (*to.by_rows(z, labels), *to.by_rows(out, writes=True))
+    to.emit("correct", n=z.shape, p=(z, labels, out), touches=touches)
+
+
+@translates(batches.record)
+def _record(to: Translator, call: Call) -> None:
+    log, _, values = call.arguments
+    touches = (*to.whole(values), *to.whole(log, writes=True))
+    to.emit("record", n=(log.shape[1],), p=(log, values), touches=touches, alone=True)
+
+
+@translates(batches.advance)
+def _advance(to: Translator, call: Call) -> None:
+    """No operation: the loop counts, and writes the state when it returns."""
+
+
+@translates(scaling.forward)
+def _rescale(to: Translator, call: Call) -> None:
+    (x,), keywords = call.arguments, call.keywords
+    out = keywords["out"]
+    touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
+    to.emit(
+        "scale", n=x.shape, c=(keywords["scale"], keywords["offset"]), p=(x, out), touches=touches
+    )
+
+
+@translates(scaling.backward)
+def _rescale_backward(to: Translator, call: Call) -> None:
+    (dy,), out = call.arguments, call.keywords["out"]
+    touches = (*to.by_rows(dy), *to.by_rows(out, writes=True))
+    to.emit("scale", n=dy.shape, c=(call.keywords["scale"], 0.0), p=(dy, out), touches=touches)
+
+
+@translates(affine.forward)
+def _affine_forward(to: Translator, call: Call) -> None:
+    (x, W, b), out = call.arguments, call.keywords["out"]
+    gemm = to.blas.gemm[to.dtype.name]
+    touches = (*to.by_rows(x), *to.whole(W), *to.by_rows(out, writes=True))
+    n = (len(x), *W.shape, to.blas.wide)
+    to.emit("affine", n=n, p=(x, W, out, gemm), touches=touches)
+    if b is not None:
+        activate(to, Identity(), out, out, b)
+
+
+def activate(to: Translator, f: Activation, z: Array, y: Array, b: Array | None) -> None:
+    """Append y = f(z + b); z keeps the sum where y is another array."""
+    touches = (*to.by_rows(z, y, writes=True), *to.whole(b))
+    n = (*z.shape, formula(f), b is not None)
+    to.emit("activation", n=n, c=constants(f), p=(z, y, b), touches=touches)
+
+
+def formula(f: Activation) -> int:
+    """The number of an activation's formula in the library.
+
+    Raises UntranslatableError.
+    """
+    library = load()
+    code: int = library.mlpx_activation(f.name.encode()) if library else -1
+    if code < 0:
+        raise UntranslatableError(f"activation {f.name!r} has no native form")
+    return code
+
+
+def constants(f: Any) -> tuple[float, ...]:
+    """The fields of an activation, in their order."""
+    return tuple(value for key, value in f.config().items() if key not in ("kind", "name"))
+
+
+@translates((Activation, "forward"))
+def _activation_forward(to: Translator, call: Call) -> None:
+    """Joins the operation before it, if that added the bias to the same array."""
+    (z,), out = call.arguments, call.keywords["out"]
+    f = call.kernel.__self__  # type: ignore[attr-defined]
+    before = to.steps[-1].op if to.steps else None
+    bias = None
+    if (
+        before is not None
+        and before.p[1] == address(z)
+        and before.n[3]
+        and before.n[2] == formula(Identity())
+    ):
+        to.steps.pop()
+        bias = next(
+            a for a in reversed(to.kept) if isinstance(a, np.ndarray) and address(a) == before.p[2]
+        )
+    activate(to, f, z, out, bias)
+
+
+@translates((Activation, "backward"))
+def _activation_backward(to: Translator, call: Call) -> None:
+    (dy, kept), out = call.arguments, call.keywords["out"]
+    f = call.kernel.__self__  # type: ignore[attr-defined]
+    touches = (*to.by_rows(dy, kept), *to.by_rows(out, writes=True))
+    to.emit(
+        "activation_back",
+        n=(*dy.shape, formula(f)),
+        c=constants(f),
+        p=(dy, kept, out),
+        touches=touches,
+    )
+
+
+@translates(affine.backward)
+def _affine_backward(to: Translator, call: Call) -> None:
+    dz, x, W = call.arguments
+    dW, db, dx = (call.keywords[name] for name in ("dW", "db", "dx"))
+    gemm, n = to.blas.gemm[to.dtype.name], (len(x), *W.shape, to.blas.wide)
+    if dx is not None:
+        touches = (*to.by_rows(dz), *to.whole(W), *to.by_rows(dx, writes=True))
+        to.emit("affine_dx", n=n, p=(dz, W, dx, gemm), touches=touches)
+    touches = (*to.whole(x, dz), access(dW, writes=True, division=("d", dW.shape)))
+    to.emit("affine_dW", n=n, p=(x, dz, dW, gemm), touches=touches, late=True)
+    if db is not None:
+        touches = (*to.whole(dz), access(db, writes=True, division=("k", db.shape)))
+        to.emit("column_sum", n=dz.shape, p=(dz, db), touches=touches, late=True)
