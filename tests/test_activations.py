@@ -277,12 +277,26 @@ def test_dense_takes_the_activations_rule(name: str) -> None:
 
 def test_kinks_are_where_the_derivative_jumps() -> None:
     for name in ELEMENTWISE:
-        f = make(name)
+        f = make(name, {"alpha": 0.5} if name == "elu" else {})  # for alpha = 1 it has no jump
         for kink in {*f.kinks, -3.0, 0.0, 1.0, 3.0, 6.0}:
             near = np.array([[kink - 1e-9, kink + 1e-9]])
             slopes = backward(f, np.ones((1, 2)), near)[0][0]
             jumps = abs(slopes[1] - slopes[0]) > 1e-6
-            assert jumps == (kink in f.kinks) or name == "elu"  # its jump is for alpha other than 1
+            assert jumps == (kink in f.kinks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_scratch_is_asked_for_in_vain(name: str) -> None:
+    f = make(name, {"alpha": 0.5} if name == "elu" else {})  # for alpha = 1 it needs less
+    z = points(f)
+    kept = z if f.keeps == "input" else forward(f, z)
+    first, second, own = work_for(f, z), work_for(f, z), learnt(f, z)
+    f.forward(np, z, out=np.empty_like(z), work=first, **own)
+    grads = {f"d{key}": np.empty_like(value) for key, value in own.items()}
+    ones = {"ones": np.ones((1, len(z)))} if own else {}
+    f.backward(np, z, kept, out=np.empty_like(z), work=second, **own, **grads, **ones)
+    for before, *after in zip(work_for(f, z), first, second, strict=True):
+        assert any((before != array).any() for array in after)
 
 
 def test_leaky_relu_says_what_takes_a_negative_slope() -> None:
