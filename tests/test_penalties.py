@@ -58,6 +58,13 @@ def test_value_and_gradient(case: tuple[Penalty, float, float]) -> None:
         assert dW[index] - 1 == pytest.approx(slope, abs=1e-8)
 
 
+def test_kinks_are_where_the_gradient_jumps(case: tuple[Penalty, float, float]) -> None:
+    for kink in (0.0, 1.0):
+        W, dW = np.array([[kink - 1e-9, kink + 1e-9]]), np.zeros((1, 2))
+        case[0].gradient(np, W, dW=dW, work=np.empty((1, 2)))
+        assert (abs(dW[0, 1] - dW[0, 0]) > 1e-6) == (kink in case[0].kinks)
+
+
 def test_reported_loss_is_data_and_penalty(case: tuple[Penalty, float, float]) -> None:
     penalty, l1, l2 = case
     x, y = batch()

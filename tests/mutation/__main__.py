@@ -30,12 +30,20 @@ TESTS = {
     "kernels/activations": ("activations", "numerics", "layers", "gradients", "model"),
     "kernels/special": ("special", "activations", "numerics"),
     "kernels/affine": WHOLE,
-    "kernels/batches": ("training", "program", "callbacks", "metrics", "history", "gradients"),
+    "kernels/batches": (
+        "batches",
+        "training",
+        "program",
+        "callbacks",
+        "metrics",
+        "history",
+        "gradients",
+    ),
     "kernels/dropout": ("dropout", "layers"),
     "kernels/normalization": ("normalization", *WHOLE),
     "kernels/penalties": ("penalties", "layers", "gradients"),
     "kernels/philox": ("philox", "random", "dropout"),
-    "kernels/scaling": WHOLE,
+    "kernels/scaling": ("scaling", *WHOLE),
     "kernels/skip": WHOLE,
     "kernels/updates": ("updates", "optimizers", "training", "callbacks", "resume"),
     "kernels/losses": ("losses", "targets", "model", "metrics", "gradients", "program"),
@@ -77,7 +85,7 @@ def baseline(folder: Path, files: list[str]) -> dict[str, Any]:
 
 
 class Attempt:
-    """One mutant in the copy `folder`, tried with the first test file of its row, then the others."""
+    """A mutant in the copy `folder`, tried with the first test file of its row, then the others."""
 
     def __init__(self, mutant: Mutant, folder: Path, calls: dict[str, Any]) -> None:
         self.mutant, self.folder, self.calls = mutant, folder, calls

@@ -1,7 +1,8 @@
 """The mutants of a module: its source with one operator, number, statement or argument changed.
 
-Left alone: strings (so docstrings, names and messages), annotations, imports, abstract methods, what
-is raised (only that it is raised is dropped), zip's `strict`, and the order of arguments that may be exchanged.
+Left alone: strings (so docstrings, names and messages), annotations, imports, abstract methods,
+what is raised (only that it is raised is dropped), zip's `strict`, and the order of arguments that
+may be exchanged.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ FUNCTIONS = {
 }
 """The same for operators that are written as functions of arrays."""
 
-EXCHANGEABLE = frozenset({"add", "multiply", "maximum", "minimum", "equal", "bitwise_and", "zip"})
+EXCHANGEABLE = frozenset(
+    {"add", "multiply", "maximum", "minimum", "max", "min", "equal", "bitwise_and", "zip"}
+)
 """Functions whose first two arguments may change places."""
 
 

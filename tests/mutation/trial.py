@@ -1,5 +1,5 @@
-"""Runs tests against a copy of the tree: in a forked process of its own session, never as root, with
-limits on time, memory and files.
+"""Runs tests against a copy of the tree: in a forked process of its own session, never as root,
+with limits on time, memory and files.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Trial:
                 os._exit(code)
 
     def result(self) -> str | None:
-        """"survived", "killed" or "timeout"; None while it runs."""
+        """ "survived", "killed" or "timeout"; None while it runs."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid == 0 and time.monotonic() < self.end:
             return None
@@ -132,7 +132,8 @@ def _confine(folder: Path, limit_s: float) -> None:
     """Leave nothing within reach but the copy."""
     os.setsid()
     os.chdir(folder)
-    nowhere, log = os.open(os.devnull, os.O_RDWR), os.open("log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    log = os.open("log", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for number, to in ((0, nowhere), (1, log), (2, log)):
         os.dup2(to, number)
     for name, value in (
@@ -143,8 +144,8 @@ def _confine(folder: Path, limit_s: float) -> None:
     ):
         resource.setrlimit(name, (value, value))
     home = str(folder / "home")
-    os.environ.update(HOME=home, TMPDIR=home, XDG_CACHE_HOME=home, CI="", PYTHONPATH=str(folder / "src"))
-    sys.path[:1] = [str(folder / "src")]
+    os.environ.update(HOME=home, TMPDIR=home, XDG_CACHE_HOME=home, CI="")
+    os.environ["PYTHONPATH"] = sys.path[0] = str(folder / "src")
 
 
 def _pytest(plugin: Any, files: list[str], *, stop: bool) -> int:
