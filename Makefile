@@ -34,6 +34,9 @@ test: $(TESTS) ## run the tests
 test-slow: $(TESTS) ## run the long learning runs
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
 
+mutate: $(TESTS) ## how many changes to the mathematics the tests notice; an hour
+	$(BIN)/python tests/mutation --jobs 2
+
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check

@@ -278,6 +278,54 @@ def test_the_slope_at_a_kink_lies_between_its_neighbours(name: str) -> None:
     assert left < right
 
 
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("mean_absolute_error", [[0.0, -1.0, 2.0]]),
+        ("quantile", [[0.0, -1.0, 2.0]]),
+        ("hinge", [[0.0, 0.0, 2.0]]),
+        ("squared_hinge", [[0.0, 0.0, 2.0]]),
+    ],
+)
+def test_margins_are_zero_at_the_kinks(name: str, wanted: list[list[float]]) -> None:
+    z, t = np.array([[1.0, -1.0, 3.0]]), np.array([[1.0, 0.0, 1.0]])
+    (found,) = Loss.resolve(name).margins(z, t)
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_huber_has_two_margins() -> None:
+    z, t = np.array([[1.5, -0.5, 3.0]]), np.array([[1.0, 0.0, 1.0]])
+    above, below = Huber(delta=0.5).margins(z, t)
+    np.testing.assert_array_equal(above, [[0.0, -1.0, 1.5]])
+    np.testing.assert_array_equal(below, [[1.0, 0.0, 2.5]])
+    assert Loss.resolve("poisson").margins(z, t) == ()
+
+
+@every_loss
+def test_no_scratch_is_asked_for_in_vain(loss: Loss) -> None:
+    k, n = (3, 4) if fits(loss, 3) else (2, 4)
+    rng = np.random.default_rng(0)
+    z, t = rng.normal(size=(n, k)), make_targets(loss, n, k, rng)
+    own = [buffer(n, k, float) for _ in range(loss.scratch)]
+    own += [buffer(n, 1, float) for _ in range(loss.columns)]
+    work = (*own, *loss.constants(k))
+    loss.gradient(
+        np, z, t, np.ones((n, 1)), rows=buffer(n, 1, float), out=buffer(n, k, float), work=work
+    )
+    assert not any(np.isnan(array).any() for array in own)
+
+
+def test_lists_count_as_tuples() -> None:
+    weights = [0.5, 2.0]
+    for made, wanted in (
+        (BinaryCrossEntropy(positive_weight=weights), BinaryCrossEntropy(positive_weight=(0.5, 2))),  # type: ignore[arg-type]
+        (Focal(alpha=weights), Focal(alpha=(0.5, 2.0))),  # type: ignore[arg-type]
+        (Quantile([0.1, 0.9]), Quantile((0.1, 0.9))),  # type: ignore[arg-type]
+    ):
+        assert made == wanted
+        assert hash(made) == hash(wanted)
+
+
 def test_focal_without_focus_is_cross_entropy() -> None:
     rng = np.random.default_rng(3)
     z, t = rng.normal(size=(5, 3)), rng.dirichlet(np.ones(3), 5)
@@ -408,6 +456,8 @@ def test_predictions_follow_the_kind_of_targets() -> None:
     assert losses.predictions(np, Loss.resolve("focal"), z).tolist() == [1, 0]
     assert losses.predictions(np, Loss.resolve("hinge"), z).tolist() == [1, 0]
     assert losses.predictions(np, Loss.resolve("hinge"), z[:, :1]).tolist() == [0, 1]
+    two = losses.predictions(np, Loss.resolve("binary_cross_entropy"), z[:, :2])
+    assert two.tolist() == (z[:, :2] > 0).astype(int).tolist()
     several = losses.predictions(np, BinaryCrossEntropy(), z)
     assert several.tolist() == [[0, 1, 0], [1, 0, 1]]
     assert losses.predictions(np, Loss.resolve("huber"), z) is z

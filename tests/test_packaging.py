@@ -97,7 +97,17 @@ def test_make_refuses_an_absent_python(tmp_path):
 
 def test_make_lists_its_targets():
     listed = re.findall(r"^  ([\w-]+) ", make("help").stdout, flags=re.MULTILINE)
-    assert listed == ["help", "run", "test", "test-slow", "lint", "bench", "bench-peers", "clean"]
+    assert listed == [
+        "help",
+        "run",
+        "test",
+        "test-slow",
+        "mutate",
+        "lint",
+        "bench",
+        "bench-peers",
+        "clean",
+    ]
 
 
 SKIPS = """
