@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+import os
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,20 @@ def test_wheel_holds_every_file_of_the_package(tmp_path):
     (wheel,) = tmp_path.glob("mlpx-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("mlpx/")}
-    assert packed == wanted
+    assert packed == wanted | {"mlpx/engines/native/_native.so"}
+    assert "-py3-none-" in wheel.name  # no Python ABI in it: one wheel a platform
+
+
+@pytest.mark.slow
+def test_installs_without_a_compiler(tmp_path):
+    left_by_tools = shutil.ignore_patterns(".*", "build", "runs", "*.egg-info", "*.so")
+    copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=left_by_tools)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, copy]
+    subprocess.run(pip, check=True, timeout=300, env={**os.environ, "CC": "no-such-compiler"})
+    (wheel,) = tmp_path.glob("mlpx-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert "mlpx/engines/native/_native.so" not in archive.namelist()
+        assert "mlpx/model.py" in archive.namelist()
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
