@@ -70,6 +70,7 @@ class Run:
         self.stopping: str | None = None
         self.gradient_rule: GradientRule = Backpropagation()
         self.wants_norms = False
+        self.threads: int | None = None
         self.display = Silent()
         self._step_losses: list[np.ndarray] = []
 
@@ -112,7 +113,7 @@ class Run:
         started_s = time.perf_counter()
         self.program = self._program()
         engine, reason = engines.choose(self.wanted_engine, self.program)
-        self.execute = engine.prepare(self.program)
+        self.execute = engine.prepare(self.program, threads=self.threads)
         self._prepare_report()
         self._tell("on_check")
         model, history = self.model, self.history

@@ -52,6 +52,7 @@ def fit(
     metrics: Iterable[str] | None = None,
     callbacks: Iterable[Callback] = (),
     engine: str = "auto",
+    threads: int | None = None,
     gradient: str | GradientRule = "backprop",
     record_gradient_norms: bool = False,
     check_finite: bool = True,
@@ -72,8 +73,9 @@ def fit(
     classes.
     gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.gradients`.
     record_gradient_norms: fill `history.gradient_norms`.
-    engine: "auto", or the name of one. verbose: 0 silent, 1 bar, 2 lines, None what suits the
-    output.
+    engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
+    afterwards; None is as many as suit the net and batch.
+    verbose: 0 silent, 1 bar, 2 lines, None what suits the output.
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
     count, the batch order and, at the same sampling, batch size and number of rows, the place
@@ -111,6 +113,9 @@ def fit(
     run.gradient_rule = GradientRule.resolve(gradient)
     run.gradient_rule.check(model.parameter_count)
     run.wants_norms = record_gradient_norms
+    if threads is not None:
+        require_count("threads", threads)
+        run.threads = int(threads)
     run.plan_length(epochs, steps)
     run.display = shown
     return run.train()

@@ -55,7 +55,7 @@ def survey(found: Diagnosis) -> dict[str, Any]:
         "cpu": {"name": cpu.name, "memory": cpu.memory()._asdict()},
         "cupy": cupy_facts(),
         "devices": cuda_devices(found),
-        "engines": engine_names(),
+        "engines": engine_facts(),
         "diagnosis": {**found._asdict(), "ok": found.ok},
     }
 
@@ -102,11 +102,16 @@ def cuda_devices(found: Diagnosis) -> list[dict[str, Any]]:
     return devices
 
 
-def engine_names() -> list[str]:
-    """The engines this installation has."""
-    from mlpx.engines import Engine
+def engine_facts() -> list[dict[str, Any]]:
+    """Each engine's name, what it uses here, and why it is missing if it is."""
+    from mlpx.engines import PREFERENCE
 
-    return sorted(Engine.table)
+    facts = []
+    for engine in (make() for make in PREFERENCE):
+        missing = engine.missing()
+        uses = None if missing else engine.describe()
+        facts.append({"name": engine.name, "uses": uses, "missing": missing})
+    return facts
 
 
 def show(facts: dict[str, Any]) -> None:
@@ -133,7 +138,7 @@ def table_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("cpu", described(facts["cpu"])),
         ("CuPy", ", ".join([version, *cupy["wheels"]])),
         *((device["device"], described(device)) for device in facts["devices"]),
-        ("engines", ", ".join(facts["engines"])),
+        *((f"engine {e['name']}", e["uses"] or e["missing"]) for e in facts["engines"]),
     ]
 
 

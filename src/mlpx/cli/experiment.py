@@ -45,6 +45,7 @@ class Settings:
     validation: float = 0.1
     device: str | None = None
     engine: str = "auto"
+    threads: int | None = None
     dtype: str = "float32"
     seed: int = 0
 

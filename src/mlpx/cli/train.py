@@ -184,6 +184,15 @@ def train(
             **named("engine", [*Engine.table, "auto"]),
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        _panel(None)(
+            "N",
+            "How many threads the engine and its BLAS may use. [dim]\\[default: as many as suit "
+            "the net and batch][/dim]",
+            min=1,
+        ),
+    ] = None,
     validation: Annotated[
         float | None,
         choice(

@@ -174,6 +174,7 @@ def _fit(prepared: Experiment) -> tuple[History, bool]:
             sampling=settings.sampling,
             callbacks=[keep, *prepared.callbacks],
             engine=settings.engine,
+            threads=settings.threads,
             verbose=0 if prepared.quiet else None,
         )
     except KeyboardInterrupt:

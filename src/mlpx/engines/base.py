@@ -19,6 +19,14 @@ class Engine(Record, kind="engine"):
         """Why this engine cannot run `program`, or None if it can."""
         raise NotImplementedError
 
-    def prepare(self, program: TrainingProgram) -> Runner:
-        """What runs the program's plans."""
+    def missing(self) -> str | None:
+        """Why this installation has not got the engine, and what to do; None if it has."""
+        return None
+
+    def describe(self) -> str:
+        """What the engine uses here, for people."""
+        return "NumPy or CuPy, whichever the device wants"
+
+    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
+        """What runs the program's plans, on so many threads, or on as many as suit the program."""
         raise NotImplementedError

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlpx.engines.base import Engine, Runner
+from mlpx.engines.threads import blas_threads
 from mlpx.program import Plan
 from mlpx.step import TrainingProgram
 
@@ -20,7 +21,7 @@ class Interpreter(Engine, name="interpreter"):
     def refuses(self, program: TrainingProgram) -> str | None:
         return None
 
-    def prepare(self, program: TrainingProgram) -> Runner:
+    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         plans = {
             id(plan): [call.bind(program.network.backend.xp) for call in plan.calls]
             for plan in (program.full, program.last)
@@ -30,7 +31,7 @@ class Interpreter(Engine, name="interpreter"):
         def run(plan: Plan, steps: int) -> None:
             calls = plans[id(plan)]
             # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
-            with np.errstate(all="ignore"):
+            with np.errstate(all="ignore"), blas_threads(threads):
                 for _ in range(steps):
                     for call in calls:
                         call()

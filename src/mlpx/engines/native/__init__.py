@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from dataclasses import dataclass
 
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.native import rules, translations
-from mlpx.engines.native.library import Blas, Op, blas, load, pool
+from mlpx.engines.native.library import Op, blas, load, pool
 from mlpx.engines.native.translate import Translator, UntranslatableError, address
+from mlpx.engines.threads import blas_threads, usable
 from mlpx.program import Plan
 from mlpx.step import TrainingProgram
 
@@ -32,8 +32,8 @@ class NativeEngine(Engine, name="native"):
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cpu":
             return "it runs on the CPU only"
-        if load() is None:
-            return MISSING
+        if self.missing():
+            return self.missing()
         if program.interpreted:
             return program.interpreted
         try:
@@ -42,17 +42,23 @@ class NativeEngine(Engine, name="native"):
             return str(reason)
         return None
 
-    def prepare(self, program: TrainingProgram) -> Runner:
+    def missing(self) -> str | None:
+        return MISSING if load() is None else None
+
+    def describe(self) -> str:
+        return f"{blas().name}, {usable()} thread{'s' if usable() > 1 else ''}"
+
+    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         translated = self._translate(program)
         library, state = load(), address(program.state)
-        chosen = blas()
         assert library is not None
-        threads = thread_count(program)
+        count = threads or thread_count(program)
 
         def run(plan: Plan, steps: int) -> None:
             ops, _ = translated[id(plan)]
-            with single_threaded(chosen):
-                library.mlpx_run(ops, len(ops), steps, state, pool(threads), threads)
+            # Our threads call the BLAS side by side, so it is to use one of its own.
+            with blas_threads(1), pool(count) as workers:
+                library.mlpx_run(ops, len(ops), steps, state, workers, count)
 
         return run
 
@@ -71,18 +77,4 @@ def thread_count(program: TrainingProgram) -> int:
     """How many threads a step is worth."""
     sizes = [p.parameter.size for p in program.network.layout.places.values()]
     work = 3.0 * program.batch_size * sum(sizes)
-    return len(os.sched_getaffinity(0)) if work > WORK_FOR_THREADS else 1
-
-
-class single_threaded:  # noqa: N801
-    """A context in which the BLAS uses one thread: ours call it side by side."""
-
-    def __init__(self, blas: Blas) -> None:
-        self.controller = blas.controller
-
-    def __enter__(self) -> None:
-        self.before = self.controller.num_threads
-        self.controller.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        self.controller.set_num_threads(self.before)
+    return usable() if work > WORK_FOR_THREADS else 1

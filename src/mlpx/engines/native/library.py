@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
+from mlpx.engines.threads import controllers
 from mlpx.errors import EngineError
 
 HERE = Path(__file__).parent
@@ -45,8 +45,6 @@ class Blas:
     """Addresses of cblas_sgemm ("float32") and cblas_dgemm ("float64")."""
     wide: bool
     """Whether its integers have 64 bits."""
-    controller: Any
-    """threadpoolctl's handle on its threads."""
 
 
 @cache
@@ -72,20 +70,32 @@ def load() -> ctypes.CDLL | None:
     return None
 
 
-def pool(threads: int) -> int | None:
-    """The process's pool of so many threads, made when first asked for; None for one thread."""
-    return _pool(threads, os.getpid())  # threads do not survive a fork
+class Pool:
+    """Threads of this process that run one program at a time."""
+
+    def __init__(self, threads: int) -> None:
+        library = load()
+        self.address: int | None = library.mlpx_pool(threads) if library else None
+        if self.address is None:
+            raise EngineError(f"cannot start {threads} threads")
+        self.lock = threading.Lock()
+
+    def __enter__(self) -> int | None:
+        self.lock.acquire()
+        return self.address
+
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+
+def pool(threads: int) -> AbstractContextManager[int | None]:
+    """The process's pool of so many threads, for one program at a time; None for one thread."""
+    return nullcontext() if threads < 2 else _pool(threads, os.getpid())
 
 
 @cache
-def _pool(threads: int, process: int) -> int | None:
-    library = load()
-    if threads < 2 or library is None:
-        return None
-    made: int | None = library.mlpx_pool(threads)
-    if made is None:
-        raise EngineError(f"cannot start {threads} threads")
-    return made
+def _pool(threads: int, process: int) -> Pool:
+    return Pool(threads)  # threads do not survive a fork: each process has its own
 
 
 PREFIXES = (("scipy_cblas_{}gemm64_", True), ("cblas_{}gemm64_", True), ("cblas_{}gemm", False))
@@ -110,11 +120,8 @@ def blas(wanted: str | None = None) -> Blas:
 @cache
 def available() -> dict[str, Blas]:
     """Every BLAS in the process that the engine can call, by name."""
-    from threadpoolctl import ThreadpoolController
-
-    np.dot(np.ones((2, 2)), np.ones((2, 2)))  # loads NumPy's BLAS if nothing has
     found: dict[str, Blas] = {}
-    for controller in ThreadpoolController().select(user_api="blas").lib_controllers:
+    for controller in controllers():
         library = ctypes.CDLL(controller.filepath)
         for pattern, wide in PREFIXES:
             names = {"float32": pattern.format("s"), "float64": pattern.format("d")}
@@ -124,6 +131,6 @@ def available() -> dict[str, Blas]:
                     for dtype, name in names.items()
                 }
                 name = controller.internal_api
-                found.setdefault(name, Blas(name, gemm, wide, controller))
+                found.setdefault(name, Blas(name, gemm, wide))
                 break
     return found

@@ -1,0 +1,61 @@
+"""How many threads a BLAS may use while an engine runs; what it had is put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+_lock = threading.Lock()
+_before: dict[int, int] = {}
+_users = 0
+
+
+@cache
+def controllers() -> tuple[Any, ...]:
+    """threadpoolctl's handle on each BLAS in the process."""
+    import numpy as np
+    from threadpoolctl import ThreadpoolController
+
+    np.dot(np.ones((2, 2)), np.ones((2, 2)))  # loads NumPy's BLAS if nothing has
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+@contextmanager
+def blas_threads(count: int | None) -> Iterator[None]:
+    """Let every BLAS use `count` threads in here; None changes nothing.
+
+    Models that train at the same time share the setting: the last one to leave puts back what was
+    there before the first.
+    """
+    global _users
+    if count is None:
+        yield
+        return
+    with _lock:
+        if _users == 0:
+            _before.update({id(c): c.num_threads for c in controllers()})
+        _users += 1
+        _set(count)
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                for controller in controllers():
+                    controller.set_num_threads(_before[id(controller)])
+
+
+def _set(count: int) -> None:
+    for controller in controllers():
+        if controller.num_threads != count:
+            controller.set_num_threads(count)
+
+
+def usable() -> int:
+    """How many threads this process may run at a time."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,98 @@
+"""As many threads as were asked for, put back afterwards, and one program at a time in a pool."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+
+import numpy as np
+import pytest
+
+from mlpx import MLP
+from mlpx.engines import threads as engine_threads
+from mlpx.engines.native.library import load
+from mlpx.engines.threads import blas_threads, controllers
+from mlpx.errors import MlpxError
+
+RNG = np.random.default_rng(1)
+X, Y = RNG.normal(size=(400, 30)), RNG.integers(0, 5, size=400)
+
+
+def counts() -> list[int]:
+    return [controller.num_threads for controller in controllers()]
+
+
+def trained(threads: int | None, engine: str) -> MLP:
+    model = MLP([30, 40, 5], dtype="float64")
+    model.fit(X, Y, epochs=2, batch_size=64, threads=threads, engine=engine, verbose=0)
+    return model
+
+
+def engines() -> list[str]:
+    return ["interpreter", "native"] if load() else ["interpreter"]
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_thread_counts_agree_and_repeat(engine: str) -> None:
+    one, two, again = (trained(count, engine) for count in (1, 2, 2))
+    np.testing.assert_allclose(two.flat, one.flat, rtol=1e-12, atol=1e-14)
+    assert np.array_equal(two.flat, again.flat)
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_the_blas_gets_its_threads_back(engine: str) -> None:
+    before = counts()
+    trained(1, engine)
+    assert counts() == before
+    with pytest.raises(MlpxError):
+        MLP([30, 5]).fit(X, Y, threads=1, engine=engine, callbacks=["no callback"], verbose=0)
+    assert counts() == before
+
+
+def test_the_setting_holds_until_the_last_one_leaves() -> None:
+    with blas_threads(2):
+        wide = counts()
+        with blas_threads(1):
+            assert set(counts()) == {1}
+        assert set(counts()) == {1}
+    assert engine_threads._users == 0
+    with blas_threads(2):
+        assert counts() == wide
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two"])
+def test_impossible_counts_are_refused(threads: object) -> None:
+    with pytest.raises(MlpxError, match="threads"):
+        MLP([30, 5]).fit(X, Y, threads=threads, verbose=0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_models_train_side_by_side(engine: str) -> None:
+    """Two Python threads, each with a program for two threads: the same bits as alone."""
+    alone = trained(2, engine)
+    found: list[MLP] = []
+    workers = [threading.Thread(target=lambda: found.append(trained(2, engine))) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert len(found) == 4
+    assert all(np.array_equal(model.flat, alone.flat) for model in found)
+
+
+def _in_child(engine: str, queue: multiprocessing.Queue[np.ndarray]) -> None:
+    queue.put(trained(2, engine).flat)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("engine", engines())
+def test_a_fork_trains_with_threads_of_its_own(engine: str) -> None:
+    alone = trained(2, engine)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_child, args=(engine, queue))
+    child.start()
+    flat = queue.get(timeout=60)
+    child.join(timeout=60)
+    assert child.exitcode == 0
+    assert np.array_equal(flat, alone.flat)
