@@ -125,7 +125,8 @@ def test_the_options_reach_the_model_and_the_training(table):
     )  # fmt: skip
     history = wanted.fit(
         *parts.train, epochs=3, batch_size=10, optimizer="sgd", learning_rate=0.25,
-        sampling="with_replacement", validation_data=parts.validation, verbose=0,
+        sampling="with_replacement", validation_data=parts.validation, engine="interpreter",
+        verbose=0,
     )  # fmt: skip
     found = MLP.load("run/model.safetensors")
     assert (found.flat == wanted.flat).all()
