@@ -24,9 +24,12 @@ GATHERED = (
     *("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32"),
     *("uint64", "int64"),
 )
-DTYPES = {name: code for code, name in enumerate(GATHERED)} | {"bool": GATHERED.index("uint8")}
-"""The number by which the library knows what x is stored as."""
 LABELS = 10
+DTYPES = {name: code for code, name in enumerate(GATHERED)} | {
+    "bool": GATHERED.index("uint8"),
+    "float16": LABELS + 1,
+}
+"""The number by which the library knows what x is stored as."""
 
 
 class UntranslatableError(Exception):

@@ -44,7 +44,12 @@ def _gather(to: Translator, call: Call) -> None:
     if out.dtype not in (np.int64, to.dtype):
         raise UntranslatableError(f"a batch of {out.dtype}")
     touches = (*to.whole(x, source), *to.by_rows(out, writes=True))
-    to.emit("gather", n=(len(rows), columns, code, stride), p=(x, source, out), touches=touches)
+    swapped = not x.dtype.isnative
+    if swapped and code == LABELS:
+        raise UntranslatableError(f"labels of {x.dtype}")
+    to.emit(
+        "gather", n=(len(rows), columns, code, stride, swapped), p=(x, source, out), touches=touches
+    )
 
 
 @translates(batches.copy)

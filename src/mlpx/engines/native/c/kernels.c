@@ -11,6 +11,24 @@
 #define CLONES
 #endif
 
+/* The bytes of one number the other way round. */
+static inline void swap_bytes(void *to, const void *from, size_t count) {
+    for (size_t i = 0; i < count; i++) ((char *)to)[i] = ((const char *)from)[count - 1 - i];
+}
+
+/* What 16 bits mean as an IEEE half. */
+static inline float half_value(uint16_t bits) {
+    uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
+    union { uint32_t i; float x; } as;
+    if (exponent == 0) {
+        as.x = (float)mantissa * 0x1p-24f;
+        as.i |= sign;
+    } else {
+        as.i = sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | mantissa << 13;
+    }
+    return as.x;
+}
+
 #define FN static inline __attribute__((always_inline, unused))
 #define KERNEL(name) static void NAME(name)(const Op *op, const Where *at)
 
