@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 import os
+import re
 import shutil
 import subprocess
 import sys
