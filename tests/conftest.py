@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import hypothesis
 import pytest
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+# A shell's background job starts with Ctrl-C ignored; tests of it need it as a terminal has it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Derandomised in CI: the same examples each time, so a failure there can be had again here.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
