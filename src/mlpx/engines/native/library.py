@@ -1,8 +1,9 @@
 """The compiled library of the native engine, and the BLAS it multiplies with.
 
-The library is plain C behind ctypes, built with the package where there is a compiler. It brings no
-BLAS: it calls one that is already in the process, the OpenBLAS inside NumPy, or MKL if the `mkl`
-wheel is installed. The environment variable MLPX_BLAS chooses: "openblas", "mkl" or "auto".
+The library is plain C behind ctypes, built with the package where there is a compiler. It calls a
+BLAS that is already in the process, the OpenBLAS inside NumPy, or MKL if the `mkl` wheel is
+installed, or its own products where those leave half of the processor unused. The environment
+variable MLPX_BLAS chooses: "openblas", "mkl", "mlpx" or "auto".
 """
 
 from __future__ import annotations
@@ -100,37 +101,54 @@ def _pool(threads: int, process: int) -> Pool:
 
 PREFIXES = (("scipy_cblas_{}gemm64_", True), ("cblas_{}gemm64_", True), ("cblas_{}gemm", False))
 """The names gemm goes by, and whether its integers are wide there."""
+WITH_AVX512 = ("skylakex", "cooperlake", "sapphirerapids", "zen5")
+"""What OpenBLAS calls the processors whose AVX-512 it uses; on others that have it ours is faster."""
 
 
 @cache
 def blas(wanted: str | None = None) -> Blas:
-    """The BLAS called `wanted`, or the one MLPX_BLAS names, or the first there is.
+    """The BLAS called `wanted`, or the one MLPX_BLAS names, or the one that should be fastest.
 
-    Raises EngineError if there is none of that name, naming those there are.
+    That is MKL where it is; else our own products where the processor has AVX-512 and OpenBLAS does
+    not use it; else OpenBLAS. Raises EngineError if there is none of that name, naming those there
+    are.
     """
     wanted = wanted or os.environ.get("MLPX_BLAS", "auto").lower()
     found = available()
     if wanted == "auto" and found:
-        return next(iter(found.values()))
+        order = ["mkl", "openblas", "mlpx"] if _openblas_is_wide() else ["mkl", "mlpx", "openblas"]
+        return next((found[name] for name in order if name in found), next(iter(found.values())))
     if wanted not in found:
         raise EngineError(f"MLPX_BLAS = {wanted!r}; this process has {sorted(found) or 'no BLAS'}")
     return found[wanted]
 
 
+def _openblas_is_wide() -> bool:
+    kinds = [getattr(c, "architecture", "") for c in controllers() if c.internal_api == "openblas"]
+    return any(str(kind).lower() in WITH_AVX512 for kind in kinds)
+
+
 @cache
 def available() -> dict[str, Blas]:
-    """Every BLAS in the process that the engine can call, by name."""
+    """Every BLAS in the process that the engine can call, and our own, by name."""
     found: dict[str, Blas] = {}
     for controller in controllers():
         library = ctypes.CDLL(controller.filepath)
         for pattern, wide in PREFIXES:
             names = {"float32": pattern.format("s"), "float64": pattern.format("d")}
             if all(hasattr(library, name) for name in names.values()):
-                gemm = {
-                    dtype: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-                    for dtype, name in names.items()
-                }
                 name = controller.internal_api
-                found.setdefault(name, Blas(name, gemm, wide))
+                found.setdefault(name, Blas(name, _addresses(library, names), wide))
                 break
+    ours = load()
+    if ours is not None and ours.mlpx_gemm_usable():
+        names = {"float32": "mlpx_gemm_f32", "float64": "mlpx_gemm_f64"}
+        found["mlpx"] = Blas("mlpx", _addresses(ours, names), wide=True)
     return found
+
+
+def _addresses(library: ctypes.CDLL, names: dict[str, str]) -> dict[str, int]:
+    return {
+        dtype: ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
+        for dtype, name in names.items()
+    }
