@@ -35,7 +35,9 @@ setup(
         Extension(
             "mlpx.engines.native._native",
             [f"{SOURCES}/{name}.c" for name in ("engine", "gemm", "kernels", "pool")],
-            depends=[f"{SOURCES}/{name}" for name in ("engine.h", "pool.h", "gemm.inc", "kernels.inc")]
+            depends=[
+                f"{SOURCES}/{name}" for name in ("engine.h", "pool.h", "gemm.inc", "kernels.inc")
+            ]
             + ["src/mlpx/engines/formulas.h"],
             extra_compile_args=FLAGS,
             libraries=["m", "pthread"],

@@ -1,4 +1,4 @@
-"""Our own matrix products against NumPy's in float64, over shapes that end in the middle of a tile."""
+"""Our own matrix products against float64's, over shapes that end in the middle of a tile."""
 
 from __future__ import annotations
 

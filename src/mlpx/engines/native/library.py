@@ -102,7 +102,7 @@ def _pool(threads: int, process: int) -> Pool:
 PREFIXES = (("scipy_cblas_{}gemm64_", True), ("cblas_{}gemm64_", True), ("cblas_{}gemm", False))
 """The names gemm goes by, and whether its integers are wide there."""
 WITH_AVX512 = ("skylakex", "cooperlake", "sapphirerapids", "zen5")
-"""What OpenBLAS calls the processors whose AVX-512 it uses; on others that have it ours is faster."""
+"""What OpenBLAS calls the processors whose AVX-512 it uses."""
 
 
 @cache
