@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ amplify it.
 Result = dict[str, Any]
 
 
+@lru_cache(maxsize=2)
 def images(n: int) -> tuple[np.ndarray, np.ndarray]:
     """MNIST-shaped bytes (n, 784) and labels (n,): ten blurred prototypes with noise."""
     prototypes = normal(words(1, Purpose.SPLIT, count=7840)).reshape(10, 784)
@@ -52,9 +54,14 @@ def run_tests(device: str, quick: bool) -> Result:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     if quick:
         command += ["tests/test_records.py"]
-    done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
-    )
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+    except subprocess.TimeoutExpired as late:
+        said = late.stdout or b""
+        print((said.decode() if isinstance(said, bytes) else said)[-4000:])
+        return {"passed": False, "why": f"not done after {LIMIT_S} s"}
     print(done.stdout[-4000:], done.stderr[-2000:], sep="\n")
     counts = {
         word: int(n)
@@ -65,10 +72,10 @@ def run_tests(device: str, quick: bool) -> Result:
 
 
 def compare_curves(
-    device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimizer, dtype: str
+    device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimizer, dtype: str, *, quick: bool
 ) -> Result:
     """The losses of CURVE_STEPS steps on the CPU and on `device`, from the same seed."""
-    x, y = images(6000)
+    x, y = images(600 if quick else 6000)
     losses = [
         network(hidden, "sigmoid", where, dtype)
         .fit(x, y, steps=CURVE_STEPS, batch_size=100, optimizer=optimizer, verbose=0)
@@ -94,7 +101,7 @@ def time_step(
     """Microseconds of a training step as `fit` does it, devices in turn, the median of the
     rounds.
     """
-    x, y = images(2048 if quick else max(8192, batch_size))
+    x, y = images(600 if quick else max(8192, batch_size))
     steps = 3 if quick else max(20, min(400, 400_000 // batch_size))
     models = {device: network(hidden, "relu", device, "float32") for device in devices}
 
@@ -120,13 +127,13 @@ def time_step(
 def run_small(device: str, quick: bool) -> Result:
     """784-50-10: curves in both dtypes, time at small and large batches, memory over a long run."""
     curves = [
-        compare_curves(device, (50,), optimizer, dtype)
+        compare_curves(device, (50,), optimizer, dtype, quick=quick)
         for dtype in CURVE_BOUND
         for optimizer in (mlpx.SGD(0.1), mlpx.Adam())
     ]
     sizes = [100] if quick else [1, 32, 100, 512, 2048, 8192]
     times = [time_step(["cpu", device], (50,), "sgd", size, quick=quick) for size in sizes]
-    growth = memory_growth(device, steps=20 if quick else 20_000)
+    growth = memory_growth(device, steps=20 if quick else 20_000, quick=quick)
     passed = all(curve["passed"] for curve in curves) and growth["passed"]
     return {"passed": passed, "curves": curves, "times": times, "memory": growth}
 
@@ -134,16 +141,16 @@ def run_small(device: str, quick: bool) -> Result:
 def run_wide(device: str, quick: bool) -> Result:
     """784-512-512-10 and 784-4096-4096-10 with Adam."""
     hidden, wide = ((32, 32), (64,)) if quick else ((512, 512), (4096, 4096))
-    curves = [compare_curves(device, hidden, mlpx.Adam(), "float64")]
+    curves = [compare_curves(device, hidden, mlpx.Adam(), "float64", quick=quick)]
     sizes = [128] if quick else [128, 512, 2048, 8192]
     times = [time_step(["cpu", device], hidden, "adam", size, quick=quick) for size in sizes]
     times += [time_step([device], wide, "adam", size, quick=quick) for size in sizes[-2:]]
     return {"passed": all(curve["passed"] for curve in curves), "curves": curves, "times": times}
 
 
-def memory_growth(device: str, *, steps: int) -> Result:
+def memory_growth(device: str, *, steps: int, quick: bool) -> Result:
     """How much more of the device is in use after a long run than after a short one."""
-    x, y = images(6000)
+    x, y = images(600 if quick else 6000)
     model = network((50,), "relu", device, "float32")
     used = []
     for count in (5, steps, steps):

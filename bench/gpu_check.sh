@@ -4,7 +4,8 @@
 #
 #   bench/gpu_check.sh [--part tests|small|wide] [--device cuda] [--out bench/results] [--quick]
 #
-# Without --part all three are run. Needs CuPy, NumPy, pytest and hypothesis, no network and no data files.
+# Without --part all three are run. Needs CuPy and, for the tests, mlpx[test]; no network. What is trained on is
+# made here, and tests of files that are not there are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 PYTHONPATH="$PWD/src${PYTHONPATH:+:$PYTHONPATH}" exec "${PYTHON:-python3}" bench/gpu_check.py "$@"

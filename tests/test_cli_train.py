@@ -406,6 +406,15 @@ class Interrupt(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.fixture
+def _ctrl_c():
+    """A shell may have started us with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_ctrl_c")
 def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
     monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Interrupt)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")

@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 import fakecupy
-from mlpx import MLP, Dense, Optimizer, Residual
+from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import diagnose
+from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
 from mlpx.layers import Layer
+from mlpx.metrics import Metric
 from mlpx.training import SAMPLINGS
 
 BOUND = 1e-11  # float64: four steps of sums over fewer than 50 numbers, 1000 eps each
@@ -90,6 +93,54 @@ LAYERS: dict[str, Layer] = {
 @pytest.mark.parametrize("name", sorted(Layer.table))
 def test_layer(device: str, name: str) -> None:
     agree(device, [7, 6, LAYERS.get(name) or Layer.resolve(name), 3])
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("name", sorted(Loss.table))
+def test_loss(device: str, name: str, k: int) -> None:
+    x, labels = batch()
+    kind = Loss.resolve(name).target_kind(k)
+    y = {"classes": labels % k, "binary": (x[:, :k] > 0).astype(int)}.get(kind, abs(x[:, :k]))
+    agree(device, [7, 6, k], y, loss=name)
+
+
+@pytest.mark.parametrize("name", sorted(Metric.table))
+def test_metric(device: str, name: str) -> None:
+    x, y = batch()
+    of_values = Metric.table[name].needs == "values"
+    k = 2 if name in ("f1", "precision", "recall") else 3  # these are of the second of two classes
+    loss, given = "softmax_cross_entropy", y % k
+    if of_values:
+        loss, given = "mean_squared_error", x[:, :k]
+    found = [
+        MLP([7, 6, k], dtype="float64", loss=loss, device=where).evaluate(x, given, metrics=[name])
+        for where in ("cpu", device)
+    ]
+    assert found[1] == pytest.approx(found[0], rel=BOUND)
+
+
+def test_arrays_of_the_device_train_as_those_of_the_host(device: str) -> None:
+    x, y = batch()
+    backend = get_backend(device)
+    models = [MLP([7, 6, 3], dtype="float64", device=device) for _ in range(2)]
+    for model, as_given in zip(models, (np.asarray, backend.asarray), strict=True):
+        given = [as_given(a) for a in (x, y, np.linspace(0.5, 1, 23))]
+        model.fit(
+            *given[:2], sample_weight=given[2], validation_data=tuple(given), epochs=2, verbose=0
+        )
+        assert np.isfinite(backend.to_numpy(model.predict_proba(given[0]))).all()
+    flats = [backend.to_numpy(model.flat) for model in models]
+    np.testing.assert_array_equal(flats[1], flats[0])
+
+
+def test_what_is_wrong_in_an_array_of_the_device_is_named(device: str) -> None:
+    x, y = batch()
+    backend = get_backend(device)
+    with pytest.raises(InputError, match="y has label 3 at row 0"):
+        MLP([7, 3], device=device).evaluate(backend.asarray(x), backend.asarray(y * 0 + 3))
+    x[3, 1] = np.nan
+    with pytest.raises(InputError, match="x has nan at row 3, column 1"):
+        MLP([7, 3], device=device).fit(backend.asarray(x), backend.asarray(y), verbose=0)
 
 
 def test_model_moves_and_comes_back(device: str) -> None:

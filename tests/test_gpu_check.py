@@ -49,6 +49,22 @@ def test_differing_curves_fail(
     assert gpu_check.main(["--part", "small", "--quick", "--out", str(tmp_path)]) == 1
 
 
+@pytest.mark.parametrize(("limit_s", "passed"), [(120, True), (0.01, False)])
+def test_the_test_suite_is_a_part(
+    gpu_check: ModuleType, fake_cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    limit_s: float, passed: bool,
+) -> None:  # fmt: skip
+    """With --quick one file of it; a suite that takes too long is a failure on record."""
+    monkeypatch.setattr(gpu_check, "LIMIT_S", limit_s)
+    arguments = ["--part", "tests", "--quick", "--out", str(tmp_path)]
+    assert gpu_check.main(arguments) == (0 if passed else 1)
+    (path,) = tmp_path.iterdir()
+    found = json.loads(path.read_text())["parts"]["tests"]
+    assert found["passed"] is passed
+    assert found.get("why") == (None if passed else "not done after 0.01 s")
+    assert found.get("counts", {}).get("passed", 0) > 0 or not passed
+
+
 def test_without_a_gpu_it_says_why(tmp_path: Path) -> None:
     from mlpx.backend.diagnosis import diagnose
 
