@@ -75,6 +75,35 @@ def test_ours_agree_with_the_reference(kind, net, phase, batch_size, dtype):
     assert verdict.value_error < (1e-4 if dtype == "float32" else 1e-10)
 
 
+@pytest.mark.parametrize("phase", ["train", "update"])
+@pytest.mark.parametrize("kind", modes("mlpx"), ids=lambda kind: kind.mode)
+def test_a_second_start_is_the_first_again(kind, phase):
+    if phase not in kind.phases():
+        return
+    task = Task(NETS["relu adam"], 16, phase, "float64", seed=2)
+    made = kind(task, make_problem(task))
+    ends = []
+    for _ in range(2):
+        made.reset()
+        made.run_checked(CHECK_STEPS)
+        ends.append(made.outcome())
+    assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
+
+
+def test_training_goes_on_over_the_end_of_an_epoch():
+    """Adam's bias correction counts all steps, not those of the epoch."""
+    task = Task(NETS["relu adam"], 2048, "train", "float64")
+    problem = make_problem(task)
+    steps = task.steps_per_epoch + 3
+    made = contender("mlpx/interpreter")(task, problem)
+    made.reset()
+    made.run(steps)
+    reference = Reference.of(task, problem)
+    reference.train(problem, steps)
+    start = Reference.of(task, problem).parameters
+    assert distance(made.outcome(), reference.parameters, start) < 1e-10
+
+
 @pytest.mark.parametrize("phase", PHASES)
 def test_ours_on_cuda(fake_cupy, phase):
     task = Task(NETS["relu adam"], 16, phase, "float64", device="cuda")

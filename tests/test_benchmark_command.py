@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from typing import ClassVar
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mlpx.benchmark import document as documents
 from mlpx.benchmark.rounds import Rules
+from mlpx.benchmark.workloads import Task, make_problem
 from mlpx.cli import app
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -179,3 +182,46 @@ def test_advice_looks_at_every_device(fake_cupy):
 
     assert _default_devices(True) == ("cpu", "cuda")
     assert _default_devices(False) == ("cpu",)
+
+
+class Wrong:
+    """Stands in for a process: it builds, and what it left is what was there before."""
+
+    asked: ClassVar[list] = []
+
+    def __init__(self, name, *, threads, environment):
+        self.name, self.environment = name, environment
+        Wrong.asked.append((name, environment))
+
+    def ask(self, do, **details):
+        self.asked.append((self.name, do))
+        if do == "build":
+            self.task = Task.from_json(details["task"])
+            return {"versions": {}, "facts": {}}
+        assert do == "check", "a wrong contender is not timed"
+        problem = make_problem(self.task)
+        arrays = [a for pair in zip(problem.weights, problem.biases, strict=True) for a in pair]
+        np.savez(details["file"], **{f"a{i}": a for i, a in enumerate(arrays)})
+        return {}
+
+    def close(self):
+        self.asked.append((self.name, "close"))
+
+
+def test_who_is_wrong_is_reported_and_not_timed(run, monkeypatch, tmp_path):
+    monkeypatch.setattr("mlpx.benchmark.session.Process", Wrong)
+    monkeypatch.setattr("mlpx.benchmark.floor.NumpyFloor.refuses", lambda task: "left out")
+    done = run(
+        "--quick", "--workload", "8-4-2", "--batch-sizes", 4, "--threads", 1, "--out", tmp_path
+    )
+    assert done.exit_code == 1
+    document = documents.load(tmp_path / "bench.json")
+    (cell,) = document["cells"]
+    for result in cell["results"]:
+        if result["contender"].startswith("mlpx/"):
+            assert result["status"] == "wrong"
+            assert "differ from the float64 reference" in result["reason"]
+    assert "mlpx/interpreter, wrong: " in (tmp_path / "bench.md").read_text()
+    started = dict(call for call in Wrong.asked if isinstance(call[1], dict))
+    assert all(environment["CUDA_VISIBLE_DEVICES"] == "" for environment in started.values())
+    assert sum(call[1] == "close" for call in Wrong.asked) == len(started)

@@ -50,6 +50,16 @@ def test_a_whole_conversation(process, tmp_path):
     process.settle()
 
 
+def test_the_peak_is_counted_anew_for_each_build(process):
+    wide = Task(Workload("wide", (4096, 5, 3), "sigmoid", "sgd", 0.1), 16)
+    peaks = []
+    for task in (wide, TASK):
+        process.ask("build", task=task.to_json(), contender="mlpx/interpreter")
+        process.ask("run", steps=1)
+        peaks.append(process.ask("memory")["peak_host_bytes"])
+    assert peaks[0] - peaks[1] > 64 * 2**20  # the data of the first alone are 128 MiB
+
+
 def test_a_failure_is_an_answer_and_not_the_end(process):
     with pytest.raises(ContenderError, match="UnknownNameError"):
         process.ask("build", task=TASK.to_json(), contender="mlpx/steam")

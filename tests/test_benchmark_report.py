@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mlpx.benchmark import charts
 from mlpx.benchmark import document as documents
 from mlpx.benchmark.advise import advice, choose, thread_counts
 from mlpx.benchmark.compare import compare, differences, has_regressed, parse_share
@@ -122,6 +123,7 @@ def test_the_crossover_is_found(document):
     [
         ([], None, None),
         ([(1, 0.5), (8, 0.9)], None, None),
+        ([(1, 0.5), (8, 1.0)], 8, 8.0),
         ([(1, 2.0), (8, 3.0)], 1, None),
         ([(1, 0.5), (4, 2.0)], 4, 2.0),
         ([(1, 2.0), (4, 0.5), (16, 2.0)], 16, 8.0),
@@ -229,6 +231,20 @@ def test_markdown_says_who_is_fastest_and_what_is_left_out(document):
     assert against_best_peer(document["cells"][1]) is None
 
 
+def test_only_times_and_rates_have_a_winner_in_bold(document):
+    text = to_markdown(document)
+    assert "**" not in text[text.index("Share of the") : text.index("## Time to")]
+    assert text.count("**") == 2 * 2 * len(SIZES)
+
+
+def test_intervals_stand_the_right_way_up(document):
+    chart = charts.throughput(document["cells"][:1], document)
+    (point,) = next(one for one in chart.series if one.name == "mlpx/x").points
+    assert point.low < point.y < point.high
+    share = charts.floor_share(document["cells"][:1])
+    assert all(p.low < p.y < p.high for one in share.series for p in one.points)
+
+
 def test_csv_has_a_line_a_result(document):
     lines = to_csv(document).splitlines()
     assert len(lines) == 1 + 5 * len(SIZES)
@@ -259,6 +275,9 @@ def test_the_page_stands_alone_and_draws_everything(document):
     throughput = next(root.iter("figure"))
     lines = [g for g in throughput.iter("g") if (g.get("class") or "").startswith("series")]
     assert len(lines) == 4
+    ours = next(line for line in lines if "mlpx/x, cpu: batch 1," in line[1][0].text)
+    heights = [float(p.split(",")[1]) for p in ours.find("polyline").get("points").split()]
+    assert heights == sorted(heights, reverse=True)  # more samples a second lie higher
     for line in lines:
         polyline = line.find("polyline")
         assert len(polyline.get("points").split()) == len(SIZES)

@@ -129,6 +129,30 @@ def test_the_fastest_floor_counts(quiet):
     assert made.seats[2].below_floor == 0
 
 
+def test_a_floor_is_not_held_against_another(quiet):
+    made = table([], gemm_numpy=[3.0], gemm_torch=[1.0, 9.0])
+    made.measure()
+    assert [seat.below_floor for seat in made.seats] == [0, 0]
+    assert len(made.seats[0].step_s) == len(made.seats[1].step_s) == 6
+
+
+def test_a_disturbed_floor_is_no_floor(monkeypatch):
+    """Who was disturbed is told by its own time: here the floor's turns of nine seconds."""
+    monkeypatch.setattr(load, "foreign_share", lambda *_, own_s, count: 1.0 if own_s > 50 else 0.0)
+    monkeypatch.setattr(load, "tolerance", lambda *_, share: share)
+    made = table([], gemm_numpy=[9.0], a_1=[1.0])
+    made.measure()
+    assert made.seats[0].busy == 6
+    assert made.seats[1].below_floor == 0
+    assert made.seats[1].step_s == [1.0] * 6
+
+
+def test_the_tolerance_grows_with_the_coarseness_of_the_counters(monkeypatch):
+    monkeypatch.setattr(load, "_tick_s", lambda: 0.01)
+    assert load.tolerance(1.0, 2, share=0.05) == pytest.approx(0.07)
+    assert load.tolerance(0.1, 2, share=0.05) == pytest.approx(0.25)
+
+
 def test_the_calls_of_the_floor_cost_it_nothing(quiet):
     made = table([], gemm_numpy=[1.0])
     made.seats[0].overhead_s = 0.25
@@ -155,6 +179,10 @@ def test_records_of_results():
     assert result["host_growth_bytes"] == 200
     assert result["rejected_rounds"] == {"busy": 2, "below_floor": 0}
     assert result["processors_used"] == 1.5
+    enough = Seat("mlpx/x", None, 10, step_s=[0.002] * LEAST_KEPT, cpu_share=[1.0] * LEAST_KEPT)
+    result = {"contender": "mlpx/x", "status": "ok"}
+    result_record(result, enough, task, memory)
+    assert result["status"] == "ok"
     few = Seat("mlpx/x", None, 10, step_s=[0.002] * (LEAST_KEPT - 1), busy=9, below_floor=1)
     result = {"contender": "mlpx/x", "status": "ok"}
     result_record(result, few, task, memory)
