@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mlpx.benchmark import document as documents
 from mlpx.benchmark.rounds import Rules
-from mlpx.benchmark.workloads import Task, make_problem
+from mlpx.benchmark.workloads import Task, make_problem, parse_workload
 from mlpx.cli import app
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -218,10 +218,25 @@ def test_who_is_wrong_is_reported_and_not_timed(run, monkeypatch, tmp_path):
     document = documents.load(tmp_path / "bench.json")
     (cell,) = document["cells"]
     for result in cell["results"]:
-        if result["contender"].startswith("mlpx/"):
+        if result["contender"] in ("mlpx/interpreter", "mlpx/interpreter fit"):
             assert result["status"] == "wrong"
             assert "differ from the float64 reference" in result["reason"]
     assert "mlpx/interpreter, wrong: " in (tmp_path / "bench.md").read_text()
     started = dict(call for call in Wrong.asked if isinstance(call[1], dict))
     assert all(environment["CUDA_VISIBLE_DEVICES"] == "" for environment in started.values())
     assert sum(call[1] == "close" for call in Wrong.asked) == len(started)
+
+
+def test_an_engine_that_refuses_is_no_failure(run, monkeypatch):
+    """As where no compiler was there to build it."""
+    from mlpx.benchmark import worker
+    from mlpx.errors import EngineError
+
+    def refuse(wanted, program):
+        raise EngineError("it was not built")
+
+    monkeypatch.setattr("mlpx.benchmark.ours.choose", refuse)
+    task = Task(parse_workload("8-4-2"), 16)
+    for name in ("mlpx/interpreter", "mlpx/interpreter fit"):
+        built = worker.Worker().build({"task": task.to_json(), "contender": name})
+        assert built == {"refused": "it was not built"}

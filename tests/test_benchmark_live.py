@@ -93,7 +93,7 @@ def settings(**given):
 
 def test_the_roster_has_ours_their_floors_and_the_peers():
     names = [kind.name() for kind in roster(settings(peers=("torch",)))]
-    assert names[:3] == ["gemm/numpy", "gemm/numpy split", "gemm/torch"]
+    assert names[:4] == ["gemm/numpy", "gemm/numpy split", "gemm/native", "gemm/torch"]
     assert "mlpx/interpreter" in names
     assert "mlpx/interpreter fit" in names
     assert {"torch/eager", "torch/fused", "torch/compiled", "torch/whole"} <= set(names)

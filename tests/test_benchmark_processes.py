@@ -15,10 +15,12 @@ from mlpx.benchmark import memory
 from mlpx.benchmark.accuracy import HIGHEST_RATE, climb, scaled_rate
 from mlpx.benchmark.contender import contender
 from mlpx.benchmark.floor import NumpyFloor, SplitFloor
+from mlpx.benchmark.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process, thread_environment
 from mlpx.benchmark.timing import steps_for, timed, warm_up
 from mlpx.benchmark.worker import serve
 from mlpx.benchmark.workloads import Task, Workload, make_problem
+from mlpx.engines.native.library import available
 
 pytest_plugins = ["fakecupy.fixtures"]
 NET = Workload("tiny", (6, 5, 3), "sigmoid", "sgd", 0.1)
@@ -187,6 +189,25 @@ def test_the_floor_computes_its_products_in_every_layout():
         call()
         assert (out == 7).all()
         assert out.shape == (4, 5)
+
+
+def test_the_native_floor_computes_its_products_with_every_blas():
+    if NativeFloor.refuses(TASK):
+        assert NativeFloor.refuses(TASK) == "the native library was not built"
+        return
+    made = NativeFloor(TASK, make_problem(TASK))
+    for shape in ((4, 7, 5), (1, 7, 5), (4, 1, 5)):
+        made.kept.clear()
+        calls = made._variants(shape)
+        outs = made.kept[2::3]
+        assert len(calls) == 3 * len(available())
+        for i, call in enumerate(calls):
+            out = outs[i // len(available())]
+            out[...] = 0
+            call()
+            assert (out == shape[1]).all()
+    assert NativeFloor(Task(NET, 15, threads=2), make_problem(TASK)).batch_rows() == 8
+    assert NativeFloor(Task(NET, 1, threads=2), make_problem(TASK)).batch_rows() == 1
 
 
 def test_the_split_floor_takes_one_share():

@@ -52,7 +52,7 @@ class Live:
     def says(self, task: Task, name: str, text: str) -> None:
         """A contender's state changed."""
         self.texts[name] = text
-        if self.display is None and text != "building":
+        if text != "building":
             self.console.print(f"  {name}: {text}", markup=False, highlight=False)
         self._show()
 
@@ -86,7 +86,7 @@ class Live:
         table.add_column("contender", no_wrap=True)
         for heading in ("a step", "95 %", "samples/s", "rounds", "rejected"):
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for name in sorted(self.texts, key=self._order):
             table.add_row(*map(escape, self._row(name)))
         return table

@@ -22,8 +22,8 @@ from mlpx.types import Array
 
 
 def contenders() -> list[type[Contender]]:
-    """Three for each engine: its training program alone, `fit`, and `predict`."""
-    found: list[type[Contender]] = []
+    """Two for each engine, its training program alone and `fit`, and `predict`."""
+    found: list[type[Contender]] = [Predicted]
     for name in Engine.table:
         base = Interpreted if name == "interpreter" else Bare
         found.append(type(f"Bare_{name}", (base,), {"engine": name, "mode": name}))
@@ -36,6 +36,7 @@ class Ours(Contender):
 
     library = "mlpx"
     devices = ("cpu", "cuda")
+    floors = ("gemm/numpy", "gemm/numpy split", "gemm/native")
     engine: ClassVar[str]
 
     def __init__(self, task: Task, problem: Problem) -> None:
@@ -59,6 +60,20 @@ class Ours(Contender):
             moment[...] = 0
         self.model.training_state = None
         self.step = 0
+
+    def make_program(self) -> TrainingProgram:
+        """The program of one epoch."""
+        data = TrainingData(
+            self.backend.asarray(self.problem.x), self.backend.asarray(self.problem.labels), None
+        )
+        return TrainingProgram(
+            self.model,
+            data,
+            optimizer=self.optimizer,
+            moments=self.moments,
+            batch_size=self.task.batch_size,
+            rows=self.task.rows,
+        )
 
     def parameters(self) -> Arrays:
         return self.on_host(self.model.parameters)
@@ -97,20 +112,6 @@ class Bare(Ours):
             self.program = self.make_program()
             self.execute = choose(self.engine, self.program)[0].prepare(self.program)
 
-    def make_program(self) -> TrainingProgram:
-        """The program of one epoch."""
-        data = TrainingData(
-            self.backend.asarray(self.problem.x), self.backend.asarray(self.problem.labels), None
-        )
-        return TrainingProgram(
-            self.model,
-            data,
-            optimizer=self.optimizer,
-            moments=self.moments,
-            batch_size=self.task.batch_size,
-            rows=self.task.rows,
-        )
-
     def train(self, steps: int) -> None:
         """Epoch after epoch, the last one cut short; filling the epoch's tables is timed."""
         while steps:
@@ -121,18 +122,12 @@ class Bare(Ours):
             self.step += count
             steps -= count
 
-    def predict(self, steps: int) -> None:
-        """Classes of one batch of host rows, as a user calls it."""
-        x = self.problem.batch[0]
-        for _ in range(steps):
-            self.found = self.model.predict(x, batch_size=self.task.batch_size)
-
-    def outputs(self) -> Arrays:
-        return [np.array(self.backend.to_numpy(self.found))]
-
 
 class Interpreted(Bare):
     """The interpreter, whose steps can be had in parts."""
+
+    def outputs(self) -> Arrays:
+        return [np.array(self.backend.to_numpy(self.found))]
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
@@ -207,6 +202,22 @@ class Interpreted(Bare):
         return self.on_host(self.model.layout.views(self.gradient))
 
 
+class Predicted(Ours):
+    """`model.predict`, which chooses for itself who runs it."""
+
+    mode = "predict"
+    note = "model.predict on host rows"
+
+    def predict(self, steps: int) -> None:
+        """Classes of one batch of host rows, as a user calls it."""
+        x = self.problem.batch[0]
+        for _ in range(steps):
+            self.found = self.model.predict(x, batch_size=self.task.batch_size)
+
+    def outputs(self) -> Arrays:
+        return [np.array(self.backend.to_numpy(self.found))]
+
+
 class Fitted(Ours):
     """`model.fit` with shuffling, metrics and the progress bar on."""
 
@@ -215,6 +226,10 @@ class Fitted(Ours):
         "TTY_COMPATIBLE": "1",  # or rich would not draw the bar
         "TTY_INTERACTIVE": "1",
     }
+
+    def __init__(self, task: Task, problem: Problem) -> None:
+        super().__init__(task, problem)
+        choose(self.engine, self.make_program())  # raises here what fit would raise
 
     def train(self, steps: int) -> None:
         """One call of fit, its bar drawn into nothing."""

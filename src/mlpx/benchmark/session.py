@@ -84,7 +84,8 @@ def roster(settings: Settings) -> list[type[Contender]]:
     ours = [
         kind
         for kind in modes("mlpx")
-        if settings.engines is None or getattr(kind, "engine", None) in settings.engines
+        if settings.engines is None
+        or getattr(kind, "engine", settings.engines[0]) in settings.engines
     ]
     theirs = [kind for library in settings.peers for kind in modes(library)]
     wanted = {floor for kind in [*ours, *theirs] for floor in kind.floors}

@@ -102,6 +102,8 @@ def heading(cell: dict[str, Any]) -> str:
 
 def _group(cells: list[dict[str, Any]]) -> list[str]:
     lines = [f"## {heading(cells[0])}", ""]
+    if not columns_of(cells):
+        return [*lines, "No figures; what was left out says why.", ""]
     lines += step_lines(cells)
     for text, field, show in (
         ("GFLOP/s of the matrix products", "gflops", gigaflops),

@@ -26,6 +26,7 @@ class Worker:
         from mlpx.benchmark import memory
         from mlpx.benchmark.contender import contender
         from mlpx.benchmark.workloads import Task, make_problem
+        from mlpx.errors import EngineError
 
         self.contender: Any = None
         gc.collect()  # contenders hold cycles
@@ -37,7 +38,10 @@ class Worker:
         problem = make_problem(task)
         memory.reset_peak()
         self.before_bytes = memory.resident_bytes()
-        self.contender = kind(task, problem)
+        try:
+            self.contender = kind(task, problem)
+        except EngineError as error:
+            return {"refused": str(error)}
         return {"versions": kind.versions(), "facts": self.contender.facts()}
 
     def check(self, request: dict[str, Any]) -> dict[str, Any]:
