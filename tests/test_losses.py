@@ -346,6 +346,18 @@ def test_two_softmax_outputs_are_one_logistic() -> None:
     np.testing.assert_allclose(one[1][:, 0], two[1][:, 1], rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "kl_divergence"])
+@pytest.mark.parametrize("mass", [0.0, 0.3])
+def test_targets_of_any_mass(name: str, mass: float) -> None:
+    rng = np.random.default_rng(5)
+    z, t, loss = rng.normal(size=(5, 3)), rng.dirichlet(np.ones(3), 5), Loss.resolve(name)
+    rows, dz, _ = run(loss, z, t)
+    less, dz_less, _ = run(loss, z, mass * t)
+    np.testing.assert_allclose(dz_less, mass * dz, rtol=1e-12, atol=1e-16)
+    entropy = np.log(mass) * mass if mass and name == "kl_divergence" else 0.0
+    np.testing.assert_allclose(less, mass * rows + entropy, rtol=1e-12, atol=1e-16)
+
+
 def test_kl_is_zero_where_the_outputs_are_right() -> None:
     p = np.array([[0.5, 0.25, 0.25], [1e-3, 0.0, 0.999]])
     z = np.log(np.maximum(p, 1e-300))
