@@ -317,6 +317,7 @@ def test_memorises_a_batch(name: str) -> None:
         ("nadam", {"momentum_decay": -1.0}, r"momentum_decay = -1\.0"),
         ("lion", {"beta1": 1.0}, r"beta1 = 1\.0"),
         ("lion", {"beta2": -0.1}, r"beta2 = -0\.1"),
+        ("lion", {"beta2": 1.0}, r"beta2 = 1\.0"),
         ("muon", {"momentum": 1.0}, r"momentum = 1\.0"),
         ("muon", {"iterations": 0}, "iterations = 0"),
         ("muon", {"adam_rate": -1.0}, r"adam_rate = -1\.0"),
@@ -392,6 +393,30 @@ def test_names_and_instances() -> None:
         Adam(1e-2, 0.9)
     with pytest.raises(UnknownNameError, match="did you mean 'adam'"):
         Optimizer.resolve("adamm")
+
+
+def test_lamb_adapts_weights_alone() -> None:
+    rule = Optimizer.resolve("lamb")
+    assert rule.for_parameter("weight", (3, 4)) is rule
+    for kind in ("bias", "norm"):
+        changed = rule.for_parameter(kind, (4,)).config()
+        assert (changed["adapt"], changed["weight_decay"]) == (False, 0.0)
+
+
+def test_what_waits_for_the_length_of_the_run() -> None:
+    """The average or a schedule, either alone."""
+    assert Adam(average=SWA()).open
+    assert Adam(Cosine(0.1)).open
+    assert not Adam(Cosine(0.1, 5), average=SWA(3)).open
+    resolved = Adam(average=SWA()).resolved(0, 8)
+    assert resolved.average == SWA(6)
+    assert not resolved.open
+    assert Adam(Cosine(0.1)).resolved(0, 8).average is None
+
+
+def test_defaults_of_lbfgs() -> None:
+    rule = LBFGS()
+    assert (rule.memory, rule.tolerance, rule.searches) == (10, 1e-5, 20)
 
 
 def test_defaults() -> None:

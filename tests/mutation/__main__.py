@@ -47,7 +47,15 @@ TESTS = {
     "kernels/skip": WHOLE,
     "kernels/updates": ("updates", "optimizers", "training", "callbacks", "resume"),
     "kernels/losses": ("losses", "targets", "model", "metrics", "gradients", "program"),
-    "optimizers": ("optimizers", "updates", "training", "resume", "callbacks", "search"),
+    "optimizers": (
+        "optimizers",
+        "updates",
+        "schedules",
+        "training",
+        "resume",
+        "callbacks",
+        "search",
+    ),
     "schedules": ("schedules", "optimizers"),
 }
 """The tests of each module or folder of src/mlpx; first those written for it."""
