@@ -11,7 +11,7 @@ import pytest
 
 from mlpx import MLP
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
-from mlpx.optimizers import EMA, LBFGS, SGD, SWA, Adam, Muon, Optimizer
+from mlpx.optimizers import EMA, LBFGS, SGD, SWA, Adam, AdamW, Muon, Optimizer
 from mlpx.records import Record
 from mlpx.schedules import Constant, Cosine, Warmup
 from reference import optimizers as loops
@@ -85,7 +85,7 @@ def test_the_table_is_complete() -> None:
 
 @pytest.mark.parametrize(("name", "options", "decay"), CASES)
 def test_against_loops(name: str, options: dict[str, Any], decay: float) -> None:
-    rate = 1.0 if name == "adadelta" else 0.05
+    rate = 0.5 if name == "adadelta" else 0.05
     optimizer = Optimizer.table[name](rate, weight_decay=decay, **options)
     found = Driver(optimizer, {"0.W": START}).run(gradient, STEPS)
     wanted = reference(name, rate, decay=decay, **options)
@@ -206,14 +206,68 @@ def test_muon_steps_are_nearly_orthogonal() -> None:
         assert 0.6 < values.min() <= values.max() < 1.3
 
 
+@pytest.mark.parametrize("shape", [(4, 3), (6, 2), (3, 3), (10, 11)])
+def test_muon_against_loops_in_other_shapes(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(9)
+    start, noise = draw.normal(size=shape), draw.normal(size=(3, *shape))
+    driver = Driver(Muon(0.05, weight_decay=0.1), {"0.W": start})
+    found = driver.run(lambda W, k: noise[k], 3)
+    pushes = [lambda p, k: noise[k].ravel()] * 3
+    wanted = loops.muon(start.ravel(), pushes, 0.05, shape=shape, decay=0.1)
+    np.testing.assert_allclose(found, np.reshape(wanted, shape), rtol=1e-11, atol=1e-11)
+
+
+def test_muon_is_for_matrices_of_weights_and_has_one_moment_there() -> None:
+    assert Muon().for_parameter("weight", (3, 2)) == Muon()
+    for kind, shape in (("weight", (3,)), ("norm", (3, 2)), ("bias", (3,))):
+        assert isinstance(Muon().for_parameter(kind, shape), AdamW)
+    driver = Driver(Muon(), {"0.W": START})
+    driver.step(W0=NOISE[0].reshape(SHAPE))
+    assert driver.moments["m"].any()
+    assert not driver.moments["v"].any()
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_scratch_is_asked_for_in_vain(name: str) -> None:
+    rule = Optimizer.table[name](0.1)
+    work = tuple(np.full(SHAPE, np.nan) for _ in range(rule.scratch))
+    moments = tuple(np.zeros(SHAPE) for _ in rule.moments)
+    scalars = tuple(np.full(1, 0.5) for _ in range(rule.columns))
+    rule.update(np, START.copy(), START, moments=moments, scalars=scalars, work=work)
+    assert not any(np.isnan(array).all() for array in work)
+
+
+def test_only_rules_for_whole_parameters_want_them() -> None:
+    assert {name for name in RULES if Optimizer.table[name].by_parameter} == {"lamb", "muon"}
+
+
+def test_moments_are_those_in_use() -> None:
+    rule = Optimizer.table["rmsprop"]
+    assert rule().moments == ("v",)
+    assert rule(momentum=0.5).moments == ("v", "u")
+    assert rule(momentum=0.5, centered=True).moments == ("v", "a", "u")
+
+
+def test_a_run_gives_schedules_and_averages_its_length() -> None:
+    assert not Adam(average=EMA()).open
+    assert Adam(average=SWA()).open
+    assert Adam(Cosine(0.1)).open
+    found = Adam(Cosine(0.1), average=SWA()).resolved(40, 60)
+    assert found.average == SWA(75)
+    t = np.arange(41.0, 101.0)
+    np.testing.assert_allclose(found.rates(t), Cosine(0.1, 60).rates(t - 40))
+    assert not found.rates(np.arange(1.0, 40.0)).any()
+    assert Adam(Cosine(0.1)).resolved(0, 60) == Adam(Cosine(0.1, 60))
+
+
 def test_lamb_takes_steps_in_proportion_to_weights() -> None:
     driver = Driver(
-        Optimizer.table["lamb"](0.1, weight_decay=0.0), {"0.W": 7 * START, "0.b": np.ones(4)}
+        Optimizer.table["lamb"](0.1, weight_decay=0.0), {"0.W": 7 * START, "0.b": np.full(4, 3.0)}
     )
     driver.step(W0=NOISE[0].reshape(SHAPE), b0=np.ones(4))
     moved = np.linalg.norm(driver.arrays["0.W"] - 7 * START)
     np.testing.assert_allclose(moved, 0.1 * np.linalg.norm(7 * START), rtol=1e-12)
-    np.testing.assert_allclose(driver.arrays["0.b"], 0.9, rtol=1e-5)
+    np.testing.assert_allclose(driver.arrays["0.b"], 2.9, rtol=1e-5)
 
 
 def test_lamb_leaves_zero_weights_and_one_of_a_huge_step() -> None:
@@ -312,7 +366,9 @@ def test_memorises_a_batch(name: str) -> None:
         ("rmsprop", {"rho": 1.0}, r"rho = 1\.0"),
         ("rmsprop", {"epsilon": 0.0}, r"epsilon = 0\.0"),
         ("rmsprop", {"momentum": -0.1}, r"momentum = -0\.1"),
+        ("rmsprop", {"momentum": 1.0}, r"momentum = 1\.0"),
         ("adadelta", {"rho": -0.5}, r"rho = -0\.5"),
+        ("adadelta", {"rho": 1.0}, r"rho = 1\.0"),
         ("adadelta", {"epsilon": 0.0}, r"epsilon = 0\.0"),
         ("nadam", {"momentum_decay": -1.0}, r"momentum_decay = -1\.0"),
         ("lion", {"beta1": 1.0}, r"beta1 = 1\.0"),
@@ -430,7 +486,9 @@ def test_defaults() -> None:
     }  # fmt: skip
     decays = {name: table[name]().weight_decay for name in table}
     assert {name: d for name, d in decays.items() if d} == {"adamw": 0.01, "lamb": 0.01}
-    assert Muon().adam_rate == 3e-4
+    muon, lbfgs = Muon(), LBFGS()
+    assert (muon.adam_rate, muon.adam_beta1, muon.adam_epsilon) == (3e-4, 0.9, 1e-10)
+    assert (lbfgs.memory, lbfgs.tolerance, lbfgs.searches) == (10, 1e-5, 20)
     for name in table:
         made = table[name]()
         assert (made.accumulate, made.decay_all, made.rate_multipliers) == (1, False, ())
