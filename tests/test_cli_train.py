@@ -406,15 +406,6 @@ class Interrupt(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-@pytest.fixture
-def _ctrl_c():
-    """A shell may have started us with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("_ctrl_c")
 def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
     monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Interrupt)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
@@ -430,13 +421,10 @@ def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch)
 
 
 def test_ctrl_c_of_a_real_process_within_an_epoch():
-    def allow_ctrl_c():  # a shell may have started us with SIGINT ignored
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
     code = "from mlpx.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "train", "digits", "--epochs", "100000", "--out", "run"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=allow_ctrl_c,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
         while not process.stdout.readline().startswith("epoch 3/"):
