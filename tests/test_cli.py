@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,9 @@ from typer.testing import CliRunner
 import mlpx.cli
 from mlpx import MLP
 from mlpx.cli import app
+from mlpx.cli.predict import read_rows
 from mlpx.data import load_dataset
-from mlpx.errors import DeviceError
+from mlpx.errors import DataNotFoundError, DeviceError
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
 
@@ -177,6 +179,57 @@ def test_evaluate_a_lone_model_file_needs_a_data_set(trained, tmp_path):
     assert run("evaluate", alone, trained.parent / "bright.npz").exit_code == 0
 
 
+@pytest.fixture
+def calls(monkeypatch):
+    """The options that MLP.load, evaluate and predict were called with."""
+    seen = {}
+
+    def watch(name):
+        method = getattr(MLP, name)
+
+        def spied(*given, **options):
+            seen[name] = options
+            return method(*given, **options)
+
+        monkeypatch.setattr(MLP, name, spied)
+
+    for name in ("load", "evaluate", "predict"):
+        watch(name)
+    return seen
+
+
+def test_evaluate_where_and_how_it_is_told(trained, calls):
+    assert run("evaluate", trained, "--device", "cpu", "--batch-size", 7).exit_code == 0
+    assert calls["load"] == {"device": "cpu"}
+    assert calls["evaluate"] == {"batch_size": 7}
+
+
+def test_predict_where_and_how_it_is_told(trained, calls, tmp_path):
+    np.save(tmp_path / "x.npy", ROWS)
+    options = ("--device", "cpu", "--batch-size", 2)
+    assert run("predict", trained, tmp_path / "x.npy", *options).stdout == "1\n0\n1\n"
+    assert calls == {"load": {"device": "cpu"}, "predict": {"batch_size": 2}}
+
+
+def test_evaluate_looks_for_data_where_it_is_told(trained, monkeypatch):
+    asked = {}
+
+    def nowhere(name, **options):
+        asked.update(options, name=name)
+        raise DataNotFoundError("nowhere")
+
+    monkeypatch.setattr("mlpx.data.load_dataset", nowhere)
+    run("evaluate", trained, "mnist", "--data-dir", "there", "--no-download")
+    assert asked["name"] == "mnist"
+    assert (asked["data_dir"], asked["download"]) == (Path("there"), False)
+
+
+def test_evaluate_json_is_json_whatever_is_found(trained, monkeypatch):
+    monkeypatch.setattr(MLP, "evaluate", lambda *_, **__: {"loss": float("nan")})
+    found = json.loads(run("evaluate", trained, "--json").stdout, parse_constant=pytest.fail)
+    assert found["loss"] is None
+
+
 def test_evaluate_refuses_data_without_a_test_part(trained, tmp_path):
     np.savez(tmp_path / "half.npz", x_train=np.zeros((4, 6)), y_train=np.zeros(4, dtype=int))
     found = run("evaluate", trained, tmp_path / "half.npz")
@@ -229,6 +282,16 @@ def test_predict_writes_a_file(trained, tmp_path):
     found = run("predict", trained, tmp_path / "x.npy", "--out", tmp_path / "y.npy")
     assert found.stdout == ""
     assert np.load(tmp_path / "y.npy").tolist() == [1, 0, 1]
+    assert found.stderr == f"{tmp_path / 'y.npy'}: 3 rows, shape (3,), int64\n"
+    found = run("predict", trained, tmp_path / "x.npy", "--proba", "--out", tmp_path / "p.npy")
+    assert ": 3 rows, shape (3, 2), float32" in found.stderr
+
+
+def test_predict_does_not_read_the_file_as_a_whole(tmp_path):
+    np.save(tmp_path / "x.npy", ROWS.reshape(3, 2, 3))
+    rows = read_rows(tmp_path / "x.npy", columns=6)
+    assert isinstance(rows, np.memmap)
+    assert rows.tolist() == ROWS.tolist()
 
 
 def refused(trained, path):
@@ -249,6 +312,8 @@ def test_predict_refuses_what_is_no_array_of_numbers(trained, tmp_path):
     assert "archive" in refused(trained, tmp_path / "many.npz")
     np.save(tmp_path / "words.npy", np.array([["a"] * 6]))
     assert "x " in refused(trained, tmp_path / "words.npy")
+    np.save(tmp_path / "small.npy", ROWS.reshape(3, 2, 3)[:, :, :2])
+    assert "x.shape = (3, 2, 2); wanted (n, 6)" in refused(trained, tmp_path / "small.npy")
     np.save(tmp_path / "narrow.npy", ROWS[:, :5])
     assert "x has 5 columns" in refused(trained, tmp_path / "narrow.npy")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -137,9 +138,51 @@ def test_the_options_reach_the_model_and_the_training(table):
     assert given.items() <= config.items()
 
 
+def test_what_is_said(table):
+    found = train(table, "--epochs", 1, "--hidden", 4, "--out", "run")
+    lines = found.stdout.splitlines()
+    assert lines[:2] == [
+        "table: 81 rows to train, 9 to validate, 30 to test",
+        "model: 3-4-3, 31 parameters, float32",
+    ]
+    assert lines[2].startswith("epoch 1/1  loss ")
+    assert re.fullmatch(r"test accuracy   \d+\.\d\d % on 30 rows", lines[3])
+    (training,) = (line for line in lines if line.startswith("training "))
+    assert re.fullmatch(r"training        \d+\.\d s, 1 epoch, 3 steps, [\d,]+ samples/s", training)
+    assert "stopped" not in found.stdout
+    assert "2 epochs, 6 steps" in train(table, "--epochs", 2, "--hidden", 4, "--out", "run").stdout
+
+
+def test_the_first_result_stands_out(table):
+    found = CliRunner().invoke(app, ["train", str(table), "--epochs", "1"], color=True)
+    bold = [line for line in found.stdout.splitlines() if "\x1b[1m" in line]
+    assert [line.split()[:2] for line in bold] == [["test", "accuracy"]]
+
+
+def test_the_engine_asked_for_runs(table):
+    found = train(table, "--epochs", 1, "--engine", "interpreter", "--out", "run")
+    assert "engine          interpreter (asked for)\n" in found.stdout
+
+
+def test_the_classes_are_named(tmp_path):
+    x, y = np.eye(3), np.arange(3)
+    train("digits", "--epochs", 1, "--out", "digits")
+    names = load_dataset("digits").class_names
+    assert read_config(Path("digits"))["class_names"] == (None if names is None else list(names))
+    assert names is not None
+    np.savez("plain.npz", x_train=x, y_train=y)
+    train("plain.npz", "--epochs", 1, "--validation", 0, "--out", "plain")
+    assert read_config(Path("plain"))["class_names"] is None
+
+
 def test_steps_instead_of_epochs(table):
     train(table, "--steps", 7, "--out", "run")
     assert len(read_history(Path("run")).step_loss) == 7
+
+
+def test_widths_with_dashes(table):
+    train(table, "--layers", "3-4-3", "--epochs", 1, "--out", "run")
+    assert read_config(Path("run"))["layers"] == [3, 4, 3]
 
 
 def test_hidden_widths_only(table):
@@ -256,6 +299,9 @@ def no_training(monkeypatch):
         (["--epochs", "3", "--steps", "4"], "exclude each other"),
         (["--epochs", "-1"], "--epochs"),
         (["--lr", "x"], "--lr"),
+        (["--lr", "-1"], "--lr"),
+        (["--steps", "0"], "--steps"),
+        (["--batch-size", "0"], "--batch-size"),
         (["--validation", "1"], "--validation"),
         (["--validation", "0.001"], "0.001 of 90 rows is 0"),
         (["--early-stopping", "val_los"], "it reports loss, accuracy, val_loss, val_accuracy"),
@@ -415,9 +461,25 @@ def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch)
         "go on with: mlpx train --resume run\n"
     )
     assert names("run") == FILES
+    assert "stopped" not in found.stdout
+    assert json.loads(Path("run/history.json").read_text())["test"] is None
     train("--resume", "run", "--epochs", 3)
     train(table, "--epochs", 5, "--out", "whole")
     assert same_weights("run", "whole")
+
+
+class AtOnce(Callback):
+    """Ctrl-C when training has begun and no step was taken."""
+
+    def on_train_begin(self, run):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
+    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", AtOnce)
+    found = mlpx("train", table, "--stop-on-plateau")
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert names("runs") == []
 
 
 def test_ctrl_c_of_a_real_process_within_an_epoch():
@@ -457,6 +519,19 @@ def test_resume_goes_on_exactly(table):
     assert run.epochs == whole.epochs
     assert (run.step_loss == whole.step_loss).all()
     assert (run.samples, run.first_epoch) == (whole.samples, 0)
+
+
+def test_resume_on_the_device_asked_for(table, monkeypatch):
+    train(table, "--epochs", 1, "--out", "run")
+    load, asked = MLP.load, []
+
+    def spy(path, **options):
+        asked.append(options)
+        return load(path, **options)
+
+    monkeypatch.setattr(MLP, "load", spy)
+    train("--resume", "run", "--epochs", 1, "--device", "cpu")
+    assert asked == [{"device": "cpu"}]
 
 
 def test_resume_into_another_folder_leaves_the_first(table):
