@@ -207,3 +207,20 @@ def test_layers_say_whether_they_draw(kind: type[Layer]) -> None:
     assert not kind(0.0).stochastic  # type: ignore[call-arg]
     assert Residual([Dense(3), Residual([kind(0.5), Dense(3)])]).stochastic  # type: ignore[call-arg]
     assert not Residual([Dense(3), kind(0.0)]).stochastic  # type: ignore[call-arg]
+
+
+def test_another_optimizer_draws_other_masks() -> None:
+    """Masks go on through the model's life; an optimizer's own count of steps starts anew."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(16, 6)), rng.integers(0, 2, size=16)
+
+    def losses(first: str) -> np.ndarray:
+        model = MLP([6, 32, Dropout(0.5), 2], dtype="float64")
+        still = {"learning_rate": 0.0, "batch_size": 16, "sampling": "sequential", "verbose": 0}
+        before = model.fit(x, y, epochs=2, optimizer=first, **still).step_loss
+        after = model.fit(x, y, epochs=2, optimizer="adam", **still).step_loss
+        assert model.training_state.step == (4 if first == "adam" else 2)
+        return np.concatenate([before, after])
+
+    assert len(set(losses("adam"))) == 4  # only the masks make the losses differ
+    assert np.array_equal(losses("sgd"), losses("adam"))

@@ -48,6 +48,7 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
             "optimizer": state.optimizer.config(),
             "step": state.step,
             "epoch": state.epoch,
+            "drawn": state.drawn,
             "position": state.position,
             "pace": list(state.pace),
             "begin": state.begin,
@@ -173,9 +174,10 @@ def _restore_training(
     from mlpx.resume import TrainingState
 
     with _telling(path, "has a training state that cannot be read"):
-        counts = [described["step"], described["epoch"], described.get("position", 0)]
-        for name, count in zip(("step", "epoch", "position"), counts, strict=True):
-            require_count(name, count, least=0)
+        names = ("step", "epoch", "drawn", "position")
+        step, epoch, drawn, position = (described[name] for name in names)
+        for name in names:
+            require_count(name, described[name], least=0)
         sampling, rows, batch_size = described.get("pace", ("", 0, 0))
         begin, total = int(described.get("begin", 0)), int(described.get("total", 0))
         schedule = {str(name): float(v) for name, v in described.get("schedule", {}).items()}
@@ -184,8 +186,7 @@ def _restore_training(
         moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
         for name, view in model.layout.views(moments[moment]).items():
             view[...] = model.backend.asarray(tensors[prefix + name])
-    step, epoch, position = counts
     pace = (sampling, rows, batch_size)
     model.training_state = TrainingState(
-        optimizer, moments, step, epoch, position, pace, begin, total, schedule
+        optimizer, moments, step, epoch, position, pace, begin, total, schedule, drawn
     )

@@ -30,6 +30,8 @@ class TrainingState:
     total: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
     """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
+    drawn: int = 0
+    """The steps of the model's whole life, by any optimizer: where its random masks go on."""
 
     def move(self, source: Backend, target: Backend) -> None:
         """Bring the moments to another device."""
@@ -55,7 +57,8 @@ def resume(
     }
     if optimizer.average is not None:
         moments["average"] = model.flat.copy()
-    return TrainingState(optimizer, moments, epoch=before.epoch if before else 0, pace=pace)
+    epoch, drawn = (before.epoch, before.drawn) if before else (0, 0)
+    return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
 
 
 def swap(a: Array, b: Array | None, *, work: Array) -> None:

@@ -182,7 +182,8 @@ class Run:
         order = SAMPLINGS[self.sampling](self.model.seed, state.epoch, len(self.data), self.rows)
         first = state.position
         scale = state.schedule.get("scale", 1.0)
-        program.start_epoch(order, step=state.step - first, position=first, rate_scale=scale)
+        before = {"step": state.step - first, "drawn": state.drawn - first}
+        program.start_epoch(order, **before, position=first, rate_scale=scale)
         end = min(program.steps, first + self.total_steps - self.steps_done)
         with self._trained_parameters():
             for _ in self._stretches(end):
@@ -214,6 +215,7 @@ class Run:
             self.steps_done += count
             self.samples_done += rows
             state.step += count
+            state.drawn += count
             state.position += count
             self.display.step(self)
             step_s = (time.perf_counter() - started_s) / count

@@ -104,13 +104,21 @@ class TrainingProgram:
         self.last = self._plan(self.last_rows, self.order[split:]) if self.last_rows else None
 
     def start_epoch(
-        self, order: np.ndarray, *, step: int, rate_scale: float = 1.0, position: int = 0
+        self,
+        order: np.ndarray,
+        *,
+        step: int,
+        drawn: int | None = None,
+        rate_scale: float = 1.0,
+        position: int = 0,
     ) -> None:
-        """Fill the tables for an epoch in `order` (rows,), of which `step` steps came before.
+        """Fill the tables for an epoch in `order` (rows,), before which the optimizer took `step`
+        steps and the model `drawn` in its whole life, if those are more.
 
         `rate_scale`: a factor on all rates. `position`: how many steps of the epoch were taken in
         an earlier run.
         """
+        drawn = step if drawn is None else drawn
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
         upload = self.network.backend.upload
         upload(order, out=self.order)
@@ -119,7 +127,7 @@ class TrainingProgram:
             upload(np.stack(columns, axis=1), out=self.table)
         if position == 0 and step // FLUSH_STEPS != (step + self.steps) // FLUSH_STEPS:
             self._flush()
-        upload(np.array([position, step + position]), out=self.state)
+        upload(np.array([position, drawn + position]), out=self.state)
         if self.gradient_rule.columns:
             rates = rate_scale * self.optimizer.rates(t) if self.optimizer else t
             numbers = np.stack(self.gradient_rule.numbers(self.network, t, rates), axis=1)
