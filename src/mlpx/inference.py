@@ -10,7 +10,8 @@ import numpy as np
 from mlpx.engines.interpreter import run_once
 from mlpx.kernels import losses as kernels
 from mlpx.metrics import Metric, Results, choose_metrics
-from mlpx.program import Buffers, Plan, loss_work, plan_by_column, plan_forward, plan_targets
+from mlpx.objective import loss_work, plan_by_column, plan_targets
+from mlpx.program import Buffers, Plan, plan_forward
 from mlpx.records import require_count
 from mlpx.targets import check_y, row_weights
 from mlpx.types import Array

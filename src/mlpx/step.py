@@ -15,17 +15,10 @@ import numpy as np
 from mlpx.architecture import split_batches
 from mlpx.gradients import Backpropagation, GradientRule, Objective
 from mlpx.groups import Update, average_columns, make_groups
-from mlpx.kernels import batches, penalties, updates
+from mlpx.kernels import batches, updates
+from mlpx.objective import plan_loss, plan_norm_limits, plan_penalties, plan_targets
 from mlpx.optimizers.base import Optimizer
-from mlpx.program import (
-    Buffers,
-    Network,
-    Plan,
-    plan_forward,
-    plan_loss,
-    plan_penalties,
-    plan_targets,
-)
+from mlpx.program import Buffers, Network, Plan, plan_forward
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
@@ -45,8 +38,7 @@ class TrainingData:
 
 
 FLUSH_STEPS = 512
-"""Numbers too small for their format leave the moments this often: arithmetic on them is very slow.
-"""
+"""How often numbers too small for their format, which are slow, leave the moments."""
 
 
 class TrainingProgram:
@@ -193,7 +185,7 @@ class TrainingProgram:
         plan.call(batches.select_row, take, self.table, self.state, out=self.row)
         if self.gradient_rule.updates:
             self.update.plan(plan, gradient)
-        self._limit_norms(plan)
+        plan_norm_limits(plan, self.network)
         self.update.plan_average(plan)
 
     def _plan_part(
@@ -307,12 +299,3 @@ class TrainingProgram:
             plan.call(batches.likeliest, y, out=labels)
         plan.call(batches.correct, z, labels, predicted=predicted, out=hits)
         plan.call(batches.weighted_mean, r, hits, out=out)
-
-    def _limit_norms(self, plan: Plan) -> None:
-        """Append the bounds on the norms of units, which follow the update."""
-        for name, place in self.network.layout.places.items():
-            most = place.parameter.max_norm
-            if most is not None:
-                W = plan.parameters[name]
-                norms = self.buffers.vector(f"norms {name}", W.shape[1])[None, :]
-                plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))

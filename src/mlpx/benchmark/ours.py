@@ -15,8 +15,9 @@ from mlpx.benchmark.workloads import Problem, Task
 from mlpx.engines import Engine, choose
 from mlpx.layers import Dense
 from mlpx.model import MLP
+from mlpx.objective import plan_loss, plan_targets
 from mlpx.optimizers import Optimizer
-from mlpx.program import Buffers, Call, Plan, plan_backward, plan_forward, plan_loss, plan_targets
+from mlpx.program import Buffers, Call, Plan, plan_backward, plan_forward
 from mlpx.step import TrainingData, TrainingProgram
 from mlpx.types import Array
 
