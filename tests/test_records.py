@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx import MLP
+from mlpx import MLP, Adam, Dense, Dropout, Optimizer
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
+from mlpx.kernels.activations import LeakyReLU
 from mlpx.records import Record, require, require_count
 
 assert MLP  # every family of records is loaded with the models
@@ -147,3 +148,29 @@ def test_records_survive_json() -> None:
     assert len(configured) > 20
     for record in configured:
         assert Record.from_config(json.loads(json.dumps(record.config()))) == record
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.float16(0.5)])
+def test_numbers_of_numpy_become_plain(number: np.generic) -> None:
+    """A float64 of NumPy's would drag a float32 step up to float64; JSON knows neither."""
+    for record in (Optimizer.table["sgd"](number), LeakyReLU(number), Dropout(number)):
+        value = next(v for v in record.config().values() if isinstance(v, float) and v == 0.5)
+        assert type(value) is float
+    assert json.loads(json.dumps(LeakyReLU(number).config()))["slope"] == 0.5
+
+
+def test_numpys_numbers_train_as_pythons_do() -> None:
+    x, y = np.random.default_rng(1).normal(size=(20, 3)), np.arange(20) % 2
+    flats = []
+    for rate in (0.1, np.float64(0.1)):
+        model = MLP([3, Dense(np.int64(4), activation="tanh"), 2])
+        options = {"engine": "interpreter", "epochs": 3, "verbose": 0}
+        model.fit(x, y, optimizer=Adam(rate, beta1=type(rate)(0.8)), **options)
+        flats.append(model.flat)
+    assert np.array_equal(*flats)
+
+
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_flags_are_booleans(value: object) -> None:
+    with pytest.raises(InputTypeError, match="bias = "):
+        Dense(3, bias=value)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from mlpx.errors import InputError
 from mlpx.parameters import Layout
 from mlpx.program import Call, LayerPlan, Network, Plan, plan_backward
 from mlpx.random import Purpose, integers, normal, words
-from mlpx.records import Record, require
+from mlpx.records import Record, require, require_one_of
 from mlpx.schedules import Steps
 from mlpx.types import Array, Namespace
 
@@ -114,8 +114,7 @@ class Numerical(GradientRule, name="numerical"):
     limit = NUMERICAL_LIMIT
 
     def __post_init__(self) -> None:
-        if self.method not in DIFFERENCES:
-            raise InputError(f"method = {self.method!r}; it must be one of {list(DIFFERENCES)}")
+        require_one_of("method", self.method, DIFFERENCES)
         if self.step is not None:
             require("step", self.step, above=0)
 

@@ -12,7 +12,11 @@ and a record can be written to a model file and read back.
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
 
@@ -34,6 +38,19 @@ class Record:
         if name:
             cls.name = name
             cls.table[name] = cls
+        if "__post_init__" in cls.__dict__:
+            cls.__post_init__ = _checked_plain(cls.__post_init__)  # type: ignore[assignment,method-assign]
+
+    def __post_init__(self) -> None:
+        """Make NumPy's numbers Python's, before any check of a member's own.
+
+        A step in float32 would be computed in float64 beside a float64 of NumPy's, and rounded
+        otherwise; JSON does not know them at all.
+        """
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, field.name, value.item())
 
     @classmethod
     def resolve(cls, given: object) -> Self:
@@ -80,6 +97,14 @@ class Record:
             return member(**{key: _record(value) for key, value in fields.items()})
         except TypeError as error:
             raise InputError(f"{kind} {name!r} cannot be made from {fields!r}: {error}") from None
+
+
+def _checked_plain(check: Callable[[Any], None]) -> Callable[[Any], None]:
+    def make_plain_and_check(self: Record) -> None:
+        Record.__post_init__(self)
+        check(self)
+
+    return make_plain_and_check
 
 
 def _plain(value: Any) -> Any:
@@ -141,9 +166,32 @@ def require_count(name: str, value: Any, *, least: int = 1) -> None:
 
     Raises InputTypeError or InputError naming the value.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
+    if not is_whole(value):
         raise InputTypeError(
             f"{name} = {value!r} is a {type(value).__name__}; it must be a whole number"
         )
     if value < least:
         raise InputError(f"{name} = {value!r}; it must be at least {least}")
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, NumPy's too, and no boolean."""
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
+
+
+def require_flag(name: str, value: Any) -> None:
+    """Check a boolean. Raises InputTypeError naming the value."""
+    if not isinstance(value, bool):
+        raise InputTypeError(
+            f"{name} = {value!r} is a {type(value).__name__}; it must be True or False"
+        )
+
+
+def require_one_of(name: str, value: Any, known: Iterable[str]) -> None:
+    """Check one of a few words. Raises InputError naming the value and the words."""
+    if not isinstance(value, str) or value not in known:
+        raise InputError(f"{name} = {value!r}; it must be one of {list(known)}")

@@ -13,7 +13,7 @@ from mlpx.kernels.penalties import Penalty
 from mlpx.layers.activation import activate, activate_backward, learnt_by
 from mlpx.layers.base import Layer
 from mlpx.parameters import Parameter
-from mlpx.records import require, require_count
+from mlpx.records import require, require_count, require_flag
 from mlpx.types import Array
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class Dense(Layer, name="dense"):
 
     def __post_init__(self) -> None:
         require_count("units", self.units)
-        activation = Activation.resolve(self.activation or Identity())
-        rule = Initializer.resolve(self.initializer or activation.initializer)
+        require_flag("bias", self.bias)
+        activation = Activation.resolve(_unless_none(self.activation, Identity()))
+        rule = Initializer.resolve(_unless_none(self.initializer, activation.initializer))
         object.__setattr__(self, "units", int(self.units))
         object.__setattr__(self, "activation", activation)
         object.__setattr__(self, "initializer", rule)
@@ -104,6 +105,10 @@ class Dense(Layer, name="dense"):
             dx=dx,
         )
         return dx
+
+
+def _unless_none(given: object, default: object) -> object:
+    return default if given is None else given
 
 
 @dataclass(frozen=True)

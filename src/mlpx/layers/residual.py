@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -33,7 +33,8 @@ class Residual(Layer, name="residual"):
     layers: Sequence[str | Layer | Activation] = ()
 
     def __post_init__(self) -> None:
-        given = (self.layers,) if isinstance(self.layers, str | Record) else tuple(self.layers)
+        one = not isinstance(self.layers, Iterable) or isinstance(self.layers, str | Record)
+        given = (self.layers,) if one else tuple(self.layers)
         if not given:
             raise InputError("layers is empty; a residual block needs at least one layer inside")
         object.__setattr__(self, "layers", tuple(as_layer(entry) for entry in given))

@@ -9,6 +9,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.metrics import counting
 from mlpx.metrics.counting import Average
 from mlpx.metrics.records import Metric, Results
+from mlpx.records import require
 from mlpx.types import Array
 
 
@@ -19,6 +20,10 @@ class ClassScore(Metric):
     """
 
     zero_division: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.zero_division == self.zero_division:  # NaN is a fine answer to 0 / 0
+            require("zero_division", self.zero_division, least=0, most=1)
 
     average: ClassVar[Average] = "binary"
     score: ClassVar[counting.ClassScoring]

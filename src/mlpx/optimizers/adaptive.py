@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 
-from mlpx.optimizers.base import Optimizer, require_flag
-from mlpx.records import require
+from mlpx.optimizers.base import Optimizer
+from mlpx.records import require, require_flag
 from mlpx.schedules import Schedule
 from mlpx.types import Array, Namespace
 

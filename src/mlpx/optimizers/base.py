@@ -20,7 +20,7 @@ import numpy as np
 
 from mlpx.errors import InputError, InputTypeError
 from mlpx.optimizers.averaging import Average
-from mlpx.records import Record, require, require_count
+from mlpx.records import Record, require, require_count, require_flag
 from mlpx.schedules import Constant, Schedule, Sequential, Steps, rate_or_schedule, rates_of
 from mlpx.types import Array, Namespace
 
@@ -150,14 +150,6 @@ class Optimizer(Record, kind="optimizer"):
         padding between parameters has a gradient of zero that no backward pass would restore.
         """
         raise NotImplementedError
-
-
-def require_flag(name: str, value: Any) -> None:
-    """Check a boolean. Raises InputTypeError naming the value."""
-    if not isinstance(value, bool):
-        raise InputTypeError(
-            f"{name} = {value!r} is a {type(value).__name__}; it must be True or False"
-        )
 
 
 def bias(beta: float, t: Steps) -> Steps:

@@ -9,7 +9,8 @@ import numpy as np
 
 from mlpx.optimizers.adam import Adam
 from mlpx.optimizers.adaptive import smooth
-from mlpx.optimizers.base import Optimizer, bias, require_flag
+from mlpx.optimizers.base import Optimizer, bias
+from mlpx.records import require_flag
 from mlpx.schedules import Schedule, Steps
 from mlpx.types import Array, Namespace
 

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import KW_ONLY, dataclass
 
 from mlpx.optimizers.adam import AdamW
-from mlpx.optimizers.base import Optimizer, require_flag
-from mlpx.records import require, require_count
+from mlpx.optimizers.base import Optimizer
+from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule, rate_or_schedule
 from mlpx.types import Array, Namespace
 

@@ -7,8 +7,8 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.optimizers.base import Optimizer, require_flag
-from mlpx.records import require
+from mlpx.optimizers.base import Optimizer
+from mlpx.records import require, require_flag
 from mlpx.schedules import Schedule, Steps
 from mlpx.types import Array, Namespace
 

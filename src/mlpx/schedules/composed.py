@@ -59,7 +59,8 @@ class Sequential(Schedule, name="sequential"):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "schedules", _all_schedules(self.schedules))
-        object.__setattr__(self, "lengths", tuple(self.lengths))
+        lengths = self.lengths if isinstance(self.lengths, Iterable) else (self.lengths,)
+        object.__setattr__(self, "lengths", tuple(lengths))
         if len(self.lengths) != len(self.schedules) - 1:
             raise InputError(
                 f"lengths = {self.lengths}; {len(self.schedules)} schedules need "

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlpx.errors import InputError
-from mlpx.records import require, require_count
+from mlpx.errors import InputTypeError
+from mlpx.records import require, require_count, require_one_of
 from mlpx.schedules.base import Schedule, Steps
 
 
@@ -39,8 +39,12 @@ class ReduceOnPlateau(Schedule, name="reduce_on_plateau"):
         require("min_change", self.min_change, least=0)
         require_count("cooldown", self.cooldown, least=0)
         require("least", self.least, least=0, most=1)
-        if self.mode not in ("min", "max"):
-            raise InputError(f"mode = {self.mode!r}; it must be 'min' or 'max'")
+        require_one_of("mode", self.mode, ("min", "max"))
+        if not isinstance(self.monitor, str):
+            raise InputTypeError(
+                f"monitor = {self.monitor!r} is a {type(self.monitor).__name__}; it must be the "
+                "name of a column of the history, such as 'val_loss'"
+            )
 
     def rates(self, t: Steps) -> Steps:
         return np.full_like(t, self.rate)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mlpx.errors import InputTypeError
 from mlpx.kernels.losses.base import Loss, Work, check_labels, freeze
-from mlpx.records import require
+from mlpx.records import is_whole, require
 from mlpx.types import Array, Namespace
 
 
@@ -34,7 +34,7 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
     def __post_init__(self) -> None:
         require("label_smoothing", self.label_smoothing, least=0, below=1)
         label = self.ignore_label
-        if label is not None and (isinstance(label, bool) or not hasattr(label, "__index__")):
+        if label is not None and not is_whole(label):
             raise InputTypeError(
                 f"ignore_label = {label!r} is a {type(label).__name__}; "
                 "it must be a whole number or None"
