@@ -1,0 +1,66 @@
+"""Every activation under every layer and every loss: backpropagation against central differences.
+
+Along random directions, which look at every element at once, in float64 and in float32; elements one
+by one are checked for every pair in test_gradients.py. Directions and batches whose differences would
+reach over a kink are drawn again, never excused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP, Dense, Layer
+from mlpx.gradcheck import check_gradients
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
+
+ROWS, COLUMNS, HIDDEN, OUTPUTS = 6, 3, 4, 3
+LAYERS: dict[str, Any] = {
+    "activation": "tanh",
+    "alpha_dropout": Layer.table["alpha_dropout"](0.3),
+    "dense": Dense(HIDDEN),
+    "dropout": Layer.table["dropout"](0.3),
+    "gaussian_noise": Layer.table["gaussian_noise"](0.1),
+    "rescale": Layer.table["rescale"](0.5, 0.1),
+    "residual": Layer.table["residual"]((Dense(HIDDEN, activation="tanh"),)),
+}
+"""What stands for a layer that its defaults make empty or dull."""
+
+
+def targets(loss: Loss, rng: np.random.Generator) -> np.ndarray:
+    kind = loss.target_kind(OUTPUTS)
+    if kind == "classes":
+        return rng.integers(0, OUTPUTS, size=ROWS)
+    if kind == "binary":
+        return rng.integers(0, 2, size=(ROWS, OUTPUTS)).astype(float)
+    return rng.uniform(0.1, 2, size=(ROWS, loss.target_columns(OUTPUTS)))
+
+
+def report(layer: str, activation: str, loss: Loss, dtype: str) -> Any:
+    """The check at the first of some random batches that leaves no parameter out."""
+    between = LAYERS.get(layer) or Layer.resolve(layer)
+    hidden = Dense(HIDDEN, activation=activation)
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        layers = [COLUMNS, hidden, between, Dense(OUTPUTS)]
+        model = MLP(layers, loss=loss, dtype=dtype, seed=seed)
+        x = rng.normal(size=(ROWS, COLUMNS)).astype(dtype)
+        found = check_gradients(model, x, targets(loss, rng), method="directions", directions=1)
+        if all(row.checked for row in found.rows):
+            return found
+    raise AssertionError("no batch away from kinks")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("layer", sorted(Layer.table))
+@pytest.mark.parametrize("activation", sorted(Activation.table))
+def test_crossed(activation: str, layer: str, dtype: str) -> None:
+    failed = {}
+    for name in sorted(Loss.table):
+        found = report(layer, activation, Loss.resolve(name), dtype)
+        if not found.passed:
+            failed[name] = str(found)
+    assert failed == {}
