@@ -255,3 +255,11 @@ def test_recording_changes_no_bit() -> None:
         return model.flat
 
     assert np.array_equal(trained(True), trained(False))
+
+
+def test_a_search_has_no_gradient_to_add_up() -> None:
+    model = net()
+    before = model.flat.copy()
+    with pytest.raises(InputError, match=r"accumulate = 2 with gradient='search'"):
+        model.fit(*data(), optimizer=SGD(accumulate=2), gradient="search", verbose=0)
+    assert np.array_equal(model.flat, before)

@@ -112,6 +112,11 @@ def fit(
     )  # fmt: skip
     run.gradient_rule = GradientRule.resolve(gradient)
     run.gradient_rule.check(model.parameter_count)
+    if rule.accumulate > 1 and not run.gradient_rule.updates:
+        raise InputError(
+            f"accumulate = {rule.accumulate} with gradient={run.gradient_rule.name!r}; there is no "
+            "gradient to add up: leave accumulate at 1, or use gradient='backprop'"
+        )
     run.wants_norms = record_gradient_norms
     if threads is not None:
         require_count("threads", threads)
