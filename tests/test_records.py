@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Adam, Dense, Dropout, Optimizer
-from mlpx.errors import InputError, InputTypeError, UnknownNameError
+from mlpx.errors import InputError, InputTypeError, MlpxError, UnknownNameError
 from mlpx.kernels.activations import LeakyReLU
 from mlpx.records import Record, require, require_count
 
@@ -174,3 +175,47 @@ def test_numpys_numbers_train_as_pythons_do() -> None:
 def test_flags_are_booleans(value: object) -> None:
     with pytest.raises(InputTypeError, match="bias = "):
         Dense(3, bias=value)  # type: ignore[arg-type]
+
+
+NEEDED: dict[str, Any] = {"units": 5, "layers": ("tanh",)}
+"""Fields of records that have no default."""
+
+
+def number_fields() -> list[tuple[type[Record], str]]:
+    """Each field of any record that is a number, a whole number, a flag or a choice."""
+    return [
+        (member, field.name)
+        for _, member in records()
+        if dataclasses.is_dataclass(member) and "tests" not in member.kind
+        for field in dataclasses.fields(member)
+        if {"float", "int", "bool"} & set(re.findall(r"\w+", str(field.type)))
+        and "tuple" not in str(field.type)
+    ]
+
+
+def give(member: type[Record], name: str, value: Any) -> Record:
+    needed = {f.name for f in dataclasses.fields(member) if f.default is dataclasses.MISSING}  # type: ignore[arg-type]
+    return member(**{**{key: NEEDED[key] for key in needed}, name: value})
+
+
+@pytest.mark.parametrize(
+    ("member", "name"), number_fields(), ids=lambda given: getattr(given, "name", given)
+)
+def test_every_number_is_held_to_its_range_by_name(member: type[Record], name: str) -> None:
+    for value in ("x", [1], {}, np.ones(2), 1j, object(), float("nan"), float("inf")):
+        if name == "zero_division" and value != value:
+            continue
+        with pytest.raises(MlpxError, match=rf"^{name} (=|is) .*; it must be "):
+            give(member, name, value)
+    for value in (-1, 0, 1, 1e9, -1e9, 10**9, True):
+        said = refusal(member, name, value)
+        assert re.search("^$|; (it must be |low must be|lbfgs minimises|it needs)", said)
+        assert not said or name in said or name == "rate"  # Cyclic's peak is at least its rate
+
+
+def refusal(member: type[Record], name: str, value: Any) -> str:
+    try:
+        give(member, name, value)
+    except MlpxError as error:
+        return str(error)
+    return ""
