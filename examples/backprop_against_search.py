@@ -146,7 +146,7 @@ def draw(rows: list[dict[str, float]], trained: dict[str, History], out: Path) -
     prices.legend(fontsize=9)
     ratios.set(title="Times backpropagation's", xlabel="parameters", ylabel="ratio")
     ratios.loglog(sizes, sizes, ":", color=GREY, linewidth=1)
-    ratios.text(sizes[-1], sizes[-1] / 2, "ratio = parameters", ha="right", va="top", fontsize=8)
+    ratios.text(sizes[-1], sizes[-1] / 6, "ratio = parameters", ha="right", va="top", fontsize=8)
     looks = {"backprop": "backpropagation", "numerical": "numerical, loop"}
     for name, history in trained.items():
         race.semilogx(

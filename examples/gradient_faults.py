@@ -126,7 +126,7 @@ def draw(reports: dict[str, Report], steps: int, out: Path) -> Path:
         look = {"color": INK, "linewidth": 3} if fault == NONE else {"color": colour}
         curves.plot(losses(fault, steps), label=fault, **look)
     curves.set(title="Loss in training: most learn anyway", xlabel="step", ylim=(0, None))
-    curves.legend()
+    curves.legend(loc="upper right", bbox_to_anchor=(1, 0.94))  # below the line that stays on top
     return save(figure, out, "gradient_faults")
 
 

@@ -57,7 +57,7 @@ def draw(found: dict[str, History], out: Path) -> Path:
             extent=(0, len(each), 0.5, each.shape[1] + 0.5), interpolation="nearest",
         )  # fmt: skip
         axis.set(title=f"{name}: norm of dW", xlabel="step", ylabel="layer")
-    figure.colorbar(image, ax=maps, pad=0.01).ax.set_title("log10", fontsize=9)
+    figure.colorbar(image, ax=maps, pad=0.01).set_label("log10 of the norm", fontsize=9)
     losses.set(title="Training loss", xlabel="epoch", ylim=(0, None))
     losses.legend()
     return save(figure, out, "vanishing_gradient")

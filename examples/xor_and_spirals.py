@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from _drawing import BLUE, ORANGE, arguments, panels, save
+from _drawing import BLUE, FAINT, ORANGE, arguments, panels, save
 from matplotlib.colors import LinearSegmentedColormap
 
 from mlpx import MLP
@@ -57,11 +57,13 @@ def draw_regions(axes: Any, model: MLP, data: tuple[np.ndarray, np.ndarray], tit
     share = model.predict_proba(grid)[:, 1].reshape(200, 200)
     axes.contourf(side, side, share, levels=20, cmap=REGIONS, vmin=0, vmax=1)
     axes.contour(side, side, share, levels=[0.5], colors="white", linewidths=1.5)
+    if np.ptp(share) < 0.01:
+        axes.text((low + high) / 2, (low + high) / 2, f"{share.mean():.2f} everywhere", ha="center")
     size = 110 if len(x) == 4 else 12
     for label, colour in enumerate((ORANGE, BLUE)):
         axes.scatter(*x[y == label].T, color=colour, s=size, edgecolor="white", linewidth=0.4)
     axes.set(title=f"{title}\n{accuracy(model, data):.0%} right", xticks=[], yticks=[], aspect=1)
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, color=FAINT)
 
 
 def main() -> None:

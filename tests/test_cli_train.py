@@ -138,6 +138,17 @@ def test_the_options_reach_the_model_and_the_training(table):
     assert given.items() <= config.items()
 
 
+def test_an_optimizer_of_all_rows_at_once(table):
+    train(table, "--optimizer", "lbfgs", "--epochs", 2, "--out", "run")
+    assert len(read_history(Path("run")).step_loss) == 2
+    assert read_config(Path("run"))["batch_size"] is None
+    train("--resume", "run", "--optimizer", "adam", "--epochs", 1)
+    assert read_config(Path("run"))["batch_size"] == 32
+    found = mlpx("train", table, "--optimizer", "lbfgs", "--batch-size", 9, "--out", "other")
+    assert found.exit_code == 1
+    assert "lbfgs works on all 81 rows at once: leave batch_size" in " ".join(found.stderr.split())
+
+
 def test_what_is_said(table):
     found = train(table, "--epochs", 1, "--hidden", 4, "--out", "run")
     lines = found.stdout.splitlines()

@@ -441,6 +441,15 @@ def test_command(dtype: str) -> None:
     assert f"Gradients in {dtype} on cpu" in result.output
 
 
+def test_the_table_fits_a_terminal_of_80_columns() -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["gradcheck", "--device", "cpu"])
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in result.output
+    assert sum(" ok " in line for line in lines) == len(ROWS)
+    assert len([line for line in lines if line.strip()]) == len(ROWS) + 5  # none is folded
+
+
 def test_command_for_some() -> None:
     result = run("--only", "loss", "--only", "relu")
     names = [line.split() for line in result.output.splitlines()]

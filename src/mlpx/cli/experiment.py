@@ -41,7 +41,7 @@ class Settings:
     epochs: int | None = 30
     steps: int | None = None
     sampling: str = "shuffle"
-    batch_size: int = 32
+    batch_size: int | None = 32
     validation: float = 0.1
     device: str | None = None
     engine: str = "auto"
@@ -69,11 +69,21 @@ class Settings:
             recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
         if "optimizer" in given:
             recipe = {**recipe, "learning_rate": None}  # it was the other optimizer's
+            if _takes_all_rows(given["optimizer"]):
+                recipe["batch_size"] = None
+            elif recipe.get("batch_size", 0) is None:
+                del recipe["batch_size"]
         return cls(**{**recipe, **given})
 
     def config(self) -> dict[str, Any]:
         """Plain JSON values."""
         return asdict(self)
+
+
+def _takes_all_rows(optimizer: str) -> bool:
+    from mlpx.optimizers import Optimizer
+
+    return Optimizer.resolve(optimizer).full_batch
 
 
 def _refuse_changes(given: dict[str, Any]) -> None:

@@ -55,13 +55,15 @@ def show(found: list[Outcome], *, title: str) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from mlpx.gradcheck.cases import STEPS
+
     table = Table(title=f"Gradients in {title}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     table.add_column("name", no_wrap=True)
     table.add_column("error", justify="right", no_wrap=True)
     table.add_column("allowed", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column("worst element", no_wrap=True)
+    table.add_column("worst element", overflow="fold")
     kind = ""
     for outcome in found:
         if kind and outcome.kind != kind:
@@ -79,7 +81,8 @@ def show(found: list[Outcome], *, title: str) -> None:
     console.print(table)
     if kind == "optimizer":
         console.print(
-            "[dim]cos: between an optimizer's first step and the gradient's negative[/dim]"
+            "[dim]cos: between an optimizer's first step and the gradient's negative\n"
+            f"loss: its change in {STEPS + 1} steps[/dim]"
         )
     failed = sum(not outcome.passed for outcome in found)
     console.print(f"{failed} of {len(found)} failed" if failed else f"all {len(found)} passed")

@@ -26,7 +26,6 @@ from mlpx.cli.options import open_backend, read_dataset
 from mlpx.errors import MlpxError
 from mlpx.history import History
 from mlpx.model import MLP
-from mlpx.optimizers import Optimizer
 from mlpx.runs import claimed, joined, locate, read_config, read_history, save_run
 
 if TYPE_CHECKING:
@@ -160,14 +159,13 @@ class _Keep(Callback):
 def _fit(prepared: Experiment) -> tuple[History, bool]:
     """The history, and whether the training came to its own end rather than to Ctrl-C."""
     settings, keep = prepared.settings, _Keep()
-    rule = Optimizer.resolve(settings.optimizer)
     _announce(prepared)
     try:
         history = prepared.model.fit(
             *prepared.parts.train,
             epochs=settings.epochs,
             steps=settings.steps,
-            batch_size=None if rule.full_batch else settings.batch_size,
+            batch_size=settings.batch_size,
             optimizer=settings.optimizer,
             learning_rate=settings.learning_rate,
             validation_data=prepared.parts.validation,

@@ -154,7 +154,7 @@ def check_optimizer(name: str, device: Any, dtype: str) -> Outcome:
     cosine = float(-move @ slopes / max(np.linalg.norm(move) * np.linalg.norm(slopes), 1e-300))
     model.fit(x, y, steps=STEPS, **full)
     after = model.evaluate(x, y)["loss"]
-    detail = f"cos {cosine:+.2f}, loss {loss:.3f} -> {after:.3f}"
+    detail = f"cos {cosine:+.2f}, loss {after - loss:+.3f}"
     return Outcome("optimizer", name, cosine > 0 and after < loss, detail)
 
 
