@@ -12,7 +12,7 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 20000, MOST = 256 };
+enum { SPINS = 1000, MOST = 256 };
 
 struct Pool {
     pthread_mutex_t lock;
