@@ -244,3 +244,12 @@ def test_batch_norm_learns_what_a_bad_scale_hides() -> None:
     model = MLP([3, BatchNorm(), Dense(8, activation="relu"), 2], dtype="float64")
     model.fit(x, y, epochs=60, batch_size=50, optimizer="adam", learning_rate=0.01, verbose=0)
     assert model.evaluate(x, y)["accuracy"] > 0.95
+
+
+@pytest.mark.parametrize("layer", ["layer_norm", "rms_norm", "batch_norm"])
+def test_beyond_the_root_of_the_largest_number_there_is_no_nan(layer: str) -> None:
+    x = np.array([[1, 2, 3, 4], [4, 3, 2, 0], [1, 0, 5, 2]], "float32") * np.float32(1e30)
+    model = MLP([4, layer, 2])
+    history = model.fit(x, [0, 1, 1], steps=1, optimizer="sgd", engine="interpreter", verbose=0)
+    assert history["loss"] == [pytest.approx(np.log(2))]  # the outputs are beta's: zero
+    assert np.isfinite(model.parameters["1.W"]).all()

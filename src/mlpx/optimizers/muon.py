@@ -26,7 +26,7 @@ class Muon(Optimizer, name="muon"):
     singular value decomposition, nearly: `iterations` of Newton and Schulz's quintic on m' / |m'|.
     Weight decay is decoupled. All else, biases and parameters of normalisations, is moved by AdamW
     at `adam_rate`, with adam_beta1, adam_beta2 and adam_epsilon, and without decay unless
-    decay_all=True.
+    decay_all=True. Its second moment is kept as long as the parameters, and is zero for matrices.
 
     In the model's dtype, where the authors' code (and PyTorch's, whose rate is 1e-3) iterates in
     bfloat16.
