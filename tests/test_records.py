@@ -14,9 +14,10 @@ import pytest
 from mlpx import MLP, Adam, Dense, Dropout, Optimizer
 from mlpx.errors import InputError, InputTypeError, MlpxError, UnknownNameError
 from mlpx.kernels.activations import LeakyReLU
+from mlpx.metrics import Metric
 from mlpx.records import Record, require, require_count
 
-assert MLP  # every family of records is loaded with the models
+assert MLP and Metric  # every family of records is loaded with the models and the metrics
 
 
 class Fruit(Record, kind="fruit of the tests"):

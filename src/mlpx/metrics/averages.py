@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,8 +23,9 @@ class ClassScore(Metric):
     zero_division: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.zero_division == self.zero_division:  # NaN is a fine answer to 0 / 0
-            require("zero_division", self.zero_division, least=0, most=1)
+        given = self.zero_division
+        if not (isinstance(given, float) and math.isnan(given)):  # NaN is a fine answer to 0 / 0
+            require("zero_division", given, least=0, most=1)
 
     average: ClassVar[Average] = "binary"
     score: ClassVar[counting.ClassScoring]
