@@ -126,6 +126,11 @@ class TrainingProgram:
             upload(numbers, out=self.numbers)
 
     @property
+    def plans(self) -> list[Plan]:
+        """The plan of a full batch and that of the ragged one, where there are such batches."""
+        return [plan for plan in (self.full, self.last) if plan is not None]
+
+    @property
     def norm_names(self) -> list[str]:
         """The parameters whose gradients have a column in `norms`."""
         places = self.network.layout.places

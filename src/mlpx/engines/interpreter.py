@@ -24,8 +24,7 @@ class Interpreter(Engine, name="interpreter"):
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         plans = {
             id(plan): [call.bind(program.network.backend.xp) for call in plan.calls]
-            for plan in (program.full, program.last)
-            if plan is not None
+            for plan in program.plans
         }
 
         def run(plan: Plan, steps: int) -> None:

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from mlpx.engines.lowering import ARRAYS, NUMBERS
 from mlpx.engines.threads import controllers
 from mlpx.errors import EngineError
 
 HERE = Path(__file__).parent
-ARRAYS = 12
-NUMBERS = 8
 
 
 class Op(ctypes.Structure):

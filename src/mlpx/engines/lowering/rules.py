@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlpx.engines.native.translate import Translator, UntranslatableError, address, translates
+from mlpx.engines.lowering.operations import address
+from mlpx.engines.lowering.translator import Translator, UntranslatableError, translates
 from mlpx.kernels import updates
 from mlpx.optimizers import SGD, Optimizer, RMSProp
 from mlpx.program import Call
@@ -25,7 +26,7 @@ RULES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
 """
 
 
-def formula(rule: Any) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
+def formula(to: Translator, rule: Any) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
     """The name of the rule in formulas.h, its moments and its constants.
 
     Raises UntranslatableError.
@@ -37,7 +38,7 @@ def formula(rule: Any) -> tuple[str, tuple[str, ...], tuple[float, ...]]:
         name = "rmsprop" + "_centered" * rule.centered + "_momentum" * (rule.momentum > 0)
         return name, ("v", "a", "u"), (rule.rho, rule.epsilon, rule.momentum)
     if rule.name not in RULES:
-        raise UntranslatableError(f"optimizer {rule.name!r} has no native form")
+        raise to.formless(f"optimizer {rule.name!r}")
     name, moments, fields = RULES[rule.name]
     return name, moments, tuple(getattr(rule, field) for field in fields)
 
@@ -58,7 +59,7 @@ def scalar_source(to: Translator, scalar: Array) -> tuple[int, Array]:
 def _update(to: Translator, call: Call) -> None:
     p, g = call.arguments
     rule: Any = call.kernel.__self__  # type: ignore[attr-defined]
-    name, slots, c = formula(rule)
+    name, slots, c = formula(to, rule)
     given = dict(zip(rule.moments, call.keywords["moments"], strict=True))
     start, table = scalar_source(to, call.keywords["scalars"][0])
     touches = (
@@ -101,7 +102,6 @@ def _scale(to: Translator, call: Call) -> None:
     except UntranslatableError:
         start, n = address(factor) or 0, (a.size, 0)
         touches = (*to.flat(a, writes=True), *to.whole(factor))
-        to.kept.append(factor)
     to.emit("scale_by", n=n, p=(a, start), touches=touches)
 
 

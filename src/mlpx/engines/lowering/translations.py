@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.engines.native.hazards import access
-from mlpx.engines.native.library import load
-from mlpx.engines.native.translate import (
+from mlpx.engines.lowering.operations import access, address
+from mlpx.engines.lowering.translator import (
     DTYPES,
     LABELS,
     Translator,
     UntranslatableError,
-    address,
     translates,
 )
 from mlpx.kernels import affine, batches, losses, scaling
@@ -95,25 +93,14 @@ class Pending:
         if record.name == "softmax_cross_entropy":
             to.emit("softmax_loss", n=(*dz.shape, self.t.ndim == 1), p=p, touches=touches)
             return
-        code = loss_formula(record)
+        code = to.formula(record)
         if self.t.ndim == 1:
-            raise UntranslatableError(f"loss {record.name!r} of labels has no native form")
-        fixed = [np.ascontiguousarray(c, to.dtype) for c in record.constants(dz.shape[1])]
+            raise to.formless(f"loss {record.name!r} of labels")
+        upload = to.plan.buffers.backend.asarray
+        fixed = [upload(np.ascontiguousarray(c, to.dtype)) for c in record.constants(dz.shape[1])]
         numbers = [v for v in constants(record) if isinstance(v, float | int)][:7]
         c = (*numbers, *[0.0] * (7 - len(numbers)), record.share(dz.shape[1]))
         to.emit("column_loss", n=(*dz.shape, code), c=c, p=(*p, *fixed), touches=touches)
-
-
-def loss_formula(record: Any) -> int:
-    """The number of a loss's formula in the library.
-
-    Raises UntranslatableError.
-    """
-    library = load()
-    code: int = library.mlpx_loss(record.name.encode()) if library else -1
-    if code < 0:
-        raise UntranslatableError(f"loss {record.name!r} has no native form")
-    return code
 
 
 @translates((losses.Loss, "gradient"))
@@ -167,7 +154,10 @@ def _record(to: Translator, call: Call) -> None:
 
 @translates(batches.advance)
 def _advance(to: Translator, call: Call) -> None:
-    """No operation: the loop counts, and writes the state when it returns."""
+    """No operation where the target's own loop counts."""
+    (state,) = call.arguments
+    if not to.target.counts:
+        to.emit("advance", p=(state,), touches=to.whole(state, writes=True), alone=True)
 
 
 @translates(scaling.forward)
@@ -190,10 +180,8 @@ def _rescale_backward(to: Translator, call: Call) -> None:
 @translates(affine.forward)
 def _affine_forward(to: Translator, call: Call) -> None:
     (x, W, b), out = call.arguments, call.keywords["out"]
-    gemm = to.blas.gemm[to.dtype.name]
     touches = (*to.by_rows(x), *to.whole(W), *to.by_rows(out, writes=True))
-    n = (len(x), *W.shape, to.blas.wide)
-    to.emit("affine", n=n, p=(x, W, out, gemm), touches=touches)
+    to.emit("affine", n=(len(x), *W.shape), p=(x, W, out), touches=touches)
     if b is not None:
         activate(to, Identity(), out, out, b)
 
@@ -201,20 +189,8 @@ def _affine_forward(to: Translator, call: Call) -> None:
 def activate(to: Translator, f: Activation, z: Array, y: Array, b: Array | None) -> None:
     """Append y = f(z + b); z keeps the sum where y is another array."""
     touches = (*to.by_rows(z, y, writes=True), *to.whole(b))
-    n = (*z.shape, formula(f), b is not None)
+    n = (*z.shape, to.formula(f), b is not None)
     to.emit("activation", n=n, c=constants(f), p=(z, y, b), touches=touches)
-
-
-def formula(f: Activation) -> int:
-    """The number of an activation's formula in the library.
-
-    Raises UntranslatableError.
-    """
-    library = load()
-    code: int = library.mlpx_activation(f.name.encode()) if library else -1
-    if code < 0:
-        raise UntranslatableError(f"activation {f.name!r} has no native form")
-    return code
 
 
 def constants(f: Any) -> tuple[float, ...]:
@@ -227,18 +203,14 @@ def _activation_forward(to: Translator, call: Call) -> None:
     """Joins the operation before it, if that added the bias to the same array."""
     (z,), out = call.arguments, call.keywords["out"]
     f = call.kernel.__self__  # type: ignore[attr-defined]
-    before = to.steps[-1].op if to.steps else None
-    bias = None
+    before, bias = to.operations[-1] if to.operations else None, None
     if (
         before is not None
-        and before.p[1] == address(z)
-        and before.n[3]
-        and before.n[2] == formula(Identity())
+        and before.name == "activation"
+        and address(before.p[1]) == address(z)
+        and before.n[2:] == (to.formula(Identity()), True)
     ):
-        to.steps.pop()
-        bias = next(
-            a for a in reversed(to.kept) if isinstance(a, np.ndarray) and address(a) == before.p[2]
-        )
+        bias = to.operations.pop().p[2]
     activate(to, f, z, out, bias)
 
 
@@ -249,7 +221,7 @@ def _activation_backward(to: Translator, call: Call) -> None:
     touches = (*to.by_rows(dy, kept), *to.by_rows(out, writes=True))
     to.emit(
         "activation_back",
-        n=(*dy.shape, formula(f)),
+        n=(*dy.shape, to.formula(f)),
         c=constants(f),
         p=(dy, kept, out),
         touches=touches,
@@ -260,12 +232,12 @@ def _activation_backward(to: Translator, call: Call) -> None:
 def _affine_backward(to: Translator, call: Call) -> None:
     dz, x, W = call.arguments
     dW, db, dx = (call.keywords[name] for name in ("dW", "db", "dx"))
-    gemm, n = to.blas.gemm[to.dtype.name], (len(x), *W.shape, to.blas.wide)
+    n = (len(x), *W.shape)
     if dx is not None:
         touches = (*to.by_rows(dz), *to.whole(W), *to.by_rows(dx, writes=True))
-        to.emit("affine_dx", n=n, p=(dz, W, dx, gemm), touches=touches)
+        to.emit("affine_dx", n=n, p=(dz, W, dx), touches=touches)
     touches = (*to.whole(x, dz), access(dW, writes=True, division=("d", dW.shape)))
-    to.emit("affine_dW", n=n, p=(x, dz, dW, gemm), touches=touches, late=True)
+    to.emit("affine_dW", n=n, p=(x, dz, dW), touches=touches, late=True)
     if db is not None:
         touches = (*to.whole(dz), access(db, writes=True, division=("k", db.shape)))
         to.emit("column_sum", n=dz.shape, p=(dz, db), touches=touches, late=True)

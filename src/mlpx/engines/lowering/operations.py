@@ -1,0 +1,72 @@
+"""An operation, as every target of the lowering runs it, and the memory it touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlpx.types import Array
+
+ARRAYS = 12
+NUMBERS = 8
+
+
+@dataclass(frozen=True)
+class Access:
+    """Memory [start, stop) that an operation touches; `division` says who touches which part of it.
+
+    Equal divisions give each thread the same part; None is memory that any thread may touch all of.
+    """
+
+    start: int
+    stop: int
+    writes: bool
+    division: Any = None
+
+    def conflicts(self, other: Access) -> bool:
+        """Whether the two must not overlap in time, seen from different threads."""
+        if not (self.writes or other.writes):
+            return False
+        if self.start >= other.stop or other.start >= self.stop:
+            return False
+        return self.division is None or self.division != other.division
+
+    def overlaps(self, other: Access) -> bool:
+        """Whether the order of the two matters at all."""
+        shared = self.start < other.stop and other.start < self.stop
+        return shared and (self.writes or other.writes)
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One operation: its name, sizes and strides n, constants c, and arrays or addresses p.
+
+    `touches` is the memory it reads and writes; `alone`: it is not divided among threads; `late`:
+    it may be put off until something needs what it wrote.
+    """
+
+    name: str
+    n: tuple[int, ...]
+    c: tuple[float, ...]
+    p: tuple[Any, ...]
+    touches: tuple[Access, ...]
+    alone: bool = False
+    late: bool = False
+
+
+def address(value: Any) -> int | None:
+    """Where an array's first element is, on its device; addresses and None as they are."""
+    if isinstance(value, np.ndarray):
+        return int(value.__array_interface__["data"][0])
+    if value is None or isinstance(value, int | np.integer):
+        return None if value is None else int(value)
+    return int(value.data.ptr)
+
+
+def access(array: Array, *, writes: bool = False, division: Any = None) -> Access:
+    """How an operation touches `array`, from its first to its last element."""
+    low = address(array) or 0
+    span = sum(abs(s) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
+    return Access(low, low + (span + array.itemsize if array.size else 0), writes, division)

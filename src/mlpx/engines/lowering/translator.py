@@ -1,0 +1,150 @@
+"""Turns the calls of a plan into operations of a target: the native library, or CUDA's kernels.
+
+One function a kernel, in the table `TRANSLATIONS`. What a kernel without one is called is the
+reason why a program stays on the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from mlpx.engines.lowering.operations import Access, Operation, access
+from mlpx.program import Call, Plan
+from mlpx.types import Array
+
+Translation = Callable[["Translator", Call], None]
+TRANSLATIONS: dict[Any, Translation] = {}
+"""What translates a call, by the kernel's function, or by (family of records, method)."""
+
+GATHERED = (
+    *("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32"),
+    *("uint64", "int64"),
+)
+LABELS = 10
+DTYPES = {name: code for code, name in enumerate(GATHERED)} | {
+    "bool": GATHERED.index("uint8"),
+    "float16": LABELS + 1,
+}
+"""The number by which a target knows what x is stored as."""
+
+
+class UntranslatableError(Exception):
+    """A call that the target has no operation for; the message says which."""
+
+
+class Target(Protocol):
+    """What the lowering needs to know of what will run the operations."""
+
+    name: str
+    """"native" or "CUDA", for messages."""
+    counts: bool
+    """Whether its own loop advances the position in the tables; else an operation does."""
+
+    def has(self, operation: str, dtype: np.dtype) -> bool:
+        """Whether there is an operation of that name for that dtype."""
+
+    def formula(self, family: str, name: str) -> int:
+        """The code of an activation's or a loss's formula, below 0 if there is none."""
+
+
+def translates(*kernels: Any) -> Callable[[Translation], Translation]:
+    """Enters a function in TRANSLATIONS."""
+
+    def enter(function: Translation) -> Translation:
+        for kernel in kernels:
+            TRANSLATIONS[kernel] = function
+        return function
+
+    return enter
+
+
+class Translator:
+    """Operations for one plan, in the order of its calls."""
+
+    def __init__(self, plan: Plan, target: Target, dtype: np.dtype) -> None:
+        self.plan, self.target, self.dtype = plan, target, dtype
+        self.rows = plan.rows
+        self.operations: list[Operation] = []
+        self.rows_of: dict[int, Array] = {}
+        """Where the row that a `select_row` would copy lies: its table, by the address of the copy.
+        """
+        self.by_row: dict[int, Any] = {}
+        """What a copy by column was made of, by the address of the copy."""
+
+    def translate(self) -> list[Operation]:
+        """The plan as operations.
+
+        Raises UntranslatableError.
+        """
+        for call in self.plan.calls:
+            self._find(call)(self, call)
+        return self.operations
+
+    def emit(
+        self,
+        name: str,
+        *,
+        n: tuple[int, ...] = (),
+        c: tuple[float, ...] = (),
+        p: tuple[Any, ...] = (),
+        touches: tuple[Access, ...],
+        alone: bool = False,
+        late: bool = False,
+    ) -> None:
+        """Append the operation called `name`; p are arrays, addresses or None."""
+        if not self.target.has(name, self.dtype):
+            raise UntranslatableError(f"no operation {name}")
+        sizes, numbers = tuple(int(value) for value in n), tuple(float(value) for value in c)
+        self.operations.append(Operation(name, sizes, numbers, p, touches, alone, late))
+
+    def by_rows(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays whose rows are divided among the threads."""
+        return tuple(access(a, writes=writes, division=("rows", self.rows)) for a in arrays)
+
+    def flat(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays of one size whose elements are divided among the threads."""
+        return tuple(access(a, writes=writes, division=("elements", a.size)) for a in arrays)
+
+    def whole(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays that any thread may touch all of."""
+        return tuple(access(a, writes=writes) for a in arrays if a is not None)
+
+    def formula(self, record: Any) -> int:
+        """The code of an activation's or a loss's formula.
+
+        Raises UntranslatableError.
+        """
+        code = self.target.formula(record.kind, record.name)
+        if code < 0:
+            raise self.formless(f"{record.kind} {record.name!r}")
+        return code
+
+    def formless(self, what: str) -> UntranslatableError:
+        """The error that says that the target knows no `what`."""
+        return UntranslatableError(f"{what} has no {self.target.name} form")
+
+    def _find(self, call: Call) -> Translation:
+        """What translates `call`.
+
+        Raises UntranslatableError naming its kernel.
+        """
+        kernel = call.kernel
+        owner = getattr(kernel, "__self__", None)
+        if owner is not None:
+            if not type(owner).__module__.startswith("mlpx."):
+                raise UntranslatableError(
+                    f"{owner.kind} {owner.name!r} is not one of the library's own"
+                )
+            for cls in type(owner).__mro__:
+                found = TRANSLATIONS.get((cls, kernel.__name__))
+                if found is not None:
+                    return found
+            raise self.formless(f"{owner.kind} {owner.name!r}")
+        found = TRANSLATIONS.get(kernel)
+        if found is None:
+            module = kernel.__module__.rpartition(".")[2]
+            raise self.formless(f"{module}.{kernel.__name__}")
+        return found
