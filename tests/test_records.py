@@ -17,7 +17,8 @@ from mlpx.kernels.activations import LeakyReLU
 from mlpx.metrics import Metric
 from mlpx.records import Record, require, require_count
 
-assert MLP and Metric  # every family of records is loaded with the models and the metrics
+FAMILIES = (MLP, Metric)
+"""What loads every family of records: the models and the metrics."""
 
 
 class Fruit(Record, kind="fruit of the tests"):
