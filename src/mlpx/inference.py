@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpx import engines
 from mlpx.engines.interpreter import run_once
 from mlpx.kernels import losses as kernels
 from mlpx.metrics import Metric, Results, choose_metrics
@@ -73,17 +74,52 @@ def chunks(n: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
+class Kept:
+    """What runs a model's forward pass, on memory that is kept between predictions.
+
+    `forward` is None where the interpreter is to.
+    """
+
+    def __init__(self, model: MLP) -> None:
+        self.flat, self.forward = model.flat, engines.forward(model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()  # a copy of the model has parameters of its own
+
+
+def _forward(model: MLP) -> engines.Forward | None:
+    kept = model.kept
+    if kept is None or kept.flat is not model.flat:
+        kept = model.kept = Kept(model)
+    return kept.forward
+
+
 def outputs(model: MLP, x: Any, *, batch_size: int) -> Array:
     """The raw outputs (n, d_out) for x (n, d_in)."""
+    return _predict(model, x, batch_size, classes=False)
+
+
+def _predict(model: MLP, x: Any, batch_size: int, *, classes: bool) -> Array:
+    """Outputs, or the likeliest classes, of what may be anything."""
     require_count("batch_size", batch_size)
     x = check_x(x, columns=model.d_in, backend=model.backend)
+    forward = _forward(model)
+    if forward is not None:
+        if type(x) is not np.ndarray:
+            x = model.backend.asarray(x)
+        found, fine = forward.run(x, classes=classes, rows=batch_size)
+        if not fine:
+            check_finite(x, dtype=model.dtype, name="x")
+        return found
     check_finite(x, dtype=model.dtype, name="x")
-    return _outputs(model, x, batch_size)
+    z = _interpret(ForwardProgram(model, rows=min(batch_size, len(x))), x)
+    return z.argmax(axis=1) if classes else z
 
 
-def _outputs(model: MLP, x: Array, batch_size: int) -> Array:
-    program = ForwardProgram(model, rows=min(batch_size, len(x)))
-    out = model.backend.empty((len(x), model.d_out), model.dtype)
+def _interpret(program: ForwardProgram, x: Array, out: Array | None = None) -> Array:
+    model = program.model
+    if out is None:
+        out = model.backend.empty((len(x), model.d_out), model.dtype)
     for part in chunks(len(x), program.rows):
         out[part] = program.run(x[part])
     return out
@@ -101,6 +137,8 @@ def probabilities(model: MLP, x: Any, *, batch_size: int) -> Array:
 
 def predictions(model: MLP, x: Any, *, batch_size: int) -> Array:
     """Class indices (n,), 0 or 1 for each of several labels (n, d_out), or values (n, d_out)."""
+    if model.loss.target_kind(model.d_out) == "classes":
+        return _predict(model, x, batch_size, classes=True)
     z = outputs(model, x, batch_size=batch_size)
     return kernels.predictions(model.backend.xp, model.loss, z)
 
@@ -158,11 +196,15 @@ class Scores:
 
     def run(self) -> Array:
         """The loss and each metric, (1 + metrics,) in float64 on the device; nothing waits."""
+        model, forward = self.model, _forward(self.model)
+        if forward is None:
+            z = _interpret(self.program, self.x, self.z)
+        else:
+            z, _ = forward.run(model.backend.asarray(self.x), classes=False, rows=self.program.rows)
         for part in chunks(len(self.x), self.program.rows):
-            self.z[part] = self.program.run(self.x[part])
-            self.losses[part] = self.program.losses(self.z[part], self.y[part])
+            self.losses[part] = self.program.losses(z[part], self.y[part])
         self.found[0] = mean(self.losses[:, 0], self.w)
-        results = Results(self.model.backend.xp, self.model.loss, self.z, self.y, self.w)
+        results = Results(model.backend.xp, model.loss, z, self.y, self.w)
         for i, metric in enumerate(self.metrics):
             self.found[1 + i] = metric.compute(results)
         return self.found

@@ -22,6 +22,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.history import History
+    from mlpx.inference import Kept
     from mlpx.resume import TrainingState
 
 
@@ -73,6 +74,8 @@ class MLP:
         self.engine: str | None = None
         """The engine that ran the last `fit`, and `engine_reason` why."""
         self.engine_reason: str | None = None
+        self.kept: Kept | None = None
+        """What predictions leave for the next one."""
 
     def _draw(self) -> np.ndarray:
         """Starting values of the flat vector, on the host; each parameter has its own stream."""

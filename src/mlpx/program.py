@@ -203,6 +203,7 @@ class Network(Protocol):
     loss: Loss
     d_in: int
     d_out: int
+    widths: list[int]
     layout: Layout
     flat: Array
     seed: int

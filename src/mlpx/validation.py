@@ -61,19 +61,24 @@ def check_array(name: str, given: Any, backend: Backend) -> Array:
 
     Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers.
     """
-    try:
-        check_array_like(given)
-        array = array_backend(given).asarray(given)
-    except InputTypeError as error:
-        raise InputTypeError(f"{name} is not usable: {error}") from None
-    except InputError as error:
-        raise InputError(f"{name} is not usable: {error}") from None
+    plain = type(given) is np.ndarray and given.dtype.kind in "fiub"
+    array = given if plain else _as_array(name, given)
     kind, itemsize = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub" or itemsize > 8:
         raise InputTypeError(
             f"{name} has dtype {array.dtype}; wanted float16, float32, float64, integers or bool"
         )
     return array
+
+
+def _as_array(name: str, given: Any) -> Array:
+    try:
+        check_array_like(given)
+        return array_backend(given).asarray(given)
+    except InputTypeError as error:
+        raise InputTypeError(f"{name} is not usable: {error}") from None
+    except InputError as error:
+        raise InputError(f"{name} is not usable: {error}") from None
 
 
 def check_x(given: Any, *, columns: int, backend: Backend, name: str = "x") -> Array:

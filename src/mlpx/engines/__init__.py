@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from mlpx.engines.base import Engine, Runner
+from mlpx.engines.base import Engine, Forward, Runner
 from mlpx.engines.interpreter import Interpreter
 from mlpx.engines.native import NativeEngine
 from mlpx.errors import EngineError, UnknownNameError
+from mlpx.program import Network
 from mlpx.step import TrainingProgram
 
 PREFERENCE: tuple[type[Engine], ...] = (NativeEngine, Interpreter)
 """Fastest first; the first that accepts a program runs it."""
 
-__all__ = ["PREFERENCE", "Engine", "Interpreter", "NativeEngine", "Runner", "choose"]
+__all__ = [
+    "PREFERENCE",
+    "Engine",
+    "Forward",
+    "Interpreter",
+    "NativeEngine",
+    "Runner",
+    "choose",
+    "forward",
+]
 
 
 def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
@@ -36,6 +46,12 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
             return engine, "; ".join(refusals) or "the fastest there is for this device"
         refusals.append(f"{engine.name}: {reason}")
     raise EngineError("no engine can run this: " + "; ".join(refusals))
+
+
+def forward(network: Network) -> Forward | None:
+    """What the fastest engine that can predict for `network` does it with, None for none."""
+    made = (candidate().forward(network) for candidate in PREFERENCE)
+    return next((found for found in made if found is not None), None)
 
 
 def _refusal(engine: Engine, program: TrainingProgram) -> str | None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
-from mlpx.program import Plan
+from mlpx.program import Network, Plan
 from mlpx.records import Record
 from mlpx.step import TrainingProgram
+from mlpx.types import Array
 
 Runner = Callable[[Plan, int], None]
 """Runs a plan of the program it was made for, so many times in a row."""
+
+
+class Forward(Protocol):
+    """A network's forward pass, run over and over, by several threads at a time too."""
+
+    def run(self, x: Array, *, classes: bool, rows: int) -> tuple[Array, bool]:
+        """The outputs (n, d_out), or the likeliest classes (n,), of x (n, d_in), and whether all of
+        x is surely finite and within the network's dtype.
+
+        At most `rows` rows at a time are copied.
+        """
 
 
 class Engine(Record, kind="engine"):
@@ -30,3 +43,7 @@ class Engine(Record, kind="engine"):
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         """What runs the program's plans, on so many threads, or on as many as suit the program."""
         raise NotImplementedError
+
+    def forward(self, network: Network) -> Forward | None:
+        """What predicts for `network` faster than the interpreter; None if this engine cannot."""
+        return None

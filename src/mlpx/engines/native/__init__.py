@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 
-import numpy as np
-
-from mlpx.engines.base import Engine, Runner
-from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
-from mlpx.engines.native.hazards import schedule
-from mlpx.engines.native.library import Op, blas, load, pool
+from mlpx.engines.base import Engine, Forward, Runner
+from mlpx.engines.lowering import UntranslatableError, address, lower
+from mlpx.engines.native.forward import NativeForward
+from mlpx.engines.native.library import blas, load, pool
+from mlpx.engines.native.target import Library, assemble
 from mlpx.engines.threads import blas_threads, usable
-from mlpx.program import Plan
+from mlpx.program import Network, Plan
 from mlpx.step import TrainingProgram
 
 __all__ = ["NativeEngine"]
@@ -23,24 +21,6 @@ MISSING = (
 )
 WORK_FOR_THREADS = 1.5e6
 """How many multiplications a step takes before threads are worth their barriers."""
-PRODUCTS = {"affine", "affine_dx", "affine_dW"}
-"""The operations that call the BLAS: they get its gemm."""
-
-
-class Library:
-    """The compiled library as a target of the lowering."""
-
-    name, counts = "native", True
-
-    def has(self, operation: str, dtype: np.dtype) -> bool:
-        """Whether the library has an operation of that name for that dtype."""
-        return _kernel(operation, dtype) is not None
-
-    def formula(self, family: str, name: str) -> int:
-        """The code of an activation's or a loss's formula, -1 if there is none."""
-        library = load()
-        code: int = getattr(library, f"mlpx_{family}")(name.encode()) if library else -1
-        return code
 
 
 @dataclass(frozen=True)
@@ -70,7 +50,7 @@ class NativeEngine(Engine, name="native"):
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         library, dtype = load(), program.network.dtype
         lowered = {id(plan): lower(program, plan, Library()) for plan in program.plans}
-        made = {key: (_ops(found, dtype), found) for key, found in lowered.items()}
+        made = {key: (assemble(found, dtype), found) for key, found in lowered.items()}
         assert library is not None
         count = threads or thread_count(program)
 
@@ -83,27 +63,13 @@ class NativeEngine(Engine, name="native"):
 
         return run
 
-
-def _ops(operations: list[Operation], dtype: np.dtype) -> ctypes.Array[Op]:
-    """Operations as the library takes them, in the order in which it runs them."""
-    placed = schedule(operations)
-    return (Op * len(placed))(*(_op(operation, wait, dtype) for operation, wait in placed))
-
-
-def _op(operation: Operation, wait: bool, dtype: np.dtype) -> Op:
-    """An operation as the library has it."""
-    n, p = list(operation.n), [address(value) for value in operation.p]
-    if operation.name in PRODUCTS:
-        n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
-    op = Op(kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait)
-    op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
-    return op
-
-
-def _kernel(name: str, dtype: np.dtype) -> int | None:
-    library = load()
-    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode()) if library else None
-    return found
+    def forward(self, network: Network) -> Forward | None:
+        if network.backend.kind != "cpu" or self.missing():
+            return None
+        try:
+            return NativeForward(network)
+        except UntranslatableError:
+            return None
 
 
 def thread_count(program: TrainingProgram) -> int:

@@ -36,6 +36,19 @@ class Op(ctypes.Structure):
     )
 
 
+class Forward(ctypes.Structure):
+    """A forward pass over chunks of rows, as engine.c has it."""
+
+    _fields_ = (
+        ("whole", ctypes.POINTER(ctypes.c_void_p)),
+        ("rest", ctypes.POINTER(ctypes.c_void_p)),
+        ("count", ctypes.c_int64),
+        ("rest_count", ctypes.c_int64),
+        ("chunks", ctypes.c_int64),
+        ("threads", ctypes.c_int64),
+    )
+
+
 @dataclass(frozen=True)
 class Blas:
     """A BLAS in this process: where its gemm is for each dtype, and how many threads it uses."""
@@ -49,25 +62,33 @@ class Blas:
 
 @cache
 def load() -> ctypes.CDLL | None:
-    """The compiled library, or None where it was not built."""
+    """The compiled library, or None where it was not built, or from another version."""
     for path in sorted(HERE.glob("_native*.so")):
         try:
             library = ctypes.CDLL(str(path))
-        except OSError:
+            _declare(library)
+        except (OSError, AttributeError):
             continue
-        library.mlpx_kernel.restype = ctypes.c_void_p
-        library.mlpx_kernel.argtypes = [ctypes.c_char_p]
-        library.mlpx_activation.argtypes = [ctypes.c_char_p]
-        library.mlpx_pool.restype = ctypes.c_void_p
-        library.mlpx_op_size.restype = ctypes.c_int64
-        library.mlpx_run.argtypes = [
-            ctypes.POINTER(Op), ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p,
-            ctypes.c_int32,
-        ]  # fmt: skip
-        library.mlpx_run.restype = None
         if library.mlpx_op_size() == ctypes.sizeof(Op):
             return library
     return None
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    """Say what the functions take and return; raises AttributeError where one is missing."""
+    library.mlpx_kernel.restype = ctypes.c_void_p
+    library.mlpx_kernel.argtypes = [ctypes.c_char_p]
+    library.mlpx_activation.argtypes = [ctypes.c_char_p]
+    library.mlpx_loss.argtypes = [ctypes.c_char_p]
+    library.mlpx_pool.restype = ctypes.c_void_p
+    library.mlpx_op_size.restype = ctypes.c_int64
+    library.mlpx_run.argtypes = [
+        ctypes.POINTER(Op), ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p,
+        ctypes.c_int32,
+    ]  # fmt: skip
+    library.mlpx_run.restype = None
+    library.mlpx_forward.argtypes = [ctypes.POINTER(Forward), ctypes.c_void_p]
+    library.mlpx_forward.restype = None
 
 
 class Pool:

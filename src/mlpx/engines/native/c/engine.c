@@ -15,13 +15,28 @@ typedef struct {
     Pool *pool;
 } Run;
 
-static void run_thread(void *argument, int thread) {
-    const Run *run = argument;
+/* Numbers below the smallest normal one are tens of times slower: flush them, until they are set back. */
+static unsigned flush_denormals(void) {
 #if defined(__x86_64__)
-    /* Moments decay into denormals, which are tens of times slower: flush them, here only. */
     unsigned control = _mm_getcsr();
     _mm_setcsr(control | 0x8040);
+    return control;
+#else
+    return 0;
 #endif
+}
+
+static void set_back(unsigned control) {
+#if defined(__x86_64__)
+    _mm_setcsr(control);
+#else
+    (void)control;
+#endif
+}
+
+static void run_thread(void *argument, int thread) {
+    const Run *run = argument;
+    unsigned control = flush_denormals(); /* to which moments decay */
     Where at = {run->position, run->step, thread, run->threads};
     for (int64_t i = 0; i < run->steps; i++, at.position++, at.step++) {
         for (const Op *op = run->ops, *end = op + run->count; op < end; op++) {
@@ -29,9 +44,7 @@ static void run_thread(void *argument, int thread) {
             if (!op->alone || thread == 0) op->kernel(op, &at);
         }
     }
-#if defined(__x86_64__)
-    _mm_setcsr(control);
-#endif
+    set_back(control);
 }
 
 /* Runs `steps` steps of the program from `state` = {position, steps taken}, which it advances. */
@@ -41,6 +54,31 @@ void mlpx_run(const Op *ops, int64_t count, int64_t steps, int64_t *state, Pool 
     else run_thread(&run, 0);
     state[0] += steps;
     state[1] += steps;
+}
+
+/* A forward pass over chunks of rows; library.py has it too. */
+typedef struct {
+    const Op *const *whole, *const *rest;
+    int64_t count, rest_count, chunks, threads;
+} Forward;
+
+static void forward_thread(void *argument, int thread) {
+    const Forward *run = argument;
+    unsigned control = flush_denormals();
+    for (int64_t chunk = thread; chunk < run->chunks; chunk += run->threads) {
+        int ragged = run->rest && chunk == run->chunks - 1;
+        const Op *op = (ragged ? run->rest : run->whole)[thread];
+        const Op *end = op + (ragged ? run->rest_count : run->count);
+        for (Where at = {chunk, 0, 0, 1}; op < end; op++) op->kernel(op, &at);
+    }
+    set_back(control);
+}
+
+/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`, on chunks of its own; the
+ * last chunk by `rest[thread]` where that is given. The operations' position is the number of the chunk. */
+void mlpx_forward(const Forward *run, Pool *pool) {
+    if (run->threads > 1) pool_run(pool, forward_thread, (void *)run);
+    else forward_thread((void *)run, 0);
 }
 
 Pool *mlpx_pool(int32_t threads) { return pool_new(threads); }

@@ -77,7 +77,7 @@ static const struct {
     const char *name;
     Kernel kernel;
 } KERNELS[] = {
-    BOTH(select_row) BOTH(gather) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_dx) BOTH(affine_dW)
+    BOTH(select_row) BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_dx) BOTH(affine_dW)
     BOTH(column_sum) BOTH(activation) BOTH(activation_back) BOTH(correct) BOTH(likeliest) BOTH(softmax_loss)
     BOTH(column_loss) BOTH(clip_values) BOTH(sum_squares) BOTH(norm_factor) BOTH(scale_by)
     BOTH(add_decay) BOTH(add) BOTH(blend) BOTH(weigh) BOTH(weighted_mean) BOTH(record)

@@ -1,0 +1,218 @@
+"""Prediction by the native library: chunks of rows, each small enough to stay in the cache.
+
+Every thread carries chunks of its own through the whole network, on memory of its own, so threads
+never wait for each other. That memory, and the operations, are kept from call to call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mlpx.engines.lowering import Translator, address
+from mlpx.engines.lowering.translator import DTYPES
+from mlpx.engines.native.library import Forward, blas, load, pool
+from mlpx.engines.native.target import Library, assemble
+from mlpx.engines.threads import blas_threads, usable
+from mlpx.kernels import batches
+from mlpx.program import Buffers, Network, Plan, plan_forward
+from mlpx.types import Array
+
+CACHED_BYTES = 1 << 19
+"""How much of a chunk's activations may lie in the cache of one core."""
+MOST_ROWS = 1024
+WORK_FOR_THREADS = 5e5
+"""How many multiplications a prediction takes before waking threads is worth it."""
+
+
+class NativeForward:
+    """The forward pass of a network on the CPU; calls may come from several threads at a time.
+
+    Raises UntranslatableError if the library has no operation for a part of it.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        row = network.dtype.itemsize * (network.d_in + sum(network.widths))
+        # With large weights a chunk is to be worth reading them all.
+        self.rows = int(max(1, min(MOST_ROWS, max(CACHED_BYTES, network.flat.nbytes) // row)))
+        self.size = sum(p.parameter.size for p in network.layout.places.values())
+        self.blas_threads = None if blas().name == "mlpx" else 1
+        """Ours has no threads; another's would get in the way of those that call it."""
+        self._lanes = [Lane(network, self.rows)]
+        self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
+
+    def run(self, x: np.ndarray, *, classes: bool, rows: int) -> tuple[Array, bool]:
+        """The outputs (n, d_out), or classes (n,), of x (n, d_in), and whether x is all finite.
+
+        At most `rows` rows at a time are copied.
+        """
+        n, threads = len(x), 1
+        if n > 1 and n * self.size > WORK_FOR_THREADS:
+            threads = usable()
+        size = min(self.rows, rows)
+        if threads == 1 and n <= size:
+            return self._at_once(x, classes)
+        if not (x.flags.c_contiguous and x.flags.aligned):
+            return self._by_part(x, classes, rows)
+        rounds = -(-n // (threads * size))
+        size = -(-n // (threads * rounds))  # every thread has as many rows to do
+        return self._chunked(x, classes, size, min(threads, -(-n // size)))
+
+    def _at_once(self, x: np.ndarray, classes: bool) -> tuple[Array, bool]:
+        """A single chunk on this thread."""
+        lane = self._take()
+        try:
+            chunk = lane.resident(len(x), classes=classes)
+            if x.dtype == chunk.x.dtype:
+                np.copyto(chunk.x, x)
+            else:
+                with np.errstate(over="ignore"):  # which `finite` tells
+                    np.copyto(chunk.x, x, casting="unsafe")
+            if len(x) == 1:  # which calls no BLAS
+                chunk.run()
+            else:
+                with blas_threads(self.blas_threads):
+                    chunk.run()
+            return chunk.found.copy(), lane.finite()
+        finally:
+            self._lanes.append(lane)
+
+    def _by_part(self, x: np.ndarray, classes: bool, rows: int) -> tuple[Array, bool]:
+        found = [
+            self.run(
+                np.require(x[i : i + rows], requirements=["C", "A"]), classes=classes, rows=rows
+            )
+            for i in range(0, len(x), rows)
+        ]
+        return np.concatenate([part for part, _ in found]), all(fine for _, fine in found)
+
+    def _chunked(self, x: np.ndarray, classes: bool, size: int, threads: int) -> tuple[Array, bool]:
+        network, n, rest, library = self.network, len(x), len(x) % size, load()
+        assert library is not None
+        out = np.empty(n, np.int64) if classes else np.empty((n, network.d_out), network.dtype)
+        lanes = [self._take() for _ in range(threads)]
+        try:
+            whole = [lane.streaming(size, x.dtype, classes=classes) for lane in lanes]
+            last = [lane.streaming(rest, x.dtype, classes=classes) for lane in lanes if rest]
+            for chunk in (*whole, *last):
+                chunk.point(x, out, size)
+            run = forward(whole, last, chunks=-(-n // size))
+            with blas_threads(self.blas_threads), pool(threads) as workers:
+                library.mlpx_forward(run, workers)
+            fine = [lane.finite() for lane in lanes]
+            return out, all(fine)
+        finally:
+            self._lanes += lanes
+
+    def _take(self) -> Lane:
+        try:
+            return self._lanes.pop()
+        except IndexError:  # all of them at work in other threads
+            return Lane(self.network, self.rows)
+
+
+class Lane:
+    """One thread's memory, and the operations on it for chunks of up to `rows` rows."""
+
+    def __init__(self, network: Network, rows: int) -> None:
+        self.network = network
+        self.buffers = Buffers(network.backend, rows, network.dtype)
+        self.flag = np.zeros(1, np.int64)
+        self._resident: dict[tuple[int, bool], Resident] = {}
+        self._streaming: dict[tuple[int, bool, str], Streaming] = {}
+
+    def finite(self) -> bool:
+        """Whether no number was infinite, NaN or beyond the model's dtype since last asked."""
+        if self.flag[0]:
+            self.flag[0] = 0
+            return False
+        return True
+
+    def resident(self, rows: int, *, classes: bool) -> Resident:
+        """The operations for `rows` rows that the caller puts in the lane's own memory."""
+        key = (rows, classes)
+        return self._resident.get(key) or self._resident.setdefault(key, Resident(self, *key))
+
+    def streaming(self, rows: int, dtype: np.dtype, *, classes: bool) -> Streaming:
+        """The operations for `rows` rows of an array of `dtype`."""
+        key = (rows, classes, dtype.str)
+        return self._streaming.get(key) or self._streaming.setdefault(key, Streaming(self, *key))
+
+    def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
+        """Nothing yet, where x is to lie, and where the results will."""
+        network = self.network
+        plan = Plan(self.buffers, rows, parameters=network.layout.views(network.flat))
+        x = plan.buffer("x", network.d_in)
+        found, _ = plan_forward(plan, network, x)
+        if classes:
+            labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
+            plan.call(batches.likeliest, found, out=labels)
+            found = labels
+        return Translator(plan, Library(), network.dtype), x, found
+
+    def check(self, to: Translator, x: Array, limit: float) -> None:
+        """Append the search for what is not finite."""
+        to.emit(
+            "out_of_range", n=(x.size,), c=(limit,), p=(x, self.flag), touches=to.by_rows(x)
+        )  # fmt: skip
+
+
+class Resident:
+    """Operations on rows in the lane's own memory, x, which leave the results in `found`."""
+
+    def __init__(self, lane: Lane, rows: int, classes: bool) -> None:
+        to, self.x, self.found = lane.plan(rows, classes)
+        lane.check(to, self.x, float(np.finfo(lane.network.dtype).max))
+        self.kept = to.translate()
+        self.ops = assemble(self.kept, lane.network.dtype)
+        library = load()
+        assert library is not None
+        self._call, self._run = library.mlpx_forward, forward([self], [], chunks=1)
+
+    def run(self) -> None:
+        """Run them once, on this thread."""
+        self._call(self._run, None)
+
+
+class Streaming:
+    """Operations that read their rows from one array, and write the results to another, chunk by
+    chunk.
+    """
+
+    def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
+        (to, x, found), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
+        n = (*x.shape, DTYPES[dtype.newbyteorder("=").name], 0, not dtype.isnative)
+        to.emit("gather", n=n, p=(None, None, x), touches=to.by_rows(x, writes=True))
+        if dtype.kind == "f":
+            lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
+        to.translate()
+        to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
+        self.kept = to.operations
+        self.ops = assemble(self.kept, lane.network.dtype)
+
+    def point(self, x: np.ndarray, out: np.ndarray, rows: int) -> None:
+        """Have them read from x and write to out, whose chunks are `rows` rows long."""
+        reads, writes = self.ops[0], self.ops[len(self.ops) - 1]
+        reads.p[0], reads.n[3] = address(x), rows
+        writes.p[1], writes.n[1] = address(out), rows * out.strides[0]
+
+
+def forward(
+    whole: Sequence[Resident | Streaming], rest: Sequence[Streaming], *, chunks: int
+) -> Forward:
+    """A forward pass of `chunks` chunks, on as many threads as `whole` has parts."""
+    run = Forward(chunks=chunks, threads=len(whole), count=len(whole[0].ops))
+    run.whole = pointers(whole)
+    if rest:
+        run.rest, run.rest_count = pointers(rest), len(rest[0].ops)
+    return run
+
+
+def pointers(chunks: Sequence[Resident | Streaming]) -> Any:
+    """Where the operations of each chunk are."""
+    found = [ctypes.addressof(chunk.ops) for chunk in chunks]
+    return (ctypes.c_void_p * len(found))(*found)

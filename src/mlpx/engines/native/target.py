@@ -1,0 +1,52 @@
+"""The compiled library as a target of the lowering, and operations as it takes them."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+
+from mlpx.engines.lowering import Operation, address
+from mlpx.engines.native.hazards import schedule
+from mlpx.engines.native.library import Op, blas, load
+
+PRODUCTS = {"affine", "affine_dx", "affine_dW"}
+"""The operations that call the BLAS: they get its gemm."""
+
+
+class Library:
+    """The compiled library as a target of the lowering."""
+
+    name, counts = "native", True
+
+    def has(self, operation: str, dtype: np.dtype) -> bool:
+        """Whether the library has an operation of that name for that dtype."""
+        return _kernel(operation, dtype) is not None
+
+    def formula(self, family: str, name: str) -> int:
+        """The code of an activation's or a loss's formula, -1 if there is none."""
+        library = load()
+        code: int = getattr(library, f"mlpx_{family}")(name.encode()) if library else -1
+        return code
+
+
+def assemble(operations: list[Operation], dtype: np.dtype) -> ctypes.Array[Op]:
+    """Operations as the library takes them, in the order in which it runs them."""
+    placed = schedule(operations)
+    return (Op * len(placed))(*(_op(operation, wait, dtype) for operation, wait in placed))
+
+
+def _op(operation: Operation, wait: bool, dtype: np.dtype) -> Op:
+    """An operation as the library has it."""
+    n, p = list(operation.n), [address(value) for value in operation.p]
+    if operation.name in PRODUCTS:
+        n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
+    op = Op(kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait)
+    op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
+    return op
+
+
+def _kernel(name: str, dtype: np.dtype) -> int | None:
+    library = load()
+    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode()) if library else None
+    return found
