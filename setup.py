@@ -36,9 +36,13 @@ setup(
             "mlpx.engines.native._native",
             [f"{SOURCES}/{name}.c" for name in ("engine", "gemm", "kernels", "pool")],
             depends=[
-                f"{SOURCES}/{name}" for name in ("engine.h", "pool.h", "gemm.inc", "kernels.inc")
-            ]
-            + ["src/mlpx/engines/formulas.h"],
+                *(f"{SOURCES}/{name}.h" for name in ("engine", "pool")),
+                *(
+                    f"{SOURCES}/{name}.inc"
+                    for name in ("gemm", "kernels", "layers", "losses", "updates")
+                ),
+                "src/mlpx/engines/formulas.h",
+            ],
             extra_compile_args=FLAGS,
             libraries=["m", "pthread"],
             optional=True,

@@ -24,7 +24,7 @@ def net(**options: object) -> MLP:
     return MLP([3, 5, 2], activation="tanh", **{"dtype": "float64", **options})
 
 
-def program(model: MLP, rule: object, *, norms: bool = False, rows: int = 24) -> TrainingProgram:
+def program(model: MLP, rule: object, *, rows: int = 24) -> TrainingProgram:
     x, y = data()
     optimizer = SGD(0.1)
     return TrainingProgram(
@@ -35,7 +35,6 @@ def program(model: MLP, rule: object, *, norms: bool = False, rows: int = 24) ->
         batch_size=rows,
         rows=24,
         gradient_rule=rule,
-        gradient_norms=norms,
     )
 
 
@@ -192,7 +191,6 @@ def test_only_the_interpreter_runs_them(monkeypatch: pytest.MonkeyPatch) -> None
     for other, reason in (
         (program(net(), Numerical()), "gradient='numerical'"),
         (program(net(), Search()), "gradient='search'"),
-        (program(net(), Backpropagation(), norms=True), "recording gradient norms"),
     ):
         engine, why = choose("auto", other)
         assert isinstance(engine, Interpreter)
@@ -250,7 +248,6 @@ def test_recording_changes_no_bit() -> None:
         model = net()
         model.fit(
             *data(), epochs=2, batch_size=10, optimizer=Optimizer.resolve("adam"), verbose=0,
-            record_gradient_norms=norms, engine="interpreter",
         )  # fmt: skip
         return model.flat
 

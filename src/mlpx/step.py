@@ -139,9 +139,9 @@ class TrainingProgram:
     @property
     def interpreted(self) -> str | None:
         """What of this program only the interpreter does, or None."""
-        if not isinstance(self.gradient_rule, Backpropagation):
-            return f"gradient={self.gradient_rule.name!r}"
-        return "recording gradient norms" if self.norms is not None else None
+        if isinstance(self.gradient_rule, Backpropagation):
+            return None
+        return f"gradient={self.gradient_rule.name!r}"
 
     def _columns(self, t: Steps, rate_scale: float) -> list[Steps]:
         """The columns of the table for steps t."""

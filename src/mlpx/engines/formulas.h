@@ -270,6 +270,8 @@ MLPX_ACTIVATIONS(ACTIVATION)
     LOSS(quantile, (t - z) * (t - z > 0 ? q[0] : q[1]), (REAL)0.5 * NAME(sign)(z - t) + q[2])            \
     LOSS(binary_cross_entropy, (1 - t) * NAME(softplus_)(z) + q[0] * t * NAME(softplus_)(-z),            \
          (1 - t) * NAME(logistic)(z) - q[0] * t * NAME(logistic)(-z))                                    \
+    LOSS(binary_focal, c[2] * (1 - t) * NAME(focal)(z, c[0]) + c[1] * t * NAME(focal)(-z, c[0]),         \
+         c[2] * (1 - t) * NAME(focal_slope)(z, c[0]) - c[1] * t * NAME(focal_slope)(-z, c[0]))           \
     LOSS(hinge, NAME(shortfall)(z, t), NAME(shortfall)(z, t) > 0 ? 1 - 2 * t : 0 * z)                    \
     LOSS(squared_hinge, NAME(shortfall)(z, t) * NAME(shortfall)(z, t),                                   \
          -2 * (2 * t - 1) * NAME(shortfall)(z, t))
@@ -283,6 +285,14 @@ FN REAL NAME(huber_)(REAL e, REAL delta) {
 FN REAL NAME(log_cosh_)(REAL e) {
     REAL inner = e > 20 ? 20 : e, u = NAME(expm1_)(inner);
     return (e - inner) + LOG1P(u * u / (2 * (1 + u)));
+}
+
+/* s(z)**gamma softplus(z) with the logistic s, and its derivative. */
+FN REAL NAME(focal)(REAL z, REAL gamma) { return POW(NAME(logistic)(z), gamma) * NAME(softplus_)(z); }
+
+FN REAL NAME(focal_slope)(REAL z, REAL gamma) {
+    REAL p = NAME(logistic)(z);
+    return (NAME(softplus_)(z) * NAME(logistic)(-z) * gamma + p) * POW(p, gamma);
 }
 
 /* max(0, 1 - s z) with s = 2 t - 1. */

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpx.engines.lowering import rules, translations
+from mlpx.engines.lowering import layers, losses, rules, translations
 from mlpx.engines.lowering.operations import ARRAYS, NUMBERS, Access, Operation, address
 from mlpx.engines.lowering.translator import Target, Translator, UntranslatableError
 from mlpx.program import Plan
@@ -17,6 +17,8 @@ __all__ = [
     "Translator",
     "UntranslatableError",
     "address",
+    "layers",
+    "losses",
     "lower",
     "rules",
     "translations",

@@ -1,13 +1,15 @@
-"""The translations of optimizer rules and what surrounds them."""
+"""The translations of optimizer rules, penalties and what surrounds them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from mlpx.engines.lowering.operations import address
+from mlpx.engines.lowering.operations import access, address
 from mlpx.engines.lowering.translator import Translator, UntranslatableError, translates
-from mlpx.kernels import updates
-from mlpx.optimizers import SGD, Optimizer, RMSProp
+from mlpx.kernels import penalties, updates
+from mlpx.kernels.penalties import L1, L2, ElasticNet
+from mlpx.optimizers import LAMB, SGD, Muon, Optimizer, RMSProp
+from mlpx.optimizers.muon import COEFFICIENTS
 from mlpx.program import Call
 from mlpx.types import Array
 
@@ -48,11 +50,10 @@ def scalar_source(to: Translator, scalar: Array) -> tuple[int, Array]:
 
     Raises UntranslatableError for a number that is in no table.
     """
-    for row, table in to.rows_of.items():
-        offset = (address(scalar) or 0) - row
-        if 0 <= offset < table.strides[0] and table.dtype == to.dtype:
-            return (address(table) or 0) + offset, table
-    raise UntranslatableError("a per-step number in no table")
+    found = to.row_source(scalar)
+    if found is None or found[1].dtype != to.dtype:
+        raise UntranslatableError("a per-step number in no table")
+    return found
 
 
 @translates((Optimizer, "update"))
@@ -125,3 +126,117 @@ def _blend(to: Translator, call: Call) -> None:
     weight, _ = scalar_source(to, call.keywords["weight"])
     touches = (*to.flat(p), *to.flat(out, writes=True))
     to.emit("blend", n=(p.size, table.shape[1]), p=(p, keep, weight, out), touches=touches)
+
+
+@translates((LAMB, "update"))
+def _lamb(to: Translator, call: Call) -> None:
+    (p, g), given = call.arguments, call.keywords
+    rule: Any = call.kernel.__self__  # type: ignore[attr-defined]
+    (m, v), (u, ratio, *_) = given["moments"], given["work"]
+    start, table = scalar_source(to, given["scalars"][0])
+    touches = (*to.flat(p, g), *to.flat(m, v, u, writes=True))
+    n, c = (p.size, table.shape[1]), (rule.beta1, rule.beta2, rule.weight_decay)
+    to.emit("lamb_direction", n=n, c=c, p=(p, g, m, v, u, start), touches=touches)
+    if rule.adapt:
+        touches = (*to.whole(p, u), *to.whole(ratio, writes=True))
+        to.emit("trust_ratio", n=(p.size,), p=(p, u, ratio), touches=touches, alone=True)
+    descend(to, p, u, given["scalars"][0], ratio=ratio if rule.adapt else None)
+
+
+def descend(
+    to: Translator, p: Array, u: Array, rate: Array, *, ratio: Array | None = None, by: float = 1.0
+) -> None:
+    """Append p -= rate by ratio u."""
+    start, table = scalar_source(to, rate)
+    touches = (*to.flat(u), *to.whole(ratio), *to.flat(p, writes=True))
+    to.emit("descend", n=(p.size, table.shape[1]), c=(by,), p=(p, u, ratio, start), touches=touches)
+
+
+@translates((Muon, "update"))
+def _muon(to: Translator, call: Call) -> None:
+    (W, g), given = call.arguments, call.keywords
+    rule: Any = call.kernel.__self__  # type: ignore[attr-defined]
+    m, (X, Y, *squares) = given["moments"][0], given["work"]
+    touches = (*to.flat(g), *to.flat(m, X, writes=True))
+    n, c = (W.size, rule.nesterov), (rule.momentum,)
+    to.emit("muon_direction", n=n, c=c, p=(g, m, X), touches=touches)
+    X = orthogonalise(to, X, Y, squares, iterations=rule.iterations)
+    d_in, d_out = W.shape
+    descend(to, W, X, given["scalars"][0], by=max(1.0, d_out / d_in) ** 0.5)
+
+
+def orthogonalise(
+    to: Translator, X: Array, Y: Array, squares: list[Array], *, iterations: int
+) -> Array:
+    """Append X = nearly U V^T, as `optimizers.muon.orthogonalise`; X or Y, whichever it is in."""
+    a, b, c = COEFFICIENTS
+    wide, r = X.shape[0] <= X.shape[1], min(X.shape)
+    A, B = (square.reshape(-1)[: r * r].reshape(r, r) for square in squares[:2])
+    norm = A[:1, :1]
+    touches = (*to.whole(X), *to.whole(norm, writes=True))
+    to.emit("norm", n=(X.size,), p=(X, norm), touches=touches, alone=True)
+    touches = (*to.whole(norm), *to.flat(X, writes=True))
+    to.emit("shrink", n=(X.size,), c=(1e-7,), p=(X, norm), touches=touches)
+    for _ in range(iterations):
+        multiply(to, X, X, A, turned=(not wide, wide))
+        duplicate(to, A, B)
+        multiply(to, A, A, B, alpha=c, beta=b)
+        duplicate(to, X, Y)
+        multiply(to, *((B, X) if wide else (X, B)), Y, beta=a)
+        X, Y = Y, X
+    return X
+
+
+def duplicate(to: Translator, source: Array, out: Array) -> None:
+    """Append out = source."""
+    touches = (*to.flat(source), *to.flat(out, writes=True))
+    to.emit("add", n=(source.size, 1), p=(source, out), touches=touches)
+
+
+def multiply(
+    to: Translator,
+    A: Array,
+    B: Array,
+    out: Array,
+    *,
+    turned: tuple[bool, bool] = (False, False),
+    alpha: float = 1.0,
+    beta: float = 0.0,
+) -> None:
+    """Append out = alpha A B + beta out; A, or B, is transposed if `turned`."""
+    inner = A.shape[0] if turned[0] else A.shape[1]
+    written = access(out, writes=True, division=("rows of a product", *out.shape))
+    n, touches = (*out.shape, inner, *turned), (*to.whole(A, B), written)
+    to.emit("matrix_product", n=n, c=(alpha, beta), p=(A, B, out), touches=touches)
+
+
+@translates((L1, "value"), (L2, "value"), (ElasticNet, "value"))
+def _penalty(to: Translator, call: Call) -> None:
+    (W,), loss = call.arguments, call.keywords["loss"]
+    c = strengths(call.kernel.__self__)  # type: ignore[attr-defined]
+    p, touches = (W, loss, None), (*to.whole(W), *to.whole(loss, writes=True))
+    to.emit("penalty", n=(W.size,), c=c, p=p, touches=touches, alone=True, late=True)
+
+
+@translates((L1, "gradient"), (L2, "gradient"), (ElasticNet, "gradient"))
+def _penalty_gradient(to: Translator, call: Call) -> None:
+    (W,), dW = call.arguments, call.keywords["dW"]
+    l1, l2 = strengths(call.kernel.__self__)  # type: ignore[attr-defined]
+    # Divided as the operation divides dW that wrote it.
+    touches = (*to.whole(W), access(dW, writes=True, division=("d", dW.shape)))
+    n, c = (len(W), W.size // len(W)), (l1, 2 * l2)
+    to.emit("penalty_gradient", n=n, c=c, p=(W, dW, None), touches=touches, late=True)
+
+
+def strengths(penalty: Any) -> tuple[float, float]:
+    """What |W| and W**2 are multiplied by."""
+    if isinstance(penalty, ElasticNet):
+        return penalty.l1, penalty.l2
+    return (penalty.strength, 0.0) if isinstance(penalty, L1) else (0.0, penalty.strength)
+
+
+@translates(penalties.limit_norms)
+def _limit_norms(to: Translator, call: Call) -> None:
+    (W,), most = call.arguments, call.keywords["most"]
+    touches = (access(W, writes=True, division=("columns", *W.shape)),)
+    to.emit("limit_norms", n=W.shape, c=(most,), p=(W,), touches=touches)

@@ -1,4 +1,4 @@
-"""The translations of batches, affine maps, activations, losses and optimizer rules."""
+"""The translations of batches, affine maps and activations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mlpx.engines.lowering.losses import Pending, by_column
 from mlpx.engines.lowering.operations import access, address
 from mlpx.engines.lowering.translator import (
     DTYPES,
@@ -14,7 +15,7 @@ from mlpx.engines.lowering.translator import (
     UntranslatableError,
     translates,
 )
-from mlpx.kernels import affine, batches, losses, scaling
+from mlpx.kernels import affine, batches, scaling
 from mlpx.kernels.activations import Activation, Identity
 from mlpx.program import Call
 from mlpx.types import Array
@@ -31,8 +32,8 @@ def _select_row(to: Translator, call: Call) -> None:
 def _gather(to: Translator, call: Call) -> None:
     _, x, rows = call.arguments
     out = call.keywords["out"]
-    table = to.rows_of.get(address(rows) or 0)
-    source, stride = (rows, 0) if table is None else (table, table.shape[1])
+    found = to.row_source(rows)
+    start, table, stride = (rows, rows, 0) if found is None else (*found, found[1].shape[1])
     columns = 1 if x.ndim == 1 else x.shape[1]
     if x.ndim == 2 and not x.flags.c_contiguous:
         raise UntranslatableError("x is not C-contiguous")
@@ -41,12 +42,12 @@ def _gather(to: Translator, call: Call) -> None:
         raise UntranslatableError(f"x of {x.dtype}")
     if out.dtype not in (np.int64, to.dtype):
         raise UntranslatableError(f"a batch of {out.dtype}")
-    touches = (*to.whole(x, source), *to.by_rows(out, writes=True))
+    touches = (*to.whole(x, table), *to.by_rows(out, writes=True))
     swapped = not x.dtype.isnative
     if swapped and code == LABELS:
         raise UntranslatableError(f"labels of {x.dtype}")
     to.emit(
-        "gather", n=(len(rows), columns, code, stride, swapped), p=(x, source, out), touches=touches
+        "gather", n=(len(rows), columns, code, stride, swapped), p=(x, start, out), touches=touches
     )
 
 
@@ -59,60 +60,11 @@ def _copy(to: Translator, call: Call) -> None:
         source.emit(to, out)
     elif by_column(out):
         to.by_row[address(out) or 0] = x
-    elif out.ndim == 2 and len(out) == to.rows:
+    elif out.ndim == 2:
         touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
         to.emit("copy", n=out.shape, p=(x, out), touches=touches)
     else:
         to.emit("add", n=(x.size, 1), p=(x, out), touches=(*to.flat(x), *to.flat(out, writes=True)))
-
-
-def by_column(a: Array) -> bool:
-    """Whether an array lies in memory by column, and not by row as well."""
-    return bool(a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous)
-
-
-@translates(losses.one_hot)
-def _one_hot(to: Translator, call: Call) -> None:
-    """The loss takes labels as they are."""
-    labels, _ = call.arguments
-    to.by_row[address(call.keywords["out"]) or 0] = labels
-
-
-class Pending:
-    """A loss whose gradient by column is about to be copied to where it goes by row."""
-
-    def __init__(self, call: Call, z: Array, t: Array) -> None:
-        self.call, self.z, self.t = call, z, t
-
-    def emit(self, to: Translator, dz: Array) -> None:
-        """Append the operation, which writes the gradient to `dz` (n, k)."""
-        record: Any = self.call.kernel.__self__  # type: ignore[attr-defined]
-        r, rows = self.call.arguments[2], self.call.keywords["rows"]
-        touches = (*to.by_rows(self.z, self.t, r), *to.by_rows(dz, rows, writes=True))
-        p = (self.z, self.t, r, rows, dz)
-        if record.name == "softmax_cross_entropy":
-            to.emit("softmax_loss", n=(*dz.shape, self.t.ndim == 1), p=p, touches=touches)
-            return
-        code = to.formula(record)
-        if self.t.ndim == 1:
-            raise to.formless(f"loss {record.name!r} of labels")
-        upload = to.plan.buffers.backend.asarray
-        fixed = [upload(np.ascontiguousarray(c, to.dtype)) for c in record.constants(dz.shape[1])]
-        numbers = [v for v in constants(record) if isinstance(v, float | int)][:7]
-        c = (*numbers, *[0.0] * (7 - len(numbers)), record.share(dz.shape[1]))
-        to.emit("column_loss", n=(*dz.shape, code), c=c, p=(*p, *fixed), touches=touches)
-
-
-@translates((losses.Loss, "gradient"))
-def _loss(to: Translator, call: Call) -> None:
-    z, t, _ = call.arguments
-    out = call.keywords["out"]
-    z, t = (to.by_row.get(address(a) or 0, a) for a in (z, t))
-    pending = Pending(call, z, t)
-    if by_column(out):
-        to.by_row[address(out) or 0] = pending
-    else:
-        pending.emit(to, out)
 
 
 @translates(batches.normalise_weights)
@@ -143,6 +95,30 @@ def _correct(to: Translator, call: Call) -> None:
     (z, labels), out = call.arguments, call.keywords["out"]
     touches = (*to.by_rows(z, labels), *to.by_rows(out, writes=True))
     to.emit("correct", n=z.shape, p=(z, labels, out), touches=touches)
+
+
+@translates(batches.all_correct)
+def _all_correct(to: Translator, call: Call) -> None:
+    (z, t), out = call.arguments, call.keywords["out"]
+    touches = (*to.by_rows(z, t), *to.by_rows(out, writes=True))
+    to.emit("all_correct", n=z.shape, p=(z, t, out), touches=touches)
+
+
+@translates(batches.sum_rows)
+def _sum_rows(to: Translator, call: Call) -> None:
+    (lines,), out = call.arguments, call.keywords["out"]
+    n = (*lines.shape, lines.strides[0] // lines.itemsize)
+    touches = (*to.whole(lines), *to.whole(out, writes=True))
+    to.emit("sum_lines", n=n, p=(lines, out), touches=touches, alone=True, late=True)
+
+
+@translates(batches.norms)
+def _norms(to: Translator, call: Call) -> None:
+    (arrays,), out = call.arguments, call.keywords["out"]
+    for j, a in enumerate(arrays):
+        norm = out[:, j : j + 1]
+        touches = (*to.whole(a), *to.whole(norm, writes=True))
+        to.emit("norm", n=(a.size,), p=(a, norm), touches=touches, alone=True)
 
 
 @translates(batches.record)

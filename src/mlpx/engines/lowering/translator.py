@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mlpx.engines.lowering.operations import Access, Operation, access
+from mlpx.engines.lowering.operations import Access, Operation, access, address
 from mlpx.program import Call, Plan
 from mlpx.types import Array
 
@@ -66,7 +66,6 @@ class Translator:
 
     def __init__(self, plan: Plan, target: Target, dtype: np.dtype) -> None:
         self.plan, self.target, self.dtype = plan, target, dtype
-        self.rows = plan.rows
         self.operations: list[Operation] = []
         self.rows_of: dict[int, Array] = {}
         """Where the row that a `select_row` would copy lies: its table, by the address of the copy.
@@ -102,7 +101,7 @@ class Translator:
 
     def by_rows(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays whose rows are divided among the threads."""
-        return tuple(access(a, writes=writes, division=("rows", self.rows)) for a in arrays)
+        return tuple(access(a, writes=writes, division=("rows", len(a))) for a in arrays)
 
     def flat(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays of one size whose elements are divided among the threads."""
@@ -111,6 +110,16 @@ class Translator:
     def whole(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays that any thread may touch all of."""
         return tuple(access(a, writes=writes) for a in arrays if a is not None)
+
+    def row_source(self, part: Array) -> tuple[int, Array] | None:
+        """Where `part` of a row that a `select_row` would copy lies: its address in the table's
+        first row, and the table; None if it is part of none.
+        """
+        for row, table in self.rows_of.items():
+            offset = (address(part) or 0) - row
+            if 0 <= offset < table.strides[0]:
+                return (address(table) or 0) + offset, table
+        return None
 
     def formula(self, record: Any) -> int:
         """The code of an activation's or a loss's formula.

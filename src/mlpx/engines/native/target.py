@@ -10,7 +10,7 @@ from mlpx.engines.lowering import Operation, address
 from mlpx.engines.native.hazards import schedule
 from mlpx.engines.native.library import Op, blas, load
 
-PRODUCTS = {"affine", "affine_dx", "affine_dW"}
+PRODUCTS = {"affine", "affine_dx", "affine_dW", "matrix_product"}
 """The operations that call the BLAS: they get its gemm."""
 
 

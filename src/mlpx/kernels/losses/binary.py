@@ -89,12 +89,14 @@ class BinaryFocal(ColumnLoss, name="binary_focal"):
         if self.alpha is not None:
             require("alpha", self.alpha, above=0, below=1)
 
-    def _weights(self) -> tuple[float, float]:
+    @property
+    def weights(self) -> tuple[float, float]:
+        """What positives and negatives count."""
         return (1.0, 1.0) if self.alpha is None else (self.alpha, 1.0 - self.alpha)
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         part, p, q, term = work
-        positive, negative = self._weights()
+        positive, negative = self.weights
         sigmoids(xp, z, out=p, other=q, work=(part,))
         xp.subtract(1, t, out=part)
         part *= negative
@@ -115,7 +117,7 @@ class BinaryFocal(ColumnLoss, name="binary_focal"):
 
     def slopes(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         part, p, q, term, rest = work
-        positive, negative = self._weights()
+        positive, negative = self.weights
         sigmoids(xp, z, out=p, other=q, work=(part,))
         self._steepness(xp, z, p, q, out=out, work=(part,))
         xp.subtract(1, t, out=rest)
