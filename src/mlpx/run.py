@@ -14,6 +14,7 @@ import numpy as np
 from mlpx import engines
 from mlpx.architecture import split_batches
 from mlpx.callbacks import Callback
+from mlpx.engines import Engine
 from mlpx.errors import InputError
 from mlpx.gradients import Backpropagation, GradientRule
 from mlpx.history import History
@@ -122,8 +123,7 @@ class Run:
                 callback.on_train_begin(self)
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
-            model.engine, model.engine_reason = engine.name, reason
-            history.engine, history.engine_reason = engine.name, reason
+            self._record_engine(engine, reason)
             self.display.begin(self)
             try:
                 self._epochs(interrupted)
@@ -132,12 +132,20 @@ class Run:
                 raise
             finally:
                 self.display.end(self)
+                self._record_engine(engine, reason)
                 history.seconds = time.perf_counter() - started_s
                 history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
                 history.stop_reason = self.stopping or "completed"
         if interrupted.is_set():
             raise KeyboardInterrupt
         return history
+
+    def _record_engine(self, engine: Engine, reason: str) -> None:
+        """Say on model and history who runs the training, why, and what it fell back from."""
+        model, history = self.model, self.history
+        model.engine = history.engine = engine.name
+        notes = "; ".join([reason, *engine.notes(self.execute)])
+        model.engine_reason = history.engine_reason = notes
 
     def _program(self) -> TrainingProgram:
         self._check_schedules()

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from . import calls, device, functions, names, ufuncs
+from . import calls, cublaslt, device, functions, modules, names, ufuncs
 from .array import ndarray
 from .state import Machine, counters, machine
 
@@ -45,6 +45,7 @@ def _build() -> Any:
         from_dlpack=functions.from_dlpack,
         linalg=SimpleNamespace(norm=_norm),
         machine=machine,
+        RawModule=modules.RawModule,
         ndarray=ndarray,
         ufunc=ufuncs.ufunc,
     )
@@ -62,14 +63,19 @@ cupy = _build()
 @contextmanager
 def installed(**pretended: int) -> Iterator[Any]:
     """``import cupy`` gives the fake inside; ``pretended`` sets fields of ``Machine``."""
+    from mlpx.engines.cuda import cublaslt as real
+
     saved = {name: sys.modules.get(name) for name in ("cupy", "cupy.cuda")}
     machine.__dict__.update(vars(Machine(**pretended)))
     sys.modules.update({"cupy": cupy, "cupy.cuda": cupy.cuda})
     forget_devices()
+    found, cupy.cublaslt = real.find, cublaslt.Library()
+    real.find = lambda _: cupy.cublaslt
     counters.reset()
     try:
         yield cupy
     finally:
+        real.find = found
         forget_devices()
         for name, module in saved.items():
             if module is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import names
-from .state import allocate, counters, machine
+from .state import allocate, counters, machine, worked
 
 IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. "
@@ -69,6 +69,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
         if arr.shape != self.shape:
             raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
         counters.to_device += 1
+        worked()
         self._host[...] = arr
 
     def item(self) -> Any:
@@ -109,6 +110,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
         if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         host_key = _index(key)
+        worked()
         source = value
         if isinstance(value, ndarray):
             source = value._host
@@ -123,6 +125,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
     def fill(self, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        worked()
         self._host.fill(value._host if isinstance(value, ndarray) else value)
 
     def astype(self, dtype: Any, order: str = "K", casting: Any = None, subok: Any = None,

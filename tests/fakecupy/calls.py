@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .array import ndarray, wrap
-from .state import machine
+from .state import machine, worked
 
 
 def unwrapped(value: Any, seen: list[ndarray]) -> Any:
@@ -42,6 +42,7 @@ def run(implementation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     host_args = [unwrapped(arg, seen) for arg in args]
     host_kwargs = {key: unwrapped(value, seen) for key, value in kwargs.items()}
     checked_device(seen)
+    worked()
     with np.errstate(all="ignore"):
         result = implementation(*host_args, **host_kwargs)
     return out if out is not None else rewrapped(result, seen)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from .state import CUDARuntimeError, OutOfMemoryError, counters, machine
+from . import streams
+from .state import (
+    CUDARuntimeError,
+    OutOfMemoryError,
+    counters,
+    cuda_call,
+    machine,
+    require_driver,
+)
+from .streams import Event, Graph, Stream, elapsed_ms
 
 NO_DEVICE = 100  # cudaErrorNoDevice
-INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
 INVALID_DEVICE = 101  # cudaErrorInvalidDevice
 
 
@@ -54,59 +61,9 @@ class Device:
         return "90"
 
     def synchronize(self) -> None:
-        counters.synchronizations += 1
-
-
-class Stream:
-    """A stream that has always finished."""
-
-    null: Stream
-
-    def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False,
-                 *, priority: int | None = None) -> None:  # fmt: skip
-        require_driver()
-        self.is_non_blocking = non_blocking
-        self.ptr = 0 if null else id(self)
-        self.done = True
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def use(self) -> Stream:
-        return self
-
-    def synchronize(self) -> None:
-        counters.synchronizations += 1
-
-    def record(self, event: Any = None) -> Any:
-        return event or Event()
-
-    def wait_event(self, event: Any) -> None:
-        return None
-
-
-class Event:
-    """An event that has always happened."""
-
-    done = True
-
-    def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        self.ptr = id(self)
-        self.recorded_s = 0.0
-
-    def record(self, stream: Any = None) -> None:
-        self.recorded_s = time.perf_counter()
-
-    def synchronize(self) -> None:
-        counters.synchronizations += 1
-
-
-def elapsed_ms(start: Event, end: Event) -> float:
-    """Milliseconds between two events."""
-    return 1e3 * (end.recorded_s - start.recorded_s)
+        cuda_call("deviceSynchronize")
+        counters.wait()
+        streams.run_all()
 
 
 class MemoryPool:
@@ -123,15 +80,6 @@ class MemoryPool:
 
     def free_all_blocks(self) -> None:
         return None
-
-
-def require_driver() -> None:
-    if machine.driver == 0 or machine.driver // 1000 < machine.runtime // 1000:
-        raise CUDARuntimeError(
-            INSUFFICIENT_DRIVER,
-            "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA "
-            "runtime version",
-        )
 
 
 def device_count() -> int:
@@ -177,9 +125,10 @@ def build() -> ModuleType:
     cuda.__dict__.update(
         Device=Device,
         Event=Event,
+        Graph=Graph,
         MemoryPool=MemoryPool,
         Stream=Stream,
-        get_current_stream=lambda: Stream(null=True),
+        get_current_stream=streams.current,
         get_elapsed_time=elapsed_ms,
         get_device_id=lambda: machine.current,
         is_available=lambda: machine.driver > 0 and machine.devices > 0,

@@ -12,7 +12,7 @@ import numpy as np
 from . import names
 from .array import ndarray, wrap
 from .calls import checked_device, require_array, run, unwrapped
-from .state import allocate, counters, machine
+from .state import allocate, counters, machine, worked
 
 _CREATING = """
     arange array asarray ascontiguousarray asfortranarray asnumpy can_cast empty eye full
@@ -172,6 +172,7 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
         raise TypeError("Output dtype mismatch")
     if out.shape != shape:
         raise ValueError("Output shape mismatch")
+    worked()
     np.take(a._host, index, axis=axis, out=out._host, mode="wrap")
     return out
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
+ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress
+CAPTURE_UNSUPPORTED = 900  # cudaErrorStreamCaptureUnsupported
+
 
 @dataclass
 class Counters:
@@ -13,14 +17,21 @@ class Counters:
     synchronizations: int = 0
     to_host: int = 0
     to_device: int = 0
+    calls: int = 0
+    """Calls of CUDA that can fail."""
 
     def reset(self) -> None:
         for field in fields(self):
             setattr(self, field.name, 0)
 
+    def wait(self) -> None:
+        """The host waits for the device; a captured stream cannot be waited for."""
+        refuse_capture("waiting for the device")
+        self.synchronizations += 1
+
     def read(self) -> None:
         """Device memory was read by the host: one wait, one transfer."""
-        self.synchronizations += 1
+        self.wait()
         self.to_host += 1
 
 
@@ -34,6 +45,8 @@ class Machine:
     free_bytes: int = 80 * 2**30
     driver: int = 13020
     runtime: int = 13020
+    fail_at: int = -1
+    """The call of CUDA, counted from the last reset, that fails; later ones do not."""
 
 
 counters = Counters()
@@ -57,8 +70,44 @@ class CUDARuntimeError(RuntimeError):
         self.status = status
 
 
+def require_driver() -> None:
+    """Raise what CUDA says where there is no driver, or too old a one."""
+    if machine.driver == 0 or machine.driver // 1000 < machine.runtime // 1000:
+        raise CUDARuntimeError(
+            INSUFFICIENT_DRIVER,
+            "cudaErrorInsufficientDriver: CUDA driver version is insufficient for CUDA "
+            "runtime version",
+        )
+
+
+def cuda_call(name: str) -> None:
+    """Count a call of CUDA, and let it fail if its turn has come."""
+    counters.calls += 1
+    if counters.calls == machine.fail_at:
+        raise CUDARuntimeError(ILLEGAL_ADDRESS, f"cudaErrorIllegalAddress: injected in {name}")
+
+
+def worked() -> None:
+    """A function of the fake ran: on the null stream, at once; never in a capture."""
+    from . import streams
+
+    refuse_capture("a function of cupy's own")
+    streams.worked()
+
+
+def refuse_capture(what: str) -> None:
+    """Raise what CUDA says of something that a captured stream must not do."""
+    from .streams import capturing
+
+    if capturing():
+        raise CUDARuntimeError(
+            CAPTURE_UNSUPPORTED, f"cudaErrorStreamCaptureUnsupported: {what} during a capture"
+        )
+
+
 def allocate(nbytes: int) -> None:
     """Count one allocation, or refuse it as a full device does."""
+    refuse_capture("an allocation")
     if nbytes > machine.free_bytes:
         raise OutOfMemoryError(nbytes, machine.total_bytes - machine.free_bytes)
     counters.allocations += 1

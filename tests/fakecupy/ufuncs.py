@@ -9,7 +9,7 @@ import numpy as np
 from . import names
 from .array import SCALARS, ndarray, wrap
 from .calls import checked_device, run, unwrapped
-from .state import allocate
+from .state import allocate, worked
 
 
 class ufunc:  # noqa: N801 - the name it has in CuPy
@@ -56,6 +56,7 @@ class ufunc:  # noqa: N801 - the name it has in CuPy
         host_inputs = [unwrapped(x, seen) for x in inputs]
         host_outs = tuple(unwrapped(o, seen) for o in outs)
         checked_device(seen)
+        worked()
         keywords: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
         if any(o is not None for o in host_outs):
             keywords["out"] = host_outs

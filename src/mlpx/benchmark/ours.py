@@ -25,10 +25,11 @@ from mlpx.types import Array
 def contenders() -> list[type[Contender]]:
     """Two for each engine, its training program alone and `fit`, and `predict`."""
     found: list[type[Contender]] = [Predicted]
-    for name in Engine.table:
+    for name, engine in Engine.table.items():
         base = Interpreted if name == "interpreter" else Bare
-        found.append(type(f"Bare_{name}", (base,), {"engine": name, "mode": name}))
-        found.append(type(f"Fit_{name}", (Fitted,), {"engine": name, "mode": f"{name} fit"}))
+        of = {"engine": name, "devices": engine.devices}
+        found.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
+        found.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
     return found
 
 

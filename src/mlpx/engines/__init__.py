@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from mlpx.engines.base import Engine, Forward, Runner
+from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.interpreter import Interpreter
 from mlpx.engines.native import NativeEngine
 from mlpx.errors import EngineError, UnknownNameError
 from mlpx.program import Network
 from mlpx.step import TrainingProgram
 
-PREFERENCE: tuple[type[Engine], ...] = (NativeEngine, Interpreter)
+PREFERENCE: tuple[type[Engine], ...] = (CudaEngine, NativeEngine, Interpreter)
 """Fastest first; the first that accepts a program runs it."""
 
 __all__ = [
     "PREFERENCE",
+    "CudaEngine",
     "Engine",
     "Forward",
     "Interpreter",
@@ -39,7 +41,8 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
             raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
         return engine, "asked for"
     refusals: list[str] = []
-    for candidate in PREFERENCE:
+    kind = program.network.backend.kind
+    for candidate in (each for each in PREFERENCE if kind in each.devices):
         engine = candidate()
         reason = _refusal(engine, program)
         if not reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from mlpx.program import Network, Plan
 from mlpx.records import Record
@@ -28,6 +28,9 @@ class Forward(Protocol):
 class Engine(Record, kind="engine"):
     """A way to run programs."""
 
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    """The kinds of devices it is made for: on others it is not thought of."""
+
     def refuses(self, program: TrainingProgram) -> str | None:
         """Why this engine cannot run `program`, or None if it can."""
         raise NotImplementedError
@@ -47,3 +50,7 @@ class Engine(Record, kind="engine"):
     def forward(self, network: Network) -> Forward | None:
         """What predicts for `network` faster than the interpreter; None if this engine cannot."""
         return None
+
+    def notes(self, runner: Runner) -> list[str]:
+        """What a runner made by `prepare` fell back from so far, and why."""
+        return []

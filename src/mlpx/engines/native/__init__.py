@@ -27,6 +27,8 @@ WORK_FOR_THREADS = 1.5e6
 class NativeEngine(Engine, name="native"):
     """Runs on the CPU whatever its library has an operation for."""
 
+    devices = ("cpu",)
+
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cpu":
             return "it runs on the CPU only"

@@ -1,0 +1,60 @@
+"""The CUDA engine: fused kernels and cublasLt, whole steps captured as graphs and replayed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mlpx.backend import diagnose
+from mlpx.engines.base import Engine, Runner
+from mlpx.engines.cuda.kernels import Kernels, function
+from mlpx.engines.cuda.launches import SOURCES
+from mlpx.engines.cuda.runner import CudaRunner, first_line
+from mlpx.engines.lowering import Operation, UntranslatableError, lower
+from mlpx.step import TrainingProgram
+
+__all__ = ["CudaEngine"]
+
+
+@dataclass(frozen=True)
+class CudaEngine(Engine, name="cuda"):
+    """Runs on a CUDA device whatever it has a kernel for."""
+
+    devices = ("cuda",)
+
+    def refuses(self, program: TrainingProgram) -> str | None:
+        if program.network.backend.kind != "cuda":
+            return "it runs on CUDA devices only"
+        if program.interpreted:
+            return program.interpreted
+        try:
+            operations = [o for plan in program.plans for o in lower(program, plan, Kernels())]
+        except UntranslatableError as reason:
+            return str(reason)
+        return uncompiled(program.network.backend, operations, program)
+
+    def missing(self) -> str | None:
+        if not SOURCES:
+            return "this version has no kernels for it yet; on CUDA the interpreter runs"
+        found = diagnose()
+        return None if found.ok else f"{found.message}; {found.remedy}"
+
+    def describe(self) -> str:
+        return "fused kernels and cublasLt, steps as graphs"
+
+    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
+        return CudaRunner(program)
+
+    def notes(self, runner: Runner) -> list[str]:
+        return runner.notes if isinstance(runner, CudaRunner) else []
+
+
+def uncompiled(backend: Any, operations: list[Operation], program: TrainingProgram) -> str | None:
+    """Why the kernels of the operations cannot be had on this machine; None if they can."""
+    try:
+        with backend.xp.cuda.Device(backend.index):
+            for name in {operation.name for operation in operations}:
+                function(backend, name, program.network.dtype)
+    except Exception as error:  # a compiler's errors are of many classes
+        return f"its kernels do not compile: {first_line(error)}"
+    return None

@@ -1,0 +1,119 @@
+"""Matrix products of row-major arrays, planned once for each shape and run on any stream."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_int32, c_uint32, c_uint64
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlpx.engines.cuda.cublaslt import (
+    COMPUTE_32F,
+    COMPUTE_32F_FAST_TF32,
+    COMPUTE_64F,
+    DESC_TRANSA,
+    DESC_TRANSB,
+    OP_N,
+    OP_T,
+    PREF_MAX_WORKSPACE_BYTES,
+    PREF_MIN_ALIGNMENT,
+    R_32F,
+    R_64F,
+    CublasLt,
+)
+from mlpx.engines.lowering import Operation, address
+
+MOST_ALIGNMENT = 256
+"""Bytes: what cublasLt takes for granted where it is told nothing."""
+WORKSPACE_BYTES = 32 << 20
+"""What cublasLt's fastest algorithms ask for on the largest devices."""
+
+
+PRODUCTS = ("affine", "affine_dx", "affine_dW", "matrix_product")
+"""The operations that are products."""
+
+
+class Matrix(NamedTuple):
+    """A row-major matrix (rows, columns) at an address; `turned`: its transpose is multiplied."""
+
+    address: int
+    rows: int
+    columns: int
+    turned: bool = False
+
+    def alignment(self, itemsize: int) -> int:
+        """The bytes that every row's start is a multiple of, a power of two, at most 256."""
+        return lowest_bit(self.address | self.columns * itemsize | MOST_ALIGNMENT)
+
+
+def lowest_bit(number: int) -> int:
+    """The largest power of two that divides `number`."""
+    return number & -number
+
+
+def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
+    """A, B and C of the product C = A B that an operation is."""
+    n, d, k = operation.n[:3]
+    a, b, c = (address(array) or 0 for array in operation.p[:3])
+    if operation.name == "matrix_product":  # n x d = n x k times k x d
+        left, right = operation.n[3:5]
+        A = Matrix(a, k, n, turned=True) if left else Matrix(a, n, k)
+        B = Matrix(b, d, k, turned=True) if right else Matrix(b, k, d)
+        return A, B, Matrix(c, n, d)
+    if operation.name == "affine":  # z = x W
+        return Matrix(a, n, d), Matrix(b, d, k), Matrix(c, n, k)
+    if operation.name == "affine_dx":  # dx = dz W'
+        return Matrix(a, n, k), Matrix(b, d, k, turned=True), Matrix(c, n, d)
+    return Matrix(a, n, d, turned=True), Matrix(b, n, k), Matrix(c, d, k)  # dW = x' dz
+
+
+class Product:
+    """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
+
+    cublasLt counts by columns: there the arrays are the transposes, and C' = B' A'.
+    """
+
+    def __init__(
+        self, library: CublasLt, workspace: Any, operation: Operation, dtype: np.dtype, *,
+        tf32: bool = False,
+    ) -> None:  # fmt: skip
+        self.library, self.workspace = library, workspace
+        a, b, c = operands(operation)
+        double = dtype == np.float64
+        kind = R_64F if double else R_32F
+        compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if tf32 else COMPUTE_32F
+        number = ctypes.c_double if double else ctypes.c_float
+        alpha, beta = operation.c[:2] or (1.0, 0.0)
+        self.alpha, self.beta = number(alpha), number(beta)
+        turned = {DESC_TRANSA: b.turned, DESC_TRANSB: a.turned}
+        signs = {key: c_int32(OP_T if value else OP_N) for key, value in turned.items()}
+        self.descriptor = library.descriptor(compute, kind, signs)
+        self.layouts = tuple(library.layout(kind, m.columns, m.rows, m.columns) for m in (b, a, c))
+        self.addresses = (b.address, a.address, c.address)
+        hints = zip("ABCD", (b, a, c, c), strict=True)
+        wishes: dict[int, Any] = {
+            PREF_MIN_ALIGNMENT[name]: c_uint32(m.alignment(dtype.itemsize)) for name, m in hints
+        }
+        wishes[PREF_MAX_WORKSPACE_BYTES] = c_uint64(workspace.nbytes)
+        of_b, of_a, of_c = self.layouts
+        self.found = library.best(self.descriptor, (of_b, of_a, of_c, of_c), wishes)
+
+    def launch(self, stream: int) -> None:
+        """Put the product on a stream.
+
+        Raises CublasLtError.
+        """
+        assert self.found is not None
+        (b, a, c), (of_b, of_a, of_c) = self.addresses, self.layouts
+        self.library.call(
+            "cublasLtMatmul", self.library.handle, self.descriptor, byref(self.alpha), b, of_b,
+            a, of_a, byref(self.beta), c, of_c, c, of_c, byref(self.found.algo),
+            address(self.workspace), self.workspace.nbytes, stream,
+        )  # fmt: skip
+
+    def __del__(self) -> None:
+        for layout in getattr(self, "layouts", ()):
+            self.library.functions["cublasLtMatrixLayoutDestroy"](layout)
+        if hasattr(self, "descriptor"):
+            self.library.functions["cublasLtMatmulDescDestroy"](self.descriptor)

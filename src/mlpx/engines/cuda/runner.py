@@ -1,0 +1,179 @@
+"""Runs the plans of a program on one CUDA device: once by launches, then as graphs.
+
+The first step of a plan is launched operation by operation: it is a real step, and whatever a
+kernel or cublasLt does at its first call is done then. The same launches, captured, are a graph of
+one step and a graph of several; a replay costs the host one call. Nothing here waits for the device
+but to stay at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mean something.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from mlpx.engines.cuda import cublaslt
+from mlpx.engines.cuda.cublaslt import CublasLtError
+from mlpx.engines.cuda.kernels import Kernels, launcher
+from mlpx.engines.cuda.products import PRODUCTS, WORKSPACE_BYTES, Product
+from mlpx.engines.lowering import Operation, lower
+from mlpx.errors import DeviceError, EngineError
+from mlpx.program import Plan
+from mlpx.step import TrainingProgram
+
+AHEAD = 2
+"""How many calls the host may be in front of the device."""
+NODES = 512
+"""About how many operations the graph of several steps holds: its launch costs the host little."""
+MOST_STEPS = 32
+Put = Callable[[], Any]
+"""Puts an operation on the current stream."""
+Launch = tuple[Operation, Put]
+
+
+class CudaRunner:
+    """What runs a program's plans; `notes` says what it fell back from."""
+
+    def __init__(self, program: TrainingProgram) -> None:
+        self.program = program
+        self.backend: Any = program.network.backend
+        self.cuda: Any = self.backend.xp.cuda
+        self.notes: list[str] = []
+        self.graphs: dict[tuple[int, int], Any] = {}
+        self.captures = True
+        self.warm: set[int] = set()
+        self.ahead: deque[Any] = deque()
+        with self._failing("planning the step"), self._device():
+            self.stream = self.cuda.Stream(non_blocking=True)
+            self.product = self._open_cublaslt()
+            self.launches = {id(plan): self._launches(plan) for plan in program.plans}
+
+    def __call__(self, plan: Plan, steps: int) -> None:
+        """Put so many steps of the plan on the stream, behind what the current stream has."""
+        with self._failing("running a step"), self._device():
+            current = self.cuda.get_current_stream()
+            self.stream.wait_event(current.record(self._event()))
+            with self.stream:
+                self._run(plan, steps)
+            done = self.stream.record(self._event())
+            current.wait_event(done)
+            self.ahead.append(done)
+            if len(self.ahead) > AHEAD:
+                self.ahead.popleft().synchronize()
+
+    def _run(self, plan: Plan, steps: int) -> None:
+        if id(plan) not in self.warm and steps:
+            self._warm_up(self.launches[id(plan)])
+            self.warm.add(id(plan))
+            steps -= 1
+        several = max(1, min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
+        while steps:
+            count = several if steps >= several else 1
+            graph = self._graph(plan, count)
+            if graph is None:
+                self._step(plan)
+                count = 1
+            else:
+                graph.launch(self.stream)
+            steps -= count
+
+    def _warm_up(self, launches: list[Launch]) -> None:
+        """One step, in which a product that cublasLt planned but cannot run becomes a plain one."""
+        for i, (operation, put) in enumerate(launches):
+            try:
+                put()
+            except CublasLtError as error:
+                launches[i] = operation, self._plain(operation, first_line(error))
+                launches[i][1]()
+
+    def _step(self, plan: Plan) -> None:
+        for _, put in self.launches[id(plan)]:
+            put()
+
+    def _graph(self, plan: Plan, steps: int) -> Any:
+        """The graph of so many steps, captured when first asked for; None where that fails."""
+        key = id(plan), steps
+        if key not in self.graphs and self.captures:
+            try:
+                self.graphs[key] = self._capture(plan, steps)
+            except RuntimeError as error:
+                self.captures = False
+                self._note(f"launched one by one, for a step cannot be captured: {error}")
+        return self.graphs.get(key)
+
+    def _capture(self, plan: Plan, steps: int) -> Any:
+        """A graph of so many steps; the stream is one of its own, which a failure may spoil."""
+        with self.cuda.Stream(non_blocking=True) as stream:
+            stream.begin_capture()
+            try:
+                for _ in range(steps):
+                    self._step(plan)
+            finally:
+                graph = stream.end_capture()
+        return graph
+
+    def _open_cublaslt(self) -> Callable[[Operation], Put | None]:
+        """What makes a launch of cublasLt of an operation, or None where it has no plan for it."""
+        try:
+            library = cublaslt.opened(self.backend)
+        except (EngineError, RuntimeError) as error:
+            self._note(f"plain products, for {error}")
+            return lambda operation: None
+        workspace = self.backend.empty(WORKSPACE_BYTES, np.uint8)
+
+        def make(operation: Operation) -> Put | None:
+            product = Product(library, workspace, operation, self.program.network.dtype)
+            if product.found is None:
+                return self._plain(operation, "it has no algorithm for it")
+            return lambda: product.launch(self.cuda.get_current_stream().ptr)
+
+        return make
+
+    def _plain(self, operation: Operation, reason: str) -> Put:
+        """The launch of our own kernel where cublasLt does not serve."""
+        n, d, k = operation.n[:3]
+        self._note(f"{operation.name} {n} x {d} x {k} without cublasLt: {reason}")
+        return self._launcher(operation)
+
+    def _launches(self, plan: Plan) -> list[Launch]:
+        """The operations of a plan in order, each with what puts it on the current stream."""
+        made = []
+        for operation in lower(self.program, plan, Kernels()):
+            put = self.product(operation) if operation.name in PRODUCTS else None
+            made.append((operation, put or self._launcher(operation)))
+        return made
+
+    def _launcher(self, operation: Operation) -> Put:
+        return launcher(self.backend, operation, self.program.network.dtype, self.program.state)
+
+    def _note(self, text: str) -> None:
+        line = text.splitlines()[0]
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def _event(self) -> Any:
+        return self.cuda.Event(disable_timing=True)
+
+    def _device(self) -> Any:
+        return self.cuda.Device(self.backend.index)
+
+    @contextmanager
+    def _failing(self, doing: str) -> Iterator[None]:
+        """Turn what CUDA raises into an error that says on which device, and at what."""
+        try:
+            yield
+        except DeviceError:
+            raise
+        except RuntimeError as error:
+            raise DeviceError(
+                f"{self.backend.device} ({self.backend.name}) failed while {doing}: "
+                f"{first_line(error)}; start again in a new process, or with device='cpu'"
+            ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,155 @@
+"""A double of cublasLt as ctypes sees it: handles, descriptions, one heuristic, products."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from . import streams
+from .modules import array
+from .state import CUDARuntimeError, cuda_call
+
+SUCCESS, NOT_INITIALIZED, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 1, 7, 13, 15
+TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
+COMPUTES = {68: 0, 77: 0, 70: 1}
+"""The type of the scale that goes with each way to compute."""
+
+
+class Function:
+    """One function: takes what ctypes would pass on, returns a status."""
+
+    def __init__(self, action: Callable[..., int | None]) -> None:
+        self.action = action
+        self.argtypes: tuple[Any, ...] = ()
+        self.restype: Any = None
+
+    def __call__(self, *given: Any) -> int:
+        assert len(given) == len(self.argtypes), (self.action.__name__, len(given))
+        try:
+            cuda_call(self.action.__name__)
+        except CUDARuntimeError:
+            return EXECUTION_FAILED
+        status = self.action(*(_plain(value) for value in given))
+        return SUCCESS if status is None else status
+
+
+def _plain(value: Any) -> Any:
+    """References to what they refer to, pointers to numbers."""
+    if isinstance(value, ctypes.c_void_p):
+        return value.value
+    return getattr(value, "_obj", value)
+
+
+class Library:
+    """The library; `unplanned` and `failing` say which products (m, n, k) it does not do."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, dict[Any, Any]] = {}
+        self.count = 0
+        self.unplanned: Callable[[tuple[int, int, int]], bool] = lambda shape: False
+        self.failing: Callable[[tuple[int, int, int]], bool] = lambda shape: False
+        self.products: list[tuple[int, int, int]] = []
+        for name in dir(type(self)):
+            if name.startswith("_cublasLt"):
+                setattr(self, name[1:], Function(getattr(self, name)))
+
+    def _new(self, reference: Any, **fields: Any) -> None:
+        self.count += 1  # numbers are never given twice
+        reference.value = self.count
+        self.made[reference.value] = fields
+
+    def _cublasLtCreate(self, handle: Any) -> None:  # noqa: N802
+        self._new(handle)
+
+    def _cublasLtMatmulDescCreate(self, made: Any, compute: int, scale: int) -> int | None:  # noqa: N802
+        if COMPUTES.get(compute) != scale:
+            return INVALID_VALUE
+        return self._new(made, compute=compute, turned={3: 0, 4: 0})
+
+    def _cublasLtMatmulDescSetAttribute(  # noqa: N802
+        self, made: int, attribute: int, value: Any, size: int
+    ) -> int | None:
+        if size != ctypes.sizeof(value) or attribute not in (3, 4):
+            return INVALID_VALUE
+        self.made[made]["turned"][attribute] = value.value
+        return None
+
+    def _cublasLtMatrixLayoutCreate(  # noqa: N802
+        self, made: Any, kind: int, rows: int, columns: int, stride: int
+    ) -> int | None:
+        if kind not in TYPES or stride < rows:
+            return INVALID_VALUE
+        return self._new(made, dtype=TYPES[kind], rows=rows, columns=columns, stride=stride)
+
+    def _cublasLtMatmulPreferenceCreate(self, made: Any) -> None:  # noqa: N802
+        self._new(made, alignment={})
+
+    def _cublasLtMatmulPreferenceSetAttribute(  # noqa: N802
+        self, made: int, attribute: int, value: Any, size: int
+    ) -> int | None:
+        if size != {1: 8}.get(attribute, 4) or size != ctypes.sizeof(value):
+            return INVALID_VALUE
+        self.made[made]["alignment"][attribute] = value.value
+        return None
+
+    def _destroy(self, made: int) -> None:
+        del self.made[made]
+
+    _cublasLtMatmulDescDestroy = _cublasLtMatrixLayoutDestroy = _destroy  # noqa: N815
+    _cublasLtMatmulPreferenceDestroy = _destroy  # noqa: N815
+
+    def _shape(self, product: int, a: int, b: int, c: int) -> tuple[int, int, int] | None:
+        """(m, n, k) by columns, or None if the matrices do not fit."""
+        turned = self.made[product]["turned"]
+        sizes = [(self.made[x]["rows"], self.made[x]["columns"]) for x in (a, b, c)]
+        (m, k), (k2, n) = (
+            size[::-1] if turned[sign] else size for size, sign in zip(sizes, (3, 4), strict=False)
+        )
+        return (m, n, k) if k == k2 and sizes[2] == (m, n) else None
+
+    def _cublasLtMatmulAlgoGetHeuristic(  # noqa: N802
+        self, handle: int, product: int, a: int, b: int, c: int, d: int, wanted: int, most: int,
+        found: Any, count: Any,
+    ) -> int:  # fmt: skip
+        shape = self._shape(product, a, b, c)
+        if shape is None or c != d:
+            return INVALID_VALUE
+        if self.unplanned(shape):
+            count.value = 0
+            return NOT_SUPPORTED
+        count.value, found.state, found.workspace_size = 1, SUCCESS, 1024
+        for i, attribute in enumerate((5, 6, 8)):
+            found.algo.data[i] = self.made[wanted]["alignment"].get(attribute, 256)
+        return SUCCESS
+
+    def _cublasLtMatmul(  # noqa: N802
+        self, handle: int, product: int, alpha: Any, a: int, of_a: int, b: int, of_b: int,
+        beta: Any, c: int, of_c: int, d: int, of_d: int, algo: Any, workspace: int, size: int,
+        stream: int,
+    ) -> int:  # fmt: skip
+        shape = self._shape(product, of_a, of_b, of_c)
+        assert shape is not None
+        if self.failing(shape) or size < 1024 or (c, of_c) != (d, of_d):
+            return NOT_SUPPORTED
+        for address, alignment in zip((a, b, d), algo.data, strict=False):
+            assert address % alignment == 0, "less aligned than the plan was told"
+        turned = self.made[product]["turned"]
+        x, y, z = (self._matrix(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
+        x, y = x.T if turned[3] else x, y.T if turned[4] else y
+        factor, kept = alpha.value, beta.value
+
+        def multiply() -> None:
+            z[...] = factor * (x @ y) + (kept * z if kept else 0)
+
+        self.products.append(shape)
+        streams.alive[stream].put(multiply)
+        return SUCCESS
+
+    def _matrix(self, address: int, layout: int) -> np.ndarray:
+        """A matrix in memory, by columns."""
+        of = self.made[layout]
+        stored = array(address, (of["columns"], of["stride"]), of["dtype"])
+        return stored[:, : of["rows"]].T

@@ -1,0 +1,257 @@
+"""The CUDA engine computes what the interpreter does; its plans, graphs, fallbacks and errors.
+
+On the fake CuPy: streams run late, so a wait that is missing shows in the numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
+from mlpx.engines.lowering.formulas import codes
+from mlpx.engines.native.library import load
+from mlpx.errors import DeviceError, EngineError
+
+pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = [
+    pytest.mark.usefixtures("cuda_kernels"),
+    pytest.mark.skipif(load() is None, reason="the native library was not built"),
+]
+
+
+def images(n: int = 230, d: int = 49) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST-like bytes and labels."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 10, size=n)
+    prototypes = rng.integers(0, 256, size=(10, d))
+    noise = rng.integers(-40, 40, size=(n, d))
+    return np.clip(prototypes[y] + noise, 0, 255).astype(np.uint8), y
+
+
+def network(device: str = "cuda", **options: Any) -> MLP:
+    layers = [49, Rescale(1 / 255), Dense(13, activation="relu"), 10]
+    return MLP(layers, device=device, **options)
+
+
+def train(engine: str = "auto", *, model: MLP | None = None, **options: Any) -> tuple[MLP, Any]:
+    model = model or network()
+    x, y = images()
+    given = {"epochs": 3, "batch_size": 8, "optimizer": "adam", "verbose": 0} | options
+    return model, model.fit(x, y, engine=engine, **given)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lamb", "muon"])
+def test_losses_are_the_interpreters(dtype: str, optimizer: str) -> None:
+    found = []
+    for engine in ("interpreter", "cuda"):
+        model, history = train(engine, model=network(dtype=dtype), optimizer=optimizer)
+        assert history.engine == model.engine == engine
+        found.append((history.step_loss, model.backend.to_numpy(model.flat)))
+    bound = {"float32": 1e-4, "float64": 1e-11}[dtype]
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=bound, atol=bound)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=bound, atol=bound)
+
+
+def test_cuda_is_the_first_choice_on_cuda() -> None:
+    model, history = train()
+    assert (history.engine, history.engine_reason) == (
+        "cuda",
+        "the fastest there is for this device",
+    )
+    assert model.engine_reason == history.engine_reason
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The runners made, in order."""
+    from mlpx.engines import cuda
+
+    made: list[Any] = []
+    first = cuda.CudaRunner
+
+    def make(program: Any) -> Any:
+        made.append(first(program))
+        return made[-1]
+
+    monkeypatch.setattr(cuda, "CudaRunner", make)
+    monkeypatch.setattr(cuda.CudaEngine, "notes", lambda self, runner: runner.notes)
+    return made
+
+
+def test_steps_are_replayed_as_graphs(runner: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step launched, the others replayed; the ragged batch has a graph of its own."""
+    monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 4)
+    monkeypatch.setattr("mlpx.run.RUN_S", 1e9)
+    train(epochs=2)
+    (made,) = runner
+    program = made.program
+    launched = {key: graph.launches for key, graph in made.graphs.items()}
+    assert program.full_steps == 28
+    full, last = id(program.full), id(program.last)
+    # Stretches of 1, 2, 4, 8 and 13 steps, the first of them launched; then 1, 2, 4, 8, 13 again.
+    assert launched[full, 4] == (0 + 0 + 1 + 2 + 3) * 2
+    assert launched[full, 1] == (0 + 2 + 0 + 0 + 1) + (1 + 2 + 0 + 0 + 1)
+    assert launched[last, 1] == 1
+    assert made.notes == []
+
+
+def test_the_host_waits_for_an_epoch_once(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And for what it put on the stream two calls before, so that it does not run away."""
+    monkeypatch.setattr("mlpx.run.RUN_S", 1e9)
+    model, _ = train(epochs=1)
+    fake_cupy.counters.reset()
+    train(model=model, epochs=1)
+    once = fake_cupy.counters.synchronizations
+    fake_cupy.counters.reset()
+    train(model=model, epochs=3)
+    # Of six calls of the runner the last two are waited for with the log of the epoch.
+    assert (fake_cupy.counters.synchronizations - once) / 2 == 6 + 1
+    assert fake_cupy.counters.allocations < 200
+
+
+def test_a_step_that_cannot_be_captured_is_launched(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = train("interpreter")[1]
+
+    def refuse(self: Any, mode: Any = None) -> None:
+        raise RuntimeError("no capture today\nmore")
+
+    monkeypatch.setattr(fake_cupy.cuda.Stream, "begin_capture", refuse)
+    model, history = train()
+    assert history.engine == "cuda"
+    assert history.engine_reason.endswith(
+        "; launched one by one, for a step cannot be captured: no capture today"
+    )
+    assert model.engine_reason == history.engine_reason
+    np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
+
+
+def test_without_cublaslt_products_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlpx.engines.cuda import cublaslt
+
+    def absent(cupy: Any) -> Any:
+        raise EngineError("libcublasLt.so.13 is not there")
+
+    slow = train("interpreter")[1]
+    monkeypatch.setattr(cublaslt, "find", absent)
+    _, history = train()
+    assert history.engine_reason.endswith("; plain products, for libcublasLt.so.13 is not there")
+    np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [("unplanned", "it has no algorithm for it"), ("failing", "cublasLtMatmul returned status 15")],
+)
+def test_shapes_that_cublaslt_does_not_do_are_plain(fake_cupy: Any, way: str, said: str) -> None:
+    slow = train("interpreter")[1]
+    setattr(fake_cupy.cublaslt, way, lambda shape: shape == (13, 49, 8))  # dW of the first layer
+    _, history = train()
+    assert f"affine_dW 8 x 49 x 13 without cublasLt: {said}" in history.engine_reason
+    assert "affine " not in history.engine_reason
+    assert (13, 49, 8) not in fake_cupy.cublaslt.products
+    assert (13, 49, 6) in fake_cupy.cublaslt.products  # of the ragged batch
+    np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
+
+
+def test_a_new_shape_is_captured_anew() -> None:
+    """Batches of another size, then the first again, as the interpreter does them."""
+    found = []
+    for engine in ("interpreter", "cuda"):
+        model, losses = network(), []
+        for size in (8, 17, 8):
+            losses.append(train(engine, model=model, epochs=2, batch_size=size)[1].step_loss)
+        found.append(np.concatenate(losses))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-4, atol=1e-4)
+
+
+def test_what_it_has_no_kernel_for_is_interpreted() -> None:
+    model = network()
+    _, history = train(model=model, epochs=1, gradient="search")
+    assert history.engine == "interpreter"
+    assert history.engine_reason == "cuda: gradient='search' is done by the interpreter only"
+    with pytest.raises(EngineError, match="gradient='search' is done by the interpreter only"):
+        train("cuda", model=model, gradient="search")
+    with pytest.raises(EngineError, match="it runs on CUDA devices only"):
+        train("cuda", model=network("cpu"))
+
+
+def test_kernels_that_do_not_compile_leave_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(backend: Any, source: str) -> Any:
+        raise RuntimeError("nvrtc: error: invalid value for --gpu-architecture\nmore")
+
+    monkeypatch.setattr("mlpx.engines.cuda.kernels.compiled", broken)
+    _, history = train(epochs=1)
+    assert history.engine == "interpreter"
+    assert history.engine_reason == (
+        "cuda: its kernels do not compile: nvrtc: error: invalid value for --gpu-architecture"
+    )
+
+
+def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any) -> None:
+    """The training ends well by another way, or an error says what failed; both can go on."""
+    x, y = images(n=27)
+    kept = x.copy(), y.copy()
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "optimizer": "adam", "verbose": 0}
+    fake_cupy.counters.reset()
+    right = network().fit(x, y, **options).step_loss
+    calls = fake_cupy.counters.calls
+    ends = {"whole": 0, "error": 0}
+    for call in range(1, calls + 1):
+        model = network()
+        before = model.flat.get()
+        fake_cupy.counters.reset()
+        fake_cupy.machine.fail_at = call
+        try:
+            history = model.fit(x, y, **options)
+            ends["whole"] += 1
+            np.testing.assert_allclose(history.step_loss, right, rtol=1e-4)
+        except DeviceError as error:
+            ends["error"] += 1
+            text = str(error)
+            assert "cuda:0 (Fake CUDA device) failed while" in text
+            assert "injected in" in text or "returned status 13" in text
+            assert "start again in a new process, or with device='cpu'" in text
+            if "planning" in text:
+                assert np.array_equal(model.flat.get(), before)
+        fake_cupy.machine.fail_at = -1
+        assert np.isfinite(model.flat.get()).all()
+        assert all(np.array_equal(a, b) for a, b in zip(kept, (x, y), strict=True))
+        assert np.isfinite(model.fit(x, y, **options).step_loss).all()
+    assert min(ends.values()) > 20, ends
+
+
+def test_codes_are_the_librarys() -> None:
+    from mlpx.kernels.activations import Activation
+    from mlpx.kernels.losses import Loss
+
+    library = load()
+    assert library is not None
+    for family, table in (("activation", Activation.table), ("loss", Loss.table)):
+        for name in table:
+            wanted = getattr(library, f"mlpx_{family}")(name.encode())
+            assert codes(family).get(name, -1) == wanted
+    assert {"sgd", "adam", "lion"} <= set(codes("rule"))
+
+
+RICH = [
+    49, BatchNorm(), Dense(12, activation="prelu"), Dropout(0.3), Residual([Dense(12)]),
+    LayerNorm(), Dense(7, activation="gelu", penalty="l2"), 10,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate": 2}, {"clip_norm": 0.1, "average": "ema"}])
+def test_every_kind_of_layer_and_update(options: dict[str, Any]) -> None:
+    found = []
+    for engine in ("interpreter", "cuda"):
+        model = MLP(RICH, device="cuda", dtype="float64")
+        optimizer = Optimizer.table["adamw"](**options)
+        _, history = train(engine, model=model, optimizer=optimizer, batch_size=16)
+        found.append((history.step_loss, model.backend.to_numpy(model.flat)))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-10)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-8, atol=1e-10)
