@@ -239,6 +239,22 @@ def test_codes_are_the_librarys() -> None:
     assert {"sgd", "adam", "lion"} <= set(codes("rule"))
 
 
+@pytest.mark.parametrize("engine", ["interpreter", "cuda"])
+def test_data_that_does_not_fit_stays_in_host_memory(fake_cupy: Any, engine: str) -> None:
+    """With the same losses, and a note."""
+    x, y = images(n=4000)
+    options: dict[str, Any] = {"epochs": 1, "batch_size": 16, "engine": engine, "verbose": 0}
+    resident = network().fit(x, y, **options)
+    model = network()
+    fake_cupy.machine.free_bytes = 190_000
+    history = model.fit(x, y, **options)
+    assert history.notes == [
+        "x does not fit on cuda:0: it stays in host memory, and each step fetches its rows"
+    ]
+    assert resident.notes == []
+    np.testing.assert_array_equal(history.step_loss, resident.step_loss)
+
+
 RICH = [
     49, BatchNorm(), Dense(12, activation="prelu"), Dropout(0.3), Residual([Dense(12)]),
     LayerNorm(), Dense(7, activation="gelu", penalty="l2"), 10,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,8 @@ from mlpx import engines
 from mlpx.architecture import split_batches
 from mlpx.callbacks import Callback
 from mlpx.engines import Engine
-from mlpx.errors import InputError
+from mlpx.errors import DeviceMemoryError, InputError
+from mlpx.footprint import too_large
 from mlpx.gradients import Backpropagation, GradientRule
 from mlpx.history import History
 from mlpx.inference import Scores
@@ -149,17 +151,23 @@ class Run:
 
     def _program(self) -> TrainingProgram:
         self._check_schedules()
-        return TrainingProgram(
-            self.model,
-            self.data,
-            optimizer=self._rule(),
-            moments=self.state.moments,
-            batch_size=self.batch_size,
-            rows=self.rows,
-            gradient_rule=self.gradient_rule,
-            gradient_norms=self.wants_norms,
-            part_rows=self.part_rows,
-        )
+        rule, rows = self._rule(), min(self.part_rows, self.rows)
+        try:
+            return TrainingProgram(
+                self.model,
+                self.data,
+                optimizer=rule,
+                moments=self.state.moments,
+                batch_size=self.batch_size,
+                rows=self.rows,
+                gradient_rule=self.gradient_rule,
+                gradient_norms=self.wants_norms,
+                part_rows=self.part_rows,
+            )
+        except DeviceMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # what was allocated is free again
+            left = self.model.backend.memory().free_bytes
+            raise too_large(self.model, self.data, rule, rows=rows, free_bytes=left) from error
 
     def _check_schedules(self) -> None:
         watched = [n for schedule in self.state.optimizer.schedules for n in schedule.watched()]

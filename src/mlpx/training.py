@@ -93,15 +93,15 @@ def fit(
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
-    checks = Checks()
+    checks, notes = Checks(), list[str]()
     data = prepare_data(
-        model, x, y, sample_weight, check_finite, "", class_weight=class_weight, checks=checks
-    )
+        model, x, y, sample_weight, check_finite, "", class_weight=class_weight, checks=checks,
+        notes=notes,
+    )  # fmt: skip
     held_out = None
     if validation_data is not None:
-        held_out = _prepare_validation(model, validation_data, check_finite, checks)
+        held_out = _prepare_validation(model, validation_data, check_finite, checks, notes)
     checks.settle()
-    notes: list[str] = []
     if rule.full_batch and batch_size is None:
         batch_size = len(data)
     batch_size = _batch_size(batch_size, len(data), notes)
@@ -136,8 +136,12 @@ def prepare_data(
     *,
     class_weight: ClassWeight = None,
     checks: Checks | None = None,
+    notes: list[str] | None = None,
 ) -> TrainingData:
-    """Data on the model's device; what device arrays hold is checked when `checks` are settled."""
+    """Data on the model's device; what device arrays hold is checked when `checks` are settled.
+
+    `notes` gets a line if x does not fit there.
+    """
     backend = model.backend
     with together(checks) as asked:
         x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
@@ -151,9 +155,14 @@ def prepare_data(
             weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
             class_weight=class_weight, name=f"{prefix}sample_weight", checks=asked,
         )  # fmt: skip
-    return TrainingData(
-        *(None if part is None else backend.asarray(_by_row(part)) for part in (x, y, w))
-    )
+    placed, resident = backend.asarray_in_reach(_by_row(x))
+    if notes is not None and not resident:
+        notes.append(
+            f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
+            "fetches its rows"
+        )
+    y, w = (None if part is None else backend.asarray(_by_row(part)) for part in (y, w))
+    return TrainingData(placed, y, w)
 
 
 def _by_row(array: Array) -> Array:
@@ -161,13 +170,15 @@ def _by_row(array: Array) -> Array:
     return np.require(array, requirements=["C", "A"]) if isinstance(array, np.ndarray) else array
 
 
-def _prepare_validation(model: MLP, given: Any, finite: bool, checks: Checks) -> TrainingData:
+def _prepare_validation(
+    model: MLP, given: Any, finite: bool, checks: Checks, notes: list[str]
+) -> TrainingData:
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise InputError(
             f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"
         )
     x, y, weights = (*given, None)[:3]
-    return prepare_data(model, x, y, weights, finite, "validation ", checks=checks)
+    return prepare_data(model, x, y, weights, finite, "validation ", checks=checks, notes=notes)
 
 
 def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:

@@ -23,8 +23,12 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
     __slots__ = ("__weakref__", "_host", "base", "device")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, shape: Any, dtype: Any = float) -> None:
-        raise NotImplementedError("make arrays with the functions of the module")
+    def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None) -> None:
+        if memptr is None:
+            raise NotImplementedError("make arrays with the functions of the module")
+        memory = memptr.mem
+        self._host = np.frombuffer(memory.owner, dtype, int(np.prod(shape))).reshape(shape)
+        self.base, self.device = None, _module().cuda.Device(memory.device_id)
 
     @property
     def data(self) -> SimpleNamespace:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from . import streams
 from .state import (
@@ -82,6 +85,38 @@ class MemoryPool:
         return None
 
 
+class PinnedMemoryPointer(np.ndarray):
+    """Host memory that the device can read."""
+
+    @property
+    def ptr(self) -> int:
+        return self.ctypes.data
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    """Bytes of the host that stay where they are."""
+    cuda_call("hostAlloc")
+    return np.empty(size, np.uint8).view(PinnedMemoryPointer)
+
+
+@dataclass
+class UnownedMemory:
+    """Memory that is another's."""
+
+    ptr: int
+    size: int
+    owner: Any
+    device_id: int = -1
+
+
+@dataclass
+class MemoryPointer:
+    """A place in memory."""
+
+    mem: UnownedMemory
+    offset: int
+
+
 def device_count() -> int:
     require_driver()
     if machine.devices == 0:
@@ -126,8 +161,12 @@ def build() -> ModuleType:
         Device=Device,
         Event=Event,
         Graph=Graph,
+        MemoryPointer=MemoryPointer,
         MemoryPool=MemoryPool,
+        PinnedMemoryPointer=PinnedMemoryPointer,
         Stream=Stream,
+        UnownedMemory=UnownedMemory,
+        alloc_pinned_memory=alloc_pinned_memory,
         get_current_stream=streams.current,
         get_elapsed_time=elapsed_ms,
         get_device_id=lambda: machine.current,

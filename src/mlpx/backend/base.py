@@ -83,6 +83,17 @@ class Backend(ABC):
             DeviceMemoryError: the device cannot hold it.
         """
 
+    def asarray_in_reach(self, x: Any) -> tuple[Array, bool]:
+        """:meth:`asarray`, and True; or where the device cannot hold ``x``, the same in other
+        memory that it reads, and False.
+
+        That is slower; it is for arrays of which a step takes a few rows.
+
+        Raises:
+            DeviceMemoryError: there is no such memory, or not enough.
+        """
+        return self.asarray(x), True
+
     @abstractmethod
     def upload(self, host: np.ndarray, *, out: Array) -> None:
         """Copy ``host`` into ``out`` of the same shape, as ``out``'s dtype; allocates no array of

@@ -113,6 +113,24 @@ class CudaBackend(Backend):
                 f"as a CuPy array: {error}"
             ) from error
 
+    def asarray_in_reach(self, x: Any) -> tuple[Array, bool]:
+        """``x`` on this device; a host array that does not fit goes to pinned host memory."""
+        try:
+            return self.asarray(x), True
+        except DeviceMemoryError:
+            if self.owner(x) is not None:
+                raise
+            return self._pinned(self._host.asarray(x)), False
+
+    def _pinned(self, x: np.ndarray) -> Array:
+        """A copy of ``x`` in host memory that the device reads over the bus, as its own array."""
+        cuda = self.xp.cuda
+        with cuda.Device(self.index):
+            memory = cuda.alloc_pinned_memory(x.nbytes)
+            np.frombuffer(memory, x.dtype, x.size).reshape(x.shape)[...] = x
+            held = cuda.UnownedMemory(memory.ptr, x.nbytes, memory, self.index)
+            return self.xp.ndarray(x.shape, x.dtype, cuda.MemoryPointer(held, 0))
+
     def upload(self, host: np.ndarray, *, out: Array) -> None:
         """Copy ``host`` into ``out``."""
         with self.xp.cuda.Device(self.index):

@@ -28,10 +28,20 @@ MOST_ALIGNMENT = 256
 """Bytes: what cublasLt takes for granted where it is told nothing."""
 WORKSPACE_BYTES = 32 << 20
 """What cublasLt's fastest algorithms ask for on the largest devices."""
+LEAST_WORKSPACE_BYTES = 1 << 16
 
 
 PRODUCTS = ("affine", "affine_dx", "affine_dW", "matrix_product")
 """The operations that are products."""
+
+
+def workspace(backend: Any) -> Any:
+    """Memory for cublasLt to work in, for one stream: an eighth of what is free, if that is little.
+
+    Raises DeviceMemoryError.
+    """
+    room = max(LEAST_WORKSPACE_BYTES, backend.memory().free_bytes // 8)
+    return backend.empty(min(WORKSPACE_BYTES, room), np.uint8)
 
 
 class Matrix(NamedTuple):

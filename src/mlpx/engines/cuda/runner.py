@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLtError
 from mlpx.engines.cuda.kernels import Kernels, launcher
-from mlpx.engines.cuda.products import PRODUCTS, WORKSPACE_BYTES, Product
+from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, lower
 from mlpx.errors import DeviceError, EngineError
 from mlpx.program import Plan
@@ -122,10 +120,10 @@ class CudaRunner:
         except (EngineError, RuntimeError) as error:
             self._note(f"plain products, for {error}")
             return lambda operation: None
-        workspace = self.backend.empty(WORKSPACE_BYTES, np.uint8)
+        room = workspace(self.backend)
 
         def make(operation: Operation) -> Put | None:
-            product = Product(library, workspace, operation, self.program.network.dtype)
+            product = Product(library, room, operation, self.program.network.dtype)
             if product.found is None:
                 return self._plain(operation, "it has no algorithm for it")
             return lambda: product.launch(self.cuda.get_current_stream().ptr)
