@@ -13,7 +13,7 @@ import pytest
 from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.native.library import load
-from mlpx.errors import DeviceError, EngineError
+from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = [
@@ -239,6 +239,41 @@ def test_codes_are_the_librarys() -> None:
     assert {"sgd", "adam", "lion"} <= set(codes("rule"))
 
 
+def test_late_operations_are_a_branch_of_the_graph(runner: list[Any]) -> None:
+    """Each gradient of weights waits for less than all before it."""
+    train(epochs=1)
+    graph = next(graph for (_, steps), graph in runner[0].graphs.items() if steps == 1)
+    branches = [node for node in graph.nodes if len(node.after) > 1]
+    assert len(graph.nodes) > 10
+    assert branches  # where the two meet
+    ends = {id(before) for node in graph.nodes for before in node.after}
+    assert sum(id(node) not in ends for node in graph.nodes) == 1
+
+
+def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
+    """With the float32 of the fake: it rounds nothing."""
+    found = []
+    for precision in ("float32", "tf32"):
+        fake_cupy.cublaslt.computes.clear()
+        model = network()
+        _, history = train(model=model, precision=precision)
+        assert history.engine == "cuda"
+        found.append((set(fake_cupy.cublaslt.computes), history.step_loss))
+    assert [computes for computes, _ in found] == [{68}, {77}]
+    np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+def test_a_precision_that_is_not_there_is_refused() -> None:
+    with pytest.raises(EngineError, match="precision='tf32' is none of its own"):
+        train("interpreter", precision="tf32")
+    with pytest.raises(InputError, match="float64 on cuda:0; it rounds float32 on CUDA"):
+        train(model=network(dtype="float64"), precision="tf32")
+    with pytest.raises(InputError, match="float32 on cpu"):
+        train(model=network("cpu"), precision="tf32")
+    with pytest.raises(UnknownNameError, match="did you mean 'tf32'"):
+        train(precision="tf23")
+
+
 @pytest.mark.parametrize("engine", ["interpreter", "cuda"])
 def test_data_that_does_not_fit_stays_in_host_memory(fake_cupy: Any, engine: str) -> None:
     """With the same losses, and a note."""
@@ -271,3 +306,20 @@ def test_every_kind_of_layer_and_update(options: dict[str, Any]) -> None:
         found.append((history.step_loss, model.backend.to_numpy(model.flat)))
     np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-10)
     np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-8, atol=1e-10)
+
+
+def test_a_graph_ends_where_its_last_branch_does(fake_cupy: Any) -> None:
+    from mlpx.engines.cuda.graphs import capture
+    from mlpx.engines.lowering import Operation
+
+    done: list[str] = []
+
+    def put(name: str, *, late: bool) -> tuple[Operation, Any]:
+        stream = fake_cupy.cuda.get_current_stream
+        return Operation(name, (), (), (), (), late=late), lambda: stream().put(
+            lambda: done.append(name)
+        )
+
+    graph = capture(fake_cupy.cuda, [put("first", late=False), put("late", late=True)], 2)
+    graph.launch()
+    assert sorted(done) == ["first", "first", "late", "late"]

@@ -121,7 +121,7 @@ def test_a_step_on_the_device_allocates_and_awaits_nothing(case: str) -> None:
         execute(made.full, made.full_steps - 1)
         execute(made.last, 1)
         counters = dict(vars(cupy.counters))
-    assert counters == {"allocations": 0, "synchronizations": 0, "to_host": 0, "to_device": 0}
+    assert set(counters.values()) == {0}
 
 
 @pytest.mark.parametrize("activation", sorted(Activation.table))

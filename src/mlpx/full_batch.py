@@ -27,6 +27,7 @@ class FullBatchRun(Run):
             rows=len(self.data),
             gradient_rule=self.gradient_rule,
             gradient_norms=self.wants_norms,
+            precision=self.precision,
         )
 
     def _check(self) -> None:

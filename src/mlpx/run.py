@@ -74,6 +74,7 @@ class Run:
         self.gradient_rule: GradientRule = Backpropagation()
         self.wants_norms = False
         self.threads: int | None = None
+        self.precision = "float32"
         self.display = Silent()
         self._step_losses: list[np.ndarray] = []
 
@@ -163,6 +164,7 @@ class Run:
                 gradient_rule=self.gradient_rule,
                 gradient_norms=self.wants_norms,
                 part_rows=self.part_rows,
+                precision=self.precision,
             )
         except DeviceMemoryError as error:
             traceback.clear_frames(error.__traceback__)  # what was allocated is free again

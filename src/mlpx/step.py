@@ -46,7 +46,8 @@ class TrainingProgram:
 
     With `part_rows` below `batch_size` a step takes its batch in parts of so many rows and adds up
     their gradients; the update is that of the whole batch. Without an optimizer a step leaves the
-    gradient of the loss in `gradient` and changes nothing else.
+    gradient of the loss in `gradient` and changes nothing else. `precision` is how products may
+    round what they multiply; engines that do not do that refuse.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class TrainingProgram:
         gradient_rule: GradientRule | None = None,
         gradient_norms: bool = False,
         part_rows: int | None = None,
+        precision: str = "float32",
     ) -> None:
         backend, dtype = network.backend, network.dtype
         if optimizer is not None and optimizer.full_batch:
@@ -68,15 +70,14 @@ class TrainingProgram:
         self.network, self.data, self.optimizer, self.moments = network, data, optimizer, moments
         self.groups = make_groups(network.layout, optimizer) if optimizer else []
         self.batch_size, self.rows = batch_size, rows
-        self.gradient_rule = gradient_rule or Backpropagation()
+        self.gradient_rule, self.precision = gradient_rule or Backpropagation(), precision
         self.full_steps, self.last_rows = split_batches(network.layers, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
         self.part_rows = min(part_rows or batch_size, rows)
         parts = self._parts(self.full_steps and batch_size) + self._parts(self.last_rows)
         self.buffers = Buffers(backend, max(part.stop - part.start for part in parts), dtype)
         self.gradient = backend.zeros(network.layout.size, dtype)
-        self.state = backend.zeros(2, np.int64)
-        self.order = backend.zeros(rows, np.int64)
+        self.state, self.order = backend.zeros(2, np.int64), backend.zeros(rows, np.int64)
         self.table = backend.zeros((self.steps, len(self._columns(np.ones(1), 1.0))), dtype)
         self.log = backend.zeros((self.steps, 3), dtype)
         self.numbers = backend.zeros((self.steps, self.gradient_rule.columns), dtype)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlpx.model import MLP
 
 DEFAULT_BATCH = 32
+PRECISIONS = ("float32", "tf32")
 
 __all__ = ["Run", "fit"]
 
@@ -52,6 +53,7 @@ def fit(
     metrics: Iterable[str] | None = None,
     callbacks: Iterable[Callback] = (),
     engine: str = "auto",
+    precision: str = "float32",
     threads: int | None = None,
     gradient: str | GradientRule = "backprop",
     record_gradient_norms: bool = False,
@@ -75,6 +77,8 @@ def fit(
     record_gradient_norms: fill `history.gradient_norms`.
     engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
     afterwards; None is as many as suit the net and batch.
+    precision: "float32", or "tf32": on CUDA, products of float32 arrays round what they multiply to
+    10 bits of fraction, where that is faster; sums, weights and moments stay as they are.
     verbose: 0 silent, 1 bar, 2 lines, None what suits the output.
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
@@ -117,6 +121,7 @@ def fit(
             f"accumulate = {rule.accumulate} with gradient={run.gradient_rule.name!r}; there is no "
             "gradient to add up: leave accumulate at 1, or use gradient='backprop'"
         )
+    run.precision = _precision(precision, model)
     run.wants_norms = record_gradient_norms
     if threads is not None:
         require_count("threads", threads)
@@ -179,6 +184,17 @@ def _prepare_validation(
         )
     x, y, weights = (*given, None)[:3]
     return prepare_data(model, x, y, weights, finite, "validation ", checks=checks, notes=notes)
+
+
+def _precision(precision: str, model: MLP) -> str:
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if precision == "tf32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
+        raise InputError(
+            f"precision='tf32' with a model of {model.dtype} on {model.device}; it rounds float32 "
+            "on CUDA: leave it out, or use dtype='float32' and device='cuda'"
+        )
+    return precision
 
 
 def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:

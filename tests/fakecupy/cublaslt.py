@@ -51,6 +51,7 @@ class Library:
         self.count = 0
         self.unplanned: Callable[[tuple[int, int, int]], bool] = lambda shape: False
         self.failing: Callable[[tuple[int, int, int]], bool] = lambda shape: False
+        self.computes: list[int] = []
         self.products: list[tuple[int, int, int]] = []
         for name in dir(type(self)):
             if name.startswith("_cublasLt"):
@@ -145,6 +146,7 @@ class Library:
             z[...] = factor * (x @ y) + (kept * z if kept else 0)
 
         self.products.append(shape)
+        self.computes.append(self.made[product]["compute"])
         streams.alive[stream].put(multiply)
         return SUCCESS
 

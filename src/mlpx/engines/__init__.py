@@ -60,4 +60,6 @@ def forward(network: Network) -> Forward | None:
 def _refusal(engine: Engine, program: TrainingProgram) -> str | None:
     if program.interpreted and not isinstance(engine, Interpreter):
         return f"{program.interpreted} is done by the interpreter only"
+    if program.precision not in engine.precisions:
+        return f"precision={program.precision!r} is none of its own"
     return engine.refuses(program)

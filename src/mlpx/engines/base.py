@@ -31,6 +31,9 @@ class Engine(Record, kind="engine"):
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     """The kinds of devices it is made for: on others it is not thought of."""
 
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    """How its products may round what they multiply."""
+
     def refuses(self, program: TrainingProgram) -> str | None:
         """Why this engine cannot run `program`, or None if it can."""
         raise NotImplementedError

@@ -21,6 +21,7 @@ class CudaEngine(Engine, name="cuda"):
     """Runs on a CUDA device whatever it has a kernel for."""
 
     devices = ("cuda",)
+    precisions = ("float32", "tf32")
 
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cuda":

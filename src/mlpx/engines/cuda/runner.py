@@ -15,6 +15,7 @@ from typing import Any
 
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLtError
+from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, lower
@@ -27,9 +28,6 @@ AHEAD = 2
 NODES = 512
 """About how many operations the graph of several steps holds: its launch costs the host little."""
 MOST_STEPS = 32
-Put = Callable[[], Any]
-"""Puts an operation on the current stream."""
-Launch = tuple[Operation, Put]
 
 
 class CudaRunner:
@@ -96,22 +94,11 @@ class CudaRunner:
         key = id(plan), steps
         if key not in self.graphs and self.captures:
             try:
-                self.graphs[key] = self._capture(plan, steps)
+                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], steps)
             except RuntimeError as error:
                 self.captures = False
                 self._note(f"launched one by one, for a step cannot be captured: {error}")
         return self.graphs.get(key)
-
-    def _capture(self, plan: Plan, steps: int) -> Any:
-        """A graph of so many steps; the stream is one of its own, which a failure may spoil."""
-        with self.cuda.Stream(non_blocking=True) as stream:
-            stream.begin_capture()
-            try:
-                for _ in range(steps):
-                    self._step(plan)
-            finally:
-                graph = stream.end_capture()
-        return graph
 
     def _open_cublaslt(self) -> Callable[[Operation], Put | None]:
         """What makes a launch of cublasLt of an operation, or None where it has no plan for it."""
@@ -120,10 +107,13 @@ class CudaRunner:
         except (EngineError, RuntimeError) as error:
             self._note(f"plain products, for {error}")
             return lambda operation: None
-        room = workspace(self.backend)
+        # Those on the branch of a graph run beside the others, so they work elsewhere.
+        rooms = [workspace(self.backend) for _ in range(2)]
+        tf32 = self.program.precision == "tf32"
 
         def make(operation: Operation) -> Put | None:
-            product = Product(library, room, operation, self.program.network.dtype)
+            room = rooms[operation.late]
+            product = Product(library, room, operation, self.program.network.dtype, tf32=tf32)
             if product.found is None:
                 return self._plain(operation, "it has no algorithm for it")
             return lambda: product.launch(self.cuda.get_current_stream().ptr)
