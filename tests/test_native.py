@@ -26,7 +26,12 @@ from mlpx import (
     RMSNorm,
     Schedule,
 )
+from mlpx.engines import native
+from mlpx.engines.lowering import lower
+from mlpx.engines.native import tiles
+from mlpx.engines.native.hazards import schedule
 from mlpx.engines.native.library import load
+from mlpx.engines.native.target import Library
 from mlpx.errors import EngineError
 from mlpx.kernels.activations import Activation, LeakyReLU
 from mlpx.kernels.losses import (
@@ -37,6 +42,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
+from mlpx.step import TrainingData, TrainingProgram
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 
@@ -248,6 +254,66 @@ MORE = {
 def test_ways_to_train(options: dict[str, Any], dtype: str) -> None:
     layers = [7, Dense(6, activation="tanh", penalty=L2(0.01)), Dropout(0.2), LayerNorm(), 3]
     both(layers, dtype=dtype, **options)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own sums", "shared sums"])
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_tiles(layers: list[Any], own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a batch is no whole number of tiles, and has fewer rows than there are."""
+    monkeypatch.setattr(native, "worth_own_sums", lambda *_: own)
+    monkeypatch.setattr(tiles, "_tiles", lambda chain, *_, **__: 4 if len(chain) > 1 else 1)
+    both(layers, batch_size=42, optimizer="momentum")
+
+
+def test_parts_of_a_batch_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "worth_own_sums", lambda *_: True)
+    monkeypatch.setattr(tiles, "_tiles", lambda chain, *_, **__: 4 if len(chain) > 1 else 1)
+    both(LAYERS["dropout"], optimizer=Optimizer.table["adam"](accumulate=2), batch_size=10)
+
+
+def test_rows_run_in_tiles_that_fit_the_cache() -> None:
+    """Gathering, network, loss and the way back are one chain, in tiles of the cache's size."""
+    model = MLP([100, Dense(50, activation="tanh"), 10])
+    data = TrainingData(np.ones((4096, 100), np.float32), np.zeros(4096, np.int64), None)
+    program = TrainingProgram(
+        model, data, optimizer=Optimizer.resolve("sgd"), moments={}, batch_size=4096, rows=4096
+    )
+    plan = program.full
+    assert plan is not None
+    found = tiles.sum_by_rows(lower(program, plan, Library()), program.gradient, None)
+    placed = schedule(found)
+    links = tiles.chains(placed, threads=1, weights=model.flat.nbytes)
+    chain, count = max(links)
+    names = [operation.name for operation, _ in placed[:chain]]
+    assert {"gather", "affine", "softmax_loss", "affine_dW_part", "column_sum_part"} <= set(names)
+    row_bytes = 4 * (100 + 50 + 50 + 10 + 10) + 8
+    assert count == pytest.approx(4096 * row_bytes / tiles.CACHED_BYTES, rel=0.3)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_same_bits_every_time(threads: int) -> None:
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(300, 7)).astype("float32"), rng.integers(0, 3, size=300)
+    flats = []
+    for _ in range(3):
+        model = MLP([7, Dense(6, activation="tanh"), Dropout(0.1), 3])
+        model.fit(x, y, batch_size=90, engine="native", threads=threads, verbose=0)
+        flats.append(model.flat)
+    assert all(np.array_equal(flats[0], flat) for flat in flats[1:])
+
+
+def test_threads_are_for_what_is_worth_them() -> None:
+    def threads(layers: list[int], rows: int) -> bool:
+        model = MLP(layers)
+        data = TrainingData(np.ones((rows, layers[0]), np.float32), np.zeros(rows, np.int64), None)
+        rule = Optimizer.resolve("sgd")
+        program = TrainingProgram(
+            model, data, optimizer=rule, moments={}, batch_size=rows, rows=rows
+        )
+        return native.thread_count(program) == native.usable()
+
+    assert native.usable() == 1 or [threads([784, 50, 10], n) for n in (1, 32, 64)] == [0, 0, 1]
+    assert native.usable() == 1 or [threads([20, 64, 64, 2], n) for n in (32, 128)] == [0, 1]
 
 
 def test_dropout_goes_on_where_it_stopped() -> None:

@@ -75,7 +75,7 @@ def native(name: str, grid: int, block: int, operation: bytes, state: int, share
         return
     library = load()
     assert library is not None
-    op = Op(kernel=library.mlpx_kernel(f"{base}.{dtype}".encode()))
+    op = Op(kernel=library.mlpx_kernel(f"{base}.{dtype}".encode()), chain=1, tiles=1)
     assert op.kernel
     op.n[:], op.c[:], op.p[:] = given["n"].tolist(), given["c"].tolist(), given["p"].tolist()
     counts = (ctypes.c_int64 * 2)(*array(state, (2,), np.int64).tolist())

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from mlpx.engines.base import Engine, Forward, Runner
-from mlpx.engines.lowering import UntranslatableError, address, lower
+from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
 from mlpx.engines.native.forward import NativeForward
 from mlpx.engines.native.library import blas, load, pool
 from mlpx.engines.native.target import Library, assemble
+from mlpx.engines.native.tiles import sum_by_rows
 from mlpx.engines.threads import blas_threads, usable
 from mlpx.program import Network, Plan
 from mlpx.step import TrainingProgram
@@ -19,8 +22,12 @@ MISSING = (
     "the native library was not built: install a C compiler and reinstall mlpx "
     "(pip install --force-reinstall --no-cache-dir mlpx)"
 )
-WORK_FOR_THREADS = 1.5e6
-"""How many multiplications a step takes before threads are worth their barriers."""
+LEAST_ROWS, ROWS_BY_PARAMETERS = 40, 4e5
+"""A batch is worth threads from so many rows on, and so many more over the number of parameters:
+for what threads save is by row and parameter, and what they cost is by parameter, and by step.
+"""
+UNCACHED_PARAMETERS = 4_000_000
+"""From so many on no cache holds them and their moments, and threads share the memory's speed."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,17 @@ class NativeEngine(Engine, name="native"):
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         library, dtype = load(), program.network.dtype
-        lowered = {id(plan): lower(program, plan, Library()) for plan in program.plans}
-        made = {key: (assemble(found, dtype), found) for key, found in lowered.items()}
         assert library is not None
         count = threads or thread_count(program)
+        weights = program.network.flat.nbytes
+        made, others = {}, None
+        if count > 1:
+            others = np.zeros((count - 1, program.gradient.size), dtype)
+        for plan in program.plans:
+            found = lower(program, plan, Library())
+            if worth_own_sums(found, program, count):
+                found = sum_by_rows(found, program.gradient, others)
+            made[id(plan)] = assemble(found, dtype, threads=count, weights=weights), found
 
         def run(plan: Plan, steps: int) -> None:
             ops, _ = made[id(plan)]  # the operations hold the arrays that the ops point to
@@ -76,6 +90,15 @@ class NativeEngine(Engine, name="native"):
 
 def thread_count(program: TrainingProgram) -> int:
     """How many threads a step is worth."""
-    sizes = [p.parameter.size for p in program.network.layout.places.values()]
-    work = 3.0 * program.batch_size * sum(sizes)
-    return usable() if work > WORK_FOR_THREADS else 1
+    size = max(1, len(program.network.layout))
+    many = program.part_rows > LEAST_ROWS + ROWS_BY_PARAMETERS / size
+    return usable() if many or size >= UNCACHED_PARAMETERS else 1
+
+
+def worth_own_sums(operations: list[Operation], program: TrainingProgram, threads: int) -> bool:
+    """Whether each thread had better add up the gradient of its own rows.
+
+    Then threads pass each other gradients; else what these are made of.
+    """
+    made_of = sum(op.n[0] * (op.n[1] + op.n[2]) for op in operations if op.name == "affine_dW")
+    return made_of > max(2, threads) * len(program.network.layout)

@@ -32,6 +32,12 @@ def _ordered(operation: Operation, before: Operation) -> bool:
     return any(a.overlaps(b) for a in operation.touches for b in before.touches)
 
 
+def division(operation: Operation) -> object:
+    """What the operation's threads divide, None if that is not one thing."""
+    found = {access.division for access in operation.touches if access.writes}
+    return found.pop() if len(found) == 1 and not operation.alone else None
+
+
 def _place_barriers(operations: list[Operation]) -> list[tuple[Operation, bool]]:
     placed, since = [], list[Access]()
     for i, operation in enumerate(operations):

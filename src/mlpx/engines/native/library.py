@@ -30,6 +30,8 @@ class Op(ctypes.Structure):
         ("kernel", ctypes.c_void_p),
         ("alone", ctypes.c_int32),
         ("wait", ctypes.c_int32),
+        ("chain", ctypes.c_int32),
+        ("tiles", ctypes.c_int32),
         ("n", ctypes.c_int64 * NUMBERS),
         ("c", ctypes.c_double * NUMBERS),
         ("p", ctypes.c_void_p * ARRAYS),

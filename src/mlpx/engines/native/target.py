@@ -9,8 +9,9 @@ import numpy as np
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.native.hazards import schedule
 from mlpx.engines.native.library import Op, blas, load
+from mlpx.engines.native.tiles import chains
 
-PRODUCTS = {"affine", "affine_dx", "affine_dW", "matrix_product"}
+PRODUCTS = {"affine", "affine_dx", "affine_dW", "affine_dW_part", "matrix_product"}
 """The operations that call the BLAS: they get its gemm."""
 
 
@@ -30,18 +31,32 @@ class Library:
         return code
 
 
-def assemble(operations: list[Operation], dtype: np.dtype) -> ctypes.Array[Op]:
-    """Operations as the library takes them, in the order in which it runs them."""
+def assemble(
+    operations: list[Operation],
+    dtype: np.dtype,
+    *,
+    threads: int = 1,
+    weights: int = 0,
+) -> ctypes.Array[Op]:
+    """Operations as the library takes them, in the order in which it runs them.
+
+    `weights`: the bytes of the parameters, where operations may be run tile by tile.
+    """
     placed = schedule(operations)
-    return (Op * len(placed))(*(_op(operation, wait, dtype) for operation, wait in placed))
+    links = chains(placed, threads=threads, weights=weights) if weights else [(1, 1)] * len(placed)
+    pairs = zip(placed, links, strict=True)
+    return (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
 
 
-def _op(operation: Operation, wait: bool, dtype: np.dtype) -> Op:
+def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
     """An operation as the library has it."""
     n, p = list(operation.n), [address(value) for value in operation.p]
     if operation.name in PRODUCTS:
         n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
-    op = Op(kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait)
+    op = Op(
+        kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait,
+        chain=chain, tiles=tiles,
+    )  # fmt: skip
     op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
     return op
 

@@ -37,11 +37,13 @@ static void set_back(unsigned control) {
 static void run_thread(void *argument, int thread) {
     const Run *run = argument;
     unsigned control = flush_denormals(); /* to which moments decay */
-    Where at = {run->position, run->step, thread, run->threads};
+    Where at = {run->position, run->step, thread, run->threads, 0, 1};
     for (int64_t i = 0; i < run->steps; i++, at.position++, at.step++) {
-        for (const Op *op = run->ops, *end = op + run->count; op < end; op++) {
+        for (const Op *op = run->ops, *end = op + run->count; op < end; op += op->chain) {
             if (op->wait && run->threads > 1) pool_meet(run->pool);
-            if (!op->alone || thread == 0) op->kernel(op, &at);
+            if (op->alone && thread != 0) continue;
+            for (at.tile = 0, at.tiles = op->tiles; at.tile < at.tiles; at.tile++)
+                for (const Op *link = op; link < op + op->chain; link++) link->kernel(link, &at);
         }
     }
     set_back(control);
@@ -69,7 +71,7 @@ static void forward_thread(void *argument, int thread) {
         int ragged = run->rest && chunk == run->chunks - 1;
         const Op *op = (ragged ? run->rest : run->whole)[thread];
         const Op *end = op + (ragged ? run->rest_count : run->count);
-        for (Where at = {chunk, 0, 0, 1}; op < end; op++) op->kernel(op, &at);
+        for (Where at = {chunk, 0, 0, 1, 0, 1}; op < end; op++) op->kernel(op, &at);
     }
     set_back(control);
 }

@@ -11,26 +11,31 @@
 
 typedef struct Op Op;
 
-/* Where a thread is: the position in the epoch's tables, the steps taken before, and who it is. */
+/* Where a thread is: the position in the epoch's tables, the steps taken before, who it is, and in which of how many
+ * tiles of its share. */
 typedef struct {
     int64_t position, step;
-    int32_t thread, threads;
+    int32_t thread, threads, tile, tiles;
 } Where;
 
 typedef void (*Kernel)(const Op *op, const Where *at);
 
+/* `chain` operations from this one on divide the same thing in the same way: a thread runs all of them on the first
+ * of so many `tiles` of its share, then on the next, so that what one leaves in the cache the next one finds there. */
 struct Op {
     Kernel kernel;
-    int32_t alone, wait;
+    int32_t alone, wait, chain, tiles;
     int64_t n[8];  /* sizes and strides */
     double c[8];   /* constants */
     void *p[12];   /* arrays */
 };
 
-/* [lo, hi): this thread's share of n things, in multiples of `grain`. */
+/* [lo, hi): this thread's share of n things, or the tile of it, in multiples of `grain`. */
 static inline void share(int64_t n, int64_t grain, const Where *at, int64_t *lo, int64_t *hi) {
     int64_t blocks = (n + grain - 1) / grain;
-    int64_t first = blocks * at->thread / at->threads, last = blocks * (at->thread + 1) / at->threads;
+    int64_t first = blocks * at->thread / at->threads, mine = blocks * (at->thread + 1) / at->threads - first;
+    int64_t last = first + mine * (at->tile + 1) / at->tiles;
+    first += mine * at->tile / at->tiles;
     *lo = first * grain < n ? first * grain : n;
     *hi = last * grain < n ? last * grain : n;
 }

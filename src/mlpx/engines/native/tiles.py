@@ -1,0 +1,97 @@
+"""Where the rows of a batch stay: with one thread, and tile by tile in its cache.
+
+A thread carries a tile of its rows through all operations that divide the rows, before it takes the
+next. Where a batch's activations are more than its parameters, each thread also adds up the
+gradient of its own rows, so that no thread reads what another computed; the parts are summed at the
+end, in a fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mlpx.engines.lowering import Access, Operation, address
+from mlpx.engines.native.hazards import division
+from mlpx.types import Array
+
+CACHED_BYTES = 1 << 19
+"""How much of a tile's activations may lie in the cache of one core."""
+
+
+def sum_by_rows(
+    operations: Sequence[Operation], gradient: Array, others: Array | None
+) -> list[Operation]:
+    """The operations with gradients of weights and biases added up by each thread for its rows.
+
+    gradient (size,); others, the further threads' (threads - 1, size), all zero, or None for one
+    thread.
+    """
+    start, item = address(gradient) or 0, gradient.itemsize
+    found: list[Operation] = []
+    written: list[Access] = []
+    for operation in operations:
+        if any(a.overlaps(b) for a in operation.touches for b in written):
+            found += [] if others is None else [_total(gradient, others)]
+            written = []
+        part = _part(operation, start, item, others)
+        if part is not None:
+            written += [access for access in part.touches if access.writes]
+        found.append(part or operation)
+    return found
+
+
+def _part(operation: Operation, start: int, item: int, others: Array | None) -> Operation | None:
+    """The operation as one of each thread's rows, None for one that writes no gradient."""
+    if operation.name not in ("affine_dW", "column_sum"):
+        return None
+    *_, out = operation.p
+    rows, size = operation.n[0], 0 if others is None else others.shape[1]
+    offset = (address(out) or 0) - start
+    theirs = None if others is None else (address(others) or 0) + offset
+    touches = tuple(replace(access, division=("rows", rows)) for access in operation.touches)
+    n = (*operation.n, size)
+    return Operation(f"{operation.name}_part", n, (), (*operation.p, theirs), touches)
+
+
+def _total(gradient: Array, others: Array) -> Operation:
+    """What adds the other threads' parts to the gradient."""
+    low, high = address(gradient) or 0, (address(gradient) or 0) + gradient.nbytes
+    theirs = Access(address(others) or 0, (address(others) or 0) + others.nbytes, False)
+    n = (gradient.size, len(others))
+    touches = (Access(low, high, True, ("elements", gradient.size)), theirs)
+    return Operation("sum_parts", n, (), (gradient, others), touches)
+
+
+def chains(
+    placed: Sequence[tuple[Operation, bool]], *, threads: int, weights: int
+) -> list[tuple[int, int]]:
+    """For each operation, how many from it on are run tile by tile, and in how many tiles."""
+    links = [(1, 1)] * len(placed)
+    i = 0
+    while i < len(placed):
+        shared, stop = division(placed[i][0]), i + 1
+        while shared is not None and stop < len(placed):
+            operation, wait = placed[stop]
+            if wait or division(operation) != shared:
+                break
+            stop += 1
+        chain = [operation for operation, _ in placed[i:stop]]
+        tiles = _tiles(chain, shared, threads=threads, weights=weights)
+        if tiles > 1:
+            links[i] = (len(chain), tiles)
+            i = stop
+        else:
+            i += 1
+    return links
+
+
+def _tiles(chain: list[Operation], shared: object, *, threads: int, weights: int) -> int:
+    """In how many tiles a chain that shares one thing is best run."""
+    if len(chain) < 2 or not isinstance(shared, tuple) or shared[0] != "rows":
+        return 1
+    taken = [op for op in chain if not op.name.endswith("_part")]
+    spans = {(a.start, a.stop) for op in taken for a in op.touches if a.division == shared}
+    row_bytes = max(1, sum(stop - start for start, stop in spans) / shared[1])
+    rows = max(CACHED_BYTES, weights) / row_bytes
+    return max(1, round(float(shared[1] / threads / rows)))
