@@ -7,20 +7,20 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 
+import gpu_throughput
 import mlpx
-from mlpx.random import Purpose, normal, words
+from gpu_timings import crossover, images, network, time_epoch, time_precisions, time_step
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 520  # of one part: a call of at most nine minutes, with some room
@@ -32,21 +32,6 @@ amplify it.
 """
 
 Result = dict[str, Any]
-
-
-@lru_cache(maxsize=2)
-def images(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST-shaped bytes (n, 784) and labels (n,): ten blurred prototypes with noise."""
-    prototypes = normal(words(1, Purpose.SPLIT, count=7840)).reshape(10, 784)
-    labels = (words(2, Purpose.SPLIT, count=n) % np.uint64(10)).astype(np.int64)
-    noise = normal(words(3, Purpose.SPLIT, count=n * 784)).reshape(n, 784)
-    return np.clip(128 + 32 * (prototypes[labels] + noise), 0, 255).astype(np.uint8), labels
-
-
-def network(hidden: tuple[int, ...], activation: str, device: str, dtype: str) -> mlpx.MLP:
-    return mlpx.MLP(
-        [784, mlpx.Rescale(1 / 255), *hidden, 10], activation=activation, device=device, dtype=dtype
-    )
 
 
 def run_tests(device: str, quick: bool) -> Result:
@@ -95,37 +80,36 @@ def compare_curves(
     }
 
 
-def time_step(
-    devices: list[str], hidden: tuple[int, ...], optimizer: str, batch_size: int, *, quick: bool
-) -> Result:
-    """Microseconds of a training step as `fit` does it, devices in turn, the median of the
-    rounds.
-    """
-    x, y = images(600 if quick else max(8192, batch_size))
-    steps = 3 if quick else max(20, min(400, 400_000 // batch_size))
-    models = {device: network(hidden, "relu", device, "float32") for device in devices}
+def determinism(device: str, *, quick: bool) -> Result:
+    """Whether two runs from one seed leave the same bits."""
+    x, y = images(600 if quick else 6000)
+    found = []
+    for _ in range(2):
+        model = network((50,), "relu", device, "float32")
+        model.fit(x, y, steps=CURVE_STEPS, batch_size=100, verbose=0)
+        found.append(model.backend.to_numpy(model.flat).tobytes())
+    return {"steps": CURVE_STEPS, "passed": found[0] == found[1]}
 
-    def seconds(device: str, count: int) -> float:
-        model = models[device]
-        history = model.fit(
-            x, y, steps=count, batch_size=batch_size, optimizer=optimizer, verbose=0
-        )
-        return history.seconds / count
 
-    for device in devices:
-        seconds(device, 3)  # compiles kernels and warms the caches
-    rounds = [{device: seconds(device, steps) for device in devices} for _ in range(3)]
-    return {
-        "network": [784, *hidden, 10],
-        "optimizer": optimizer,
-        "batch_size": batch_size,
-        "steps_a_round": steps,
-        "step_us": {device: 1e6 * median(times[device] for times in rounds) for device in devices},
-    }
+def sanitize(device: str) -> Result:
+    """A short run under compute-sanitizer, where it is installed."""
+    tool = shutil.which("compute-sanitizer")
+    if tool is None:
+        return {"passed": True, "why": "compute-sanitizer is not installed"}
+    code = (
+        "import numpy as np, mlpx; x = np.ones((64, 20), 'float32'); y = np.arange(64) % 3; "
+        f"mlpx.MLP([20, 16, 3], device={device!r}).fit(x, y, epochs=2, batch_size=24, verbose=0)"
+    )
+    command = [tool, "--error-exitcode", "9", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    return {"passed": done.returncode == 0, "said": done.stdout[-2000:]}
 
 
 def run_small(device: str, quick: bool) -> Result:
-    """784-50-10: curves in both dtypes, time at small and large batches, memory over a long run."""
+    """784-50-10: curves in both dtypes, the same bits twice, memory over a long run; time at small
+    and large batches, of an epoch, and beside the peers.
+    """
+    deadline_s = time.perf_counter() + LIMIT_S
     curves = [
         compare_curves(device, (50,), optimizer, dtype, quick=quick)
         for dtype in CURVE_BOUND
@@ -134,18 +118,37 @@ def run_small(device: str, quick: bool) -> Result:
     sizes = [100] if quick else [1, 32, 100, 512, 2048, 8192]
     times = [time_step(["cpu", device], (50,), "sgd", size, quick=quick) for size in sizes]
     growth = memory_growth(device, steps=20 if quick else 20_000, quick=quick)
-    passed = all(curve["passed"] for curve in curves) and growth["passed"]
-    return {"passed": passed, "curves": curves, "times": times, "memory": growth}
+    again = determinism(device, quick=quick)
+    checks = [*curves, growth, again, sanitize(device)]
+    return {
+        "passed": all(check["passed"] for check in checks),
+        "curves": curves,
+        "times": times,
+        "crossover_batch": crossover(times),
+        "memory": growth,
+        "determinism": again,
+        "sanitizer": checks[-1],
+        "epoch": time_epoch(device, quick=quick),
+        "throughput": gpu_throughput.measure("small", device, deadline_s=deadline_s, quick=quick),
+    }
 
 
 def run_wide(device: str, quick: bool) -> Result:
-    """784-512-512-10 and 784-4096-4096-10 with Adam."""
+    """784-512-512-10 and 784-4096-4096-10 with Adam; wider nets beside the peers."""
+    deadline_s = time.perf_counter() + LIMIT_S
     hidden, wide = ((32, 32), (64,)) if quick else ((512, 512), (4096, 4096))
     curves = [compare_curves(device, hidden, mlpx.Adam(), "float64", quick=quick)]
     sizes = [128] if quick else [128, 512, 2048, 8192]
     times = [time_step(["cpu", device], hidden, "adam", size, quick=quick) for size in sizes]
     times += [time_step([device], wide, "adam", size, quick=quick) for size in sizes[-2:]]
-    return {"passed": all(curve["passed"] for curve in curves), "curves": curves, "times": times}
+    precisions = [time_precisions(device, hidden, size, quick=quick) for size in sizes]
+    return {
+        "passed": all(curve["passed"] for curve in curves),
+        "curves": curves,
+        "times": times,
+        "precisions": precisions,
+        "throughput": gpu_throughput.measure("wide", device, deadline_s=deadline_s, quick=quick),
+    }
 
 
 def memory_growth(device: str, *, steps: int, quick: bool) -> Result:

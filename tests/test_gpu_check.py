@@ -19,7 +19,8 @@ BENCH = Path(__file__).parents[1] / "bench"
 
 
 @pytest.fixture
-def gpu_check() -> ModuleType:
+def gpu_check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCH))
     spec = importlib.util.spec_from_file_location("gpu_check", BENCH / "gpu_check.py")
     assert spec is not None
     assert spec.loader is not None
@@ -28,7 +29,8 @@ def gpu_check() -> ModuleType:
     return module
 
 
-def test_parts_merge_into_one_file(gpu_check: ModuleType, fake_cupy: Any, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("cuda_kernels")
+def test_parts_merge_into_one_file(gpu_check: ModuleType, tmp_path: Path) -> None:
     for part in ("small", "wide"):
         assert gpu_check.main(["--part", part, "--quick", "--out", str(tmp_path)]) == 0
     (path,) = tmp_path.iterdir()
@@ -40,6 +42,50 @@ def test_parts_merge_into_one_file(gpu_check: ModuleType, fake_cupy: Any, tmp_pa
     assert len(small["curves"]) == 4
     assert small["curves"][0]["largest_relative_difference"] < 1e-9
     assert small["times"][0]["step_us"]["cuda"] > 0
+    assert small["determinism"]["passed"]
+    assert set(small["epoch"]) == {"target_ms", "cuda", "interpreter"}
+    (precisions,) = found["parts"]["wide"]["precisions"]
+    assert precisions["tf32"]["engine"] == "cuda"
+    assert precisions["largest_difference"] == 0  # the fake rounds nothing
+    for part in found["parts"].values():
+        assert all(value > 0 for value in part["throughput"]["ceilings"].values())
+        (cell,) = part["throughput"]["cells"]
+        assert set(cell["floors_us"]) == {
+            f"{precision} {way}" for precision in ("float32", "tf32") for way in ("graph", "kernel")
+        }
+        assert "mlpx/cuda" in cell["not_timed"]  # processes of its own do not see the fake
+
+
+def test_a_cell_times_every_contender(gpu_check: ModuleType) -> None:
+    """On the CPU, in processes of their own, as on a GPU."""
+    import gpu_throughput
+
+    ((workload, batch),) = gpu_throughput.QUICK
+    found = gpu_throughput.cell(workload, batch, "cpu", quick=True)
+    assert found["step_us"]["mlpx/interpreter"] > 0
+    assert found["not_timed"]["mlpx/cuda"] == "does not run on cpu"
+    assert found["best_peer_over_ours"] is None
+
+
+def test_floors(gpu_check: ModuleType) -> None:
+    """Where arithmetic is the longer, and where memory is; one node a kernel."""
+    import gpu_ceilings
+    from gpu_throughput import SMALL
+
+    slow = {"copied_bytes_s": 1e12, "float32_flops_s": 1e12, "tf32_flops_s": 1e18}
+    found = gpu_ceilings.floors_us(SMALL, 100, slow | {"node_s": 1e-6, "barrier_s": "none"})
+    flops = 2 * 100 * (2 * 784 * 50 + 3 * 50 * 10)
+    assert found["float32 graph"] == pytest.approx(flops / 1e6 + 8)
+    assert 8 < found["tf32 graph"] < 10
+    assert set(found) == {"float32 graph", "tf32 graph"}
+
+
+def test_cells_without_time_are_left_out(gpu_check: ModuleType) -> None:
+    import gpu_throughput
+
+    found = gpu_throughput.measure("small", "cpu", deadline_s=0.0, quick=False)
+    assert found["cells"] == []
+    assert found["left_out_for_want_of_time"][0] == "784-50-10 sgd 100"
 
 
 def test_differing_curves_fail(

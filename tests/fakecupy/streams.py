@@ -74,7 +74,7 @@ class Stream:
         self.finished = 0
         self.graph: Graph | None = None
         self.last: list[Node] = []
-        self.seen = 0
+        self.seen = getattr(_local, "waited", 0)
         """How much of the null stream's work is surely done before what comes now."""
         alive[self.ptr] = self
 
@@ -242,6 +242,7 @@ def worked() -> None:
 
 def run_all() -> None:
     """What waiting for the device does."""
+    _local.waited = work()
     for stream in list(alive.values()):
         stream.run()
         stream.seen = max(stream.seen, work())

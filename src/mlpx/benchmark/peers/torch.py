@@ -36,7 +36,7 @@ class Torch(Contender):
 
     library = "torch"
     requires = ("torch",)
-    devices = ("cpu", "cuda")
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     floors = ("gemm/torch",)
     fused: ClassVar[bool] = False
 
@@ -237,6 +237,55 @@ class Whole(Torch):
                 self.whole(rows)
 
 
+class Graphed(Torch):
+    """The step of eager PyTorch, captured once and replayed; where it is in the data lies on the
+    device.
+    """
+
+    mode = "graph"
+    note = "the whole step, gathering included, as one torch.cuda.CUDAGraph; fused optimizer"
+    devices = ("cuda",)
+    fused = True
+    forward = backward = update = predict = None  # type: ignore[assignment]
+
+    def __init__(self, task: Task, problem: Problem) -> None:
+        super().__init__(task, problem)
+        cuda = self.torch.cuda
+        self.at = self.torch.zeros(1, dtype=self.torch.int64, device=task.device)
+        side = cuda.Stream()
+        side.wait_stream(cuda.current_stream())
+        with cuda.stream(side):
+            for _ in range(3):  # what is allocated and chosen at first is so before the capture
+                self._once()
+        cuda.current_stream().wait_stream(side)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.graph = cuda.CUDAGraph()
+        with cuda.graph(self.graph):
+            self._once()
+
+    def _optimizer(self) -> Any:
+        optimizer = super()._optimizer()
+        for group in optimizer.param_groups:
+            if "capturable" in group:
+                group["capturable"] = True
+        return optimizer
+
+    def _once(self) -> None:
+        rows = self.order.index_select(0, self.at)[0]
+        self.optimizer.zero_grad(set_to_none=True)
+        self.loss(self.x[rows], self.labels[rows]).backward()
+        self.optimizer.step()
+        self.at.add_(1).remainder_(len(self.order))
+
+    def reset(self) -> None:
+        super().reset()
+        self.at.zero_()
+
+    def train(self, steps: int) -> None:
+        for _ in range(steps):
+            self.graph.replay()
+
+
 def mode_of(task: Task) -> dict[str, str]:
     """The compiler's documented mode for small steps: CUDA graphs where there is CUDA."""
     return {} if task.device == "cpu" else {"mode": "reduce-overhead"}
@@ -254,4 +303,4 @@ def on_host(tensor: Any) -> np.ndarray:
 
 def contenders() -> list[type[Contender]]:
     """Every mode."""
-    return [Eager, Fused, Compiled, Whole]
+    return [Eager, Fused, Compiled, Whole, Graphed]
