@@ -23,6 +23,7 @@ from mlpx.types import Array
 if TYPE_CHECKING:
     from mlpx.history import History
     from mlpx.inference import Kept
+    from mlpx.profiling import Profile
     from mlpx.resume import TrainingState
 
 
@@ -157,6 +158,12 @@ class MLP:
         from mlpx.training import fit
 
         return fit(self, x, y, **options)
+
+    def profile(self, x: Any, y: Any, **options: Any) -> Profile:
+        """The time of each part of a training step; `mlpx.profiling.profile` lists the options."""
+        from mlpx.profiling import profile
+
+        return profile(self, x, y, **options)
 
     def predict_logits(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The network's raw outputs for x (n, d_in): (n, d_out), on the model's device."""

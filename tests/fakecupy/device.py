@@ -117,6 +117,21 @@ class MemoryPointer:
     offset: int
 
 
+class Nvtx:
+    """Ranges for profilers."""
+
+    def __init__(self) -> None:
+        self.ranges: list[str] = []
+        self.open: list[str] = []
+
+    def RangePush(self, message: str, id_color: int = -1) -> None:  # noqa: N802
+        self.ranges.append(message)
+        self.open.append(message)
+
+    def RangePop(self) -> None:  # noqa: N802
+        self.open.pop()
+
+
 def device_count() -> int:
     require_driver()
     if machine.devices == 0:
@@ -172,6 +187,7 @@ def build() -> ModuleType:
         get_device_id=lambda: machine.current,
         is_available=lambda: machine.driver > 0 and machine.devices > 0,
         memory=SimpleNamespace(OutOfMemoryError=OutOfMemoryError, MemoryPool=MemoryPool),
+        nvtx=Nvtx(),
         runtime=runtime,
         default_pool=pool,
     )

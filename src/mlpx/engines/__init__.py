@@ -23,6 +23,7 @@ __all__ = [
     "Runner",
     "choose",
     "forward",
+    "refusal",
 ]
 
 
@@ -36,7 +37,7 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
         if wanted not in Engine.table:
             raise UnknownNameError("engine", wanted, [*Engine.table, "auto"])
         engine: Engine = Engine.table[wanted]()
-        reason = _refusal(engine, program)
+        reason = refusal(engine, program)
         if reason:
             raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
         return engine, "asked for"
@@ -44,7 +45,7 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
     kind = program.network.backend.kind
     for candidate in (each for each in PREFERENCE if kind in each.devices):
         engine = candidate()
-        reason = _refusal(engine, program)
+        reason = refusal(engine, program)
         if not reason:
             return engine, "; ".join(refusals) or "the fastest there is for this device"
         refusals.append(f"{engine.name}: {reason}")
@@ -57,7 +58,8 @@ def forward(network: Network) -> Forward | None:
     return next((found for found in made if found is not None), None)
 
 
-def _refusal(engine: Engine, program: TrainingProgram) -> str | None:
+def refusal(engine: Engine, program: TrainingProgram) -> str | None:
+    """Why an engine cannot run `program`, or None if it can."""
     if program.interpreted and not isinstance(engine, Interpreter):
         return f"{program.interpreted} is done by the interpreter only"
     if program.precision not in engine.precisions:

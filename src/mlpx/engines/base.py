@@ -54,6 +54,12 @@ class Engine(Record, kind="engine"):
         """What predicts for `network` faster than the interpreter; None if this engine cannot."""
         return None
 
+    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+        """The parts of a full step by name, each with what runs it on the device's current stream,
+        in the order that makes a step; None if a step is one.
+        """
+        return None
+
     def notes(self, runner: Runner) -> list[str]:
         """What a runner made by `prepare` fell back from so far, and why."""
         return []

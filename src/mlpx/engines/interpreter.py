@@ -4,13 +4,14 @@ engines.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.threads import blas_threads
-from mlpx.program import Plan
+from mlpx.program import Call, Plan
 from mlpx.step import TrainingProgram
 
 
@@ -36,6 +37,18 @@ class Interpreter(Engine, name="interpreter"):
                         call()
 
         return run
+
+    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+        xp = program.network.backend.xp
+        return [(named(call), call.bind(xp)) for call in program.plans[0].calls]
+
+
+def named(call: Call) -> str:
+    """What a call is of: `affine.forward`, `relu.backward`."""
+    kernel = call.kernel
+    owner = getattr(kernel, "__self__", None)
+    name = owner.name if owner is not None else kernel.__module__.rpartition(".")[2]
+    return f"{name}.{kernel.__name__}"
 
 
 def run_once(plan: Plan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,10 @@ class CudaEngine(Engine, name="cuda"):
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         return CudaRunner(program)
+
+    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+        launches = CudaRunner(program).launches[id(program.plans[0])]
+        return [(f"{o.name} {'x'.join(map(str, o.n[:3]))}".strip(), put) for o, put in launches]
 
     def notes(self, runner: Runner) -> list[str]:
         return runner.notes if isinstance(runner, CudaRunner) else []

@@ -1,0 +1,64 @@
+"""A profile times every part of a step, and leaves the model as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlpx import MLP
+from mlpx.engines.native.library import load
+from mlpx.errors import EngineError, InputError
+
+pytest_plugins = ["fakecupy.fixtures"]
+
+X = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
+Y = np.arange(50) % 3
+
+
+def test_parts_of_the_interpreters_step() -> None:
+    model = MLP([6, 5, 3])
+    before = model.flat.copy()
+    found = model.profile(X, Y, batch_size=8, steps=3)
+    assert (found.engine, found.device, found.batch_size) == ("interpreter", "cpu", 8)
+    names = [part.name for part in found.parts]
+    assert names.count("affine.forward") == names.count("affine.backward") == 2
+    assert {"relu.forward", "relu.backward", "adam.update", "batches.gather"} <= set(names)
+    assert all(part.us > 0 for part in found.parts)
+    assert found.step_us == pytest.approx(sum(part.us for part in found.parts))
+    table = str(found).splitlines()
+    assert table[0] == "interpreter on cpu, batches of 8"
+    assert len(table) == len(names) + 2
+    assert "affine.forward" in str(found)
+    assert np.array_equal(model.flat, before)
+    assert model.training_state is None
+
+
+@pytest.mark.usefixtures("cuda_kernels")
+def test_parts_of_the_cuda_engines_step(fake_cupy: Any) -> None:
+    """By events; each a range of NVTX where that is asked for."""
+    if load() is None:
+        pytest.skip("the native library was not built")
+    model = MLP([6, 5, 3], device="cuda")
+    found = model.profile(X, Y, batch_size=8, steps=2, nvtx=True)
+    names = [part.name for part in found.parts]
+    assert found.engine == "cuda"
+    assert {"affine 8x6x5", "affine_dW 8x5x3", "gather 8x6x0"} <= set(names)
+    assert names[-1] == "advance"
+    assert fake_cupy.cuda.nvtx.ranges == 3 * names
+    assert fake_cupy.cuda.nvtx.open == []
+    fake_cupy.cuda.nvtx.ranges.clear()
+    assert len(model.profile(X, Y, batch_size=8, steps=2).parts) == len(names)
+    assert fake_cupy.cuda.nvtx.ranges == []
+
+
+def test_what_cannot_be_profiled_is_refused() -> None:
+    if load() is None:
+        pytest.skip("the native library was not built")
+    with pytest.raises(EngineError, match="engine='native' runs a step as one"):
+        MLP([6, 5, 3]).profile(X, Y, engine="native")
+    with pytest.raises(InputError, match="steps"):
+        MLP([6, 5, 3]).profile(X, Y, steps=0)
+    with pytest.raises(InputError, match="x has 6 columns"):
+        MLP([7, 5, 3]).profile(X, Y)
