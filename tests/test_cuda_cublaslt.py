@@ -59,7 +59,7 @@ def test_constants(header: str) -> None:
             if name.startswith(ours) and isinstance(value, int):
                 assert found[name.replace(ours, theirs, 1)] == value, name
                 compared += 1
-    assert compared >= 20
+    assert compared >= 14
     for letter, value in cublaslt.PREF_MIN_ALIGNMENT.items():
         assert found[f"CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_{letter}_BYTES"] == value
 
@@ -103,8 +103,6 @@ def test_data_types() -> None:
     runtime = cupy.cuda.runtime
     assert cublaslt.R_32F == runtime.CUDA_R_32F
     assert cublaslt.R_64F == runtime.CUDA_R_64F
-    assert cublaslt.R_16F == runtime.CUDA_R_16F
-    assert cublaslt.R_16BF == runtime.CUDA_R_16BF
 
 
 def test_the_library_takes_our_descriptions(library: ctypes.CDLL) -> None:

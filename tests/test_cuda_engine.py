@@ -5,6 +5,7 @@ On the fake CuPy: streams run late, so a wait that is missing shows in the numbe
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,32 @@ def test_shapes_that_cublaslt_does_not_do_are_plain(fake_cupy: Any, way: str, sa
     assert (13, 49, 8) not in fake_cupy.cublaslt.products
     assert (13, 49, 6) in fake_cupy.cublaslt.products  # of the ragged batch
     np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", ["unplanned", "failing"])
+def test_epilogues_that_cublaslt_does_not_do_are_operations(
+    fake_cupy: Any, runner: list[Any], way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fused = train()[1]
+    if way == "unplanned":
+        fake_cupy.cublaslt.epilogues = False
+    else:
+        asked: dict[Any, int] = {}
+
+        def first_time(shape: Any) -> bool:
+            asked[shape] = asked.get(shape, 0) + 1
+            return asked[shape] == 1
+
+        fake_cupy.cublaslt.failing = first_time
+    _, history = train()
+    assert "affine 8 x 49 x 13 without cublasLt's epilogue: " in history.engine_reason
+    assert "affine_dW 6 x 13 x 10 without cublasLt's epilogue: " in history.engine_reason
+    names = [
+        [operation.name for operation, _ in made.launches[id(made.program.full)]] for made in runner
+    ]
+    assert len(names[1]) == len(names[0]) + 4  # two layers, forward and backward
+    assert names[0].count("activation") == names[0].count("column_sum") == 0
+    np.testing.assert_allclose(history.step_loss, fused.step_loss, rtol=1e-5)
 
 
 def test_a_new_shape_is_captured_anew() -> None:
@@ -323,3 +350,16 @@ def test_a_graph_ends_where_its_last_branch_does(fake_cupy: Any) -> None:
     graph = capture(fake_cupy.cuda, [put("first", late=False), put("late", late=True)], 2)
     graph.launch()
     assert sorted(done) == ["first", "first", "late", "late"]
+
+
+def test_models_train_side_by_side_in_threads() -> None:
+    """Each on a stream of its own, with the losses it has alone."""
+    alone = [train(model=network(seed=seed), epochs=2)[1].step_loss for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        jobs = [
+            pool.submit(lambda seed=seed: train(model=network(seed=seed), epochs=2)[1])
+            for seed in range(4)
+        ]
+    for job, losses in zip(jobs, alone, strict=True):
+        assert job.result().engine == "cuda"
+        np.testing.assert_array_equal(job.result().step_loss, losses)

@@ -51,6 +51,8 @@ class Library:
         self.count = 0
         self.unplanned: Callable[[tuple[int, int, int]], bool] = lambda shape: False
         self.failing: Callable[[tuple[int, int, int]], bool] = lambda shape: False
+        self.epilogues = True
+        """Whether it does anything with a product before it writes it."""
         self.computes: list[int] = []
         self.products: list[tuple[int, int, int]] = []
         for name in dir(type(self)):
@@ -68,12 +70,13 @@ class Library:
     def _cublasLtMatmulDescCreate(self, made: Any, compute: int, scale: int) -> int | None:  # noqa: N802
         if COMPUTES.get(compute) != scale:
             return INVALID_VALUE
-        return self._new(made, compute=compute, turned={3: 0, 4: 0})
+        return self._new(made, compute=compute, turned={3: 0, 4: 0, 7: 1, 8: 0})
 
     def _cublasLtMatmulDescSetAttribute(  # noqa: N802
         self, made: int, attribute: int, value: Any, size: int
     ) -> int | None:
-        if size != ctypes.sizeof(value) or attribute not in (3, 4):
+        sizes = {3: 4, 4: 4, 7: 4, 8: 8}
+        if size != ctypes.sizeof(value) or sizes.get(attribute) != size:
             return INVALID_VALUE
         self.made[made]["turned"][attribute] = value.value
         return None
@@ -118,7 +121,7 @@ class Library:
         shape = self._shape(product, a, b, c)
         if shape is None or c != d:
             return INVALID_VALUE
-        if self.unplanned(shape):
+        if self.unplanned(shape) or (self.made[product]["turned"][7] != 1 and not self.epilogues):
             count.value = 0
             return NOT_SUPPORTED
         count.value, found.state, found.workspace_size = 1, SUCCESS, 1024
@@ -142,8 +145,19 @@ class Library:
         x, y = x.T if turned[3] else x, y.T if turned[4] else y
         factor, kept = alpha.value, beta.value
 
+        epilogue, vector = turned[7], turned[8]
+        if epilogue not in (1, 4, 6, 256):
+            return NOT_SUPPORTED
+        bias = array(vector, (len(z),), z.dtype) if epilogue != 1 else np.zeros(0)
+
         def multiply() -> None:
             z[...] = factor * (x @ y) + (kept * z if kept else 0)
+            if epilogue in (4, 6):
+                z[...] += bias[:, None]
+            if epilogue == 6:
+                z[...] = np.maximum(z, 0)
+            if epilogue == 256:
+                bias[...] = x.sum(axis=1)
 
         self.products.append(shape)
         self.computes.append(self.made[product]["compute"])

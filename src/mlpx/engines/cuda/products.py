@@ -12,6 +12,8 @@ from mlpx.engines.cuda.cublaslt import (
     COMPUTE_32F,
     COMPUTE_32F_FAST_TF32,
     COMPUTE_64F,
+    DESC_BIAS_POINTER,
+    DESC_EPILOGUE,
     DESC_TRANSA,
     DESC_TRANSB,
     OP_N,
@@ -22,6 +24,7 @@ from mlpx.engines.cuda.cublaslt import (
     R_64F,
     CublasLt,
 )
+from mlpx.engines.cuda.epilogues import Fused
 from mlpx.engines.lowering import Operation, address
 
 MOST_ALIGNMENT = 256
@@ -97,8 +100,13 @@ class Product:
         alpha, beta = operation.c[:2] or (1.0, 0.0)
         self.alpha, self.beta = number(alpha), number(beta)
         turned = {DESC_TRANSA: b.turned, DESC_TRANSB: a.turned}
-        signs = {key: c_int32(OP_T if value else OP_N) for key, value in turned.items()}
-        self.descriptor = library.descriptor(compute, kind, signs)
+        asked: dict[int, Any] = {
+            key: c_int32(OP_T if value else OP_N) for key, value in turned.items()
+        }
+        if isinstance(operation, Fused):
+            asked[DESC_EPILOGUE] = c_int32(operation.epilogue.kind)
+            asked[DESC_BIAS_POINTER] = c_uint64(operation.epilogue.vector)
+        self.descriptor = library.descriptor(compute, kind, asked)
         self.layouts = tuple(library.layout(kind, m.columns, m.rows, m.columns) for m in (b, a, c))
         self.addresses = (b.address, a.address, c.address)
         hints = zip("ABCD", (b, a, c, c), strict=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLtError
+from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
@@ -39,7 +40,7 @@ class CudaRunner:
         self.cuda: Any = self.backend.xp.cuda
         self.notes: list[str] = []
         self.graphs: dict[tuple[int, int], Any] = {}
-        self.captures = True
+        self.captures = self.uses_cublaslt = True
         self.warm: set[int] = set()
         self.ahead: deque[Any] = deque()
         with self._failing("planning the step"), self._device():
@@ -77,13 +78,16 @@ class CudaRunner:
             steps -= count
 
     def _warm_up(self, launches: list[Launch]) -> None:
-        """One step, in which a product that cublasLt planned but cannot run becomes a plain one."""
-        for i, (operation, put) in enumerate(launches):
+        """One step, in which what cublasLt planned but cannot run becomes something simpler."""
+        i = 0
+        while i < len(launches):
+            operation, put = launches[i]
             try:
                 put()
             except CublasLtError as error:
-                launches[i] = operation, self._plain(operation, first_line(error))
-                launches[i][1]()
+                launches[i : i + 1] = self._simpler(operation, first_line(error))
+            else:
+                i += 1
 
     def _step(self, plan: Plan) -> None:
         for _, put in self.launches[id(plan)]:
@@ -106,6 +110,7 @@ class CudaRunner:
             library = cublaslt.opened(self.backend)
         except (EngineError, RuntimeError) as error:
             self._note(f"plain products, for {error}")
+            self.uses_cublaslt = False
             return lambda operation: None
         # Those on the branch of a graph run beside the others, so they work elsewhere.
         rooms = [workspace(self.backend) for _ in range(2)]
@@ -115,24 +120,34 @@ class CudaRunner:
             room = rooms[operation.late]
             product = Product(library, room, operation, self.program.network.dtype, tf32=tf32)
             if product.found is None:
-                return self._plain(operation, "it has no algorithm for it")
+                return None
             return lambda: product.launch(self.cuda.get_current_stream().ptr)
 
         return make
 
-    def _plain(self, operation: Operation, reason: str) -> Put:
-        """The launch of our own kernel where cublasLt does not serve."""
-        n, d, k = operation.n[:3]
-        self._note(f"{operation.name} {n} x {d} x {k} without cublasLt: {reason}")
-        return self._launcher(operation)
-
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
-        made = []
-        for operation in lower(self.program, plan, Kernels()):
-            put = self.product(operation) if operation.name in PRODUCTS else None
-            made.append((operation, put or self._launcher(operation)))
-        return made
+        lowered = lower(self.program, plan, Kernels())
+        return [launch for operation in fuse(lowered) for launch in self._launch(operation)]
+
+    def _launch(self, operation: Operation) -> list[Launch]:
+        if operation.name not in PRODUCTS:
+            return [(operation, self._launcher(operation))]
+        put = self.product(operation)
+        if put is None:
+            return self._simpler(operation, "it has no algorithm for it")
+        return [(operation, put)]
+
+    def _simpler(self, operation: Operation, reason: str) -> list[Launch]:
+        """A fused operation as its parts; a product as the launch of our own kernel."""
+        n, d, k = operation.n[:3]
+        fused = isinstance(operation, Fused)
+        lacking = "cublasLt's epilogue" if fused else "cublasLt"
+        if self.uses_cublaslt:
+            self._note(f"{operation.name} {n} x {d} x {k} without {lacking}: {reason}")
+        if isinstance(operation, Fused):
+            return [launch for part in operation.parts for launch in self._launch(part)]
+        return [(operation, self._launcher(operation))]
 
     def _launcher(self, operation: Operation) -> Put:
         return launcher(self.backend, operation, self.program.network.dtype, self.program.state)
