@@ -352,6 +352,29 @@ def test_a_graph_ends_where_its_last_branch_does(fake_cupy: Any) -> None:
     assert sorted(done) == ["first", "first", "late", "late"]
 
 
+def test_bad_data_on_the_device_is_refused_before_anything_is_launched(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No kernel runs on labels out of range or on NaN."""
+    x, y = images()
+    x_there, y_there = fake_cupy.asarray(x), fake_cupy.asarray(y)
+    found: list[str] = []
+    original = fake_cupy.RawModule.get_function
+    monkeypatch.setattr(
+        fake_cupy.RawModule,
+        "get_function",
+        lambda self, name: found.append(name) or original(self, name),
+    )
+    with pytest.raises(InputError, match="y has label 10 at row"):
+        network().fit(x_there, y_there + 1, engine="cuda", verbose=0)
+    bad = fake_cupy.asarray(np.where(np.arange(49) == 3, np.nan, x).astype(np.float32))
+    with pytest.raises(InputError, match="x"):
+        network().fit(bad, y_there, engine="cuda", verbose=0)
+    assert found == []
+    network().fit(x_there, y_there, engine="cuda", verbose=0, epochs=1)
+    assert "gather_float32" in found
+
+
 def test_models_train_side_by_side_in_threads() -> None:
     """Each on a stream of its own, with the losses it has alone."""
     alone = [train(model=network(seed=seed), epochs=2)[1].step_loss for seed in range(4)]
