@@ -15,8 +15,10 @@ from mlpx.kernels.losses import (
     BinaryCrossEntropy,
     BinaryFocal,
     Focal,
+    HalfSquaredError,
     Huber,
     Loss,
+    Poisson,
     Quantile,
     SoftmaxCrossEntropy,
 )
@@ -28,6 +30,8 @@ VARIANTS = [
     BinaryCrossEntropy(positive_weight=3.0),
     BinaryCrossEntropy(positive_weight=(0.5, 2.0, 7.0)),
     BinaryCrossEntropy(reduction="sum"),
+    HalfSquaredError(reduction="sum"),
+    Poisson(reduction="sum"),
     BinaryFocal(gamma=0.0),
     BinaryFocal(gamma=1.5, alpha=0.25),
     Focal(gamma=0.0),
@@ -399,6 +403,8 @@ def test_one_hot_of_a_label_outside_is_zero() -> None:
         (lambda: BinaryCrossEntropy(positive_weight=0.0), "positive_weight = 0.0"),
         (lambda: BinaryCrossEntropy(positive_weight=(1.0, -1.0)), "positive_weight = -1.0"),
         (lambda: BinaryCrossEntropy(reduction="max"), "reduction = 'max'"),  # type: ignore[arg-type]
+        (lambda: HalfSquaredError(reduction="max"), "reduction = 'max'"),  # type: ignore[arg-type]
+        (lambda: Poisson(reduction="max"), "reduction = 'max'"),  # type: ignore[arg-type]
         (lambda: BinaryFocal(gamma=-1.0), "gamma = -1.0"),
         (lambda: BinaryFocal(alpha=1.0), r"alpha = 1.0.*\(0, 1\)"),
         (lambda: BinaryFocal(alpha=0.0), r"alpha = 0.0.*\(0, 1\)"),
@@ -427,7 +433,9 @@ def test_defaults_are_the_customary_ones() -> None:
         "binary_cross_entropy": {"positive_weight": 1.0, "reduction": "mean"},
         "binary_focal": {"gamma": 2.0, "alpha": None},
         "focal": {"gamma": 2.0, "alpha": 1.0},
+        "half_squared_error": {"reduction": "mean"},
         "huber": {"delta": 1.0},
+        "poisson": {"reduction": "mean"},
         "quantile": {"quantiles": 0.5},
     }
     assert SoftmaxCrossEntropy() == SoftmaxCrossEntropy(label_smoothing=0.0, ignore_label=None)

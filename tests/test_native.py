@@ -230,6 +230,11 @@ def test_targets_of_weighted_rows(given: dict[str, Any]) -> None:
 
 
 MORE = {
+    "penalty by row": {"penalty": L2(0.5, per_row=True)},
+    "penalty by weight": {
+        "penalty": L2(0.5, per_row=True),
+        "sample_weight": np.linspace(0.1, 1, 45),
+    },
     "parts": {"optimizer": Optimizer.table["adam"](accumulate=3)},
     "parts of a batch that is no multiple": {
         "optimizer": Optimizer.table["sgd"](accumulate=2),
@@ -252,7 +257,9 @@ MORE = {
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("options", MORE.values(), ids=MORE)
 def test_ways_to_train(options: dict[str, Any], dtype: str) -> None:
-    layers = [7, Dense(6, activation="tanh", penalty=L2(0.01)), Dropout(0.2), LayerNorm(), 3]
+    options = {"penalty": L2(0.01)} | options
+    first = Dense(6, activation="tanh", penalty=options.pop("penalty"))
+    layers = [7, first, Dropout(0.2), LayerNorm(), 3]
     both(layers, dtype=dtype, **options)
 
 
@@ -314,6 +321,11 @@ def test_threads_are_for_what_is_worth_them() -> None:
 
     assert native.usable() == 1 or [threads([784, 50, 10], n) for n in (1, 32, 64)] == [0, 0, 1]
     assert native.usable() == 1 or [threads([20, 64, 64, 2], n) for n in (32, 128)] == [0, 1]
+
+
+def test_all_rows_at_once_without_an_optimizer() -> None:
+    """L-BFGS takes the gradient out of the program: no rule in it waits for the threads' parts."""
+    both([7, Dense(6, activation="tanh", penalty=L2(0.01)), 3], optimizer="lbfgs", batch_size=None)
 
 
 def test_dropout_goes_on_where_it_stopped() -> None:

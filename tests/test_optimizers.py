@@ -36,6 +36,7 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
                 {"momentum": 0.7, "centered": True}],
     "adadelta": [{}, {"rho": 0.8, "epsilon": 1e-3}],
     "adam": [{}, {"beta1": 0.8, "beta2": 0.9, "epsilon": 1e-2}, {"beta1": 0.0, "beta2": 0.0}],
+    "adam_hat": [{}, {"beta1": 0.8, "beta2": 0.9, "epsilon": 1e-2}],
     "adamw": [{}, {"beta1": 0.8, "epsilon": 1e-2}],
     "amsgrad": [{}, {"beta2": 0.6}],
     "nadam": [{}, {"momentum_decay": 0.1, "beta1": 0.8}],
@@ -79,7 +80,7 @@ def test_the_table_is_complete() -> None:
     assert set(Optimizer.table) == {*VARIANTS, "lbfgs"}
     assert {
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adadelta", "adam", "amsgrad", "adamw",
-        "nadam", "radam", "adamax", "lion", "lamb", "muon", "lbfgs",
+        "nadam", "radam", "adamax", "lion", "lamb", "muon", "lbfgs", "adam_hat",
     } == set(Optimizer.table)  # fmt: skip
 
 
@@ -282,6 +283,7 @@ QUADRATIC: dict[str, tuple[Any, int]] = {
     "sgd": (0.4, 60), "momentum": (0.1, 300), "nesterov": (0.1, 300), "adagrad": (1.0, 300),
     "rmsprop": (Cosine(0.1, 600), 600), "adadelta": (Cosine(30.0, 600), 600),
     "adam": (Cosine(0.2, 400), 400), "adamw": (Cosine(0.2, 400), 400),
+    "adam_hat": (Cosine(0.2, 400), 400),
     "amsgrad": (Cosine(0.2, 400), 400), "nadam": (Cosine(0.2, 400), 400),
     "radam": (Cosine(0.2, 400), 400), "adamax": (Cosine(0.2, 400), 400),
     "lion": (Cosine(0.1, 600), 600), "lamb": (Cosine(0.1, 600), 600),
@@ -481,7 +483,8 @@ def test_defaults() -> None:
     rates = {name: table[name]().learning_rate for name in table}
     assert rates == {
         "sgd": 0.1, "momentum": 0.01, "nesterov": 0.01, "adagrad": 0.01, "rmsprop": 0.01,
-        "adadelta": 1.0, "adam": 1e-3, "adamw": 1e-3, "amsgrad": 1e-3, "nadam": 2e-3, "radam": 1e-3,
+        "adadelta": 1.0, "adam": 1e-3, "adam_hat": 1e-3, "adamw": 1e-3, "amsgrad": 1e-3,
+        "nadam": 2e-3, "radam": 1e-3,
         "adamax": 2e-3, "lion": 1e-4, "lamb": 1e-3, "muon": 0.02, "lbfgs": 1.0,
     }  # fmt: skip
     decays = {name: table[name]().weight_decay for name in table}

@@ -48,7 +48,7 @@ PAIRS = [
     for i, (ours, theirs) in enumerate(pairs)
 ]
 OPTAX = ["lion", "lamb", "muon"]
-NO_PEER = ["lbfgs"]  # SciPy's own
+NO_PEER = ["lbfgs", "adam_hat"]  # SciPy's; scikit-learn's, by the estimators' tests
 
 
 def ours(name: str, rate: float, dtype: str = "float64", **options: Any) -> np.ndarray:

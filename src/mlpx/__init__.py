@@ -13,6 +13,7 @@ from mlpx import errors
 if TYPE_CHECKING:
     from mlpx.backend import Backend, array_backend, get_backend
     from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+    from mlpx.estimators import MLPClassifier, MLPRegressor
     from mlpx.history import History
     from mlpx.kernels.penalties import L1, L2, ElasticNet, Penalty
     from mlpx.layers import (
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "backend": ["Backend", "array_backend", "get_backend"],
     "callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
+    "estimators": ["MLPClassifier", "MLPRegressor"],
     "history": ["History"],
     "kernels.penalties": ["L1", "L2", "ElasticNet", "Penalty"],
     "layers": [
@@ -130,6 +132,8 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Lion",
+    "MLPClassifier",
+    "MLPRegressor",
     "Momentum",
     "Muon",
     "NAdam",

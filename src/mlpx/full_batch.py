@@ -58,26 +58,30 @@ class FullBatchRun(Run):
         start = self.model.backend.to_numpy(self.model.flat[: self.model.layout.learnt])
         self.program.start_epoch(np.arange(len(self.data)), step=self.state.step)
         self._tell("on_epoch_begin", self.state.epoch)
-        found = _minimise()(
+        self.found = found = _minimise()(
             self._evaluate,
             start.astype(np.float64),
             method="L-BFGS-B",
             jac=True,
             callback=self._iterated,
-            options={
-                "maxiter": self.total_steps,
-                "maxfun": self.total_steps * (rule.searches + 1) + 1,
-                "maxcor": rule.memory,
-                "maxls": rule.searches,
-                "gtol": rule.tolerance,
-                "ftol": 10 * float(np.finfo(self.model.dtype).eps),
-            },
+            options=self._options(rule),
         )
         self._move_to(found.x)
         if self.stopping is None and self.steps_done < self.total_steps:
             self.stop(f"lbfgs ended: {found.message}")
         elif interrupted.is_set():
             self.stopping = "interrupted"
+
+    def _options(self, rule: LBFGS) -> dict[str, Any]:
+        """What SciPy is told."""
+        return {
+            "maxiter": self.total_steps,
+            "maxfun": self.total_steps * (rule.searches + 1) + 1,
+            "maxcor": rule.memory,
+            "maxls": rule.searches,
+            "gtol": rule.tolerance,
+            "ftol": 10 * float(np.finfo(self.model.dtype).eps),
+        }
 
     def _move_to(self, p: np.ndarray) -> None:
         self._at = p.copy()

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlpx.architecture import check_dtype, lay_out, leave_to_loss, specify
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import DeviceMemoryError, InputError
+from mlpx.errors import DeviceError, DeviceMemoryError, InputError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -255,6 +255,27 @@ class MLP:
             seed=config["seed"],
             device=device,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle keeps: host arrays, and the name of the device."""
+        training = self.training_state
+        if training is not None:
+            training = training.copied(self.backend.to_numpy)
+        state = {"flat": self.backend.to_numpy(self.flat), "training_state": training}
+        return {**vars(self), **state, "backend": self.device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """On the device the model was on, or on the CPU where there is no such device."""
+        try:
+            backend = get_backend(state["backend"])
+        except DeviceError:
+            backend = get_backend("cpu")
+        vars(self).update(state, backend=backend)
+        host = aligned_zeros(self.layout.size, self.dtype)
+        host[...] = state["flat"]
+        self.flat = backend.asarray(host)
+        if self.training_state is not None:
+            self.training_state = self.training_state.copied(lambda m: backend.asarray(m.copy()))
 
     def __repr__(self) -> str:
         widths = "-".join(map(str, self.widths))

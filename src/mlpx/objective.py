@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mlpx.kernels import batches, losses, penalties
@@ -78,7 +80,12 @@ def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
     for name, place in network.layout.places.items():
         if plan.penalised and place.parameter.penalty is not None:
             W = plan.parameters[name]
-            plan.call(place.parameter.penalty.value, W, loss=loss, work=plan.like(W), total=total)
+            penalty: Any = place.parameter.penalty
+            if penalty.shared and plan.batch_weight is not None:
+                plan.call(penalty.value_by_weight, W, plan.batch_weight, loss=loss, total=total)
+            else:
+                rule = penalty.of_rows(plan.batch_rows).value
+                plan.call(rule, W, loss=loss, work=plan.like(W), total=total)
 
 
 def plan_norm_limits(plan: Plan, network: Network) -> None:

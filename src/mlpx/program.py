@@ -92,6 +92,10 @@ class Plan:
         self.calls: list[Call] = []
         self.penalised = True
         """Whether the penalties of weights are part of the loss; one part of a batch has them."""
+        self.batch_rows = rows
+        """The rows of the whole batch, of which this plan may be one part."""
+        self.batch_weight: Array = None
+        """Where the sum of the batch's weights will be, (1, 1); None if all rows count alike."""
         self.gradient_stop = 0
         """In a training step: how many calls it takes until the gradient is there."""
         self.objective: Any = None
@@ -222,4 +226,10 @@ def plan_backward(network: Network, sites: list[LayerPlan], dy: Array | None) ->
     for name, place in network.layout.places.items():
         if plan.penalised and place.parameter.penalty is not None:
             W, dW = plan.parameters[name], plan.gradients[name]
-            plan.call(place.parameter.penalty.gradient, W, dW=dW, work=plan.like(W))
+            penalty: Any = place.parameter.penalty
+            if penalty.shared and plan.batch_weight is not None:
+                weigh = penalty.gradient_by_weight
+                plan.call(weigh, W, plan.batch_weight, dW=dW, work=plan.like(W))
+            else:
+                rule = penalty.of_rows(plan.batch_rows).gradient
+                plan.call(rule, W, dW=dW, work=plan.like(W))

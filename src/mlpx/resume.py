@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ class TrainingState:
     """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
     drawn: int = 0
     """The steps of the model's whole life, by any optimizer: where its random masks go on."""
+
+    def copied(self, convert: Callable[[Array], Array]) -> TrainingState:
+        """The same with each moment converted."""
+        moments = {name: convert(moment) for name, moment in self.moments.items()}
+        return replace(self, moments=moments)
 
     def move(self, source: Backend, target: Backend) -> None:
         """Bring the moments to another device."""

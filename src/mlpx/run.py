@@ -197,7 +197,7 @@ class Run:
     def _epoch(self, interrupted: threading.Event) -> None:
         state, program = self.state, self.program
         self._tell("on_epoch_begin", state.epoch)
-        order = SAMPLINGS[self.sampling](self.model.seed, state.epoch, len(self.data), self.rows)
+        order = self._order()
         first = state.position
         scale = state.schedule.get("scale", 1.0)
         before = {"step": state.step - first, "drawn": state.drawn - first}
@@ -208,6 +208,15 @@ class Run:
                 if interrupted.is_set():
                     break
         self._finish(first, end)
+
+    def _order(self) -> np.ndarray:
+        """The rows of the epoch that begins, or goes on."""
+        epoch, n = self.state.epoch, len(self.data)
+        return SAMPLINGS[self.sampling](self.model.seed, epoch, n, self.rows)
+
+    def _ready(self, position: int, end: int) -> int:
+        """Up to which step before `end` there are data, from step `position` on."""
+        return end
 
     @contextmanager
     def _trained_parameters(self) -> Iterator[None]:
@@ -224,10 +233,12 @@ class Run:
         while state.position < end:
             started_s = time.perf_counter()
             if program.full is not None and state.position < program.full_steps:
-                count = min(stretch, min(end, program.full_steps) - state.position)
+                stop = min(self._ready(state.position, end), program.full_steps)
+                count = min(stretch, stop - state.position)
                 self.execute(program.full, count)
                 rows = count * self.batch_size
             elif program.last is not None:
+                self._ready(state.position, end)
                 count, rows = 1, program.last_rows
                 self.execute(program.last, 1)
             self.steps_done += count

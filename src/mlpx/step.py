@@ -211,6 +211,7 @@ class TrainingProgram:
             state=self.state,
         )
         plan.calls, plan.streams, plan.penalised = whole.calls, whole.streams, first
+        plan.batch_rows, plan.batch_weight = whole.rows, whole.batch_weight
         labels = self.data.y.dtype if self.data.y.ndim == 1 else network.dtype
         x = self._fetch(plan, "x", self.data.x, rows, network.dtype)
         y = self._fetch(plan, "y", self.data.y, rows, labels)
@@ -266,6 +267,7 @@ class TrainingProgram:
             w = backend.empty((plan.rows, 1), self.network.dtype)
             plan.call(batches.gather, backend.take, weights, rows, raw=w, out=w)
             plan.call(batches.normalise_weights, w, total=total, out=r)
+            plan.batch_weight = total
         return r
 
     def _numbers(self, plan: Plan) -> Array | None:

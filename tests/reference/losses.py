@@ -81,8 +81,9 @@ def mean_squared_error(z: Row, t: Row) -> Any:
     return _mean(lambda x, y: (x - y) ** 2, z, t)
 
 
-def half_squared_error(z: Row, t: Row) -> Any:
-    return _mean(lambda x, y: (x - y) ** 2 / 2, z, t)
+def half_squared_error(z: Row, t: Row, *, reduction: str = "mean") -> Any:
+    mean = _mean(lambda x, y: (x - y) ** 2 / 2, z, t)
+    return mean * (len(z) if reduction == "sum" else 1)
 
 
 def mean_absolute_error(z: Row, t: Row) -> Any:
@@ -104,8 +105,9 @@ def log_cosh(z: Row, t: Row) -> Any:
     return _mean(one, z, t)
 
 
-def poisson(z: Row, t: Row) -> Any:
-    return _mean(lambda x, y: exp(x) - y * x, z, t)
+def poisson(z: Row, t: Row, *, reduction: str = "mean") -> Any:
+    mean = _mean(lambda x, y: exp(x) - y * x, z, t)
+    return mean * (len(z) if reduction == "sum" else 1)
 
 
 def quantile(z: Row, t: Row, *, quantiles: Any = 0.5) -> Any:

@@ -71,7 +71,7 @@ def adadelta(p, gradients, rate, *, rho=0.9, epsilon=1e-6, decay=0.0):
 
 def adam(
     p, gradients, rate, *, beta1=0.9, beta2=0.999, epsilon=1e-8, decay=0.0, decoupled=False,
-    largest=False,
+    largest=False, hat=False,
 ):  # fmt: skip
     p = list(p)
     m, v, h = ([0.0] * len(p) for _ in range(3))
@@ -85,12 +85,18 @@ def adam(
             v[i] = beta2 * v[i] + (1 - beta2) * g * g
             h[i] = max(h[i], v[i]) if largest else v[i]
             size = math.sqrt(h[i] / (1 - beta2**t)) + epsilon
+            if hat:
+                size = (math.sqrt(h[i]) + epsilon) / math.sqrt(1 - beta2**t)
             p[i] -= rate * (m[i] / (1 - beta1**t)) / size
     return p
 
 
 def adamw(p, gradients, rate, *, decay=0.01, **options):
     return adam(p, gradients, rate, decay=decay, decoupled=True, **options)
+
+
+def adam_hat(p, gradients, rate, **options):
+    return adam(p, gradients, rate, hat=True, **options)
 
 
 def amsgrad(p, gradients, rate, **options):

@@ -1,7 +1,8 @@
 """Penalties on weights, added to the loss, and the bound on the norm of each unit's weights.
 
 Conventions: `L2(s)` adds s |W|**2 to the loss, as Keras does, so its gradient is 2 s W. PyTorch's
-`weight_decay=d` is L2(d / 2); scikit-learn's `alpha` is L2(alpha / (2 n)) for batches of n rows.
+`weight_decay=d` is L2(d / 2); scikit-learn's `alpha` is L2(alpha / (2 n)) for batches of n rows:
+`L2(alpha / 2, per_row=True)` divides by itself, also for a last batch of fewer rows.
 Biases and the parameters of normalisations are not penalised.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlpx.records import Record, require
+from mlpx.records import Record, require, require_flag
 from mlpx.types import Array, Namespace
 
 
@@ -19,6 +20,12 @@ class Penalty(Record, kind="penalty"):
 
     kinks: ClassVar[tuple[float, ...]] = ()
     """Weights at which it has no derivative: gradient checks stay away from them."""
+    shared = False
+    """Whether it is divided by the batch's rows, or by the sum of their weights."""
+
+    def of_rows(self, rows: int) -> Penalty:
+        """The penalty in a batch of so many rows that count alike."""
+        return self
 
     def value(self, xp: Namespace, W: Array, *, loss: Array, work: Array, total: Array) -> None:
         """loss += penalty(W); work of W's shape and total (1, 1), as loss is, are scratch."""
@@ -31,12 +38,42 @@ class Penalty(Record, kind="penalty"):
 
 @dataclass(frozen=True)
 class L2(Penalty, name="l2"):
-    """s sum W**2, with the gradient 2 s W."""
+    """s sum W**2, with the gradient 2 s W.
+
+    With `per_row` s is divided by the number of the batch's rows, or by the sum of their weights
+    where they have some, which must not be zero.
+    """
 
     strength: float = 1e-4
+    per_row: bool = False
 
     def __post_init__(self) -> None:
         require("strength", self.strength, least=0)
+        require_flag("per_row", self.per_row)
+
+    @property
+    def shared(self) -> bool:  # type: ignore[override]
+        return self.per_row
+
+    def of_rows(self, rows: int) -> Penalty:
+        return L2(self.strength / rows) if self.per_row else self
+
+    def value_by_weight(
+        self, xp: Namespace, W: Array, weight: Array, *, loss: Array, total: Array
+    ) -> None:
+        """loss += penalty(W) / weight; weight, loss and the scratch total are (1, 1)."""
+        xp.matmul(W.reshape(1, -1), W.reshape(-1, 1), out=total)
+        total *= self.strength
+        total /= weight
+        loss += total
+
+    def gradient_by_weight(
+        self, xp: Namespace, W: Array, weight: Array, *, dW: Array, work: Array
+    ) -> None:
+        """dW += the penalty's gradient / weight; weight is (1, 1), work of W's shape."""
+        xp.multiply(W, 2.0 * self.strength, out=work)
+        work /= weight
+        dW += work
 
     def value(self, xp: Namespace, W: Array, *, loss: Array, work: Array, total: Array) -> None:
         _add_product(xp, W, W, scale=self.strength, loss=loss, total=total)

@@ -1,6 +1,6 @@
 """Optimizers: one record each. `Optimizer.table` maps the names to them."""
 
-from mlpx.optimizers.adam import Adam, Adamax, AdamW, AMSGrad, NAdam, RAdam
+from mlpx.optimizers.adam import Adam, Adamax, AdamHat, AdamW, AMSGrad, NAdam, RAdam
 from mlpx.optimizers.adaptive import AdaDelta, AdaGrad, RMSProp
 from mlpx.optimizers.averaging import EMA, SWA, Average
 from mlpx.optimizers.base import Optimizer
@@ -20,6 +20,7 @@ __all__ = [
     "AdaDelta",
     "AdaGrad",
     "Adam",
+    "AdamHat",
     "AdamW",
     "Adamax",
     "Average",

@@ -67,6 +67,20 @@ class Adam(Optimizer, name="adam"):
 
 
 @dataclass(frozen=True)
+class AdamHat(Adam, name="adam_hat"):
+    """Adam with the paper's epsilon-hat: p = p - rate c m / (sqrt(v) + epsilon).
+
+    c = sqrt(1 - b2**t) / (1 - b1**t) undoes the bias of m and v, but not that of sqrt(v) beside
+    epsilon, which so weighs more in the first steps. As scikit-learn and Keras.
+    Source: Kingma and Ba, 2015, end of section 2.
+    """
+
+    def scalars(self, t: Steps, rate: Steps) -> tuple[Steps, ...]:
+        corrected, _ = super().scalars(t, rate)
+        return corrected, np.full_like(t, self.epsilon)
+
+
+@dataclass(frozen=True)
 class AdamW(Adam, name="adamw"):
     """Adam with decoupled weight decay: p = (1 - rate weight_decay) p before Adam's step.
 

@@ -18,6 +18,7 @@ RULES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "adadelta": ("adadelta", ("v", "D"), ("rho", "epsilon")),
     "adam": ("adam", ("m", "v"), ("beta1", "beta2")),
     "adamw": ("adam", ("m", "v"), ("beta1", "beta2")),
+    "adam_hat": ("adam", ("m", "v"), ("beta1", "beta2")),
     "amsgrad": ("amsgrad", ("m", "v", "h"), ("beta1", "beta2")),
     "nadam": ("nadam", ("m", "v"), ("beta1", "beta2")),
     "radam": ("radam", ("m", "v"), ("beta1", "beta2", "epsilon")),
@@ -210,22 +211,25 @@ def multiply(
     to.emit("matrix_product", n=n, c=(alpha, beta), p=(A, B, out), touches=touches)
 
 
-@translates((L1, "value"), (L2, "value"), (ElasticNet, "value"))
+@translates((L1, "value"), (L2, "value"), (ElasticNet, "value"), (L2, "value_by_weight"))
 def _penalty(to: Translator, call: Call) -> None:
-    (W,), loss = call.arguments, call.keywords["loss"]
-    c = strengths(call.kernel.__self__)  # type: ignore[attr-defined]
-    p, touches = (W, loss, None), (*to.whole(W), *to.whole(loss, writes=True))
+    (W, *by), loss = call.arguments, call.keywords["loss"]
+    c, weight = strengths(call.kernel.__self__), by[0] if by else None  # type: ignore[attr-defined]
+    p, touches = (W, loss, weight), (*to.whole(W, weight), *to.whole(loss, writes=True))
     to.emit("penalty", n=(W.size,), c=c, p=p, touches=touches, alone=True, late=True)
 
 
-@translates((L1, "gradient"), (L2, "gradient"), (ElasticNet, "gradient"))
+@translates(
+    (L1, "gradient"), (L2, "gradient"), (ElasticNet, "gradient"), (L2, "gradient_by_weight")
+)
 def _penalty_gradient(to: Translator, call: Call) -> None:
-    (W,), dW = call.arguments, call.keywords["dW"]
+    (W, *by), dW = call.arguments, call.keywords["dW"]
+    weight = by[0] if by else None
     l1, l2 = strengths(call.kernel.__self__)  # type: ignore[attr-defined]
     # Divided as the operation divides dW that wrote it.
-    touches = (*to.whole(W), access(dW, writes=True, division=("d", dW.shape)))
+    touches = (*to.whole(W, weight), access(dW, writes=True, division=("d", dW.shape)))
     n, c = (len(W), W.size // len(W)), (l1, 2 * l2)
-    to.emit("penalty_gradient", n=n, c=c, p=(W, dW, None), touches=touches, late=True)
+    to.emit("penalty_gradient", n=n, c=c, p=(W, dW, weight), touches=touches, late=True)
 
 
 def strengths(penalty: Any) -> tuple[float, float]:

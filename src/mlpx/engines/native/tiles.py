@@ -38,7 +38,7 @@ def sum_by_rows(
         if part is not None:
             written += [access for access in part.touches if access.writes]
         found.append(part or operation)
-    return found
+    return found + ([_total(gradient, others)] if written and others is not None else [])
 
 
 def _part(operation: Operation, start: int, item: int, others: Array | None) -> Operation | None:

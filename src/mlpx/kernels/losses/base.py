@@ -13,6 +13,8 @@ from mlpx.types import Array, Namespace
 Work = tuple[Array, ...]
 TargetKind = Literal["classes", "binary", "values"]
 Link = Literal["softmax", "sigmoid", "exp"]
+REDUCTIONS = ("mean", "sum")
+"""What may become of the losses of a row's columns."""
 
 
 class Loss(Record, kind="loss"):

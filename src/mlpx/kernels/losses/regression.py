@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.kernels.losses.base import ColumnLoss, Work, freeze, step
-from mlpx.records import require
+from mlpx.kernels.losses.base import REDUCTIONS, ColumnLoss, Work, freeze, step
+from mlpx.records import require, require_one_of
 from mlpx.types import Array, Namespace
 
 
@@ -34,8 +35,17 @@ class MeanSquaredError(ColumnLoss, name="mean_squared_error"):
 class HalfSquaredError(ColumnLoss, name="half_squared_error"):
     """rows_i = mean_j (z_ij - t_ij)**2 / 2, dz = r (z - t) / k.
 
-    What scikit-learn's MLPRegressor lowers.
+    `reduction="sum"` adds the columns' losses up instead, whose gradient is that of scikit-learn's
+    MLPRegressor.
     """
+
+    reduction: Literal["mean", "sum"] = "mean"
+
+    def __post_init__(self) -> None:
+        require_one_of("reduction", self.reduction, REDUCTIONS)
+
+    def share(self, k: int) -> float:
+        return 1.0 if self.reduction == "sum" else 1.0 / k
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         xp.subtract(z, t, out=out)
@@ -131,12 +141,21 @@ class Poisson(ColumnLoss, name="poisson"):
     """rows_i = mean_j exp(z_ij) - t_ij z_ij, dz = r (exp(z) - t) / k, for counts t >= 0.
 
     The outputs are logarithms of the rate: `predict` gives exp(z), `predict_logits` z. The term log
-    t! is left out, as it does not depend on z.
+    t! is left out, as it does not depend on z. `reduction="sum"` adds the columns' losses up
+    instead.
     """
+
+    reduction: Literal["mean", "sum"] = "mean"
 
     link = "exp"
     least = 0.0
     scratch = 2
+
+    def __post_init__(self) -> None:
+        require_one_of("reduction", self.reduction, REDUCTIONS)
+
+    def share(self, k: int) -> float:
+        return 1.0 if self.reduction == "sum" else 1.0 / k
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         (product,) = work

@@ -1,0 +1,18 @@
+"""scikit-learn estimators: `MLPClassifier` and `MLPRegressor`, to be used in place of its own.
+
+They need scikit-learn: `pip install 'mlpx[sklearn]'`.
+"""
+
+from __future__ import annotations
+
+from mlpx.errors import MissingExtraError
+
+try:
+    import sklearn  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("scikit-learn", "sklearn", "mlpx.estimators") from error
+
+from mlpx.estimators.classifier import MLPClassifier
+from mlpx.estimators.regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

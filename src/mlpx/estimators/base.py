@@ -1,0 +1,386 @@
+"""What classifier and regressor have in common: fitting, and the attributes that come of it."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from mlpx.backend import Backend, get_backend
+from mlpx.callbacks import check_callbacks
+from mlpx.engines.threads import usable
+from mlpx.errors import InputError
+from mlpx.estimators import rows, settings
+from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, open_window
+from mlpx.estimators.stopping import Bookkeeper
+from mlpx.kernels.losses import Loss
+from mlpx.model import MLP
+from mlpx.progress import display
+from mlpx.step import TrainingData
+from mlpx.targets import check_y
+from mlpx.validation import check_finite
+
+Held = tuple[Any, Any, Any]
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]
+    """Fitting by our engines with scikit-learn's meaning; see `MLPClassifier`, `MLPRegressor`."""
+
+    _classifies = False
+
+    # What the subclasses say.
+
+    def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
+        """y encoded; the `first` time its classes or columns are learnt, from `whole` data."""
+        raise NotImplementedError
+
+    def _loss_and_outputs(self) -> tuple[Loss, int]:
+        """The loss, and how many outputs the network has."""
+        raise NotImplementedError
+
+    def _loss_offset(self, y: np.ndarray, w: np.ndarray | None) -> float:
+        """What scikit-learn's loss has that ours leaves out, as it depends on y alone."""
+        return 0.0
+
+    def _class_factors(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
+        """The rows' weights (n,), those of their classes multiplied in."""
+        return w
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """What a held-out part has as much of as the rest."""
+        return None
+
+    def _described(self) -> dict[str, Any]:
+        """What a run folder keeps of the targets."""
+        raise NotImplementedError
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        """The inverse of `_described`; of a model alone, {"model": model}, what can be told."""
+        raise NotImplementedError
+
+    # Fitting.
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, partial: bool = False,
+        held_out: Held = (None, None, None),
+    ) -> Self:  # fmt: skip
+        settings.check(self)
+        if partial and self.early_stopping:
+            raise InputError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "_model") or not (self.warm_start or partial)
+        backend = get_backend(self.device)
+        if y is None:
+            name = type(self).__name__
+            raise InputError(
+                f"This {name} estimator requires y to be passed, but the target y is None."
+            )
+        X = rows.check_rows(self, X, reset=first, backend=backend)
+        y = self._targets(y, first=first, whole=not partial)
+        check_consistent_length(range(X.shape[0]), y)
+        w = rows.check_weights(sample_weight, len(y))
+        if w is not None and not w.all():
+            X, y, w = rows.take(X, w > 0), y[w > 0], w[w > 0]
+        if first:
+            self._begin()
+        self._open_model(X, backend, first=first)
+        validation = self._held_out(held_out, backend)
+        if self.early_stopping and validation is None and not settings.full_batch(self):
+            (X, y, w), validation = self._split(X, y, w)
+        return self._train(X, y, w, validation, partial=partial)
+
+    def _begin(self) -> None:
+        """Attributes of an estimator that has learnt nothing yet."""
+        self.__dict__.pop("_model", None)
+        self._given_layers = False
+        self._random_state = check_random_state(self.random_state)
+        self._order = np.arange(0)
+        self._split_state: Any = None
+        self._last_flat: np.ndarray | None = None
+        self._no_improvement_count = 0
+        self.n_iter_ = self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] | None = None
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+        self.best_loss_: float | None = None if self.early_stopping else math.inf
+
+    def _open_model(self, X: Any, backend: Backend, *, first: bool) -> None:
+        """The network: a new one, or the one there is under what the parameters say now."""
+        loss, outputs = self._loss_and_outputs()
+        layers = settings.layers(self, outputs=outputs)
+        if not first:
+            before = self._model.to(backend)
+            if self._given_layers or (tuple(layers) == before.layers and loss == before.loss):
+                return
+        dtype = self.dtype if first else self._model.dtype
+        if dtype is None:
+            dtype = "float32" if X.dtype == np.float32 else "float64"
+        model = MLP([X.shape[1], *layers], loss=loss, dtype=dtype, device=backend)
+        if first:
+            self._initialise(model)
+        else:
+            take_over(model, self._model)
+        self._adopt(model)
+        self.n_layers_ = len(settings.hidden_widths(self)) + 2
+
+    def _adopt(self, model: MLP) -> None:
+        """Make `model` the estimator's network."""
+        self._model, self.n_outputs_ = model, model.d_out
+        link = model.loss.link
+        self.out_activation_ = {"sigmoid": "logistic", None: "identity"}.get(link, link)
+
+    def _initialise(self, model: MLP) -> None:
+        """Starting weights and biases, drawn as scikit-learn draws them."""
+        draw, values = self._random_state.uniform, {}
+        names = [name for name in model.parameters if name.endswith(".W")]
+        names.sort(key=lambda name: int(name.partition(".")[0]))
+        for name, factor in zip(names, settings.initial_factors(self), strict=True):
+            shape = model.parameters[name].shape
+            bound = math.sqrt(factor / sum(shape))
+            values[name] = draw(-bound, bound, shape)
+            values[f"{name[:-1]}b"] = draw(-bound, bound, shape[1])
+        model.set_parameters(values)
+        if any(layer.stochastic for layer in model.layers):
+            model.seed = int(self._random_state.randint(np.iinfo(np.int32).max))
+
+    def _held_out(self, given: Held, backend: Backend) -> TrainingData | None:
+        """The validation data that `fit` was given."""
+        X, y, w = given
+        if X is None and y is None:
+            return None
+        if X is None or y is None:
+            raise InputError("X_val and y_val belong together; give both")
+        X = rows.check_rows(self, X, reset=False, backend=backend)
+        y = self._targets(y, first=False, whole=False)
+        check_consistent_length(range(X.shape[0]), y)
+        return self._data(X, y, rows.check_weights(w, len(y)))
+
+    def _split(self, X: Any, y: Any, w: Any) -> tuple[Held, TrainingData]:
+        """A part to train on, and validation data; the same rows when fitting goes on."""
+        draw = self._random_state
+        if self._split_state is None:
+            self._split_state = draw.get_state()
+        else:
+            draw = np.random.RandomState()
+            draw.set_state(self._split_state)
+        trained, held = train_test_split(
+            np.arange(X.shape[0]), random_state=draw, test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )  # fmt: skip
+        if len(held) < 2:
+            raise InputError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        parts = [(rows.take(X, at), y[at], None if w is None else w[at]) for at in (trained, held)]
+        return parts[0], self._data(*parts[1])
+
+    def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> TrainingData:
+        """Checked rows as the network takes them."""
+        model = self._model
+        backend, dtype = model.backend, model.dtype
+        check_finite(X.data if rows.is_sparse(X) else X, dtype=dtype, name="X")
+        target = check_y(
+            y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
+        )
+        weights = None if w is None else backend.asarray(w[:, None].astype(dtype))
+        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), weights)
+
+    def _keeps_best(self, held_out: Any) -> bool:
+        """Whether the epoch with the best validation score is put back at the end."""
+        asked = self.early_stopping if self.restore_best is None else self.restore_best
+        return bool(asked and held_out is not None)
+
+    def _train(
+        self, X: Any, y: Any, w: Any, validation: TrainingData | None, *, partial: bool
+    ) -> Self:
+        offset = self._loss_offset(y, w)
+        w = self._class_factors(y, w)
+        data = self._data(X, y, w)
+        rule = settings.optimizer(self, weight=float(len(data) if w is None else w.sum()))
+        run = self._run(data, validation, rule, offset)
+        ruled = self.solver == "sgd" and settings.has_rate_rule(self)
+        self._rate_rule = self.learning_rate if ruled else "constant"
+        if not run.state.step:
+            self.learning_rate_ = float(self.learning_rate_init)
+        if validation is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.best_validation_score_ = -math.inf
+        self.n_iter_ = 0
+        run.plan_length(1 if partial else int(self.max_iter), None)
+        try:
+            run.train()
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+        self.history_ = run.history
+        self._conclude(run, partial=partial)
+        return self
+
+    def _run(
+        self, data: TrainingData, validation: TrainingData | None, rule: Any, offset: float
+    ) -> Any:
+        """The run of our engines that does the work."""
+        model, n = self._model, len(data)
+        batch = n if rule.full_batch else self._batch_rows(n)
+        if isinstance(data.x, rows.SparseRows):
+            data = open_window(model, data, 1 if rule.full_batch else batch)
+        chosen: tuple[Any, ...] = ()
+        if validation is not None:
+            chosen = settings.stopping_metric(self.early_stopping_metric, classes=self._classifies)
+        for metric in chosen:
+            metric.check(model.loss, model.d_out)
+        column = f"val_{chosen[0].name}" if chosen else "val_loss"
+        sign = 1.0 if chosen and chosen[0].higher_is_better else -1.0
+        book = Bookkeeper(self, rows=n, offset=offset, column=column, sign=sign)
+        run: Any = (QuasiNewtonRun if rule.full_batch else ShuffledRun)(
+            model, data, validation, rule, chosen, [book, *check_callbacks(self.callbacks or ())],
+            batch_size=min(batch * rule.accumulate, n), part_rows=batch,
+            sampling="shuffle", engine="auto", notes=[],
+        )  # fmt: skip
+        run.estimator, run.threads = self, self._threads()
+        run.display = display(1 if self.verbose == "bar" else 0)
+        return run
+
+    def _batch_rows(self, n: int) -> int:
+        if isinstance(self.batch_size, str):
+            return min(200, n)
+        if self.batch_size > n:
+            told = (
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
+            )
+            warnings.warn(told, UserWarning, stacklevel=6)
+        return min(int(self.batch_size), n)
+
+    def _threads(self) -> int | None:
+        """`n_threads`, or what joblib leaves to one of its workers; None is as many as suit."""
+        if self.n_threads is not None:
+            return int(self.n_threads)
+        told = os.environ.get("OMP_NUM_THREADS", "")
+        return min(int(told), usable()) if told.isdigit() and int(told) else None
+
+    def _next_order(self, n: int, *, anew: bool) -> np.ndarray:
+        """The rows of the next epoch, or of the one that was broken off."""
+        if not self.shuffle:
+            return np.arange(n)
+        if len(self._order) != n:
+            self._order, anew = np.arange(n), True
+        if anew:
+            places = np.arange(n)
+            self._random_state.shuffle(places)
+            self._order = self._order[places]
+        return self._order
+
+    def _conclude(self, run: Any, *, partial: bool) -> None:
+        """Warn of what did not converge, refuse what diverged."""
+        told = ""
+        if isinstance(run, QuasiNewtonRun):
+            self.loss_ = float(run.found.fun)
+            if run.found.status != 0:
+                told = (
+                    f"lbfgs failed to converge after {self.n_iter_} iteration(s) "
+                    f"(status={run.found.status}):\n{run.found.message}"
+                )
+        elif run.stopping is None and not partial:
+            told = (
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet."
+            )
+        if told:
+            warnings.warn(told, ConvergenceWarning, stacklevel=5)
+        model = self._model
+        if not bool(model.backend.xp.isfinite(model.flat).all()):
+            raise InputError(NOT_FINITE)
+
+    # What is there after fitting.
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_model")
+
+    @property
+    def model_(self) -> MLP:
+        """The network itself, an `mlpx.MLP`."""
+        return self._fitted("model_")
+
+    @property
+    def coefs_(self) -> list[np.ndarray]:
+        """Weight matrices, the i-th from layer i to i + 1; on the CPU views, elsewhere copies."""
+        return self._arrays("coefs_", "W")
+
+    @property
+    def intercepts_(self) -> list[np.ndarray]:
+        """Bias vectors, the i-th of layer i + 1; on the CPU views, elsewhere copies."""
+        return self._arrays("intercepts_", "b")
+
+    def _fitted(self, name: str) -> MLP:
+        if not hasattr(self, "_model"):
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit")
+        model: MLP = self._model
+        return model
+
+    def _arrays(self, name: str, kind: str) -> list[np.ndarray]:
+        model = self._fitted(name)
+        found, layers = model.parameters, range(len(model.layers))
+        return [
+            model.backend.to_numpy(found[f"{i}.{kind}"]) for i in layers if f"{i}.{kind}" in found
+        ]
+
+    def _outputs(self, X: Any) -> Any:
+        """The network's outputs (n, d_out) for X (n, columns), on its device."""
+        check_is_fitted(self)
+        model = self._model
+        return rows.outputs(model, rows.check_rows(self, X, reset=False, backend=model.backend))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write a run folder, as `mlpx train` does; `from_run` reads it.
+
+        Raises InputError for a folder of something else, CheckpointError if it cannot be written.
+        """
+        from mlpx.estimators.folders import save
+
+        check_is_fitted(self)
+        save(self, Path(folder))
+
+    @classmethod
+    def from_run(cls, folder: str | os.PathLike[str], *, device: str | None = None) -> Self:
+        """The estimator in a run folder, of `save` or of `mlpx train`.
+
+        Raises CheckpointError.
+        """
+        from mlpx.estimators.folders import load
+
+        found: Self = load(cls, Path(folder), device)
+        return found
+
+
+def take_over(model: MLP, before: MLP) -> None:
+    """Give `model` the parameters and the training state of the network before.
+
+    Raises InputError for a network of another shape.
+    """
+    old, new = before.parameters, model.parameters
+    if [p.shape for p in old.values()] != [p.shape for p in new.values()]:
+        raise InputError(
+            f"the network was {before.widths} and would become {model.widths}; set "
+            "warm_start=False to begin anew"
+        )
+    for ours, theirs in zip(new.values(), old.values(), strict=True):
+        ours[...] = theirs
+    model.training_state, model.seed = before.training_state, before.seed

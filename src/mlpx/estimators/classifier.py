@@ -1,0 +1,215 @@
+"""`MLPClassifier`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import unique_labels
+
+from mlpx.errors import InputError
+from mlpx.estimators.base import BaseMLP
+from mlpx.estimators.labels import Labels, host_labels
+from mlpx.estimators.rows import handed_back, is_foreign
+from mlpx.estimators.settings import full_batch, loss_of
+from mlpx.kernels import losses
+from mlpx.kernels.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
+from mlpx.types import Array, Namespace
+
+
+def learns_in_parts(estimator: Any) -> bool:
+    """Whether `partial_fit` is there: not with a solver that needs all rows at once.
+
+    Raises AttributeError if not.
+    """
+    if full_batch(estimator):
+        raise AttributeError(
+            "partial_fit is only available for stochastic optimizers. "
+            f"{estimator.solver} is not stochastic."
+        )
+    return True
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron classifier, to be used in place of scikit-learn's.
+
+    Every parameter of scikit-learn's has its meaning and its default; the same `random_state` draws
+    the same weights and batches. Ours, all of them by keyword:
+
+    activation, dropout: one for all hidden layers, or a list with one for each; any activation of
+    `mlpx`. solver: "adam", "sgd", "lbfgs", or any optimizer of `mlpx` by name (at
+    `learning_rate_init`) or as an instance. learning_rate: also a schedule of `mlpx`. loss:
+    "log_loss" or any loss of `mlpx` over classes.
+    class_weight: {class: weight}, or "balanced"; times `sample_weight`.
+    early_stopping_metric: what early stopping follows: a metric of `mlpx` by name, "loss", or None
+    for the accuracy. restore_best: whether the best epoch is put back at the end; None is with
+    `early_stopping`. callbacks: a list of `mlpx.Callback`.
+    device: "cpu", "cuda", "auto"; dtype: "float32" or "float64", None is as X, float64 for
+    integers. n_threads: None is as many as suit, and in a worker of joblib as many as it was given.
+    verbose: True prints a line an epoch, "bar" draws one bar.
+
+    Attributes are scikit-learn's, with `validation_loss_curve_`, `learning_rate_`, `history_` (of
+    the last fit) and the network `model_` besides.
+    """
+
+    _classifies = True
+    _labels: Labels
+    classes_: np.ndarray
+
+    def __init__(
+        self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, solver: Any = "adam",
+        alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: Any = None, tol: float = 1e-4, verbose: Any = False,
+        warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, loss: Any = "log_loss", class_weight: Any = None,
+        dropout: Any = 0.0, early_stopping_metric: Any = None, restore_best: bool | None = None,
+        callbacks: Any = None, device: Any = None, dtype: Any = None, n_threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        """Learn from X (n, columns) and labels y (n,), or 0 and 1 (n, labels).
+
+        `X_val` and `y_val` are validated after every epoch, and early stopping follows them instead
+        of a part of X. Raises ValueError or TypeError for what cannot be learnt from.
+        """
+        return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
+
+    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
+        """One pass over X and y; the first call names all `classes` there will be."""
+        known = hasattr(self, "classes_")
+        if classes is None and not known:
+            raise InputError("classes must be passed on the first call to partial_fit.")
+        if classes is not None:
+            named = np.asarray(unique_labels(classes))
+            if known and not np.array_equal(named, self.classes_):
+                raise InputError(
+                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
+                    f"{self.classes_!r}"
+                )
+            if not known:
+                several = host_labels(y).ndim == 2
+                self._labels = Labels.of(host_labels(y)) if several else Labels(named)
+                self.classes_ = self._labels.classes
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
+        y = host_labels(y)
+        if first and whole:
+            self._labels = Labels.of(y)
+            self.classes_ = self._labels.classes
+        elif self.warm_start and whole and y.ndim == 1:
+            found = unique_labels(y)
+            if set(found) != set(self.classes_):
+                raise InputError(
+                    "warm_start can only be used where `y` has the same classes as in the previous "
+                    f"call to fit. Previously got {self.classes_}, `y` has {found}"
+                )
+        return self._labels.encode(y)
+
+    def _described(self) -> dict[str, Any]:
+        from mlpx.estimators.folders import labels_to_json
+
+        return labels_to_json(self._labels)
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        from mlpx.estimators.folders import labels_from_json, labels_of_model
+
+        model = described.get("model")
+        self._labels = labels_from_json(described) if model is None else labels_of_model(model)
+        self.classes_ = self._labels.classes
+
+    def _loss_and_outputs(self) -> tuple[Loss, int]:
+        labels = self._labels
+        names: dict[str, Loss] = {"log_loss": BinaryCrossEntropy(reduction="sum")}
+        if labels.kind == "multiclass":
+            names["log_loss"] = SoftmaxCrossEntropy()
+        loss = loss_of(self.loss, names)
+        outputs = len(labels.classes) if loss.targets == "classes" else labels.outputs
+        kind = loss.target_kind(outputs)
+        if kind == "values" or (labels.several and kind == "classes"):
+            wanted = "several labels a row" if labels.several else "classes"
+            raise InputError(f"loss = {self.loss!r} is over {kind}; wanted one over {wanted}")
+        return loss, outputs
+
+    def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> Any:
+        k = self._model.d_out
+        if y.ndim == 1 and k > 1 and self._model.loss.target_kind(k) == "binary":
+            y = np.eye(k)[y]  # each class against the rest
+        return super()._data(X, y, w)
+
+    def _class_factors(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
+        if self.class_weight is None:
+            return w
+        w = np.ones(len(y)) if w is None else w
+        weights: np.ndarray = w * self._labels.factors(self.class_weight, y, w)
+        if not weights.max() > 0:
+            raise InputError("sample_weight and class_weight leave every weight at zero")
+        return weights
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        return y.astype(bool)[:, None] if self._labels.kind in ("single", "binary") else None
+
+    def predict(self, X: Any) -> Any:
+        """The likeliest class of each row (n,), as y named it; for several labels 0, 1 (n, k)."""
+        z, model, labels = self._outputs(X), self._model, self._labels
+        found = losses.predictions(model.backend.xp, model.loss, z)
+        if labels.kind == "single":
+            found[...] = 0
+        if labels.several:
+            return handed_back(found, X)
+        if is_foreign(X) and labels.classes.dtype.kind in "iufb":
+            return handed_back(model.backend.asarray(labels.classes)[found], X)
+        return labels.decode(model.backend.to_numpy(found))
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class (n, classes), in the order of `classes_`."""
+        z, model = self._outputs(X), self._model
+        losses.require_probabilities(model.loss)
+        if self._labels.kind == "single":
+            return handed_back(model.backend.xp.ones((len(z), 1), model.dtype), X)
+        return handed_back(losses.probabilities(model.backend.xp, model.loss, z), X)
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """The logarithm of `predict_proba`, finite also where that is rounded to 0."""
+        z, model = self._outputs(X), self._model
+        losses.require_probabilities(model.loss)
+        if self._labels.kind == "single":
+            return handed_back(model.backend.xp.zeros((len(z), 1), model.dtype), X)
+        xp = model.backend.xp
+        p, logs = (
+            losses.probabilities(xp, model.loss, z), log_probabilities(xp, z, link=model.loss.link)
+        )  # fmt: skip
+        # Above a half the logarithm of p is as exact, and ties stay ties.
+        return handed_back(xp.where(p > 0.5, xp.log(xp.maximum(p, 0.5)), logs), X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of rows predicted right; with several labels a row, all of them."""
+        found = self.predict(X)
+        if is_foreign(found):
+            found, y = host_labels(found), host_labels(y)
+        return float(accuracy_score(y, found, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def log_probabilities(xp: Namespace, z: Array, *, link: str | None) -> Array:
+    """The logarithms of the probabilities that outputs z (n, k) mean; (n, 2) for k = 1."""
+    if link == "softmax":
+        z = z - z.max(axis=1, keepdims=True)
+        return z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
+    yes = -xp.logaddexp(xp.zeros_like(z), -z)
+    return yes if z.shape[1] > 1 else xp.concatenate((yes - z, yes), axis=1)

@@ -1,0 +1,128 @@
+"""Class labels as users write them, and as networks learn them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.utils import column_or_1d
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from mlpx.backend import array_backend
+from mlpx.errors import InputError
+
+Kind = Literal["single", "binary", "multiclass", "multilabel"]
+
+
+class Labels:
+    """The classes of a problem, in the order of the network's outputs."""
+
+    def __init__(self, classes: np.ndarray, *, several: bool = False) -> None:
+        self.classes, self.several = classes, several
+
+    @classmethod
+    def of(cls, y: np.ndarray) -> Labels:
+        """The classes found in y, as `host_labels` returns it."""
+        return cls(np.arange(y.shape[1]), several=True) if y.ndim == 2 else cls(unique(y))
+
+    @property
+    def kind(self) -> Kind:
+        """What is asked of a row: one class of one, two or more, or several labels."""
+        if self.several:
+            return "multilabel"
+        if len(self.classes) > 2:
+            return "multiclass"
+        return "binary" if len(self.classes) == 2 else "single"
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network has: yes or no is one."""
+        return 1 if self.kind in ("single", "binary") else len(self.classes)
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Class indices (n,), or 0 and 1 (n, k) for several labels.
+
+        Raises InputError for a class that is not among them.
+        """
+        if self.several:
+            if y.ndim != 2 or y.shape[1] != len(self.classes):
+                raise InputError(f"y.shape = {y.shape}; wanted (n, {len(self.classes)}) labels")
+            return y
+        if y.ndim != 1:
+            raise InputError(f"y.shape = {y.shape}; this model has one class a row")
+        at = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
+        if (self.classes[at] != y).any():
+            raise InputError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
+                f"'y' has {unique(y)}."
+            )
+        return at.astype(np.int64)
+
+    def decode(self, found: np.ndarray) -> np.ndarray:
+        """What class indices (n,), or 0 and 1 (n, k), are called."""
+        return found if self.several else np.asarray(self.classes[found])
+
+    def factors(self, given: Any, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The factor of each row (n,) for `class_weight`; y is encoded, `rows` other weights (n,).
+
+        Raises InputError.
+        """
+        if self.several:
+            raise InputError(
+                "class_weight needs one class a row; with several labels use sample_weight"
+            )
+        if isinstance(given, Mapping):
+            return np.asarray(self._listed(given)[y])
+        if not isinstance(given, str) or given != "balanced":
+            raise InputError(f"class_weight = {given!r}; wanted a dict, 'balanced' or None")
+        totals = np.bincount(y, rows, minlength=len(self.classes))
+        there = totals > 0
+        share = totals.sum() / there.sum()
+        balanced: np.ndarray = np.where(there, share / np.where(there, totals, 1.0), 0.0)[y]
+        return balanced
+
+    def _listed(self, given: Mapping[Any, float]) -> np.ndarray:
+        factors = np.ones(len(self.classes))
+        for label, weight in given.items():
+            (at,) = np.nonzero(self.classes == label)
+            if not len(at):
+                raise InputError(
+                    f"class_weight has {label!r}, which is no class; classes are {self.classes}"
+                )
+            if not 0 <= float(weight) < np.inf:
+                raise InputError(f"class_weight[{label!r}] = {weight!r}; wanted a number from 0")
+            factors[at[0]] = float(weight)
+        return factors
+
+
+def host_labels(y: Any) -> np.ndarray:
+    """y as labels (n,), or as 0 and 1 (n, k) for several labels a row.
+
+    Raises ValueError for what is no classification.
+    """
+    if hasattr(y, "__dlpack_device__") and not isinstance(y, np.ndarray):
+        y = array_backend(y).to_numpy(y)
+    check_classification_targets(y)
+    kind = type_of_target(y, input_name="y")
+    if kind == "multiclass-multioutput":
+        raise InputError(
+            "y has several columns of more than two classes, which is not supported; wanted (n,) "
+            "labels, or (n, k) of 0 and 1"
+        )
+    if kind.startswith("multilabel"):
+        return np.asarray(y.toarray() if hasattr(y, "toarray") else y).astype(np.int64)
+    labels: np.ndarray = column_or_1d(y, warn=True)
+    return labels
+
+
+def unique(y: np.ndarray) -> np.ndarray:
+    """The labels there are, sorted.
+
+    Raises InputError where they cannot be sorted.
+    """
+    try:
+        found: np.ndarray = np.unique(y)
+    except TypeError as error:
+        raise InputError(f"y holds labels that cannot be sorted: {error}") from error
+    return found

@@ -1,0 +1,136 @@
+"""`MLPRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.metaestimators import available_if
+
+from mlpx.backend import array_backend
+from mlpx.errors import CheckpointError, InputError
+from mlpx.estimators.base import BaseMLP
+from mlpx.estimators.classifier import learns_in_parts
+from mlpx.estimators.rows import handed_back, is_foreign
+from mlpx.estimators.settings import loss_of
+from mlpx.kernels import losses
+from mlpx.kernels.losses import HalfSquaredError, Loss, Poisson, Quantile
+
+LOSSES: dict[str, Loss] = {
+    "squared_error": HalfSquaredError(reduction="sum"),
+    "poisson": Poisson(reduction="sum"),
+}
+"""scikit-learn's names."""
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """Multi-layer perceptron regressor, to be used in place of scikit-learn's.
+
+    Its parameters are those of scikit-learn's and, by keyword, those of our `MLPClassifier` but
+    `class_weight`. loss: "squared_error" (halved), "poisson", or any loss of `mlpx` over values;
+    `early_stopping_metric` None is R2.
+    """
+
+    def __init__(
+        self, loss: Any = "squared_error", hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu", *, solver: Any = "adam", alpha: float = 0.0001,
+        batch_size: Any = "auto", learning_rate: Any = "constant",
+        learning_rate_init: float = 0.001, power_t: float = 0.5, max_iter: int = 200,
+        shuffle: bool = True, random_state: Any = None, tol: float = 1e-4, verbose: Any = False,
+        warm_start: bool = False, momentum: float = 0.9, nesterovs_momentum: bool = True,
+        early_stopping: bool = False, validation_fraction: float = 0.1, beta_1: float = 0.9,
+        beta_2: float = 0.999, epsilon: float = 1e-8, n_iter_no_change: float = 10,
+        max_fun: int = 15000, dropout: Any = 0.0, early_stopping_metric: Any = None,
+        restore_best: bool | None = None, callbacks: Any = None, device: Any = None,
+        dtype: Any = None, n_threads: int | None = None,
+    ) -> None:  # fmt: skip
+        self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
+
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:  # fmt: skip
+        """Learn from X (n, columns) and values y (n,) or (n, outputs).
+
+        `X_val` and `y_val` are validated after every epoch, and early stopping follows them instead
+        of a part of X. Raises ValueError or TypeError for what cannot be learnt from.
+        """
+        return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
+
+    @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """One pass over X and y."""
+        return self._fit(X, y, sample_weight, partial=True)
+
+    def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
+        values = host_values(y)
+        columns = values.shape[1]
+        if first:
+            self._columns = columns
+        elif columns != self._columns:
+            raise InputError(f"y has {columns} columns; this model was fitted to {self._columns}")
+        return values
+
+    def _described(self) -> dict[str, Any]:
+        return {"columns": self._columns}
+
+    def _restore(self, described: dict[str, Any]) -> None:
+        model = described.get("model")
+        if model is None:
+            self._columns = int(described["columns"])
+        elif model.loss.targets != "values":
+            raise CheckpointError("the model predicts classes: use MLPClassifier.from_run")
+        else:
+            self._columns = model.loss.target_columns(model.d_out)
+
+    def _loss_and_outputs(self) -> tuple[Loss, int]:
+        loss = loss_of(self.loss, LOSSES)
+        if loss.targets != "values":
+            raise InputError(f"loss = {self.loss!r} is over classes; wanted one over values")
+        several = np.size(loss.quantiles) if isinstance(loss, Quantile) else 1
+        return loss, self._columns * several
+
+    def _loss_offset(self, y: np.ndarray, w: np.ndarray | None) -> float:
+        if not (isinstance(self.loss, str) and self.loss == "poisson"):
+            return 0.0
+        from scipy.special import xlogy
+
+        constants = (xlogy(y, y) - y).sum(axis=1) if (y >= 0).all() else np.zeros(len(y))
+        return float(np.average(constants, weights=w))
+
+    def predict(self, X: Any) -> Any:
+        """The values of each row: (n,), or (n, outputs) for several."""
+        z, model = self._outputs(X), self._model
+        found = losses.predictions(model.backend.xp, model.loss, z)
+        return handed_back(found[:, 0] if found.shape[1] == 1 else found, X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2, the share of the variance of y that is explained."""
+        found = self.predict(X)
+        if is_foreign(found):
+            found, y = host_values(found), host_values(y)
+        return float(r2_score(y, found, sample_weight=sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def host_values(y: Any) -> np.ndarray:
+    """y as values (n, columns) on the host.
+
+    Raises ValueError for what holds no finite numbers.
+    """
+    if is_foreign(y):
+        y = array_backend(y).to_numpy(y)
+    values = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = column_or_1d(values, warn=True)
+    if values.ndim not in (1, 2):
+        raise InputError(f"y.shape = {values.shape}; wanted (n,) or (n, columns)")
+    reshaped: np.ndarray = values.reshape(len(values), -1)
+    return reshaped

@@ -1,0 +1,125 @@
+"""Rows of X wherever they are: NumPy, sparse, a data frame, or on a device."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_array as as_array
+from sklearn.utils.validation import validate_data
+
+from mlpx.backend import Backend, array_backend
+from mlpx.errors import InputError
+from mlpx.inference import chunks
+from mlpx.model import MLP
+from mlpx.types import Array
+from mlpx.validation import check_array, check_finite
+
+CHUNK_ROWS = 1024
+
+
+class SparseRows:
+    """A CSR matrix of which slices and rows come out dense, in `dtype`."""
+
+    def __init__(self, matrix: Any, dtype: np.dtype) -> None:
+        self.matrix, self.dtype, self.shape = matrix, dtype, matrix.shape
+
+    def __len__(self) -> int:
+        return int(self.shape[0])
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        dense: np.ndarray = self.matrix[rows].toarray().astype(self.dtype, copy=False)
+        return dense
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether X is a SciPy sparse matrix or array."""
+    return hasattr(X, "nnz") and hasattr(X, "toarray")
+
+
+def is_foreign(X: Any) -> bool:
+    """Whether X is an array of another library, which stays where it is."""
+    spoken = hasattr(X, "__dlpack_device__") or hasattr(X, "__cuda_array_interface__")
+    return spoken and not isinstance(X, np.ndarray)
+
+
+def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
+    """X as a 2-D array of finite numbers, sparse or dense; `reset` learns its columns and names.
+
+    Raises ValueError or TypeError as scikit-learn does.
+    """
+    if not is_foreign(X):
+        return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+    array = check_array("X", X, backend)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"X.shape = {array.shape}; wanted (n, columns): reshape your data")
+    if reset:
+        estimator.n_features_in_ = int(array.shape[1])
+        estimator.__dict__.pop("feature_names_in_", None)
+    elif array.shape[1] != estimator.n_features_in_:
+        raise InputError(
+            f"X has {array.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input"
+        )
+    check_finite(array, dtype=array.dtype, name="X")
+    return array
+
+
+def check_weights(given: Any, n: int) -> np.ndarray | None:
+    """The rows' weights (n,) in float64, None if all count alike.
+
+    Raises ValueError for a wrong length, NaN, infinite or negative weights, or none above zero.
+    """
+    if given is None:
+        return None
+    if is_foreign(given):
+        given = array_backend(given).to_numpy(given)
+    if isinstance(given, int | float):
+        given = np.full(n, given)
+    w: np.ndarray = as_array(
+        given, ensure_2d=False, dtype=np.float64, input_name="sample_weight", ensure_min_samples=0
+    )
+    if w.shape != (n,):
+        raise InputError(f"sample_weight.shape = {w.shape}; wanted ({n},), one for each row of X")
+    if w.min() < 0:
+        raise InputError(f"Negative values in sample_weight: {w.min():g} at row {w.argmin()}")
+    if not w.max() > 0:
+        raise InputError("sample_weight is zero for every row; at least one must be positive")
+    return w
+
+
+def take(X: Any, rows: np.ndarray) -> Any:
+    """The rows of X at `rows`, or where it is true, as X is kept."""
+    if isinstance(X, np.ndarray) or is_sparse(X):
+        return X[rows]
+    at = np.flatnonzero(rows) if rows.dtype == bool else rows
+    return X[array_backend(X).asarray(at)]
+
+
+def kept(X: Any, backend: Backend, dtype: np.dtype) -> Any:
+    """X as a training program holds it."""
+    if is_sparse(X):
+        return SparseRows(X, dtype)
+    whole = np.require(X, requirements=["C", "A"]) if isinstance(X, np.ndarray) else X
+    return backend.asarray(whole)
+
+
+def outputs(model: MLP, X: Any) -> Array:
+    """The network's outputs (n, d_out) for checked X, on the model's device."""
+    if not is_sparse(X):
+        return model.predict_logits(X)
+    rows = SparseRows(X, model.dtype)
+    parts = [model.predict_logits(rows[part]) for part in chunks(len(rows), CHUNK_ROWS)]
+    return model.backend.xp.concatenate(parts)
+
+
+def handed_back(found: Array, X: Any) -> Any:
+    """`found` as the caller who gave X expects it: on X's device in X's library, else NumPy's."""
+    if not is_foreign(X):
+        return array_backend(found).to_numpy(found)
+    found = array_backend(X).asarray(found)
+    namespace = getattr(X, "__array_namespace__", None)
+    library = namespace() if namespace else sys.modules.get(type(X).__module__.partition(".")[0])
+    convert = getattr(library, "from_dlpack", None)
+    return found if convert is None or isinstance(found, type(X)) else convert(found)

@@ -1,0 +1,129 @@
+"""Training runs in the order that scikit-learn draws, also on sparse rows, window by window."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mlpx.full_batch import FullBatchRun
+from mlpx.optimizers.lbfgs import LBFGS
+from mlpx.run import Run
+from mlpx.step import LOSS, WEIGHT, TrainingData, TrainingProgram
+
+WINDOW_ELEMENTS = 1 << 21
+"""How many numbers of sparse rows are dense at a time, unless one batch has more."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window(TrainingData):
+    """Room on the device for some of the `source`'s rows, which take turns in it."""
+
+    source: TrainingData
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there is room for."""
+        return len(self.x)
+
+
+def open_window(model: Any, source: TrainingData, batch_size: int) -> Window:
+    """A window on data whose x is sparse, of whole batches."""
+    columns, n = max(1, source.x.shape[1]), len(source)
+    batches = max(1, WINDOW_ELEMENTS // (columns * batch_size))
+    rows = batch_size * min(batches, -(-n // batch_size))
+    backend = model.backend
+    weights = None if source.weights is None else backend.zeros((rows, 1), model.dtype)
+    x = backend.zeros((rows, columns), model.dtype)
+    return Window(x, backend.zeros((rows, *source.y.shape[1:]), source.y.dtype), weights, source)
+
+
+def fill(model: Any, window: Window, rows: np.ndarray) -> None:
+    """Bring `rows` of the source into the window's first places."""
+    backend, n, source = model.backend, len(rows), window.source
+    backend.upload(source.x[rows], out=window.x[:n])
+    at = backend.asarray(rows)
+    window.y[:n] = source.y[at]
+    if window.weights is not None and source.weights is not None:
+        window.weights[:n] = source.weights[at]
+
+
+class ShuffledRun(Run):
+    """A run whose epochs see the rows in the order that the estimator's random state gives."""
+
+    estimator: Any
+
+    def _order(self) -> np.ndarray:
+        order: np.ndarray = self.estimator._next_order(
+            len(self.data), anew=self.state.position == 0
+        )
+        if not isinstance(self.data, Window):
+            return order
+        self._true_order, self._shown = order, -1
+        return np.arange(self.rows) % self.data.rows
+
+    def _ready(self, position: int, end: int) -> int:
+        window = self.data
+        if not isinstance(window, Window):
+            return end
+        steps = window.rows // self.batch_size
+        turn = position // steps
+        if turn != self._shown:
+            rows = self._true_order[turn * window.rows : (turn + 1) * window.rows]
+            fill(self.model, window, rows)
+            self._shown = turn
+        return min(end, (turn + 1) * steps)
+
+
+class QuasiNewtonRun(FullBatchRun):
+    """L-BFGS with scikit-learn's limits; sparse rows are evaluated window by window."""
+
+    estimator: Any
+    objective = math.nan
+
+    def _options(self, rule: LBFGS) -> dict[str, Any]:
+        ours = super()._options(rule)
+        del ours["ftol"]  # SciPy's own, as scikit-learn has it
+        return {**ours, "maxfun": int(self.estimator.max_fun)}
+
+    def _program(self) -> TrainingProgram:
+        if not isinstance(self.data, Window):
+            return super()._program()
+        self._check()
+        return TrainingProgram(
+            self.model, self.data, optimizer=self.state.optimizer, moments={},
+            batch_size=min(self.data.rows, len(self.data)), rows=len(self.data),
+        )  # fmt: skip
+
+    def _evaluate(self, p: np.ndarray) -> tuple[float, np.ndarray]:
+        windowed = isinstance(self.data, Window)
+        found = self._over_windows(p, self.data) if windowed else super()._evaluate(p)  # type: ignore[arg-type]
+        self.objective = found[0]
+        return found
+
+    def _over_windows(self, p: np.ndarray, window: Window) -> tuple[float, np.ndarray]:
+        """The objective and its gradient, as weighted means over the windows."""
+        self._move_to(p)
+        program, backend, n = self.program, self.model.backend, len(window)
+        backend.upload(np.arange(n) % window.rows, out=program.order)
+        program.state[...] = 0
+        lines, gradient = np.zeros((program.steps, 3)), np.zeros(len(p))
+        for i in range(program.steps):
+            fill(self.model, window, np.arange(n)[i * window.rows : (i + 1) * window.rows])
+            plan = program.full if i < program.full_steps else program.last
+            assert plan is not None
+            self.execute(plan, 1)
+            lines[i] = backend.to_numpy(program.log[i])
+            gradient += lines[i, WEIGHT] * backend.to_numpy(program.gradient[: len(p)])
+        self.samples_done += n
+        weight = lines[:, WEIGHT]
+        mean = weight @ lines / weight.sum()
+        backend.upload(mean[None, :], out=program.log[:1])
+        decay = self._decay()
+        loss = float(mean[LOSS]) + float(decay @ p**2) / 2
+        return loss, gradient / weight.sum() + decay * p

@@ -1,0 +1,186 @@
+"""What the constructor's parameters mean: checked, and as layers, losses and optimizers of ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import InputError, InputTypeError
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.losses import Loss
+from mlpx.kernels.penalties import L2
+from mlpx.layers import Dense, Dropout, Layer
+from mlpx.metrics import Metric
+from mlpx.optimizers import LBFGS, SGD, AdamHat, Optimizer
+from mlpx.schedules import Schedule
+
+RATE_RULES = ("constant", "invscaling", "adaptive")
+ACTIVATIONS = {"logistic": "sigmoid"}
+"""scikit-learn's names that are not ours."""
+RANGES: dict[str, tuple[float, float, str]] = {
+    "alpha": (0, math.inf, "[)"),
+    "learning_rate_init": (0, math.inf, "()"),
+    "power_t": (0, math.inf, "[)"),
+    "tol": (0, math.inf, "[]"),
+    "momentum": (0, 1, "[)"),
+    "validation_fraction": (0, 1, "[)"),
+    "beta_1": (0, 1, "[)"),
+    "beta_2": (0, 1, "[)"),
+    "epsilon": (0, math.inf, "()"),
+}
+"""Lowest and highest value; a square bracket on a side says that it is allowed itself."""
+COUNTS = ("max_iter", "max_fun")
+FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
+
+
+def check(estimator: Any) -> None:
+    """Refuse constructor parameters that mean nothing.
+
+    Raises InputError or InputTypeError naming the parameter, its value and what is wanted.
+    """
+    for name, (low, high, ends) in RANGES.items():
+        _check_range(name, getattr(estimator, name), low, high, ends)
+    for name in COUNTS:
+        _check_count(name, getattr(estimator, name))
+    for name in FLAGS:
+        if not isinstance(getattr(estimator, name), bool | np.bool_):
+            raise InputTypeError(f"{name} = {getattr(estimator, name)!r}; wanted True or False")
+    if not (isinstance(estimator.batch_size, str) and estimator.batch_size == "auto"):
+        _check_count("batch_size", estimator.batch_size, other=" or 'auto'")
+    if estimator.n_iter_no_change != math.inf:
+        _check_count("n_iter_no_change", estimator.n_iter_no_change, other=" or infinity")
+    if estimator.n_threads is not None:
+        _check_count("n_threads", estimator.n_threads, other=" or None")
+
+
+def _check_range(name: str, value: Any, low: float, high: float, ends: str) -> None:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        raise InputTypeError(f"{name} = {value!r} is a {type(value).__name__}; wanted a number")
+    number = float(value)
+    above = number >= low if ends[0] == "[" else number > low
+    below = number <= high if ends[1] == "]" else number < high
+    if not (above and below):
+        raise InputError(f"{name} = {value!r}; wanted a number in {ends[0]}{low}, {high}{ends[1]}")
+
+
+def _check_count(name: str, value: Any, *, other: str = "") -> None:
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+        raise InputTypeError(f"{name} = {value!r}; wanted a whole number from 1{other}")
+    if value < 1:
+        raise InputError(f"{name} = {value!r}; wanted a whole number from 1{other}")
+
+
+def hidden_widths(estimator: Any) -> list[int]:
+    """The widths of the hidden layers.
+
+    Raises InputError or InputTypeError.
+    """
+    given = estimator.hidden_layer_sizes
+    widths = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
+    for width in widths:
+        if isinstance(width, bool | np.bool_) or not isinstance(width, Integral):
+            raise InputTypeError(f"hidden_layer_sizes = {given!r}; wanted whole numbers")
+        if width <= 0:
+            raise InputError(f"hidden_layer_sizes must be > 0, got {widths}.")
+    return [int(width) for width in widths]
+
+
+def per_layer(name: str, given: Any, layers: int) -> list[Any]:
+    """One value for each hidden layer, of one for all or a list of them.
+
+    Raises InputError for a list of another length.
+    """
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        return [given] * layers
+    if len(given) != layers:
+        raise InputError(f"{name} = {given!r} has {len(given)} entries for {layers} hidden layers")
+    return list(given)
+
+
+def activations(estimator: Any) -> list[Activation]:
+    """The activation of each hidden layer."""
+    names = per_layer("activation", estimator.activation, len(hidden_widths(estimator)))
+    return [Activation.resolve(ACTIVATIONS.get(f, f) if isinstance(f, str) else f) for f in names]
+
+
+def layers(estimator: Any, *, outputs: int) -> list[Layer]:
+    """The layers of the network, dropout after each hidden one, with the penalty of `alpha`."""
+    widths, functions = hidden_widths(estimator), activations(estimator)
+    rates = per_layer("dropout", estimator.dropout, len(widths))
+    penalty = penalty_of(estimator)
+    made: list[Layer] = []
+    for width, f, rate in zip(widths, functions, rates, strict=True):
+        made.append(Dense(width, activation=f, initializer="glorot_uniform", penalty=penalty))
+        made += [Dropout(rate)] if rate else []
+    return [*made, Dense(outputs, initializer="glorot_uniform", penalty=penalty)]
+
+
+def penalty_of(estimator: Any) -> L2 | None:
+    """alpha / (2 n) |W|**2 for batches of n rows; L-BFGS has it as weight decay."""
+    if full_batch(estimator) or not estimator.alpha:
+        return None
+    return L2(float(estimator.alpha) / 2, per_row=True)
+
+
+def full_batch(estimator: Any) -> bool:
+    """Whether the solver works on all rows at once."""
+    solver = estimator.solver
+    return bool(solver == "lbfgs" or getattr(solver, "full_batch", False))
+
+
+def initial_factors(estimator: Any) -> list[float]:
+    """The factor in each Dense layer's starting bound sqrt(factor / (fan_in + fan_out))."""
+    given = [2.0 if f.name == "sigmoid" else 6.0 for f in activations(estimator)]
+    return [*given, given[-1] if given else 6.0]
+
+
+def has_rate_rule(estimator: Any) -> bool:
+    """Whether `learning_rate` is one of scikit-learn's words."""
+    return isinstance(estimator.learning_rate, str) and estimator.learning_rate in RATE_RULES
+
+
+def optimizer(estimator: Any, *, weight: float) -> Optimizer:
+    """The solver; `weight` is what all rows weigh.
+
+    Raises UnknownNameError, InputError or InputTypeError.
+    """
+    if full_batch(estimator):
+        named = estimator.solver == "lbfgs"
+        rule = LBFGS(tolerance=float(estimator.tol)) if named else estimator.solver
+        return dataclasses.replace(rule, weight_decay=float(estimator.alpha) / weight)
+    rule = _rule(estimator)
+    if has_rate_rule(estimator):
+        return rule
+    return dataclasses.replace(rule, learning_rate=Schedule.resolve(estimator.learning_rate))
+
+
+def _rule(estimator: Any) -> Optimizer:
+    rate, solver = float(estimator.learning_rate_init), estimator.solver
+    if solver == "adam":
+        beta1, beta2 = float(estimator.beta_1), float(estimator.beta_2)
+        return AdamHat(rate, beta1=beta1, beta2=beta2, epsilon=float(estimator.epsilon))
+    if solver == "sgd":
+        momentum = float(estimator.momentum)
+        nesterov = bool(estimator.nesterovs_momentum and momentum > 0)
+        return SGD(rate, momentum=momentum, nesterov=nesterov)
+    rule = Optimizer.resolve(solver)
+    return dataclasses.replace(rule, learning_rate=rate) if isinstance(solver, str) else rule
+
+
+def loss_of(given: Any, names: dict[str, Loss]) -> Loss:
+    """The loss called `given` by scikit-learn or by us, or `given` itself."""
+    return names[given] if isinstance(given, str) and given in names else Loss.resolve(given)
+
+
+def stopping_metric(given: Any, *, classes: bool) -> tuple[Metric, ...]:
+    """The metric that early stopping follows, none for the loss."""
+    if isinstance(given, str) and given == "loss":
+        return ()
+    if given is None:
+        given = "accuracy" if classes else "r2"
+    return (Metric.resolve(given),)

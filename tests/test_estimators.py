@@ -1,0 +1,548 @@
+"""The estimators: scikit-learn's contract, its meaning of every parameter, and what it refused."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import re
+import tracemalloc
+import unittest
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+from sklearn.neural_network import MLPRegressor as TheirRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.utils.estimator_checks import estimator_checks_generator
+
+from mlpx import MLP, Callback, Dense, Dropout, MLPClassifier, MLPRegressor
+from mlpx.errors import CheckpointError, InputError
+from mlpx.kernels.losses import Focal, Quantile
+from mlpx.optimizers import LBFGS, AdamW
+from mlpx.schedules import Schedule
+
+pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X, Y = load_iris(return_X_y=True)
+X = (X - X.mean(axis=0)) / X.std(axis=0)
+XR, YR = load_diabetes(return_X_y=True)
+XR, YR = XR[:150] * 20, (YR[:150] - YR.mean()) / YR.std()
+LABELS = np.array(["setosa", "versicolor", "virginica"])[Y]
+SMALL: dict[str, Any] = {"hidden_layer_sizes": (8,), "max_iter": 5, "random_state": 1}
+
+CONFIGURED = {
+    "classifier": MLPClassifier(),
+    "classifier, lbfgs": MLPClassifier(solver="lbfgs", alpha=0.1),
+    "classifier, sgd": MLPClassifier(solver="sgd", learning_rate_init=0.01),
+    "classifier, ours": MLPClassifier((9, 8), ["tanh", "gelu"], solver="nadam"),
+    "regressor": MLPRegressor(),
+    "regressor, lbfgs": MLPRegressor(solver="lbfgs"),
+    "regressor, ours": MLPRegressor("huber", solver="adamax"),
+}
+
+
+def checks() -> list[Any]:
+    """Every check that scikit-learn yields, for every configuration."""
+    return [
+        pytest.param(estimator, check, id=f"{name}-{getattr(check, 'func', check).__name__}-{i}")
+        for name, configured in CONFIGURED.items()
+        for i, (estimator, check) in enumerate(
+            estimator_checks_generator(configured, legacy=True, mark=None)
+        )
+    ]
+
+
+@pytest.mark.parametrize(("estimator", "check"), checks())
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_contract(estimator: Any, check: Any) -> None:
+    """No expected failures; two checks are of what ours and theirs have not got."""
+    with suppress(NotOfOurs):
+        try:
+            check(estimator)
+        except unittest.SkipTest as reason:
+            known = re.search("SCIPY_ARRAY_API is not set|decision_function", str(reason))
+            raise (NotOfOurs if known else AssertionError)(str(reason)) from None
+
+
+class NotOfOurs(Exception):  # noqa: N818
+    """A check of what neither our estimators nor scikit-learn's have."""
+
+
+THEIRS = {
+    "adam": {},
+    "sgd": {"solver": "sgd", "learning_rate_init": 0.05},
+    "nesterov off": {"solver": "sgd", "nesterovs_momentum": False},
+    "plain sgd": {"solver": "sgd", "momentum": 0.0},
+    "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
+    "adaptive": {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 2},
+    "strong penalty": {"alpha": 1.0},
+    "lbfgs": {"solver": "lbfgs", "alpha": 0.1},
+    "logistic": {"activation": "logistic", "hidden_layer_sizes": (7, 6)},
+    "tanh": {"activation": "tanh", "batch_size": 32},
+    "identity": {"activation": "identity", "shuffle": False},
+    "early stopping": {"early_stopping": True, "n_iter_no_change": 3, "max_iter": 30},
+    "epsilon": {"epsilon": 1e-2, "beta_1": 0.8, "beta_2": 0.99},
+    "no hidden layer": {"hidden_layer_sizes": ()},
+}
+
+
+@pytest.mark.parametrize("given", THEIRS.values(), ids=THEIRS)
+@pytest.mark.parametrize("classes", [True, False, "binary"], ids=["classes", "values", "two"])
+def test_the_same_curve_weights_and_stop_as_theirs(given: dict[str, Any], classes: Any) -> None:
+    """From the same random_state, to the last digits: so replacing the import is enough."""
+    pairs = {
+        True: (TheirClassifier, MLPClassifier, X, Y),
+        "binary": (TheirClassifier, MLPClassifier, X, (Y == 1).astype(int)),
+        False: (TheirRegressor, MLPRegressor, XR, YR),
+    }
+    theirs, ours, x, y = pairs[classes]
+    options = SMALL | {"max_iter": 12} | given
+    one, other = theirs(**options).fit(x, y), ours(**options).fit(x, y)
+    assert other.n_iter_ == one.n_iter_
+    for name in ("loss_curve_", "validation_scores_"):
+        if getattr(one, name, None) is not None:
+            np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-8)
+    for name in ("coefs_", "intercepts_"):
+        for a, b in zip(getattr(other, name), getattr(one, name), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(other.predict(x), one.predict(x), rtol=1e-7)
+    for name in ("n_layers_", "n_outputs_", "out_activation_", "t_", "n_features_in_"):
+        assert getattr(other, name) == getattr(one, name), name
+    if getattr(one, "best_loss_", None) is not None:
+        assert other.best_loss_ == pytest.approx(one.best_loss_)
+
+
+def test_every_parameter_of_theirs_has_its_default() -> None:
+    for ours, theirs in ((MLPClassifier, TheirClassifier), (MLPRegressor, TheirRegressor)):
+        mine, wanted = ours().get_params(), theirs().get_params()
+        assert {name: mine[name] for name in wanted} == wanted
+
+
+def test_training_runs_on_the_fastest_engine() -> None:
+    fitted = MLPClassifier(**SMALL).fit(X, Y)
+    assert fitted.history_.engine == fitted.model_.engine
+    assert fitted.history_.engine in ("native", "interpreter")
+    if fitted.history_.engine == "interpreter":
+        assert "not built" in fitted.history_.engine_reason
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lamb"])
+@pytest.mark.parametrize("extra", [{}, {"dropout": 0.3}, {"learning_rate": "cosine"}])
+def test_warm_start_is_exact(solver: str, extra: dict[str, Any]) -> None:
+    """5 and 5 epochs are 10, bit for bit."""
+    options = {"hidden_layer_sizes": (9,), "solver": solver, "random_state": 3, "tol": 0.0, **extra}
+    if extra.get("learning_rate") == "cosine":
+        options["learning_rate"] = Schedule.table["cosine"](1e-3, steps=50)
+    whole = MLPClassifier(max_iter=10, **options).fit(X, Y)
+    parts = MLPClassifier(max_iter=5, warm_start=True, **options).fit(X, Y).fit(X, Y)
+    assert np.array_equal(whole.model_.flat, parts.model_.flat)
+    assert whole.loss_curve_ == parts.loss_curve_
+
+
+def test_partial_fit_is_one_epoch() -> None:
+    one = MLPClassifier(**SMALL | {"shuffle": False, "batch_size": 150})
+    for _ in range(5):
+        one.partial_fit(X, Y, classes=np.arange(3))
+    other = MLPClassifier(**SMALL | {"shuffle": False, "batch_size": 150}).fit(X, Y)
+    np.testing.assert_allclose(one.model_.flat, other.model_.flat)
+    assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "sgd"])
+def test_weights_count_as_repetition(solver: str) -> None:
+    times = np.random.default_rng(0).integers(0, 4, size=len(Y))
+    batch = {"batch_size": int(times.sum()), "shuffle": False, "alpha": 0.0, "random_state": 1}
+    options = {"hidden_layer_sizes": (5,), "solver": solver, "max_iter": 30, "tol": 1e-7}
+    weighted = MLPClassifier(**options | batch | {"batch_size": int((times > 0).sum())})
+    repeated = MLPClassifier(**options | batch)
+    weighted.fit(X, Y, sample_weight=times)
+    repeated.fit(np.repeat(X, times, axis=0), np.repeat(Y, times))
+    np.testing.assert_allclose(
+        weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_class_weight() -> None:
+    factors = {"setosa": 1.0, "versicolor": 5.0, "virginica": 0.5}
+    by_class = MLPClassifier(**SMALL, class_weight=factors).fit(X, LABELS)
+    by_row = MLPClassifier(**SMALL).fit(X, LABELS, sample_weight=[factors[y] for y in LABELS])
+    np.testing.assert_allclose(by_class.model_.flat, by_row.model_.flat)
+    few = np.r_[0:50, 50:60]
+    balanced = MLPClassifier(**SMALL, class_weight="balanced").fit(X[few], Y[few])
+    plain = MLPClassifier(**SMALL).fit(X[few], Y[few])
+    assert balanced.predict_proba(X[few])[:, 1].mean() > plain.predict_proba(X[few])[:, 1].mean()
+    with pytest.raises(ValueError, match="'rose', which is no class"):
+        MLPClassifier(**SMALL, class_weight={"rose": 1.0}).fit(X, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [([-1.0] + [1.0] * 149, "Negative"), ([0.0] * 150, "zero for every row"),
+     ([np.nan] + [1.0] * 149, "NaN"), ([1.0] * 3, r"sample_weight.shape = \(3,\)")],
+)  # fmt: skip
+def test_weights_that_mean_nothing_are_refused(weights: list[float], told: str) -> None:
+    for estimator, x, y in ((MLPClassifier(**SMALL), X, Y), (MLPRegressor(**SMALL), XR, YR)):
+        with pytest.raises(ValueError, match=told):
+            estimator.fit(x, y, sample_weight=weights)
+
+
+def test_our_parts() -> None:
+    fitted = MLPClassifier(
+        (12, 9), ["gelu", "tanh"], dropout=[0.2, 0.0], solver=AdamW(3e-3, weight_decay=0.1),
+        loss=Focal(gamma=1.0), learning_rate=Schedule.table["cosine"](0.02), max_iter=100,
+        random_state=0,
+    ).fit(X, Y)  # fmt: skip
+    kinds = [type(layer) for layer in fitted.model_.layers]
+    assert kinds == [Dense, Dropout, Dense, Dense]
+    assert fitted.model_.loss == Focal(gamma=1.0)
+    assert fitted.score(X, Y) > 0.9
+    both = Quantile((0.1, 0.9))
+    quantiles = MLPRegressor(both, max_iter=200, random_state=0).fit(XR, YR)
+    low, high = quantiles.predict(XR).T
+    assert 0.6 < np.mean((low < YR) & (high > YR)) <= 1
+    assert MLPClassifier(solver=LBFGS(), **{**SMALL, "max_iter": 50}).fit(X, Y).score(X, Y) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [({"solver": "adma"}, "adma"), ({"activation": "rlu"}, "rlu"), ({"loss": "mse2"}, "mse2"),
+     ({"early_stopping_metric": "acc", "early_stopping": True}, "acc"),
+     ({"dropout": [0.1, 0.2]}, "2 entries for 1 hidden"), ({"dropout": 1.5}, "rate = 1.5"),
+     ({"device": "gpu7"}, "gpu7"), ({"dtype": "int8"}, "int8"), ({"n_threads": 0}, "n_threads"),
+     ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1")],
+)  # fmt: skip
+def test_parameters_that_mean_nothing_are_named(given: dict[str, Any], told: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=told):
+        MLPClassifier(**SMALL | given).fit(X, Y)
+
+
+def test_own_validation_data_and_metric() -> None:
+    options = {"max_iter": 40, "random_state": 0, "n_iter_no_change": 5}
+    held = np.arange(len(Y)) % 3 == 0
+    fitted = MLPClassifier(
+        **options, early_stopping=True, early_stopping_metric="f1_macro", learning_rate_init=0.01
+    ).fit(X[~held], LABELS[~held], X_val=X[held], y_val=LABELS[held])
+    assert len(fitted.validation_loss_curve_) == fitted.n_iter_ == len(fitted.validation_scores_)
+    assert fitted.best_validation_score_ == max(fitted.validation_scores_)
+    from sklearn.metrics import f1_score
+
+    again = f1_score(LABELS[held], fitted.predict(X[held]), average="macro")
+    assert again == pytest.approx(fitted.best_validation_score_)  # the best epoch was put back
+    watched = MLPClassifier(**options).fit(X[~held], Y[~held], X_val=X[held], y_val=Y[held])
+    assert len(watched.validation_loss_curve_) == 40  # watched, not obeyed
+    with pytest.raises(ValueError, match="X_val and y_val belong together"):
+        MLPClassifier().fit(X, Y, X_val=X)
+
+
+def test_callbacks_and_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    class Stop(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            if epoch == 2:
+                run.stop("enough")
+
+    fitted = MLPClassifier(**SMALL | {"callbacks": [Stop()], "verbose": True}).fit(X, Y)
+    assert fitted.n_iter_ == 3
+    assert "Iteration 3, loss = " in capsys.readouterr().out
+
+
+def test_one_class() -> None:
+    fitted = MLPClassifier(**SMALL).fit(X, np.full(len(Y), "only"))
+    assert np.array_equal(fitted.predict_proba(X), np.ones((len(Y), 1)))
+    assert set(fitted.predict(X)) == {"only"}
+    assert not fitted.predict_log_proba(X).any()
+
+
+@pytest.mark.parametrize(
+    "y",
+    [LABELS, LABELS.astype(object), Y == 1, Y * 10 - 5, Y.astype(float), LABELS.astype("U20")],
+    ids=["text", "object", "bool", "numbers", "floats", "wide text"],
+)
+def test_labels_come_back_as_they_were_given(y: np.ndarray) -> None:
+    fitted = MLPClassifier(**SMALL | {"max_iter": 150, "learning_rate_init": 0.02}).fit(X, y)
+    found = fitted.predict(X)
+    assert found.dtype == y.dtype
+    assert np.mean(found == y) > 0.9
+    assert np.array_equal(fitted.classes_, np.unique(y))
+    assert fitted.predict_proba(X).shape == (len(y), len(fitted.classes_))
+
+
+def test_several_labels_and_several_values() -> None:
+    labels = np.stack([Y == 0, Y != 1], axis=1).astype(int)
+    fitted = MLPClassifier(max_iter=150, random_state=0).fit(X, labels)
+    assert np.mean(fitted.predict(X) == labels) > 0.9
+    assert fitted.predict_proba(X).shape == labels.shape
+    sparse = MLPClassifier(max_iter=150, random_state=0).fit(X, scipy.sparse.csr_array(labels))
+    assert np.array_equal(sparse.predict(X), fitted.predict(X))
+    values = np.stack([YR, -YR, 2 * YR], axis=1)
+    several = MLPRegressor(max_iter=300, random_state=0).fit(XR, values)
+    assert several.predict(XR).shape == values.shape
+    assert several.score(XR, values) > 0.3
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_sparse_rows_are_as_dense_ones(solver: str) -> None:
+    x = X * (np.abs(X) > 0.5)
+    fits = []
+    for given in (x, scipy.sparse.csr_matrix(x), scipy.sparse.csr_array(x)):
+        fits.append(MLPClassifier(**SMALL | {"solver": solver}).fit(given, Y))
+    for other in fits[1:]:
+        np.testing.assert_allclose(other.model_.flat, fits[0].model_.flat, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(other.predict_proba(fits[0] and x), fits[0].predict_proba(x))
+    np.testing.assert_allclose(
+        fits[1].predict_proba(scipy.sparse.csc_array(x)), fits[0].predict_proba(x), rtol=1e-6
+    )
+
+
+def test_sparse_rows_are_never_all_dense() -> None:
+    n, d = 4000, 5000
+    x = scipy.sparse.random_array(
+        (n, d), density=1e-3, format="csr", rng=np.random.default_rng(0), dtype=np.float32
+    )
+    y = np.arange(n) % 2
+    fitted = MLPClassifier((4,), max_iter=1, dtype="float32", random_state=0)
+    tracemalloc.start()
+    try:
+        fitted.fit(x, y).predict(x)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.7 * 4 * n * d  # dense it would be 80 MB, and a copy as much again
+
+
+def test_frames_have_names_that_are_checked() -> None:
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    names = ["a", "b", "c", "d"]
+    for library in (pandas, polars):
+        frame = library.DataFrame({name: X[:, i] for i, name in enumerate(names)})
+        fitted = MLPClassifier(**SMALL).fit(frame, library.Series(LABELS.tolist()))
+        assert list(fitted.feature_names_in_) == names
+        fitted.predict(frame)
+        with pytest.raises(ValueError, match="feature names"):
+            fitted.predict(frame[["b", "a", "c", "d"]])
+        with pytest.warns(UserWarning, match="valid feature names"):
+            fitted.predict(X)
+
+
+def test_they_stand_where_scikit_learns_do() -> None:
+    quick = MLPClassifier(**SMALL | {"max_iter": 60, "learning_rate_init": 0.01})
+    assert cross_val_score(quick, X, LABELS, cv=3).mean() > 0.8
+    piped = make_pipeline(make_column_transformer((StandardScaler(), [0, 1, 2, 3])), quick)
+    assert piped.fit(X, LABELS).score(X, LABELS) > 0.9
+    calibrated = CalibratedClassifierCV(quick, cv=3).fit(X, LABELS)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
+    voting = VotingClassifier([("a", quick), ("b", clone(quick))], voting="soft").fit(X, LABELS)
+    assert voting.score(X, LABELS) > 0.9
+    assert "MLPClassifier" in quick._repr_html_()
+    assert "dropout" in repr(MLPClassifier(dropout=0.5))
+    encoded = make_pipeline(OneHotEncoder(), quick).fit(LABELS[:, None], LABELS)
+    assert encoded.score(LABELS[:, None], LABELS) == 1
+
+
+def test_grid_search_in_two_processes() -> None:
+    search = GridSearchCV(
+        MLPClassifier(**SMALL | {"max_iter": 30, "learning_rate_init": 0.01}),
+        {"dropout": [0.0, 0.1], "hidden_layer_sizes": [(4,), (8,)]}, cv=2, n_jobs=2,
+    ).fit(X, Y)  # fmt: skip
+    assert search.best_score_ > 0.7
+
+
+def test_a_worker_uses_the_threads_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """joblib gives each of its workers a share of the processors through OMP_NUM_THREADS."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert MLPClassifier()._threads() == 1
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert MLPClassifier()._threads() is None
+    assert MLPClassifier(n_threads=3)._threads() == 3
+
+
+def test_weights_are_routed() -> None:
+    weights = np.linspace(0.1, 1, len(Y))
+    with config_context(enable_metadata_routing=True):
+        routed = MLPClassifier(**SMALL).set_fit_request(sample_weight=True)
+        piped = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), routed).fit(
+            X, Y, sample_weight=weights
+        )
+    alone = MLPClassifier(**SMALL).fit(StandardScaler().fit_transform(X), Y, weights)
+    assert np.array_equal(piped[-1].model_.flat, alone.model_.flat)
+
+
+@pytest.mark.parametrize("how", ["pickle", "joblib", "deepcopy"])
+def test_copies_predict_and_go_on_alike(how: str, tmp_path: Path) -> None:
+    fitted = MLPClassifier(**SMALL, warm_start=True).fit(X, LABELS)
+    fitted.predict(X)  # leaves its caches
+    if how == "pickle":
+        other = pickle.loads(pickle.dumps(fitted))
+    elif how == "deepcopy":
+        other = copy.deepcopy(fitted)
+    else:
+        joblib.dump(fitted, tmp_path / "fitted.joblib")
+        other = joblib.load(tmp_path / "fitted.joblib")
+    assert np.array_equal(other.predict_proba(X), fitted.predict_proba(X))
+    assert np.array_equal(other.fit(X, LABELS).model_.flat, fitted.fit(X, LABELS).model_.flat)
+
+
+def test_a_model_of_a_gpu_unpickles_without_one(fake_cupy: Any) -> None:
+    fitted = MLPClassifier(**SMALL, device="cuda").fit(X, LABELS)
+    assert fitted.model_.device == "cuda:0"
+    wanted = fitted.predict_proba(X)
+    kept = pickle.dumps(fitted)
+    assert pickle.loads(kept).model_.device == "cuda:0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlpx.model.get_backend", _without_gpu)
+        other = pickle.loads(kept)
+    assert other.model_.device == "cpu"
+    other.device = None
+    np.testing.assert_allclose(other.predict_proba(X), wanted, rtol=1e-6)
+
+
+def _without_gpu(device: Any = None) -> Any:
+    from mlpx.backend import get_backend
+    from mlpx.errors import DeviceError
+
+    if str(device).startswith("cuda"):
+        raise DeviceError("no CUDA device here")
+    return get_backend("cpu")
+
+
+def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
+    x = fake_cupy.asarray(X)
+    fitted = MLPClassifier(**SMALL, device="cuda").fit(x, fake_cupy.asarray(Y))
+    found = fitted.predict_proba(x)
+    assert type(found) is type(x)
+    assert type(fitted.predict(x)) is type(x)
+    wanted = MLPClassifier(**SMALL).fit(X, Y).predict_proba(X)
+    np.testing.assert_allclose(found.get(), wanted, rtol=1e-6)
+
+
+def test_tensors_come_back_as_tensors() -> None:
+    torch = pytest.importorskip("torch", reason="no GPU stack: PyTorch is not installed")
+    fitted = MLPClassifier(**SMALL).fit(torch.from_numpy(X), torch.from_numpy(Y))
+    assert isinstance(fitted.predict_proba(torch.from_numpy(X)), torch.Tensor)
+
+
+# Run folders.
+
+
+@pytest.mark.parametrize("y", [LABELS, Y, Y == 1, np.eye(3, dtype=int)[Y]])
+def test_a_classifier_comes_back_from_its_folder(y: np.ndarray, tmp_path: Path) -> None:
+    options = SMALL | {"warm_start": True, "dropout": 0.1, "solver": AdamW(1e-3)}
+    fitted = MLPClassifier(**options).fit(X, y)
+    fitted.save(tmp_path / "run")
+    other = MLPClassifier.from_run(tmp_path / "run")
+    assert other.get_params() == fitted.get_params()
+    assert np.array_equal(other.predict(X), fitted.predict(X))
+    assert other.predict(X).dtype == fitted.predict(X).dtype
+    for name in ("loss_curve_", "n_iter_", "t_", "best_loss_", "classes_", "n_features_in_"):
+        assert np.array_equal(getattr(other, name), getattr(fitted, name)), name
+    assert np.array_equal(other.fit(X, y).model_.flat, fitted.fit(X, y).model_.flat)
+
+
+def test_a_regressor_comes_back_from_its_folder(tmp_path: Path) -> None:
+    fitted = MLPRegressor("huber", **SMALL, early_stopping=True).fit(XR, YR)
+    fitted.save(tmp_path)
+    other = MLPRegressor.from_run(tmp_path)
+    assert np.array_equal(other.predict(XR), fitted.predict(XR))
+    assert other.validation_scores_ == fitted.validation_scores_
+    with pytest.raises(CheckpointError, match=r"use MLPRegressor\.from_run"):
+        MLPClassifier.from_run(tmp_path)
+
+
+def test_the_command_line_reads_what_an_estimator_saved(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mlpx.cli import app
+
+    fitted = MLPClassifier(**SMALL).fit(X, Y)
+    fitted.save(tmp_path / "run")
+    np.save(tmp_path / "rows.npy", X)
+    said = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), str(tmp_path / "rows.npy")])
+    assert said.exit_code == 0, said.output
+    assert [int(line) for line in said.output.split()] == fitted.predict(X).tolist()
+
+
+def test_an_estimator_reads_what_the_command_line_trained(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mlpx.cli import app
+
+    run = tmp_path / "run"
+    told = CliRunner().invoke(
+        app, ["train", "digits", "--epochs", "5", "--hidden", "30,20", "--out", str(run)]
+    )
+    assert told.exit_code == 0, told.output
+    digits = load_digits()
+    fitted = MLPClassifier.from_run(run)
+    assert fitted.hidden_layer_sizes == (30, 20)
+    assert fitted.score(digits.data, digits.target) > 0.8
+    assert np.array_equal(
+        fitted.predict(digits.data), MLP.load(run / "model.safetensors").predict(digits.data)
+    )
+    before = fitted.score(digits.data, digits.target)
+    for _ in range(20):
+        fitted.partial_fit(digits.data, digits.target)
+    assert fitted.score(digits.data, digits.target) > before  # with the scaling it was trained with
+    with pytest.raises(CheckpointError, match=r"use MLPClassifier\.from_run"):
+        MLPRegressor.from_run(run)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match=r"letter\.txt"):
+        MLPClassifier(**SMALL).fit(X, Y).save(tmp_path)
+    with pytest.raises(CheckpointError):
+        MLPClassifier.from_run(tmp_path)
+    with pytest.raises(NotFittedError):
+        MLPClassifier().save(tmp_path / "new")
+
+
+def test_a_broken_folder_is_named(tmp_path: Path) -> None:
+    MLPClassifier(**SMALL).fit(X, Y).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["estimator"]["draws"] = {"words": [1, 2]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="holds no MLPClassifier"):
+        MLPClassifier.from_run(tmp_path)
+
+
+def test_before_fit_everything_says_so() -> None:
+    for call in ("predict", "predict_proba", "predict_log_proba"):
+        with pytest.raises(NotFittedError):
+            getattr(MLPClassifier(), call)(X)
+    with pytest.raises(AttributeError, match="before fit"):
+        _ = MLPClassifier().coefs_
+
+
+def test_divergence_is_refused() -> None:
+    wild = MLPRegressor(solver="sgd", learning_rate_init=1e10, max_iter=50)
+    with pytest.raises(ValueError, match="non-finite"), pytest.warns(RuntimeWarning):
+        wild.fit(XR * 1e150, YR)
+
+
+def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "import mlpx\n"
+        "try:\n    mlpx.MLPClassifier\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "mlpx[sklearn]" in said.stdout
