@@ -70,6 +70,26 @@ def test_record_agrees_with_cupy():
         assert list(mine) == list(inspect.signature(getattr(cupy, name)).parameters), name
 
 
+def test_streams_and_modules_are_cupys():
+    """What the fake's streams, events, graphs and modules can do, CuPy's can."""
+    if importlib.util.find_spec("cupy") is None:
+        pytest.skip("no GPU stack: CuPy is not installed")
+    import cupy
+
+    own = {"Stream": {"put", "run"}, "Event": {"run"}}
+    for name in ("Stream", "Event", "Graph"):
+        mine = {word for word in vars(getattr(fakecupy.cupy.cuda, name)) if word[0] != "_"}
+        assert mine - own.get(name, set()) <= set(dir(getattr(cupy.cuda, name))), name
+    for name in vars(fakecupy.cupy.cuda):
+        assert name[0] == "_" or hasattr(cupy.cuda, name), name
+    assert hasattr(cupy.RawModule, "get_function")
+    assert {"RangePush", "RangePop"} <= set(dir(cupy.cuda.nvtx))
+    host = np.arange(6, dtype=np.float32)
+    memory = cupy.cuda.UnownedMemory(host.ctypes.data, host.nbytes, host, 0)
+    array = cupy.ndarray((2, 3), np.float32, cupy.cuda.MemoryPointer(memory, 0))
+    assert (array.data.ptr, array[1:].data.ptr) == (host.ctypes.data, host.ctypes.data + 12)
+
+
 def test_methods_are_recorded():
     public = {name for name in vars(fakecupy.ndarray) if not name.startswith("_")}
     assert public <= set(names.METHODS)
