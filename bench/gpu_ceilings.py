@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 
 from mlpx.benchmark.workloads import Workload
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.products import Product, workspace
+from mlpx.engines.cuda.products import Matrix, Product, workspace
 from mlpx.engines.lowering import Operation
+from mlpx.training import PRECISIONS
 
 SOURCE = r"""
 extern "C" __global__ void touch(float *x) { x[blockIdx.x * blockDim.x + threadIdx.x] += 1; }
@@ -51,12 +53,17 @@ def copied_bytes_s(backend: Any, size: int) -> float:
     return 2 * size / seconds(backend.xp.cuda, copy)
 
 
-def product_flops_s(backend: Any, n: int, *, tf32: bool) -> float:
-    """Floating-point operations in a second of a product (n, n) (n, n) by cublasLt."""
+def product_flops_s(backend: Any, n: int, precision: str) -> float:
+    """Floating-point operations in a second of a product (n, n) (n, n) by cublasLt; n is a multiple
+    of 8.
+    """
     x, W, y = (backend.zeros((n, n)) for _ in range(3))
+    narrow = (Matrix(x.data.ptr, n, n), Matrix(W.data.ptr, n, n)) if precision == "bf16" else None
     operation = Operation("affine", (n, n, n), (), (x, W, y), ())
     library, room = cublaslt.opened(backend), workspace(backend)
-    product = Product(library, room, operation, np.dtype(np.float32), tf32=tf32)
+    product = Product(
+        library, room, operation, np.dtype(np.float32), tf32=precision == "tf32", narrow=narrow
+    )
     current = backend.xp.cuda.get_current_stream
     return 2 * n**3 / seconds(backend.xp.cuda, lambda: product.launch(current().ptr))
 
@@ -90,8 +97,7 @@ def measure(backend: Any, *, quick: bool) -> dict[str, Any]:
     n, size = (64, 1 << 16) if quick else (8192, 1 << 30)
     wanted: dict[str, Callable[[], float]] = {
         "copied_bytes_s": lambda: copied_bytes_s(backend, size),
-        "float32_flops_s": lambda: product_flops_s(backend, n, tf32=False),
-        "tf32_flops_s": lambda: product_flops_s(backend, n, tf32=True),
+        **{f"{name}_flops_s": partial(product_flops_s, backend, n, name) for name in PRECISIONS},
         "node_s": lambda: node_s(backend),
         "barrier_s": lambda: barrier_s(backend),
     }
@@ -115,7 +121,7 @@ def floors_us(workload: Workload, batch: int, ceilings: dict[str, Any]) -> dict[
     moved = 4 * workload.parameter_count * (7 if workload.optimizer == "adam" else 4)
     moved += 4 * batch * sum(5 * k for _, k in workload.shapes) + 4 * batch * workload.layers[0]
     found = {}
-    for precision in ("float32", "tf32"):
+    for precision in PRECISIONS:
         rate, bandwidth = ceilings[f"{precision}_flops_s"], ceilings["copied_bytes_s"]
         for name, step in (("graph", "node_s"), ("kernel", "barrier_s")):
             parts = (rate, bandwidth, ceilings[step])

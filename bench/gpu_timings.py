@@ -10,6 +10,7 @@ import numpy as np
 
 import mlpx
 from mlpx.random import Purpose, normal, words
+from mlpx.training import PRECISIONS
 
 Result = dict[str, Any]
 
@@ -50,6 +51,17 @@ def time_epoch(device: str, *, quick: bool) -> Result:
     return found
 
 
+def step_s(model: mlpx.MLP, x: Any, y: Any, steps: int, **options: Any) -> float:
+    """Seconds of a step by about `steps` of them, without what a fit does once: it plans, compiles
+    and captures.
+    """
+    few = max(1, steps // 6)
+    short, long = (
+        model.fit(x, y, steps=count, verbose=0, **options).seconds for count in (few, 5 * few)
+    )
+    return max((long - short) / (4 * few), 1e-9)
+
+
 def time_precisions(
     device: str, hidden: tuple[int, ...], batch_size: int, *, quick: bool
 ) -> Result:
@@ -60,18 +72,19 @@ def time_precisions(
     steps = 3 if quick else 100
     found: Result = {"network": [784, *hidden, 10], "batch_size": batch_size}
     losses = []
-    for precision in ("float32", "tf32"):
+    for precision in PRECISIONS:
         model = network(hidden, "relu", device, "float32")
-        options = {"steps": steps, "batch_size": min(batch_size, len(x)), "verbose": 0}
+        options: Result = {"batch_size": min(batch_size, len(x)), "precision": precision}
         try:
-            losses.append(model.fit(x, y, precision=precision, **options).step_loss)
-            history = model.fit(x, y, precision=precision, **options)
+            losses.append(model.fit(x, y, steps=steps, verbose=0, **options).step_loss)
         except mlpx.errors.MlpxError as error:
             found[precision] = str(error)
             continue
-        found[precision] = {"step_us": 1e6 * history.seconds / steps, "engine": history.engine}
-    if len(losses) == 2:
-        found["largest_difference"] = float(np.max(np.abs(losses[0] - losses[1])))
+        found[precision] = {
+            "largest_difference": float(np.max(np.abs(losses[-1] - losses[0]))),
+            "step_us": 1e6 * step_s(model, x, y, steps, **options),
+            "engine": model.engine,
+        }
     return found
 
 
@@ -91,16 +104,13 @@ def time_step(
     steps = 3 if quick else max(20, min(400, 400_000 // batch_size))
     models = {device: network(hidden, "relu", device, "float32") for device in devices}
 
-    def seconds(device: str, count: int) -> float:
-        model = models[device]
-        history = model.fit(
-            x, y, steps=count, batch_size=batch_size, optimizer=optimizer, verbose=0
-        )
-        return history.seconds / count
-
-    for device in devices:
-        seconds(device, 3)  # compiles kernels and warms the caches
-    rounds = [{device: seconds(device, steps) for device in devices} for _ in range(3)]
+    options: Result = {"batch_size": batch_size, "optimizer": optimizer}
+    for device in devices:  # compiles kernels and warms the caches
+        models[device].fit(x, y, steps=3, verbose=0, **options)
+    rounds = [
+        {device: step_s(models[device], x, y, steps, **options) for device in devices}
+        for _ in range(3)
+    ]
     return {
         "network": [784, *hidden, 10],
         "optimizer": optimizer,

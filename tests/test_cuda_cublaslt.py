@@ -103,6 +103,7 @@ def test_data_types() -> None:
     runtime = cupy.cuda.runtime
     assert cublaslt.R_32F == runtime.CUDA_R_32F
     assert cublaslt.R_64F == runtime.CUDA_R_64F
+    assert cublaslt.R_16BF == runtime.CUDA_R_16BF
 
 
 def test_the_library_takes_our_descriptions(library: ctypes.CDLL) -> None:

@@ -290,6 +290,45 @@ def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
+def test_bf16_rounds_the_factors_of_products_only(fake_cupy: Any) -> None:
+    """The first loss is that of rounded factors, and training goes on from float32 weights."""
+    model = network()
+    weights = {name: W.get() for name, W in model.parameters.items()}
+    x, y = images()
+    history = model.fit(
+        x, y, steps=1, batch_size=230, sampling="sequential", precision="bf16", verbose=0,
+        optimizer="sgd",
+    )  # fmt: skip
+    assert history.engine == "cuda"
+    h = bf16(x / np.float32(255)) @ bf16(weights["1.W"]) + weights["1.b"]
+    z = bf16(np.maximum(h, 0)) @ bf16(weights["2.W"]) + weights["2.b"]
+    z = z.astype(np.float64)
+    loss = np.log(np.exp(z).sum(axis=1)) - z[np.arange(230), y]
+    np.testing.assert_allclose(history.step_loss, loss.mean(), rtol=1e-6)
+    right = train()[1].step_loss
+    found = train(precision="bf16")[1].step_loss
+    assert 1e-6 < np.abs(found - right).max() < 0.1
+
+
+def bf16(a: np.ndarray) -> np.ndarray:
+    """The nearest numbers with 8 significant bits."""
+    fraction, exponent = np.frexp(a)
+    return np.ldexp(np.rint(fraction * 256) / 256, exponent).astype(np.float32)
+
+
+def test_bf16_needs_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlpx.engines.cuda import kernels
+
+    has = kernels.Kernels.has
+    monkeypatch.setattr(
+        kernels.Kernels,
+        "has",
+        lambda self, name, dtype: name != "to_bf16" and has(self, name, dtype),
+    )
+    with pytest.raises(EngineError, match="no operation to_bf16"):
+        train("cuda", precision="bf16")
+
+
 def test_a_precision_that_is_not_there_is_refused() -> None:
     with pytest.raises(EngineError, match="precision='tf32' is none of its own"):
         train("interpreter", precision="tf32")

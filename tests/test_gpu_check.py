@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from mlpx.training import PRECISIONS
+
 pytest_plugins = ["fakecupy.fixtures"]
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -46,12 +48,13 @@ def test_parts_merge_into_one_file(gpu_check: ModuleType, tmp_path: Path) -> Non
     assert set(small["epoch"]) == {"target_ms", "cuda", "interpreter"}
     (precisions,) = found["parts"]["wide"]["precisions"]
     assert precisions["tf32"]["engine"] == "cuda"
-    assert precisions["largest_difference"] == 0  # the fake rounds nothing
+    assert precisions["tf32"]["largest_difference"] == 0  # the fake does not round here
+    assert 0 < precisions["bf16"]["largest_difference"] < 0.1
     for part in found["parts"].values():
         assert all(value > 0 for value in part["throughput"]["ceilings"].values())
         (cell,) = part["throughput"]["cells"]
         assert set(cell["floors_us"]) == {
-            f"{precision} {way}" for precision in ("float32", "tf32") for way in ("graph", "kernel")
+            f"{precision} {way}" for precision in PRECISIONS for way in ("graph", "kernel")
         }
         assert "mlpx/cuda" in cell["not_timed"]  # processes of its own do not see the fake
 
@@ -73,11 +76,12 @@ def test_floors(gpu_check: ModuleType) -> None:
     from gpu_throughput import SMALL
 
     slow = {"copied_bytes_s": 1e12, "float32_flops_s": 1e12, "tf32_flops_s": 1e18}
+    slow |= {"bf16_flops_s": 1e18}
     found = gpu_ceilings.floors_us(SMALL, 100, slow | {"node_s": 1e-6, "barrier_s": "none"})
     flops = 2 * 100 * (2 * 784 * 50 + 3 * 50 * 10)
     assert found["float32 graph"] == pytest.approx(flops / 1e6 + 8)
     assert 8 < found["tf32 graph"] < 10
-    assert set(found) == {"float32 graph", "tf32 graph"}
+    assert set(found) == {f"{precision} graph" for precision in PRECISIONS}
 
 
 def test_cells_without_time_are_left_out(gpu_check: ModuleType) -> None:

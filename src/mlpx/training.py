@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlpx.model import MLP
 
 DEFAULT_BATCH = 32
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = ("float32", "tf32", "bf16")
 
 __all__ = ["Run", "fit"]
 
@@ -77,8 +77,8 @@ def fit(
     record_gradient_norms: fill `history.gradient_norms`.
     engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
     afterwards; None is as many as suit the net and batch.
-    precision: "float32", or "tf32": on CUDA, products of float32 arrays round what they multiply to
-    10 bits of fraction, where that is faster; sums, weights and moments stay as they are.
+    precision: "float32"; or on CUDA, "tf32" or "bf16": products of float32 arrays round what they
+    multiply to 10 or 7 bits of fraction; sums, weights and moments stay float32.
     verbose: 0 silent, 1 bar, 2 lines, None what suits the output.
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
@@ -189,10 +189,10 @@ def _prepare_validation(
 def _precision(precision: str, model: MLP) -> str:
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    if precision == "tf32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
+    if precision != "float32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
         raise InputError(
-            f"precision='tf32' with a model of {model.dtype} on {model.device}; it rounds float32 "
-            "on CUDA: leave it out, or use dtype='float32' and device='cuda'"
+            f"precision={precision!r} with a model of {model.dtype} on {model.device}; it rounds "
+            "float32 on CUDA: leave it out, or use dtype='float32' and device='cuda'"
         )
     return precision
 

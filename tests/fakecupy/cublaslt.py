@@ -13,7 +13,7 @@ from .modules import array
 from .state import CUDARuntimeError, cuda_call
 
 SUCCESS, NOT_INITIALIZED, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 1, 7, 13, 15
-TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64)}
+TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
 COMPUTES = {68: 0, 77: 0, 70: 1}
 """The type of the scale that goes with each way to compute."""
 
@@ -34,6 +34,11 @@ class Function:
             return EXECUTION_FAILED
         status = self.action(*(_plain(value) for value in given))
         return SUCCESS if status is None else status
+
+
+def widened(a: np.ndarray) -> np.ndarray:
+    """The numbers of bfloat16 bits; others as they are."""
+    return (a.astype(np.uint32) << 16).view(np.float32) if a.dtype == np.uint16 else a
 
 
 def _plain(value: Any) -> Any:
@@ -151,13 +156,14 @@ class Library:
         bias = array(vector, (len(z),), z.dtype) if epilogue != 1 else np.zeros(0)
 
         def multiply() -> None:
-            z[...] = factor * (x @ y) + (kept * z if kept else 0)
+            left, right = widened(x), widened(y)
+            z[...] = factor * (left @ right) + (kept * z if kept else 0)
             if epilogue in (4, 6):
                 z[...] += bias[:, None]
             if epilogue == 6:
                 z[...] = np.maximum(z, 0)
             if epilogue == 256:
-                bias[...] = x.sum(axis=1)
+                bias[...] = left.sum(axis=1)
 
         self.products.append(shape)
         self.computes.append(self.made[product]["compute"])

@@ -38,7 +38,9 @@ class Everything(dict[str, str]):
 
         library = load()
         kernel = f"{name}.float32".encode()
-        return name == "advance" or (library is not None and bool(library.mlpx_kernel(kernel)))
+        return name in ("advance", "to_bf16") or (
+            library is not None and bool(library.mlpx_kernel(kernel))
+        )
 
     def __missing__(self, name: str) -> str:
         return "kernels.cu"

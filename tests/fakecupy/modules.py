@@ -82,6 +82,9 @@ def native(name: str, grid: int, block: int, operation: bytes, state: int, share
     if base == "advance":
         array(int(given["p"][0]), (2,), np.int64)[...] += 1
         return
+    if base == "to_bf16":
+        narrow(given)
+        return
     if base.startswith(("affine", "matrix")):
         product(base, given, np.dtype(dtype))
         return
@@ -92,6 +95,15 @@ def native(name: str, grid: int, block: int, operation: bytes, state: int, share
     op.n[:], op.c[:], op.p[:] = given["n"].tolist(), given["c"].tolist(), given["p"].tolist()
     counts = (ctypes.c_int64 * 2)(*array(state, (2,), np.int64).tolist())
     library.mlpx_run((Op * 1)(op), 1, 1, ctypes.addressof(counts), None, 1)
+
+
+def narrow(given: Any) -> None:
+    """Rows of float32 as bfloat16, to the nearest, ties to even, so far apart as n[2] says."""
+    rows, columns, stride = (int(size) for size in given["n"][:3])
+    source, out = (int(address) for address in given["p"][:2])
+    bits = array(source, (rows, columns), np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    array(out, (rows, stride), np.uint16)[:, :columns] = rounded
 
 
 def product(name: str, given: Any, dtype: np.dtype) -> None:

@@ -22,13 +22,15 @@ class CudaEngine(Engine, name="cuda"):
     """Runs on a CUDA device whatever it has a kernel for."""
 
     devices = ("cuda",)
-    precisions = ("float32", "tf32")
+    precisions = ("float32", "tf32", "bf16")
 
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cuda":
             return "it runs on CUDA devices only"
         if program.interpreted:
             return program.interpreted
+        if program.precision == "bf16" and not Kernels().has("to_bf16", program.network.dtype):
+            return "no operation to_bf16"
         try:
             operations = [o for plan in program.plans for o in lower(program, plan, Kernels())]
         except UntranslatableError as reason:

@@ -20,6 +20,7 @@ from mlpx.engines.cuda.cublaslt import (
     OP_T,
     PREF_MAX_WORKSPACE_BYTES,
     PREF_MIN_ALIGNMENT,
+    R_16BF,
     R_32F,
     R_64F,
     CublasLt,
@@ -54,10 +55,28 @@ class Matrix(NamedTuple):
     rows: int
     columns: int
     turned: bool = False
+    padded: int = 0
+    """How many elements its rows are apart, if that is more than `columns`."""
+
+    @property
+    def stride(self) -> int:
+        """How many elements its rows are apart."""
+        return self.padded or self.columns
 
     def alignment(self, itemsize: int) -> int:
         """The bytes that every row's start is a multiple of, a power of two, at most 256."""
-        return lowest_bit(self.address | self.columns * itemsize | MOST_ALIGNMENT)
+        return lowest_bit(self.address | self.stride * itemsize | MOST_ALIGNMENT)
+
+    def narrowed(self, scratch: Any) -> tuple[Operation, Matrix]:
+        """The operation that writes it as bfloat16 into `scratch`, and what it is there."""
+        made = self._replace(address=address(scratch) or 0, padded=padded(self.columns))
+        n = (self.rows, self.columns, made.padded)
+        return Operation("to_bf16", n, (), (self.address, scratch), ()), made
+
+
+def padded(columns: int) -> int:
+    """The columns of bfloat16 rows that all start at multiples of 16 bytes."""
+    return -(-columns // 8) * 8
 
 
 def lowest_bit(number: int) -> int:
@@ -84,15 +103,18 @@ def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
 class Product:
     """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
 
+    `narrow` are A and B as bfloat16; sums and C are of `dtype` all the same.
+
     cublasLt counts by columns: there the arrays are the transposes, and C' = B' A'.
     """
 
     def __init__(
         self, library: CublasLt, workspace: Any, operation: Operation, dtype: np.dtype, *,
-        tf32: bool = False,
+        tf32: bool = False, narrow: tuple[Matrix, Matrix] | None = None,
     ) -> None:  # fmt: skip
         self.library, self.workspace = library, workspace
         a, b, c = operands(operation)
+        a, b = narrow or (a, b)
         double = dtype == np.float64
         kind = R_64F if double else R_32F
         compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if tf32 else COMPUTE_32F
@@ -107,11 +129,17 @@ class Product:
             asked[DESC_EPILOGUE] = c_int32(operation.epilogue.kind)
             asked[DESC_BIAS_POINTER] = c_uint64(operation.epilogue.vector)
         self.descriptor = library.descriptor(compute, kind, asked)
-        self.layouts = tuple(library.layout(kind, m.columns, m.rows, m.columns) for m in (b, a, c))
+        kinds = (R_16BF, R_16BF, kind) if narrow else (kind, kind, kind)
+        self.layouts = tuple(
+            library.layout(kind, m.columns, m.rows, m.stride)
+            for kind, m in zip(kinds, (b, a, c), strict=True)
+        )
         self.addresses = (b.address, a.address, c.address)
-        hints = zip("ABCD", (b, a, c, c), strict=True)
+        size, narrow_size = dtype.itemsize, 2 if narrow else dtype.itemsize
+        sizes = (narrow_size, narrow_size, size, size)
+        hints = zip("ABCD", (b, a, c, c), sizes, strict=True)
         wishes: dict[int, Any] = {
-            PREF_MIN_ALIGNMENT[name]: c_uint32(m.alignment(dtype.itemsize)) for name, m in hints
+            PREF_MIN_ALIGNMENT[name]: c_uint32(m.alignment(size)) for name, m, size in hints
         }
         wishes[PREF_MAX_WORKSPACE_BYTES] = c_uint64(workspace.nbytes)
         of_b, of_a, of_c = self.layouts

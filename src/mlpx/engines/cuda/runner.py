@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+import numpy as np
 
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
-from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
+from mlpx.engines.cuda.products import PRODUCTS, Matrix, Product, operands, padded, workspace
 from mlpx.engines.lowering import Operation, lower
 from mlpx.errors import DeviceError, EngineError
 from mlpx.program import Plan
@@ -43,6 +46,8 @@ class CudaRunner:
         self.captures = self.uses_cublaslt = True
         self.warm: set[int] = set()
         self.ahead: deque[Any] = deque()
+        self.kept: list[Any] = []
+        """Arrays that launches hold the addresses of, and no operation does."""
         with self._failing("planning the step"), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
             self.product = self._open_cublaslt()
@@ -114,16 +119,41 @@ class CudaRunner:
             return lambda operation: None
         # Those on the branch of a graph run beside the others, so they work elsewhere.
         rooms = [workspace(self.backend) for _ in range(2)]
-        tf32 = self.program.precision == "tf32"
+        self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in rooms]
 
         def make(operation: Operation) -> Put | None:
-            room = rooms[operation.late]
-            product = Product(library, room, operation, self.program.network.dtype, tf32=tf32)
+            casts, narrow = self._narrowed(operation)
+            tf32 = self.program.precision == "tf32"
+            product = Product(
+                library, rooms[operation.late], operation, self.program.network.dtype,
+                tf32=tf32, narrow=narrow,
+            )  # fmt: skip
             if product.found is None:
                 return None
-            return lambda: product.launch(self.cuda.get_current_stream().ptr)
+            last = partial(self._multiply, product)
+            return in_turn([*casts, last]) if casts else last
 
         return make
+
+    def _multiply(self, product: Product) -> None:
+        product.launch(self.cuda.get_current_stream().ptr)
+
+    def _narrowed(self, operation: Operation) -> tuple[list[Put], tuple[Matrix, Matrix] | None]:
+        """What writes the factors of an affine product as bfloat16, and those; nothing where that
+        is not asked for.
+        """
+        if self.program.precision != "bf16" or operation.name == "matrix_product":
+            return [], None
+        casts, scratch, found = [], self.scratch[operation.late], []
+        for i, matrix in enumerate(operands(operation)[:2]):
+            size = matrix.rows * padded(matrix.columns)
+            if scratch[i].size < size:
+                scratch[i] = self.backend.empty(size, np.uint16)
+                self.kept.append(scratch[i])
+            cast, made = matrix.narrowed(scratch[i])
+            casts.append(self._launcher(cast))
+            found.append(made)
+        return casts, (found[0], found[1])
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
@@ -175,6 +205,16 @@ class CudaRunner:
                 f"{self.backend.device} ({self.backend.name}) failed while {doing}: "
                 f"{first_line(error)}; start again in a new process, or with device='cpu'"
             ) from error
+
+
+def in_turn(puts: list[Put]) -> Put:
+    """One after the other."""
+
+    def put() -> None:
+        for each in puts:
+            each()
+
+    return put
 
 
 def first_line(error: BaseException) -> str:
