@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
+from mlpx import MLP, Dense, MLPClassifier, plots
 from mlpx.errors import CheckpointError, InputError, MissingExtraError
 from mlpx.history import History
 from mlpx.plots import learning_curves
@@ -120,3 +122,64 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(MissingExtraError, match=r"mlpx\[plot\]"):
         learning_curves(history())
+
+
+@pytest.fixture(scope="module")
+def moons():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 2))
+    y = np.array(["below", "above"])[(x[:, 1] < x[:, 0] ** 2).astype(int)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return MLPClassifier((16,), max_iter=60, random_state=0).fit(x, y), x, y
+
+
+def test_a_fitted_estimator_stands_for_its_fit(moons):
+    fitted, _, _ = moons
+    loss, _ = learning_curves(fitted).axes
+    assert drawn(loss)["training"][1] == fitted.history_["loss"]
+
+
+def test_a_confusion_matrix_counts(moons, tmp_path):
+    fitted, x, y = moons
+    (axes,) = plots.confusion_matrix(fitted, x, y, path=tmp_path / "matrix.png").axes
+    shown = np.array([int(text.get_text()) for text in axes.texts]).reshape(2, 2)
+    found = fitted.predict(x)
+    assert shown.tolist() == [[int(((y == a) & (found == b)).sum()) for b in fitted.classes_]
+                              for a in fitted.classes_]  # fmt: skip
+    assert (tmp_path / "matrix.png").stat().st_size > 5000
+
+
+def test_a_calibration_curve_for_each_model(moons):
+    fitted, x, y = moons
+    (axes,) = plots.calibration({"one": fitted, "other": fitted}, x, y, bins=5).axes
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["Perfectly calibrated", "one", "other"]
+    one, other = (line.get_xydata() for line in axes.lines if line.get_label() in names[1:])
+    assert np.array_equal(one, other)
+    with pytest.raises(InputError, match="estimators is empty"):
+        plots.calibration({}, x, y)
+
+
+def test_units_are_drawn_as_images_largest_first():
+    model = MLP([6, Dense(4), 2])
+    W = model.parameters["0.W"]
+    W[...] = np.outer(np.arange(6) - 2.5, [1, 3, 2, 0])
+    panels = plots.first_layer(model, shape=(2, 3), units=3).axes
+    images = [axes.images[0].get_array() for axes in panels if axes.images]
+    assert [float(image[1, 2]) for image in images] == [7.5, 5.0, 2.5]
+    assert images[0].shape == (2, 3)
+    with pytest.raises(InputError, match="6 inputs, which are no image of 2 by 2"):
+        plots.first_layer(model)
+
+
+def test_decision_regions_are_what_the_model_says(moons):
+    fitted, x, y = moons
+    (axes,) = plots.decision_regions(fitted, x, y, steps=40).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["above", "below"]
+    assert sum(len(points.get_offsets()) for points in axes.collections[-2:]) == len(x)
+    model = MLP([2, 8, 3])
+    labels = np.arange(len(x)) % 3
+    assert plots.decision_regions(model, x, labels, steps=20).axes
+    with pytest.raises(InputError, match=r"X\.shape = \(120, 1\)"):
+        plots.decision_regions(fitted, x[:, :1], y)

@@ -1,11 +1,19 @@
-"""Pictures of training runs. They need matplotlib: `pip install 'mlpx[plot]'`."""
+"""Pictures of training runs and of what was learnt. They need matplotlib: `pip install
+'mlpx[plot]'`.
+
+Each function returns a matplotlib Figure and, with `path`, writes it there as PNG, whole or not at
+all. None opens a window or leaves anything in pyplot.
+"""
 
 from __future__ import annotations
 
 import io
+import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,28 +37,35 @@ def learning_curves(
 ) -> Any:
     """A matplotlib Figure of loss and accuracy over the epochs; training solid, validation dashed.
 
-    A mapping names its histories in the legend. With `path` the figure is also written there as
-    PNG, whole or not at all. pyplot is not touched: no window, no global state, nothing to close.
+    A mapping names its histories in the legend. Fitted estimators stand for their last fit.
 
     Raises InputError without a history, MissingExtraError without matplotlib, CheckpointError if
     `path` cannot be written.
     """
     named = _named(histories)
+    panels = [("loss", "loss")]
+    if any("accuracy" in history or "val_accuracy" in history for history in named.values()):
+        panels.append(("accuracy", "accuracy (%)"))
+    figure, row = _figure(5.4 * len(panels), 3.9, columns=len(panels))
+    for axes, (column, label) in zip(row, panels, strict=True):
+        _draw(axes, named, column)
+        _finish(axes, label)
+    return _written(figure, path)
+
+
+def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """A figure of so many inches, and its panels, row by row."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("matplotlib", "plot", "a picture of the learning curves") from error
-    panels = [("loss", "loss")]
-    if any("accuracy" in history or "val_accuracy" in history for history in named.values()):
-        panels.append(("accuracy", "accuracy (%)"))
-    figure = Figure(figsize=(5.4 * len(panels), 3.9), dpi=130, layout="constrained")
+        raise MissingExtraError("matplotlib", "plot", "a picture") from error
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, (column, label) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
-    ):
-        _draw(axes, named, column)
-        _finish(axes, label)
+    return figure, figure.subplots(rows, columns, squeeze=False).reshape(-1)
+
+
+def _written(figure: Any, path: str | os.PathLike[str] | None) -> Any:
     if path is not None:
         content = io.BytesIO()
         figure.savefig(content, format="png")
@@ -65,6 +80,7 @@ def _named(histories: Any) -> dict[str, History]:
         named = {f"run {i + 1}": history for i, history in enumerate(histories)}
     else:
         named = {"": histories}
+    named = {name: getattr(history, "history_", history) for name, history in named.items()}
     if not named:
         raise InputError("histories is empty; wanted at least one History")
     return {"": next(iter(named.values()))} if len(named) == 1 else named
@@ -116,6 +132,13 @@ def _finish(axes: Any, label: str) -> None:
     steps = [1, 2, 5, 10]
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=steps))
     axes.set_ylabel(label, color=INK)
+    _finish_frame(axes)
+    if axes.lines:
+        axes.legend(frameon=False, labelcolor=INK)
+
+
+def _finish_frame(axes: Any) -> None:
+    """Colours, grid and spines of one panel."""
     axes.xaxis.label.set_color(INK)
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -124,5 +147,128 @@ def _finish(axes: Any, label: str) -> None:
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         axes.spines[side].set_color("#bbbbbb")
-    if axes.lines:
-        axes.legend(frameon=False, labelcolor=INK)
+
+
+def confusion_matrix(
+    estimator: Any, X: Any, y: Any, *, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """How many rows of each class (down) were taken for which (across), as a matplotlib Figure.
+
+    By scikit-learn's display. Raises MissingExtraError, CheckpointError, NotFittedError.
+    """
+    classes = len(estimator.classes_)
+    side = max(3.6, 0.42 * classes + 1.6)
+    figure, (axes,) = _figure(side + 0.8, side)
+    display = _displays("a confusion matrix").ConfusionMatrixDisplay.from_estimator(
+        estimator, X, y, ax=axes, cmap="Blues", colorbar=False,
+        values_format="d", text_kw={"fontsize": 9 if classes < 12 else 6},
+    )  # fmt: skip
+    if max(len(str(label)) for label in estimator.classes_) * classes > 40:
+        display.ax_.tick_params(axis="x", labelrotation=90)
+    return _written(figure, path)
+
+
+def calibration(
+    estimators: Any, X: Any, y: Any, *, bins: int = 10,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:  # fmt: skip
+    """How often what was given a probability came true, as a matplotlib Figure.
+
+    estimators: one of two classes, or a mapping that names several. By scikit-learn's display.
+    Raises InputError for none, MissingExtraError, CheckpointError.
+    """
+    named = dict(estimators) if isinstance(estimators, Mapping) else {"": estimators}
+    if not named:
+        raise InputError("estimators is empty; wanted at least one fitted classifier")
+    figure, (axes,) = _figure(4.8, 4.4)
+    display = _displays("a calibration curve").CalibrationDisplay
+    for (name, estimator), colour in zip(named.items(), itertools.cycle(COLOURS), strict=False):
+        display.from_estimator(
+            estimator, X, y, n_bins=bins, name=name or type(estimator).__name__, ax=axes,
+            color=colour,
+        )  # fmt: skip
+    _finish_frame(axes)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability given")
+    axes.set_ylabel("share that came true")
+    axes.legend(frameon=False, labelcolor=INK, loc="best")
+    return _written(figure, path)
+
+
+def first_layer(
+    model: Any, *, shape: tuple[int, int] | None = None, units: int = 25,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:  # fmt: skip
+    """The weights of the first hidden units as images, as a matplotlib Figure.
+
+    model: an MLP or a fitted estimator. shape: of an image; None is a square. Red is positive, blue
+    negative, white zero, each unit on a scale of its own; units with the largest weights first.
+
+    Raises InputError where the inputs are no image of that shape, MissingExtraError,
+    CheckpointError.
+    """
+    network = getattr(model, "model_", model)
+    name = min(key for key in network.parameters if key.endswith(".W"))
+    W = np.asarray(network.backend.to_numpy(network.parameters[name]))
+    side = math.isqrt(len(W))
+    rows, columns = shape or (side, side)
+    if rows * columns != len(W):
+        raise InputError(
+            f"the network has {len(W)} inputs, which are no image of {rows} by {columns}; "
+            "give its shape=(rows, columns)"
+        )
+    chosen = np.argsort(-np.linalg.norm(W, axis=0), kind="stable")[:units]
+    across = math.ceil(math.sqrt(len(chosen)))
+    down = math.ceil(len(chosen) / across)
+    figure, panels = _figure(1.15 * across, 1.15 * down, rows=down, columns=across)
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, unit in zip(panels, chosen, strict=False):
+        image = W[:, unit].reshape(rows, columns)
+        most = float(np.abs(image).max()) or 1.0
+        axes.imshow(image, cmap="RdBu_r", vmin=-most, vmax=most)
+    return _written(figure, path)
+
+
+def decision_regions(
+    model: Any, X: Any, y: Any, *, steps: int = 300, path: str | os.PathLike[str] | None = None
+) -> Any:
+    """Which class a model of two columns sees where, as a matplotlib Figure.
+
+    model: an MLP or a fitted classifier; X (n, 2) and labels y (n,) are drawn as points.
+    Raises InputError for other X, MissingExtraError, CheckpointError.
+    """
+    points, labels = np.asarray(X, dtype=float), np.asarray(y)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise InputError(f"X.shape = {points.shape}; decision regions are drawn for two columns")
+    classes = getattr(model, "classes_", np.unique(labels))
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.08 * (high - low + (high == low))
+    axis = [np.linspace(a, b, steps) for a, b in zip(low - margin, high + margin, strict=True)]
+    grid = np.stack(np.meshgrid(*axis), axis=-1)
+    found = np.asarray(model.predict(grid.reshape(-1, 2))).reshape(steps, steps)
+    indices = np.searchsorted(classes, found)
+    figure, (axes,) = _figure(5.0, 4.4)
+    colours = [COLOURS[i % len(COLOURS)] for i in range(len(classes))]
+    levels = np.arange(len(classes) + 1) - 0.5
+    axes.contourf(*axis, indices, levels=levels, colors=colours, alpha=0.25)
+    for label, colour in zip(classes, colours, strict=True):
+        here = points[labels == label]
+        axes.scatter(
+            *here.T, s=14, color=colour, edgecolor="white", linewidth=0.4, label=str(label)
+        )
+    _finish_frame(axes)
+    axes.legend(frameon=True, framealpha=0.9, edgecolor="none", labelcolor=INK)
+    return _written(figure, path)
+
+
+def _displays(what: str) -> Any:
+    """scikit-learn's modules with its displays."""
+    try:
+        from sklearn.calibration import CalibrationDisplay
+        from sklearn.metrics import ConfusionMatrixDisplay
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn", "sklearn", what) from error
+    return SimpleNamespace(
+        CalibrationDisplay=CalibrationDisplay, ConfusionMatrixDisplay=ConfusionMatrixDisplay
+    )

@@ -313,9 +313,10 @@ MLPX_LOSSES(LOSS)
 
 /* ---- optimizer rules ---------------------------------------------------------------------------------------
  * RULE(name, body): one element's step, on the parameter *p with gradient g and moments *m0 *m1 *m2; s[] holds
- * this step's scalars, c[] the fields that engines/native/rules.py names.
+ * this step's scalars, c[] the fields that engines/lowering/rules.py names, and o[] 1 - c[], taken before rounding:
+ * 1 - 0.999f is 0.001 to five digits only.
  */
-#define SMOOTH(m, beta, x) *m = (beta) * *m + (1 - (beta)) * (x)
+#define SMOOTH(m, i, x) *m = c[i] * *m + o[i] * (x)
 #define MLPX_RULES(RULE)                                                                                 \
     RULE(sgd, { *p -= s[0] * g; })                                                                       \
     RULE(momentum, {                                                                                     \
@@ -331,64 +332,64 @@ MLPX_LOSSES(LOSS)
         *p -= s[0] * g / (SQRT(*m0) + c[0]);                                                             \
     })                                                                                                   \
     RULE(rmsprop, {                                                                                      \
-        SMOOTH(m0, c[0], g * g);                                                                         \
+        SMOOTH(m0, 0, g * g);                                                                         \
         *p -= s[0] * (g / (SQRT(*m0) + c[1]));                                                           \
     })                                                                                                   \
     RULE(rmsprop_momentum, {                                                                             \
-        SMOOTH(m0, c[0], g * g);                                                                         \
+        SMOOTH(m0, 0, g * g);                                                                         \
         *m2 = c[2] * *m2 + g / (SQRT(*m0) + c[1]);                                                       \
         *p -= s[0] * *m2;                                                                                \
     })                                                                                                   \
     RULE(rmsprop_centered, {                                                                             \
-        SMOOTH(m0, c[0], g * g);                                                                         \
-        SMOOTH(m1, c[0], g);                                                                             \
+        SMOOTH(m0, 0, g * g);                                                                         \
+        SMOOTH(m1, 0, g);                                                                             \
         REAL spread = *m0 - *m1 * *m1;                                                                   \
         *p -= s[0] * (g / (SQRT(spread < 0 ? 0 : spread) + c[1]));                                       \
     })                                                                                                   \
     RULE(rmsprop_centered_momentum, {                                                                    \
-        SMOOTH(m0, c[0], g * g);                                                                         \
-        SMOOTH(m1, c[0], g);                                                                             \
+        SMOOTH(m0, 0, g * g);                                                                         \
+        SMOOTH(m1, 0, g);                                                                             \
         REAL spread = *m0 - *m1 * *m1;                                                                   \
         *m2 = c[2] * *m2 + g / (SQRT(spread < 0 ? 0 : spread) + c[1]);                                   \
         *p -= s[0] * *m2;                                                                                \
     })                                                                                                   \
     RULE(adadelta, {                                                                                     \
-        SMOOTH(m0, c[0], g * g);                                                                         \
+        SMOOTH(m0, 0, g * g);                                                                         \
         REAL change = SQRT((*m1 + c[1]) / (*m0 + c[1])) * g;                                             \
-        SMOOTH(m1, c[0], change * change);                                                               \
+        SMOOTH(m1, 0, change * change);                                                               \
         *p -= s[0] * change;                                                                             \
     })                                                                                                   \
     RULE(adam, {                                                                                         \
-        SMOOTH(m0, c[0], g);                                                                             \
-        SMOOTH(m1, c[1], g * g);                                                                         \
+        SMOOTH(m0, 0, g);                                                                             \
+        SMOOTH(m1, 1, g * g);                                                                         \
         *p -= s[0] * (*m0 / (SQRT(*m1) + s[1]));                                                         \
     })                                                                                                   \
     RULE(amsgrad, {                                                                                      \
-        SMOOTH(m0, c[0], g);                                                                             \
-        SMOOTH(m1, c[1], g * g);                                                                         \
+        SMOOTH(m0, 0, g);                                                                             \
+        SMOOTH(m1, 1, g * g);                                                                         \
         *m2 = *m1 > *m2 ? *m1 : *m2;                                                                     \
         *p -= s[0] * (*m0 / (SQRT(*m2) + s[1]));                                                         \
     })                                                                                                   \
     RULE(nadam, {                                                                                        \
-        SMOOTH(m0, c[0], g);                                                                             \
-        SMOOTH(m1, c[1], g * g);                                                                         \
+        SMOOTH(m0, 0, g);                                                                             \
+        SMOOTH(m1, 1, g * g);                                                                         \
         REAL size = SQRT(*m1) + s[2];                                                                    \
         *p -= (s[0] * *m0) / size;                                                                       \
         *p -= (s[1] * g) / size;                                                                         \
     })                                                                                                   \
     RULE(radam, {                                                                                        \
-        SMOOTH(m0, c[0], g);                                                                             \
-        SMOOTH(m1, c[1], g * g);                                                                         \
+        SMOOTH(m0, 0, g);                                                                             \
+        SMOOTH(m1, 1, g * g);                                                                         \
         *p -= *m0 * (s[1] / (SQRT(*m1) + c[2]) + s[0]);                                                  \
     })                                                                                                   \
     RULE(adamax, {                                                                                       \
-        SMOOTH(m0, c[0], g);                                                                             \
+        SMOOTH(m0, 0, g);                                                                             \
         REAL largest = c[1] * *m1;                                                                       \
         REAL size = NAME(abs_)(g);                                                                       \
         *m1 = largest > size ? largest : size;                                                           \
         *p -= s[0] * (*m0 / (*m1 + c[2]));                                                               \
     })                                                                                                   \
     RULE(lion, {                                                                                         \
-        *p -= s[0] * NAME(sign)(c[0] * *m0 + (1 - c[0]) * g);                                            \
-        SMOOTH(m0, c[1], g);                                                                             \
+        *p -= s[0] * NAME(sign)(c[0] * *m0 + o[0] * g);                                                  \
+        SMOOTH(m0, 1, g);                                                                             \
     })
