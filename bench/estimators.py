@@ -102,9 +102,15 @@ def scaled(X: np.ndarray, y: np.ndarray, X_test: np.ndarray, y_test: np.ndarray)
     return scaler.transform(X), y, scaler.transform(X_test), y_test
 
 
+def read(path: Path) -> str:
+    """The text in a gzip file."""
+    with gzip.open(path, "rt") as file:
+        return file.read()
+
+
 def letter(folder: Path) -> Part:
     """Frey and Slate's letters: the last 4,000 to test on."""
-    text = gzip.open(folder / "letter" / "letter-recognition.data.gz", "rt").read()
+    text = read(folder / "letter" / "letter-recognition.data.gz")
     table = np.array([line.split(",") for line in text.split()])
     X, y = table[:, 1:].astype(float), table[:, 0]
     return scaled(X[:16000], y[:16000], X[16000:], y[16000:])
@@ -124,7 +130,7 @@ def adult(folder: Path) -> Part:
 
 def california(folder: Path) -> Part:
     """House values in units of their standard deviation."""
-    text = gzip.open(folder / "california_housing" / "cal_housing.csv.gz", "rt").read()
+    text = read(folder / "california_housing" / "cal_housing.csv.gz")
     table = np.loadtxt(io.StringIO(text), delimiter=",", skiprows=1)
     return split(table[:, :-1], table[:, -1] / table[:, -1].std())
 
@@ -144,10 +150,10 @@ def speed(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     seconds: dict[tuple[str, str, str], list[float]] = {}
     losses: dict[tuple[str, str, str], float] = {}
     draw = random.Random(0)
-    for _ in range(1 if quick else 5):
+    for _ in range(1 if quick else 3):
         draw.shuffle(cells)
         for name, dtype, kind, X, y in cells:
-            epochs = 1 if quick else 3
+            epochs = 1 if quick else 10
             network = kind((100,), max_iter=epochs, batch_size=200, tol=0.0, random_state=0)
             began_s = time.perf_counter()
             network.fit(X, y)

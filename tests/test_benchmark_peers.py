@@ -20,7 +20,8 @@ INSTALLED = [
     kind
     for library in PEERS
     for kind in modes(library)
-    if "not installed" not in (kind.refuses(Task(NETS[0], 16, kind.phases()[0])) or "")
+    if "cpu" in kind.devices
+    and "not installed" not in (kind.refuses(Task(NETS[0], 16, kind.phases()[0])) or "")
 ]
 
 

@@ -265,7 +265,7 @@ def test_blocks_nest() -> None:
         (LayerNorm(), {"epsilon": 1e-5}),
         (RMSNorm(), {"epsilon": 1e-6}),
         (L1(), {"strength": 1e-4}),
-        (L2(), {"strength": 1e-4}),
+        (L2(), {"strength": 1e-4, "per_row": False}),
         (ElasticNet(), {"l1": 1e-4, "l2": 1e-4}),
     ],
 )

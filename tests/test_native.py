@@ -99,6 +99,23 @@ def test_optimizer(name: str, dtype: str) -> None:
     both([7, 6, 3], optimizer=name, dtype=dtype)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "lamb"])
+def test_single_precision_loses_no_more_than_the_interpreter(name: str) -> None:
+    """1 - beta has all its digits: 1 - 0.999f has five, and moved Adam's loss in the sixth."""
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(400, 7)), rng.integers(0, 3, size=400)
+    losses = {}
+    for key in (("float64", "native"), ("float32", "native"), ("float32", "interpreter")):
+        model = MLP([7, Dense(6, activation="tanh"), 3], dtype=key[0])
+        options = {"epochs": 4, "batch_size": 20, "optimizer": name, "engine": key[1]}
+        losses[key] = model.fit(x.astype(key[0]), y, verbose=0, **options).step_loss
+    exact = losses["float64", "native"]
+    ours, theirs = (
+        np.abs(losses["float32", e] / exact - 1).max() for e in ("native", "interpreter")
+    )
+    assert ours < 3 * theirs + 1e-7
+
+
 OPTIONS = {
     "weight decay": {"weight_decay": 0.1},
     "clipped by value": {"clip_value": 0.01},
