@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks mlpx on a machine with a GPU: the test suite on real CuPy, CPU and GPU loss curves step by step, and
-# the time of a step on both. Each part takes less than 9 minutes; their results merge into one JSON file.
+# Checks mlpx on a machine with a GPU: the test suite on real CuPy; CPU and GPU loss curves step by step; the same bits
+# twice; the time of steps and epochs, in each precision, beside PyTorch, JAX and floors from ceilings measured in the
+# same run. Each part takes less than 9 minutes; their results merge into one JSON file.
 #
 #   bench/gpu_check.sh [--part tests|small|wide] [--device cuda] [--out bench/results] [--quick]
 #

@@ -6,6 +6,8 @@ On the fake CuPy: streams run late, so a wait that is missing shows in the numbe
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -119,7 +121,10 @@ def test_a_step_that_cannot_be_captured_is_launched(
 ) -> None:
     slow = train("interpreter")[1]
 
+    asked: list[int] = []
+
     def refuse(self: Any, mode: Any = None) -> None:
+        asked.append(1)
         raise RuntimeError("no capture today\nmore")
 
     monkeypatch.setattr(fake_cupy.cuda.Stream, "begin_capture", refuse)
@@ -129,6 +134,7 @@ def test_a_step_that_cannot_be_captured_is_launched(
         "; launched one by one, for a step cannot be captured: no capture today"
     )
     assert model.engine_reason == history.engine_reason
+    assert len(asked) == 1
     np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
 
 
@@ -290,7 +296,9 @@ def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
-def test_bf16_rounds_the_factors_of_products_only(fake_cupy: Any) -> None:
+def test_bf16_rounds_the_factors_of_products_only(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The first loss is that of rounded factors, and training goes on from float32 weights."""
     model = network()
     weights = {name: W.get() for name, W in model.parameters.items()}
@@ -306,8 +314,47 @@ def test_bf16_rounds_the_factors_of_products_only(fake_cupy: Any) -> None:
     loss = np.log(np.exp(z).sum(axis=1)) - z[np.arange(230), y]
     np.testing.assert_allclose(history.step_loss, loss.mean(), rtol=1e-6)
     right = train()[1].step_loss
-    found = train(precision="bf16")[1].step_loss
-    assert 1e-6 < np.abs(found - right).max() < 0.1
+    replayed = train(precision="bf16")[1]
+    assert 1e-6 < np.abs(replayed.step_loss - right).max() < 0.1
+    assert "cublasLt" not in replayed.engine_reason  # every row is aligned, those of 10 too
+    monkeypatch.setattr("mlpx.engines.cuda.runner.capture", refuse_capture)
+    launched = train(precision="bf16")[1]
+    np.testing.assert_array_equal(launched.step_loss, replayed.step_loss)
+
+
+def refuse_capture(*_: Any) -> None:
+    raise RuntimeError("not now")
+
+
+def test_bf16_copies_have_room(runner: list[Any]) -> None:
+    """For the largest factor, each row padded; and products of square matrices stay float32."""
+    model = MLP([49, Dense(13), Dense(80), 10], device="cuda")
+    train(model=model, optimizer="muon", precision="bf16", epochs=1)
+    (made,) = runner
+    sizes = [[scratch.size for scratch in branch] for branch in made.scratch]
+    assert sizes == [[8 * 80, 80 * 16], [8 * 80, 8 * 80]]
+    squares = [o for o, _ in made.launches[id(made.program.full)] if o.name == "matrix_product"]
+    assert squares
+    assert made._narrowed(squares[0]) == ([], None)
+
+
+def test_a_changed_header_is_another_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy finds what it compiled before by the text of the file alone."""
+    from mlpx.engines.cuda import kernels
+
+    monkeypatch.undo()  # the fixture's kernels
+    monkeypatch.setattr(kernels, "HERE", tmp_path)
+    (tmp_path / "some.cu").write_text("// a kernel\n")
+    made = []
+    for text in ("one", "two"):
+        (tmp_path / "operation.cuh").write_text(text)
+        backend = SimpleNamespace(xp=SimpleNamespace(RawModule=lambda **given: given))
+        made.append(kernels.compiled.__wrapped__(backend, "some.cu"))
+    assert made[0]["code"] != made[1]["code"]
+    assert made[0]["code"].endswith("// a kernel\n")
+    assert made[0]["options"] == (f"-I{tmp_path}",)
 
 
 def bf16(a: np.ndarray) -> np.ndarray:

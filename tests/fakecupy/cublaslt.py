@@ -14,6 +14,8 @@ from .state import CUDARuntimeError, cuda_call
 
 SUCCESS, NOT_INITIALIZED, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 1, 7, 13, 15
 TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
+NARROW, LEAST_NARROW = 2, 16
+"""Bytes of a bfloat16, and what its rows have to start at multiples of."""
 COMPUTES = {68: 0, 77: 0, 70: 1}
 """The type of the scale that goes with each way to compute."""
 
@@ -127,7 +129,11 @@ class Library:
         if shape is None or c != d:
             return INVALID_VALUE
         if self.unplanned(shape) or (self.made[product]["turned"][7] != 1 and not self.epilogues):
-            count.value = 0
+            count.value = 0  # with either status
+            return SUCCESS if shape[0] % 2 else NOT_SUPPORTED
+        hints = [self.made[wanted]["alignment"].get(attribute, 256) for attribute in (5, 6)]
+        narrow = self.made[a]["dtype"].itemsize == NARROW and min(hints) < LEAST_NARROW
+        if narrow:
             return NOT_SUPPORTED
         count.value, found.state, found.workspace_size = 1, SUCCESS, 1024
         for i, attribute in enumerate((5, 6, 8)):
@@ -143,8 +149,10 @@ class Library:
         assert shape is not None
         if self.failing(shape) or size < 1024 or (c, of_c) != (d, of_d):
             return NOT_SUPPORTED
-        for address, alignment in zip((a, b, d), algo.data, strict=False):
-            assert address % alignment == 0, "less aligned than the plan was told"
+        pairs = ((a, of_a), (b, of_b), (d, of_d))
+        for (address, layout), alignment in zip(pairs, algo.data, strict=False):
+            row = self.made[layout]["stride"] * self.made[layout]["dtype"].itemsize
+            assert address % alignment == row % alignment == 0, "less aligned than planned"
         turned = self.made[product]["turned"]
         x, y, z = (self._matrix(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
         x, y = x.T if turned[3] else x, y.T if turned[4] else y
@@ -167,7 +175,7 @@ class Library:
 
         self.products.append(shape)
         self.computes.append(self.made[product]["compute"])
-        streams.alive[stream].put(multiply)
+        streams.alive[stream].put(multiply, workspace)
         return SUCCESS
 
     def _matrix(self, address: int, layout: int) -> np.ndarray:

@@ -25,8 +25,17 @@ _local = threading.local()
 class Node:
     """Something to do in a graph, after others."""
 
-    def __init__(self, action: Callable[[], None], after: list[Node]) -> None:
-        self.action, self.after = action, after
+    def __init__(self, action: Callable[[], None], after: list[Node], room: int | None) -> None:
+        self.action, self.after, self.room = action, after, room
+
+    def follows(self, other: Node) -> bool:
+        """Whether the other is surely done before."""
+        seen, front = set(self.after), list(self.after)
+        while front:
+            before = [node for node in front.pop().after if node not in seen]
+            seen.update(before)
+            front += before
+        return other in seen
 
 
 class Graph:
@@ -93,10 +102,13 @@ class Stream:
     def done(self) -> bool:
         return self.finished == len(self.queue)
 
-    def put(self, action: Callable[[], None]) -> None:
-        """Do something when its turn comes."""
+    def put(self, action: Callable[[], None], room: int | None = None) -> None:
+        """Do something when its turn comes; `room` is memory that it works in."""
         if self.graph is not None:
-            node = Node(action, self.last)
+            node = Node(action, self.last, room)
+            for other in self.graph.nodes:
+                shared = room is not None and other.room == room
+                assert not shared or node.follows(other), "two at a time in one workspace"
             self.graph.nodes.append(node)
             self.last = [node]
         elif self.ptr == 0:
