@@ -102,6 +102,14 @@ def test_steps_are_replayed_as_graphs(runner: list[Any], monkeypatch: pytest.Mon
     assert made.notes == []
 
 
+def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
+    """In workspaces of their own: the fake refuses two at a time in one."""
+    train(model=MLP([49, 30, 20, 15, 10], device="cuda"), epochs=1)
+    (made,) = runner
+    assert made.notes == []
+    assert len(made.graphs) == 1
+
+
 def test_the_host_waits_for_an_epoch_once(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And for what it put on the stream two calls before, so that it does not run away."""
     monkeypatch.setattr("mlpx.run.RUN_S", 1e9)

@@ -114,10 +114,12 @@ class CudaBackend(Backend):
             ) from error
 
     def asarray_in_reach(self, x: Any) -> tuple[Array, bool]:
-        """``x`` on this device; what does not fit goes to pinned host memory."""
+        """``x`` on this device; a host array that does not fit goes to pinned host memory."""
         try:
             return self.asarray(x), True
         except DeviceMemoryError:
+            if self.owner(x) is not None:
+                raise
             return self._pinned(self._host.asarray(x)), False
 
     def _pinned(self, x: np.ndarray) -> Array:

@@ -125,7 +125,7 @@ class CudaRunner:
             casts, narrow = self._narrowed(operation)
             tf32 = self.program.precision == "tf32"
             product = Product(
-                library, rooms[0], operation, self.program.network.dtype,
+                library, rooms[operation.late], operation, self.program.network.dtype,
                 tf32=tf32, narrow=narrow,
             )  # fmt: skip
             if product.found is None:
