@@ -29,6 +29,7 @@ from mlpx import (
 from mlpx.engines import native
 from mlpx.engines.lowering import lower
 from mlpx.engines.native import tiles
+from mlpx.engines.native.descent import descend_at_once
 from mlpx.engines.native.hazards import schedule
 from mlpx.engines.native.library import load
 from mlpx.engines.native.target import Library
@@ -312,6 +313,58 @@ def test_rows_run_in_tiles_that_fit_the_cache() -> None:
     assert {"gather", "affine", "softmax_loss", "affine_dW_part", "column_sum_part"} <= set(names)
     row_bytes = 4 * (100 + 50 + 50 + 10 + 10) + 8
     assert count == pytest.approx(4096 * row_bytes / tiles.CACHED_BYTES, rel=0.3)
+
+
+def operations_of(layers: list[Any], rule: Optimizer) -> list[str]:
+    """The names of what a step of three rows runs."""
+    model = MLP(layers)
+    data = TrainingData(np.ones((9, layers[0]), np.float32), np.zeros(9, np.int64), None)
+    moments = {name: np.zeros(model.layout.size, np.float32) for name in rule.moments}
+    program = TrainingProgram(
+        model, data, optimizer=rule, moments=moments, batch_size=3 * rule.accumulate, rows=9,
+        part_rows=3,
+    )  # fmt: skip
+    assert program.full is not None
+    found = lower(program, program.full, Library())
+    found = descend_at_once(found, program.gradient, count=len(model.layout))
+    return [operation.name for operation in found]
+
+
+def test_plain_descent_keeps_no_gradient() -> None:
+    """Where nothing but the rule reads it; several groups of parameters each have their rate."""
+    sgd = Optimizer.table["sgd"]
+    for rule in (sgd(0.1), sgd(0.1, rate_multipliers={"bias": 2.0, "0": 0.5})):
+        names = operations_of([7, Dense(6, activation="tanh"), 3], rule)
+        assert names.count("affine_dW_descend") == names.count("column_sum_descend") == 2
+        assert not {"rule_sgd", "affine_dW", "column_sum"} & set(names)
+
+
+@pytest.mark.parametrize(
+    ("layers", "rule"),
+    [
+        ([7, 3], Optimizer.resolve("momentum")),
+        ([7, 3], Optimizer.table["sgd"](0.1, clip_norm=1.0)),
+        ([7, 3], Optimizer.table["sgd"](0.1, weight_decay=0.1)),
+        ([7, 3], Optimizer.table["sgd"](0.1, accumulate=3)),
+        ([7, Dense(3, penalty="l2")], Optimizer.resolve("sgd")),
+        ([7, BatchNorm(), 3], Optimizer.resolve("sgd")),
+    ],
+    ids=["momentum", "clipped", "decay", "parts", "penalty", "norm"],
+)
+def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer) -> None:
+    assert not [name for name in operations_of(layers, rule) if name.endswith("_descend")]
+
+
+def test_a_gradient_from_elsewhere_is_descended() -> None:
+    """A rule alone stays a rule."""
+    model = MLP([7, 3])
+    data = TrainingData(np.ones((9, 7), np.float32), np.zeros(9, np.int64), None)
+    program = TrainingProgram(
+        model, data, optimizer=Optimizer.resolve("sgd"), moments={}, batch_size=3, rows=9
+    )
+    assert program.full is not None
+    rules = [op for op in lower(program, program.full, Library()) if op.name == "rule_sgd"]
+    assert descend_at_once(rules, program.gradient, count=len(model.layout)) == rules
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

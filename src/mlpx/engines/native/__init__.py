@@ -8,6 +8,7 @@ import numpy as np
 
 from mlpx.engines.base import Engine, Forward, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
+from mlpx.engines.native.descent import descend_at_once
 from mlpx.engines.native.forward import NativeForward
 from mlpx.engines.native.library import blas, load, pool
 from mlpx.engines.native.target import Library, assemble
@@ -68,6 +69,9 @@ class NativeEngine(Engine, name="native"):
             found = lower(program, plan, Library())
             if worth_own_sums(found, program, count):
                 found = sum_by_rows(found, program.gradient, others)
+            else:
+                size = len(program.network.layout)
+                found = descend_at_once(found, program.gradient, count=size)
             made[id(plan)] = assemble(found, dtype, threads=count, weights=weights), found
 
         def run(plan: Plan, steps: int) -> None:
