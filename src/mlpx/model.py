@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from mlpx.architecture import check_dtype, lay_out, leave_to_loss, specify
-from mlpx.backend import Backend, get_backend
+from mlpx.backend import Backend, get_backend, leaves_choice
 from mlpx.errors import DeviceError, DeviceMemoryError, InputError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
@@ -42,7 +42,9 @@ class MLP:
     overrides the activation's own rule for weights. `penalty` ("l2", `L1(1e-5)`) is added to the
     training loss for the weights of every layer that has none of its own; `evaluate` leaves it out.
     `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is "cpu",
-    "cuda", "cuda:1" or "auto"; without it the environment variable MLPX_DEVICE, or the CPU.
+    "cuda", "cuda:1" or "auto": CUDA if there is a usable device, and each `fit` on whichever is
+    estimated to be the faster for its batch size, as `history.notes` say; without it the
+    environment variable MLPX_DEVICE, or the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
@@ -67,6 +69,8 @@ class MLP:
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self.backend = get_backend(device)
+        self.places_itself = leaves_choice(device)
+        """Whether `fit` chooses the device: device="auto"."""
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
         self.loss.check_outputs(self.d_out)
@@ -137,7 +141,12 @@ class MLP:
 
     def to(self, device: str | Backend) -> Self:
         """Move the parameters and the training state to `device`; returns the model itself."""
-        backend = get_backend(device)
+        self.move(get_backend(device))
+        self.places_itself = leaves_choice(device)
+        return self
+
+    def move(self, backend: Backend) -> None:
+        """As `to`; a model with device="auto" keeps choosing."""
         if backend is not self.backend:
             host = aligned_zeros(self.layout.size, self.dtype)
             host[...] = self.backend.to_numpy(self.flat)
@@ -145,7 +154,6 @@ class MLP:
             if self.training_state is not None:
                 self.training_state.move(self.backend, backend)
             self.flat, self.backend = moved, backend
-        return self
 
     def summary(self) -> str:
         """A table of layers, output shapes and parameter counts."""

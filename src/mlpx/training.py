@@ -16,6 +16,7 @@ from mlpx.gradients import GradientRule
 from mlpx.history import History
 from mlpx.metrics import choose_metrics
 from mlpx.optimizers import Optimizer
+from mlpx.placement import place
 from mlpx.progress import display
 from mlpx.records import require_count
 from mlpx.run import Run
@@ -97,7 +98,7 @@ def fit(
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
-    checks, notes = Checks(), list[str]()
+    checks, notes = Checks(), _placed(model, x, batch_size, rule)
     data = prepare_data(
         model, x, y, sample_weight, check_finite, "", class_weight=class_weight, checks=checks,
         notes=notes,
@@ -195,6 +196,19 @@ def _precision(precision: str, model: MLP) -> str:
             "float32 on CUDA: leave it out, or use dtype='float32' and device='cuda'"
         )
     return precision
+
+
+def _placed(model: MLP, x: Any, batch_size: Any, rule: Optimizer) -> list[str]:
+    """Notes on where a model with device="auto" is put; what is wrong with x is found later."""
+    if not model.places_itself:
+        return []
+    rows = DEFAULT_BATCH
+    if isinstance(batch_size, int) and batch_size > 0:
+        rows = batch_size
+    elif rule.full_batch and batch_size is None and hasattr(x, "__len__"):
+        rows = len(x)
+    note = place(model, x, rows)
+    return [note] if note else []
 
 
 def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:

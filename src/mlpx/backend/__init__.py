@@ -28,6 +28,7 @@ __all__ = [
     "choose_device",
     "diagnose",
     "get_backend",
+    "leaves_choice",
 ]
 
 BACKENDS: dict[str, type[Backend]] = {"cpu": CpuBackend, "cuda": CudaBackend}
@@ -88,6 +89,11 @@ def choose_device() -> Choice:
     if found.ok:
         return Choice("cuda:0", found.message)
     return Choice("cpu", f"{found.message}; {found.remedy}")
+
+
+def leaves_choice(device: str | Backend | None) -> bool:
+    """Whether ``device`` asks for ``"auto"``."""
+    return not isinstance(device, Backend) and _asked(device)[0].strip().lower() == "auto"
 
 
 def _asked(device: object) -> tuple[str, str]:
