@@ -23,6 +23,11 @@ ROUNDED_SHARE = 5e-3
 its gradient, a number is moved by a whole step: so a unit that only one row reaches, and that row
 only just, is moved or not as rounding has it. All its weights are then off, for everybody.
 """
+AMPLIFIED = 10
+"""How much farther Adam's training steps in float32 may end: one gate that opens for a row or not,
+as rounding has it, moves a unit by whole steps, and the steps after that see another loss. Measured
+between libraries, with losses 3e-5 apart: 9e-3.
+"""
 CHECK_ROWS = 1024
 
 
@@ -86,27 +91,33 @@ class Judge:
             return self._verdict(None, None, wrong, _too_far("share of classes", wrong, 1e-2))
         moves = self.task.phase in ("train", "update")
         adam = moves and self.task.workload.optimizer != "sgd"
+        amplified = adam and self.task.phase == "train" and dtype == "float32"
+        allowed = VALUE_TOLERANCE[dtype] * (AMPLIFIED if amplified else 1)
         error = distance(
             found, wanted, self.start if moves else None, leave=ROUNDED_SHARE if adam else 0.0
         )
         loss, right = (self._loss(found), self._loss(wanted)) if moves else (None, None)
-        reason = _too_far("values", error, VALUE_TOLERANCE[dtype])
+        reason = _too_far("values", error, allowed)
         if loss is not None and right is not None:
             reason = _too_far("loss", abs(loss - right) / right, LOSS_TOLERANCE[dtype]) or reason
-        return self._verdict(loss, right, error, reason)
+        return self._verdict(loss, right, error, reason, allowed)
 
     def _loss(self, parameters: Arrays) -> float:
         x, labels = self.problem.x[:CHECK_ROWS], self.problem.labels[:CHECK_ROWS]
         return mean_loss(self.task, [p.astype(np.float64) for p in parameters], x, labels)
 
     def _verdict(
-        self, loss: float | None, right: float | None, error: float, reason: str
+        self,
+        loss: float | None,
+        right: float | None,
+        error: float,
+        reason: str,
+        allowed: float | None = None,
     ) -> Verdict:
         loss_error = None if loss is None or right is None else abs(loss - right) / right
         dtype = self.task.dtype
-        return Verdict(
-            loss, right, loss_error, error, LOSS_TOLERANCE[dtype], VALUE_TOLERANCE[dtype], reason
-        )
+        allowed = allowed or VALUE_TOLERANCE[dtype]
+        return Verdict(loss, right, loss_error, error, LOSS_TOLERANCE[dtype], allowed, reason)
 
 
 def _too_far(what: str, error: float, tolerance: float) -> str:
