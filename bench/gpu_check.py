@@ -24,7 +24,7 @@ from gpu_timings import crossover, images, network, time_epoch, time_precisions,
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 520  # of one part: a call of at most nine minutes, with some room
-CURVE_STEPS = 200
+CURVE_STEPS, QUICK_CURVE_STEPS = 200, 20
 CURVE_BOUND = {"float64": 1e-9, "float32": 2e-3}
 """Largest relative difference of the loss of any step between CPU and GPU. In float64 it is held
 by the sum of rounding; in float32 the sums of a GEMM are ordered differently and 200 steps
@@ -59,11 +59,12 @@ def run_tests(device: str, quick: bool) -> Result:
 def compare_curves(
     device: str, hidden: tuple[int, ...], optimizer: mlpx.Optimizer, dtype: str, *, quick: bool
 ) -> Result:
-    """The losses of CURVE_STEPS steps on the CPU and on `device`, from the same seed."""
+    """The losses of some steps on the CPU and on `device`, from the same seed."""
     x, y = images(600 if quick else 6000)
+    steps = QUICK_CURVE_STEPS if quick else CURVE_STEPS
     losses = [
         network(hidden, "sigmoid", where, dtype)
-        .fit(x, y, steps=CURVE_STEPS, batch_size=100, optimizer=optimizer, verbose=0)
+        .fit(x, y, steps=steps, batch_size=100, optimizer=optimizer, verbose=0)
         .step_loss
         for where in ("cpu", device)
     ]
@@ -73,7 +74,7 @@ def compare_curves(
         "network": [784, *hidden, 10],
         "optimizer": optimizer.config(),
         "dtype": dtype,
-        "steps": CURVE_STEPS,
+        "steps": steps,
         "largest_relative_difference": difference,
         "bound": bound,
         "passed": difference < bound,
@@ -83,12 +84,13 @@ def compare_curves(
 def determinism(device: str, *, quick: bool) -> Result:
     """Whether two runs from one seed leave the same bits."""
     x, y = images(600 if quick else 6000)
+    steps = QUICK_CURVE_STEPS if quick else CURVE_STEPS
     found = []
     for _ in range(2):
         model = network((50,), "relu", device, "float32")
-        model.fit(x, y, steps=CURVE_STEPS, batch_size=100, verbose=0)
+        model.fit(x, y, steps=steps, batch_size=100, verbose=0)
         found.append(model.backend.to_numpy(model.flat).tobytes())
-    return {"steps": CURVE_STEPS, "passed": found[0] == found[1]}
+    return {"steps": steps, "passed": found[0] == found[1]}
 
 
 def sanitize(device: str) -> Result:

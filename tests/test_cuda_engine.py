@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cudasim
 from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.native.library import load
@@ -20,8 +21,8 @@ from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = [
-    pytest.mark.usefixtures("cuda_kernels"),
-    pytest.mark.skipif(load() is None, reason="the native library was not built"),
+    pytest.mark.usefixtures("fake_cupy"),
+    pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler"),
 ]
 
 
@@ -352,7 +353,6 @@ def test_a_changed_header_is_another_kernel(
     """CuPy finds what it compiled before by the text of the file alone."""
     from mlpx.engines.cuda import kernels
 
-    monkeypatch.undo()  # the fixture's kernels
     monkeypatch.setattr(kernels, "HERE", tmp_path)
     (tmp_path / "some.cu").write_text("// a kernel\n")
     made = []

@@ -31,7 +31,7 @@ def gpu_check(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-@pytest.mark.usefixtures("cuda_kernels")
+@pytest.mark.usefixtures("fake_cupy")
 def test_parts_merge_into_one_file(gpu_check: ModuleType, tmp_path: Path) -> None:
     for part in ("small", "wide"):
         assert gpu_check.main(["--part", part, "--quick", "--out", str(tmp_path)]) == 0

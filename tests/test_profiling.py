@@ -35,7 +35,7 @@ def test_parts_of_the_interpreters_step() -> None:
     assert model.training_state is None
 
 
-@pytest.mark.usefixtures("cuda_kernels")
+@pytest.mark.usefixtures("fake_cupy")
 def test_parts_of_the_cuda_engines_step(fake_cupy: Any) -> None:
     """By events; each a range of NVTX where that is asked for."""
     if load() is None:

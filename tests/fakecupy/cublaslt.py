@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import streams
-from .modules import array
 from .state import CUDARuntimeError, cuda_call
 
 SUCCESS, NOT_INITIALIZED, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 1, 7, 13, 15
@@ -183,3 +182,9 @@ class Library:
         of = self.made[layout]
         stored = array(address, (of["columns"], of["stride"]), of["dtype"])
         return stored[:, : of["rows"]].T
+
+
+def array(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Memory at an address."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype).reshape(shape)

@@ -52,9 +52,13 @@ def function(backend: Any, name: str, dtype: np.dtype) -> Any:
     return compiled(backend, SOURCES[name]).get_function(f"{name}_{dtype.name}")
 
 
-def packed(operation: Operation) -> np.ndarray:
-    """An operation as its kernel takes it, by value: an array of one structure."""
+def packed(operation: Operation, room: Array) -> np.ndarray:
+    """An operation as its kernel takes it, by value: an array of one structure.
+
+    `room` is where blocks leave the parts of sums; the last of p.
+    """
     made = np.zeros(1, OPERATION)
+    made["p"][0, -1] = address(room)
     p = [address(value) or 0 for value in operation.p]
     for field, values in (("n", operation.n), ("c", operation.c), ("p", p)):
         made[field][0, : len(values)] = values
@@ -62,9 +66,9 @@ def packed(operation: Operation) -> np.ndarray:
 
 
 def launcher(
-    backend: Any, operation: Operation, dtype: np.dtype, state: Array
+    backend: Any, operation: Operation, dtype: np.dtype, state: Array, room: Array
 ) -> Callable[[], Any]:
     """A function that puts the operation on the current stream."""
     kernel, size = function(backend, operation.name, dtype), launch(operation.name, operation.n)
-    arguments = (packed(operation), state)
+    arguments = (packed(operation, room), state)
     return partial(kernel, (size.grid,), (size.block,), arguments, shared_mem=size.shared_bytes)

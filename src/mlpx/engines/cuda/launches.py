@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import NamedTuple
 
-SOURCES: dict[str, str] = {}
-"""Operation -> the file in this folder with its kernel."""
+from mlpx.engines.lowering.formulas import codes
+
+THREADS = 256
+"""Of every block, as operation.cuh has it."""
+WARP, COLUMNS, TILE, DEPTH, DRAWN = 32, 8, 64, 16, 8
+"""As sums.cuh, products.cu and layers.cu have them."""
+WIDEST = 8
+"""Bytes of the largest number that blocks add up."""
+MOST_BLOCKS = 2048
+"""More would only take turns: 16 for each multiprocessor of the largest devices."""
+MOST_SUMMING = 128
+"""So many blocks add up one sum: they bring what memory can give, and one block adds up theirs."""
+FEWEST_ROWS = 256
+"""A block that adds up columns has at least so many rows."""
+ROOM_BYTES = 4096 + 2 * MOST_SUMMING * COLUMNS * WIDEST
+"""What the blocks of one launch need to add up their sums: tickets, and two sums a column each."""
 
 
 class Launch(NamedTuple):
@@ -17,6 +32,131 @@ class Launch(NamedTuple):
     shared_bytes: int
 
 
+def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> Launch:
+    """A thread for each element of an array of the first `sizes` sizes, or for every `each`."""
+    threads = -(-prod(n[:sizes]) // each)
+    return Launch(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
+
+
+def vector(n: Sequence[int]) -> Launch:
+    """A thread for each of n[0] elements."""
+    return elements(n, sizes=1)
+
+
+def rows(n: Sequence[int]) -> Launch:
+    """A warp for each row."""
+    return Launch(max(1, min(MOST_BLOCKS, -(-n[0] * WARP // THREADS))), THREADS, 0)
+
+
+def whole_columns(n: Sequence[int]) -> Launch:
+    """A block for every few columns."""
+    return Launch(max(1, -(-n[1] // COLUMNS)), THREADS, THREADS * WIDEST)
+
+
+def column_sums(n: Sequence[int]) -> Launch:
+    """Blocks for every few columns, more than one where there are few columns and many rows."""
+    groups = max(1, -(-n[1] // COLUMNS))
+    chunks = max(1, min(MOST_SUMMING // groups, n[0] // FEWEST_ROWS))
+    return Launch(groups * chunks, THREADS, THREADS * WIDEST)
+
+
+def one_block(n: Sequence[int]) -> Launch:
+    """One block for all."""
+    return Launch(1, THREADS, THREADS // WARP * WIDEST)
+
+
+def total(n: Sequence[int]) -> Launch:
+    """Blocks that add up one sum."""
+    blocks = -(-n[0] // (THREADS * COLUMNS))
+    return one_block(n)._replace(grid=max(1, min(MOST_SUMMING, blocks)))
+
+
+def tiles(m: int, n: int) -> Launch:
+    """A block for each tile of a product."""
+    return Launch(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
+
+
+Size = Callable[[Sequence[int]], Launch]
+FILES: dict[str, dict[str, Size]] = {
+    "batches.cu": {
+        "gather": elements,
+        "copy": elements,
+        "scale": elements,
+        "to_bf16": elements,
+        "weigh": one_block,
+        "weighted_mean": total,
+        "sum_lines": column_sums,
+        "record": vector,
+        "advance": one_block,
+    },
+    "activations.cu": {
+        "activation": elements,
+        "activation_back": elements,
+        "prelu": elements,
+        "prelu_back": elements,
+        "prelu_slope": column_sums,
+        "softmax": rows,
+        "softmax_back": rows,
+    },
+    "losses.cu": {
+        "targets": elements,
+        "repeat": lambda n: elements(n, sizes=3),
+        "correct": rows,
+        "likeliest": rows,
+        "all_correct": rows,
+        "softmax_loss": rows,
+        "column_loss": rows,
+        "kl_loss": rows,
+        "focal_loss": rows,
+    },
+    "layers.cu": {
+        "sum": elements,
+        "product": elements,
+        "alpha_dropout": elements,
+        "mask": lambda n: elements(n, each=DRAWN),
+        "normals": lambda n: elements(n, each=DRAWN),
+        "standardise_rows": rows,
+        "unit_rows": rows,
+        "standardise_rows_back": rows,
+        "standardise_columns": whole_columns,
+        "standardise_columns_back": whole_columns,
+        "scale_shift": elements,
+        "scale_shift_sums": column_sums,
+        "track": vector,
+        "apply_running": elements,
+    },
+    "updates.cu": {
+        **{f"rule_{name}": vector for name in codes("rule")},
+        "clip_values": vector,
+        "sum_squares": total,
+        "norm_factor": one_block,
+        "scale_by": vector,
+        "add_decay": vector,
+        "add": vector,
+        "blend": vector,
+        "penalty": total,
+        "penalty_gradient": elements,
+        "limit_norms": whole_columns,
+        "norm": total,
+        "lamb_direction": vector,
+        "trust_ratio": total,
+        "descend": vector,
+        "muon_direction": vector,
+        "shrink": vector,
+    },
+    "products.cu": {
+        "affine": lambda n: tiles(n[0], n[2]),
+        "affine_dx": lambda n: tiles(n[0], n[1]),
+        "affine_dW": lambda n: tiles(n[1], n[2]),
+        "matrix_product": lambda n: tiles(n[0], n[1]),
+        "column_sum": column_sums,
+    },
+}
+"""The kernels of each .cu file, and the launch of each from the sizes of its operation."""
+SOURCES = {name: file for file, kernels in FILES.items() for name in kernels}
+"""Operation -> the file in this folder with its kernel."""
+
+
 def launch(name: str, n: Sequence[int]) -> Launch:
     """The launch of the operation called `name` of sizes n."""
-    return Launch(1, 256, 0)
+    return FILES[SOURCES[name]][name](n)

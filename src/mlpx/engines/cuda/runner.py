@@ -21,6 +21,7 @@ from mlpx.engines.cuda.cublaslt import CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
+from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.products import PRODUCTS, Matrix, Product, operands, padded, workspace
 from mlpx.engines.lowering import Operation, lower
 from mlpx.errors import DeviceError, EngineError
@@ -50,6 +51,8 @@ class CudaRunner:
         """Arrays that launches hold the addresses of, and no operation does."""
         with self._failing("planning the step"), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
+            # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
+            self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(2)]
             self.product = self._open_cublaslt()
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
@@ -180,7 +183,8 @@ class CudaRunner:
         return [(operation, self._launcher(operation))]
 
     def _launcher(self, operation: Operation) -> Put:
-        return launcher(self.backend, operation, self.program.network.dtype, self.program.state)
+        dtype, room = self.program.network.dtype, self.rooms[operation.late]
+        return launcher(self.backend, operation, dtype, self.program.state, room)
 
     def _note(self, text: str) -> None:
         line = text.splitlines()[0]

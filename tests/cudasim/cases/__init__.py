@@ -1,0 +1,23 @@
+"""What every kernel is given, and what it must make of that by plain NumPy in float64.
+
+A file here for each .cu file.
+"""
+
+from cudasim.cases import activations, batches, layers, losses, products, updates
+from cudasim.cases.given import CASES, FLAT, POSITION, STEP, TABLE, Case, Given
+
+__all__ = [
+    "CASES",
+    "FLAT",
+    "POSITION",
+    "STEP",
+    "TABLE",
+    "Case",
+    "Given",
+    "activations",
+    "batches",
+    "layers",
+    "losses",
+    "products",
+    "updates",
+]

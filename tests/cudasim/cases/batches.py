@@ -1,0 +1,127 @@
+"""Batches: gathered, weighed, and what is kept of each step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cudasim.cases.given import POSITION, TABLE, Case, Given, Maker, case, wide
+
+
+def gathering(given: Given, x: np.ndarray, code: int, **how: bool) -> Case:
+    table = given.rng.integers(0, len(x), size=(TABLE, given.n))
+    rows = table[POSITION] if how.get("by_table", True) else np.arange(given.n)
+    labels = code == 10
+    out = np.full((given.n, given.d), -7) if labels else given.empty(given.n, given.d)
+    swapped = not x.dtype.isnative
+    n = (given.n, given.d, code, given.n if how.get("by_table", True) else 0, swapped)
+    p = [x, table if how.get("by_table", True) else None, out]
+    return Case(n, (), p, {2: x[rows].astype(np.int64 if labels else np.float64)})
+
+
+GATHERED = [
+    "float32",
+    "float64",
+    "uint8",
+    "int8",
+    "uint16",
+    "int16",
+    "uint32",
+    "int32",
+    "uint64",
+    "int64",
+]
+
+
+def gathered(dtype: str, code: int) -> Maker:
+    def make(given: Given) -> Case:
+        numbers = given.rng.normal(size=(given.n + 3, given.d)) * 100
+        x = np.abs(numbers).astype(dtype) if dtype.startswith("u") else numbers.astype(dtype)
+        return gathering(given, x, code)
+
+    return make
+
+
+for number, kind in enumerate(GATHERED):
+    case("gather")(gathered(kind, number))
+case("gather")(gathered("float16", 11))
+case("gather")(gathered(">f4", 0))
+case("gather")(gathered(">i2", 5))
+
+
+@case("gather")
+def labels(given: Given) -> Case:
+    given.d = 1
+    return gathering(given, given.rng.integers(0, 9, size=(given.n + 3, 1)), 10)
+
+
+@case("gather")
+def own_order(given: Given) -> Case:
+    return gathering(given, given.normal(given.n, given.d).astype(np.float32), 0, by_table=False)
+
+
+@case("gather")
+def half_extremes(given: Given) -> Case:
+    """Denormals, infinities, both zeros."""
+    odd = np.array([0, -0.0, 6e-8, -6e-8, 6.1e-5, 65504, np.inf, -np.inf, 1 / 3], np.float16)
+    return gathering(given, given.rng.choice(odd, size=(given.n + 3, given.d)), 11)
+
+
+@case("copy")
+def copy(given: Given) -> Case:
+    x = given.normal(given.n, given.d)
+    return Case(x.shape, (), [x, given.empty(*x.shape)], {1: wide(x)})
+
+
+@case("scale")
+def scale(given: Given) -> Case:
+    x = given.normal(given.n, given.d)
+    wanted = wide(x) * given.rounded(0.3) + given.rounded(-1.1)
+    return Case(x.shape, (0.3, -1.1), [x, given.empty(*x.shape)], {1: wanted})
+
+
+@case("to_bf16")
+def to_bf16(given: Given) -> Case:
+    """To the nearest, ties to even; between the rows nothing changes."""
+    x, stride = given.normal(given.n, given.d), given.d + 3
+    x.flat[::3] = np.float32(1 + 2**-8)  # a tie
+    x.flat[1::5], x.flat[2::7] = np.inf, np.float32(1 + 3 * 2**-8)
+    out = np.full((given.n, stride), 0x1234, np.uint16)
+    bits = x.astype(np.float32).view(np.uint32)
+    wanted = out.astype(np.float64)
+    wanted[:, : given.d] = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return Case((given.n, given.d, stride), (), [x, out], {1: wanted})
+
+
+@case("weigh")
+def weigh(given: Given) -> Case:
+    w = given.between(0, 2, given.n)
+    total = wide(w).sum()
+    p = [w, given.empty(1), given.empty(given.n)]
+    return Case((given.n,), (), p, {1: total[None], 2: wide(w) / total})
+
+
+@case("weighted_mean", flat=True)
+def weighted_mean(given: Given) -> Case:
+    r, rows = given.between(0, 1, given.d), given.normal(given.d)
+    return Case((given.d,), (), [r, rows, given.empty(1)], {2: (wide(r) * wide(rows)).sum()[None]})
+
+
+@case("sum_lines")
+def sum_lines(given: Given) -> Case:
+    lines = given.normal(given.n, given.d + 2)
+    wanted = wide(lines)[:, : given.d].sum(axis=0)
+    n = (given.n, given.d, given.d + 2)
+    return Case(n, (), [lines, given.empty(given.d)], {1: wanted})
+
+
+@case("record", flat=True)
+def record(given: Given) -> Case:
+    log, values = given.normal(TABLE, given.d), given.normal(given.d)
+    wanted = wide(log)
+    wanted[POSITION] = values
+    return Case((given.d,), (), [log, values], {0: wanted})
+
+
+@case("advance", flat=True)
+def advance(given: Given) -> Case:
+    return Case((), (), [np.array([3, 9])], {0: np.array([4.0, 10.0])})

@@ -1,0 +1,156 @@
+"""The .cu files with one mistake each, and whether the tests of the kernels see it.
+
+`python -m cudasim.mutants` tries all of them and prints the score (an hour); a test tries some.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import cudasim
+from cudasim.cases import CASES, Given
+from mlpx.engines.cuda.launches import FILES
+
+TIMEOUT_S = 120
+EVERY = 9
+"""The test tries one in so many, and each deleted barrier."""
+CHANGES = (
+    (r"(__syncthreads\(\));", "(void)0;"),
+    (r"( < )", " <= "),
+    (r"( > )", " >= "),
+    (r"( == )", " != "),
+    (r"( != )", " == "),
+    (r"( && )", " || "),
+    (r"( \|\| )", " && "),
+    (r"( \+ )", " - "),
+    (r"( - )", " + "),
+    (r"( \* )", " + "),
+    (r"( / )", " * "),
+    (r"(\+=)", "-="),
+    (r"(-=)", "+="),
+    (r"\[(0)\]", "1"),
+    (r"\[(1)\]", "0"),
+    (r"\bop, (0)\)", "1"),
+    (r"\bop, (1)\)", "0"),
+    (r"\bop, (2)\)", "1"),
+)
+"""What is replaced, and by what."""
+
+
+class Mutant(NamedTuple):
+    """One change to a file."""
+
+    file: str
+    line: int
+    column: int
+    new: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column} {self.new.strip()}"
+
+
+def code_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that do something, each with its number."""
+    found, comment = [], False
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        begins = line.lstrip().startswith("/*")
+        if not (comment or begins) and not line.lstrip().startswith(("#", "template", "namespace")):
+            found.append((number, line.split("/*")[0]))
+        comment = (comment or begins) and "*/" not in line
+    return found
+
+
+def everything() -> list[Mutant]:
+    """Every change at every place."""
+    found = []
+    for path in sorted((cudasim.ENGINES / "cuda").glob("*.cu*")):
+        for number, line in code_lines(path):
+            for pattern, new in CHANGES:
+                for match in re.finditer(pattern, line):
+                    if line.lstrip().startswith(("case ", "static constexpr")):
+                        continue
+                    text = line[: match.start(1)] + new.rstrip(";") + line[match.end(1) :]
+                    found.append(Mutant(path.name, number, match.start(1), new, text))
+    return found
+
+
+def chosen() -> list[Mutant]:
+    """Those that the test tries."""
+    found = everything()
+    return [m for i, m in enumerate(found) if i % EVERY == 0 or "(void)0" in m.new]
+
+
+def copy(folder: Path) -> Path:
+    """The sources in a folder of their own."""
+    shutil.copytree(cudasim.ENGINES / "cuda", folder / "cuda", ignore=lambda *_: ["__pycache__"])
+    shutil.copy(cudasim.ENGINES / "formulas.h", folder)
+    return folder / "cuda"
+
+
+def caught(mutant: Mutant, folder: Path) -> bool:
+    """Whether a kernel of the changed file does not compile, crashes, hangs, or is found wrong."""
+    source = copy(folder)
+    path = source / mutant.file
+    lines = path.read_text().splitlines()
+    lines[mutant.line - 1] = mutant.text
+    path.write_text("\n".join(lines) + "\n")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(cudasim.HERE.parent), *sys.path])}
+    command = [sys.executable, "-m", "cudasim.mutants", str(source), mutant.file]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, check=False, env=env)
+    except subprocess.TimeoutExpired:
+        return True
+    return done.returncode != 0
+
+
+def try_kernels(source: Path, file: str) -> None:
+    """Check the kernels of one file, or of all for a header."""
+    import test_cuda_kernels
+
+    files = [file] if file in FILES else sorted(FILES)
+    for name in [name for each in files for name in FILES[each]]:
+        library = cudasim.build(source, ("-O0", "-g0"), only=only(name))
+        for make in CASES[name]:
+            for shape in test_cuda_kernels.shapes(name):
+                dtype = "float32" if name == "to_bf16" else "float64"
+                for schedule in (cudasim.BACKWARD, cudasim.RANDOM, cudasim.FORWARD):
+                    case = make(Given(dtype, *shape))
+                    test_cuda_kernels.check(
+                        name, case, dtype, schedule=schedule, library=library, seed=3
+                    )
+
+
+def only(name: str) -> str:
+    """The file of a kernel."""
+    return next(file for file, kernels in FILES.items() if name in kernels)
+
+
+def main() -> None:
+    if len(sys.argv) > 1:
+        try_kernels(Path(sys.argv[1]), sys.argv[2])
+        return
+    found = everything()
+
+    def attempt(mutant: Mutant) -> bool:
+        with tempfile.TemporaryDirectory() as folder:
+            return caught(mutant, Path(folder))
+
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(attempt, found))
+    for mutant, seen in zip(found, results, strict=True):
+        if not seen:
+            sys.stdout.write(f"{mutant}: {mutant.text.strip()}\n")
+    sys.stdout.write(f"{sum(results)} of {len(found)} caught\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""All kernels with AddressSanitizer: `python -m cudasim.sanitized FOLDER`, libasan preloaded."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import cudasim
+from cudasim.cases import CASES, FLAT, Given
+
+SHAPES = [(1, 1), (33, 10), (257, 33)]
+SIZES = [1, 33, 9001]
+
+
+def main() -> None:
+    import test_cuda_kernels
+
+    library = cudasim.build(Path(sys.argv[1]), ("-fsanitize=address",))
+    for name, makers in CASES.items():
+        for make in makers:
+            for shape in [(1, size) for size in SIZES] if name in FLAT else SHAPES:
+                case = make(Given("float32", *shape))
+                test_cuda_kernels.run(name, case, "float32", library=library, tight=True)
+    sys.stdout.write(f"clean {len(CASES)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+/* Runs a kernel block by block; the threads of a block are fibers, switched where they wait for each other.
+ *
+ * The order of threads and blocks is the schedule: forward, backward, or drawn by chance from a seed. Shared memory is
+ * NaN at the start of each block, and what lies behind it must not change. A thread that waits for one that has
+ * returned, or threads that wait in different places, are errors. A fiber goes on with the next thread when one is
+ * done, so that a kernel in which nobody waits is a loop.
+ */
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ucontext.h>
+#include <vector>
+
+#include "cuda_on_cpu.h"
+#include "operation.cuh"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define POISON(p, size) __asan_poison_memory_region(p, size)
+#define UNPOISON(p, size) __asan_unpoison_memory_region(p, size)
+#else
+#define POISON(p, size)
+#define UNPOISON(p, size)
+#endif
+
+Index threadIdx, blockIdx, blockDim, gridDim;
+
+namespace mlpx {
+constexpr size_t MOST_SHARED = 48 << 10;
+alignas(64) double shared_memory[MOST_SHARED / sizeof(double)];
+}
+
+namespace {
+constexpr int WARP_SIZE = 32, MOST_THREADS = 1024;
+constexpr size_t STACK = 64 << 10;
+constexpr unsigned char CANARY = 0xA5;
+
+enum State { READY, AT_WARP, AT_BLOCK, DONE };
+struct Fiber {
+    ucontext_t context;
+    State state;
+    const void *where;
+    int vote;
+    unsigned exchanges;
+};
+
+Fiber fibers[MOST_THREADS];
+char *stacks;
+ucontext_t scheduler;
+ucontext_t starters[MOST_THREADS];
+std::vector<int> turns;
+size_t next_turn;
+int current, votes;
+const char *failure;
+unsigned char slots[MOST_THREADS][2][8];
+uint64_t chance;
+
+void (*kernel)(Operation, const long long *);
+const Operation *operation;
+const long long *state_of_steps;
+
+unsigned draw(unsigned n) {
+    chance = chance * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(chance >> 33) % n;
+}
+
+void wait(State state, const void *where) {
+    Fiber &fiber = fibers[current];
+    fiber.state = state;
+    fiber.where = where;
+    swapcontext(&fiber.context, &scheduler);
+}
+
+void become(int thread) {
+    current = thread;
+    threadIdx.x = (unsigned)thread;
+}
+
+/* A fiber: threads in their turns, until none is left. */
+void body() {
+    while (next_turn < turns.size()) {
+        become(turns[next_turn++]);
+        kernel(*operation, state_of_steps);
+        fibers[current].state = DONE;
+    }
+    setcontext(&scheduler);
+}
+
+void start_fiber(int number) {
+    ucontext_t &context = starters[number];
+    getcontext(&context);
+    context.uc_stack.ss_sp = stacks + number * STACK;
+    context.uc_stack.ss_size = STACK;
+    context.uc_link = nullptr;
+    makecontext(&context, body, 0);
+    swapcontext(&scheduler, &context);
+}
+
+/* Whether all of [first, stop) wait in one place; lets them go on if so. */
+bool release(int first, int stop, State state) {
+    for (int i = first; i < stop; i++)
+        if (fibers[i].state != state) return false;
+    for (int i = first; i < stop; i++) {
+        if (fibers[i].where != fibers[first].where) failure = "threads wait at different barriers";
+        fibers[i].state = READY;
+    }
+    return true;
+}
+
+bool release_some(int threads) {
+    bool some = false;
+    for (int i = 0; i < threads; i += WARP_SIZE) some |= release(i, i + WARP_SIZE, AT_WARP);
+    votes = 0;
+    for (int i = 0; i < threads; i++) votes |= fibers[i].vote;
+    if (release(0, threads, AT_BLOCK)) {
+        some = true;
+        for (int i = 0; i < threads; i++) fibers[i].vote = 0;
+    }
+    return some;
+}
+
+void order(std::vector<int> &numbers, int schedule) {
+    int n = (int)numbers.size();
+    for (int i = 0; i < n; i++) numbers[i] = schedule == 1 ? n - 1 - i : i;
+    if (schedule > 1)
+        for (int i = n - 1; i > 0; i--) std::swap(numbers[i], numbers[draw(i + 1)]);
+}
+
+void run_block(int threads, size_t shared, int schedule) {
+    memset(mlpx::shared_memory, 0xff, shared); /* NaN, as float and as double */
+    for (int i = 0; i < threads; i++) fibers[i].state = READY, fibers[i].vote = 0, fibers[i].exchanges = 0;
+    turns.resize(threads);
+    next_turn = 0;
+    order(turns, schedule);
+    for (int number = 0; next_turn < turns.size(); number++) start_fiber(number);
+    while (!failure) {
+        int done = 0;
+        for (int i = 0; i < threads; i++) done += fibers[i].state == DONE;
+        if (done == threads) break;
+        if (!release_some(threads)) {
+            failure = "threads wait for others that have returned, or for what is not all there";
+            break;
+        }
+        std::vector<int> again(threads);
+        order(again, schedule);
+        for (int i : again) {
+            if (fibers[i].state != READY) continue;
+            become(i);
+            swapcontext(&scheduler, &fibers[i].context);
+        }
+    }
+}
+} // namespace
+
+void wait_for_block(const void *where) { wait(AT_BLOCK, where); }
+void wait_for_warp(const void *where) { wait(AT_WARP, where); }
+
+int block_votes(int vote, const void *where) {
+    fibers[current].vote = vote;
+    wait(AT_BLOCK, where);
+    return votes;
+}
+
+/* The slot of the exchange that begins (`next`), or of the one just waited for. */
+void *exchange_slot(int lane, bool next) {
+    unsigned mine = next ? fibers[current].exchanges++ : fibers[current].exchanges - 1;
+    return slots[current / WARP_SIZE * WARP_SIZE + lane][mine % 2];
+}
+
+void check_mask(unsigned mask) {
+    if (mask != 0xffffffffu) failure = "an exchange of some lanes only";
+}
+
+/* Runs a kernel; returns NULL, or what is wrong with it. */
+extern "C" const char *cudasim_run(void *function, int grid, int threads, const void *given, const long long *state,
+                                   size_t shared, int schedule, uint64_t seed) {
+    kernel = reinterpret_cast<void (*)(Operation, const long long *)>(function);
+    operation = static_cast<const Operation *>(given);
+    state_of_steps = state;
+    failure = nullptr;
+    chance = seed;
+    if (threads % WARP_SIZE || threads > MOST_THREADS || shared > mlpx::MOST_SHARED) return "a launch that CUDA refuses";
+    if (!stacks) stacks = static_cast<char *>(malloc(STACK * MOST_THREADS));
+    gridDim = {(unsigned)grid, 1, 1}, blockDim = {(unsigned)threads, 1, 1};
+    std::vector<int> blocks(grid);
+    order(blocks, schedule);
+    unsigned char *behind = reinterpret_cast<unsigned char *>(mlpx::shared_memory) + shared;
+    const size_t left = mlpx::MOST_SHARED - shared;
+    memset(behind, CANARY, left);
+    POISON(behind, left);
+    for (size_t i = 0; i < blocks.size() && !failure; i++) {
+        blockIdx = {(unsigned)blocks[i], 0, 0};
+        run_block(threads, shared, schedule);
+    }
+    UNPOISON(behind, left);
+    for (size_t i = 0; i < left && !failure; i++)
+        if (behind[i] != CANARY) failure = "written behind the shared memory";
+    return failure;
+}

@@ -1,0 +1,233 @@
+"""Every kernel of the .cu files against NumPy in float64, run by the simulator in tests/cudasim.
+
+Arrays begin at odd places, with guards around them; threads and blocks run forward, backward and
+at random.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cudasim
+from cudasim import mutants
+from cudasim.cases import CASES, FLAT, POSITION, STEP, TABLE, Case, Given
+from mlpx.engines.cuda.kernels import OPERATION
+from mlpx.engines.cuda.launches import ROOM_BYTES, SOURCES, launch
+
+pytestmark = pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler")
+
+SHAPES = [(1, 1), (1, 257), (31, 3), (32, 32), (33, 10), (257, 1), (257, 33), (31, 65), (600, 5)]
+SIZES = [1, 31, 32, 33, 257, 2049, 9001]
+TESTS = Path(__file__).parent
+GUARD = 24
+"""Bytes before and after each array; no multiple of 16, so that no array is aligned to that."""
+FILL = 0x5A
+
+
+class Guarded:
+    """A copy of an array at an odd place, with guards around it; `tight`: before it only, so that a
+    sanitizer sees what is read behind it.
+    """
+
+    def __init__(self, a: np.ndarray, *, tight: bool = False) -> None:
+        size = a.nbytes
+        if tight:
+            self.memory = np.full(size + 8, FILL, np.uint8)
+            self.inside = slice(8, 8 + size)
+            self.array = self.memory[self.inside].view(a.dtype).reshape(a.shape)
+            self.array[...] = a
+            return
+        self.memory = np.full(size + 2 * GUARD, FILL, np.uint8)
+        start = GUARD if self.memory.ctypes.data % 16 == 0 else GUARD - 8
+        self.inside = slice(start, start + size)
+        self.array = self.memory[self.inside].view(a.dtype).reshape(a.shape)
+        self.array[...] = a
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing around it has changed."""
+        outside = np.delete(self.memory, np.r_[self.inside])
+        return bool((outside == FILL).all())
+
+
+def run(
+    name: str, case: Case, dtype: str, *, schedule: int = cudasim.FORWARD, seed: int = 1,
+    library: Path | None = None, tight: bool = False,
+) -> list[Any]:  # fmt: skip
+    """The arrays after one launch; nothing is written but what the case says."""
+    held: dict[int, Guarded] = {}
+    for a in case.p:
+        if a is not None and id(a) not in held:
+            held[id(a)] = Guarded(a, tight=tight)
+    arrays = [None if a is None else held[id(a)].array for a in case.p]
+    given, room = np.zeros(1, OPERATION), np.zeros(ROOM_BYTES, np.uint8)
+    addresses = [0 if a is None else a.ctypes.data for a in arrays]
+    for field, values in (("n", case.n), ("c", case.c), ("p", addresses)):
+        given[field][0, : len(values)] = values
+    given["p"][0, -1] = room.ctypes.data
+    state = np.array([POSITION, STEP])
+    size = launch(name, case.n)
+    kernel = cudasim.kernel(f"{name}_{dtype}", library)
+    kernel(
+        size.grid, size.block, given.tobytes(), state.ctypes.data, size.shared_bytes,
+        schedule=schedule, seed=seed,
+    )  # fmt: skip
+    assert all(guarded.whole for guarded in held.values()), "written outside the arrays"
+    tickets = room[: room.nbytes - 2 * 128 * 8 * 8].view(np.uint32)
+    assert not tickets.any(), "a ticket that the next launch would find"
+    for a, after, i in zip(case.p, arrays, range(len(arrays)), strict=True):
+        if a is not None and i not in case.wanted and not any(a is case.p[j] for j in case.wanted):
+            np.testing.assert_array_equal(after, a, err_msg=f"p[{i}] is only read")
+    return arrays
+
+
+def check(name: str, case: Case, dtype: str, **how: Any) -> list[Any]:
+    found = run(name, case, dtype, **how)
+    eps = float(np.finfo(dtype).eps)
+    for i, wanted in case.wanted.items():
+        bound = 0 if found[i].dtype.kind in "iu" else 40 * eps
+        finite = np.abs(wanted[np.isfinite(wanted)])
+        scale = float(finite.max(initial=0))
+        np.testing.assert_allclose(
+            found[i].astype(np.float64).reshape(wanted.shape), wanted, rtol=bound,
+            atol=bound * min(scale, 1e30), err_msg=f"{name}, p[{i}]",
+        )  # fmt: skip
+    return found
+
+
+def shapes(name: str) -> list[tuple[int, int]]:
+    return [(1, size) for size in SIZES] if name in FLAT else SHAPES
+
+
+def test_every_kernel_has_a_case() -> None:
+    assert set(CASES) == set(SOURCES)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_kernel(name: str, dtype: str) -> None:
+    """Over all shapes, and the same bits whatever the order of threads and blocks."""
+    if name == "to_bf16" and dtype == "float64":
+        dtype = "float32"
+    for make in CASES[name]:
+        for shape in shapes(name):
+            found = check(name, make(Given(dtype, *shape)), dtype)
+            for schedule in (cudasim.BACKWARD, cudasim.RANDOM):
+                again = run(name, make(Given(dtype, *shape)), dtype, schedule=schedule, seed=5)
+                for first, second in zip(found, again, strict=True):
+                    np.testing.assert_array_equal(first, second)
+
+
+IN_PLACE = {
+    "scale": (0, 1), "activation": (0, 1), "activation_back": (0, 2), "prelu_back": (0, 3),
+    "softmax_back": (0, 2), "sum": (0, 2), "product": (1, 2), "standardise_rows_back": (0, 3),
+    "standardise_columns_back": (0, 3), "scale_shift": (0, 3),
+}  # fmt: skip
+"""What may be written to where it is read from."""
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place(name: str) -> None:
+    source, out = IN_PLACE[name]
+    for make in CASES[name]:
+        for shape in SHAPES:
+            given = make(Given("float64", *shape))
+            p = [given.p[source] if i == out else a for i, a in enumerate(given.p)]
+            check(name, given._replace(p=p, wanted={out: given.wanted[out]}), "float64")
+
+
+@pytest.mark.parametrize("name", ["column_sum", "sum_squares", "weighted_mean", "scale_shift_sums"])
+def test_many_blocks_add_up_one_sum(name: str) -> None:
+    shape = (1, 400_000) if name in FLAT else (40_000, 3)
+    case = CASES[name][0](Given("float64", *shape))
+    assert launch(name, case.n).grid > 100
+    found = check(name, case, "float64")
+    for seed in (1, 2):
+        again = run(name, case, "float64", schedule=cudasim.RANDOM, seed=seed)
+        for i in case.wanted:
+            np.testing.assert_array_equal(found[i], again[i])
+
+
+def test_a_sum_after_a_sum_in_the_same_room() -> None:
+    """The tickets are back where they were: `run` looks at them after each launch."""
+    case = CASES["column_sum"][0](Given("float64", 5000, 3))
+    assert launch("column_sum", case.n).grid > 1
+    check("column_sum", case, "float64")
+
+
+def test_large_indices_are_divided_in_64_bits() -> None:
+    """row_of and column_of, at the border of 32 bits, by the gather of one far row."""
+    d, n = 1, 1
+    far = 2**32 + 5
+    x = np.zeros(8, np.float32)
+    table = np.full((TABLE, n), far - 2)
+    out = np.zeros((n, d))
+    address = x.ctypes.data - (far - 2) * 4 + 12
+    x[3] = 7
+    given, state = np.zeros(1, OPERATION), np.array([POSITION, STEP])
+    given["n"][0, :5] = (n, d, 0, n, 0)
+    given["p"][0, :3] = (address % 2**64, table.ctypes.data, out.ctypes.data)
+    cudasim.kernel("gather_float64")(1, 256, given.tobytes(), state.ctypes.data, 0)
+    assert out[0, 0] == 7
+
+
+def test_the_operation_is_laid_out_as_the_host_has_it() -> None:
+    class Operation(ctypes.Structure):
+        _fields_ = (
+            ("n", ctypes.c_int64 * 8),
+            ("c", ctypes.c_double * 8),
+            ("p", ctypes.c_void_p * 12),
+        )
+
+    assert OPERATION.itemsize == ctypes.sizeof(Operation)
+    for name, _ in Operation._fields_:
+        assert OPERATION.fields is not None
+        assert OPERATION.fields[name][1] == getattr(Operation, name).offset
+
+
+def sanitized(source: Path) -> subprocess.CompletedProcess[str]:
+    """Every kernel, in a process with AddressSanitizer, at some shapes."""
+    asan = subprocess.run(
+        [cudasim.compiler() or "", "-print-file-name=libasan.so"], capture_output=True, text=True,
+        check=True,
+    ).stdout.strip()  # fmt: skip
+    env = os.environ | {
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
+    }
+    command = [sys.executable, "-m", "cudasim.sanitized", str(source)]
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+
+
+def test_address_sanitizer_finds_nothing() -> None:
+    done = sanitized(cudasim.ENGINES / "cuda")
+    assert done.stdout.split() == ["clean", str(len(SOURCES))], done.stderr[-3000:]
+
+
+def test_address_sanitizer_would_find_a_row_too_many(tmp_path: Path) -> None:
+    """And says in which line of the .cu file."""
+    source = mutants.copy(tmp_path)
+    text = (source / "batches.cu").read_text()
+    wanted = "EACH(i, op.n[0] * op.n[1]) array<Real>(op, 1)[i] = array<const Real>(op, 0)[i];"
+    line = next(i for i, each in enumerate(text.splitlines(), 1) if wanted in each)
+    (source / "batches.cu").write_text(
+        text.replace(wanted, wanted.replace("op.n[1])", "op.n[1] + 1)"))
+    )
+    done = sanitized(source)
+    assert "heap-buffer-overflow" in done.stderr
+    assert f"batches.cu:{line}" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", mutants.chosen(), ids=str)
+def test_a_broken_kernel_is_seen(mutant: mutants.Mutant, tmp_path: Path) -> None:
+    assert mutants.caught(mutant, tmp_path), "no test sees it"
