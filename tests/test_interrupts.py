@@ -34,7 +34,10 @@ class Interrupt(Callback):
 
 class TestInterrupt:
     @pytest.mark.parametrize("event", ["begin", "end"])
-    def test_model_is_whole_and_goes_on_exactly(self, event: str) -> None:
+    def test_model_is_whole_and_goes_on_exactly(
+        self, event: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("mlpx.run.RUN_S", 0.0)  # a step at a time
         x, y = data()
         handler = signal.getsignal(signal.SIGINT)
         whole, stopped = net(), net()

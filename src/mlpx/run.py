@@ -70,6 +70,8 @@ class Run:
             notes=notes,
         )
         self.total_steps = self.steps_done = self.samples_done = 0
+        self.stretch = 1
+        """How many steps one call of the engine runs: few at first, then about RUN_S's worth."""
         self.stopping: str | None = None
         self.gradient_rule: GradientRule = Backpropagation()
         self.wants_norms = False
@@ -229,12 +231,12 @@ class Run:
 
     def _stretches(self, end: int) -> Iterator[None]:
         """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
-        program, state, stretch = self.program, self.state, 1
+        program, state = self.program, self.state
         while state.position < end:
             started_s = time.perf_counter()
             if program.full is not None and state.position < program.full_steps:
                 stop = min(self._ready(state.position, end), program.full_steps)
-                count = min(stretch, stop - state.position)
+                count = min(self.stretch, stop - state.position)
                 self.execute(program.full, count)
                 rows = count * self.batch_size
             elif program.last is not None:
@@ -248,7 +250,7 @@ class Run:
             state.position += count
             self.display.step(self)
             step_s = (time.perf_counter() - started_s) / count
-            stretch = max(1, min(2 * stretch, int(RUN_S / max(step_s, 1e-9))))
+            self.stretch = max(1, min(2 * self.stretch, int(RUN_S / max(step_s, 1e-9))))
             yield
 
     def _finish(self, first: int, end: int) -> None:
