@@ -411,6 +411,56 @@ def test_data_that_does_not_fit_stays_in_host_memory(fake_cupy: Any, engine: str
     np.testing.assert_array_equal(history.step_loss, resident.step_loss)
 
 
+def host_data(fake_cupy: Any, **options: Any) -> Any:
+    """A fit on more data than the device has room for."""
+    x, y = images(n=1400)
+    model = network()
+    given: dict[str, Any] = {"epochs": 2, "batch_size": 16, "verbose": 0} | options
+    fake_cupy.machine.free_bytes = 67_000
+    history = model.fit(x, y, **given)
+    fake_cupy.machine.free_bytes = 2**30
+    return history
+
+
+def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[Any]) -> None:
+    """On a branch of the graph beside the products; a step copies what was brought for it."""
+    host_data(fake_cupy)
+    (made,) = runner
+    operations = [operation for operation, _ in made.launches[id(made.program.full)]]
+    names = [operation.name for operation in operations]
+    start = names.index("copy")
+    assert names[start + 1] == "gather"
+    assert operations[start + 1].late
+    graph = next(graph for (_, steps), graph in made.graphs.items() if steps == 1)
+    ends = {node for other in graph.nodes for node in other.after}
+    (joined,) = [node for node in graph.nodes if node not in ends]
+    copied, brought = graph.nodes[start], graph.nodes[start + 1]
+    product = graph.nodes[names.index("affine") + 0]
+    assert brought.follows(copied)
+    assert not product.follows(brought)
+    assert joined.follows(brought) or joined is brought
+
+
+@pytest.mark.parametrize("steps", [3, 50, 89, 200])
+def test_prefetched_rows_are_the_steps_own(fake_cupy: Any, steps: int) -> None:
+    """Wherever a run stops, in the ragged batch too, and when another goes on."""
+    x, y = images(n=1401)
+    options: dict[str, Any] = {"batch_size": 16, "verbose": 0, "steps": steps}
+    losses = []
+    for free_bytes in (2**30, 67_000):
+        model = network()
+        fake_cupy.machine.free_bytes = free_bytes
+        first = model.fit(x, y, **options).step_loss
+        fake_cupy.machine.free_bytes = free_bytes
+        losses.append(np.concatenate([first, model.fit(x, y, **options).step_loss]))
+    np.testing.assert_array_equal(*losses)
+
+
+def test_parts_of_a_batch_are_fetched_as_they_come(fake_cupy: Any, runner: list[Any]) -> None:
+    host_data(fake_cupy, optimizer=Optimizer.table["adam"](accumulate=2))
+    assert runner[0].first_rows == {}
+
+
 RICH = [
     49, BatchNorm(), Dense(12, activation="prelu"), Dropout(0.3), Residual([Dense(12)]),
     LayerNorm(), Dense(7, activation="gelu", penalty="l2"), 10,

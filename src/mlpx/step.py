@@ -32,6 +32,8 @@ class TrainingData:
     x: Array
     y: Array
     weights: Array | None
+    resident: bool = True
+    """Whether x is in the device's memory; else it is in the host's, where the device reaches it."""
 
     def __len__(self) -> int:
         return len(self.x)

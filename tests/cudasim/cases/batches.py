@@ -59,6 +59,22 @@ def own_order(given: Given) -> Case:
     return gathering(given, given.normal(given.n, given.d).astype(np.float32), 0, by_table=False)
 
 
+def of_a_later_step(positions: int) -> Maker:
+    """The next step's rows, or the last's where this is the last."""
+
+    def make(given: Given) -> Case:
+        found = gathering(given, given.normal(given.n + 3, given.d).astype(np.float32), 0)
+        x, table, _ = found.p
+        rows = table[min(POSITION + 1, positions - 1)]
+        return found._replace(n=(*found.n, 1, positions), wanted={2: wide(x[rows])})
+
+    return make
+
+
+case("gather")(of_a_later_step(TABLE))
+case("gather")(of_a_later_step(POSITION + 1))
+
+
 @case("gather")
 def half_extremes(given: Given) -> Case:
     """Denormals, infinities, both zeros."""

@@ -21,7 +21,8 @@ template <class T> FN T swapped(T x) {
 
 /* Which row of x the batch's row i is: rows of the table, or x's own order. */
 FN long long source_row(const Operation &op, const long long *state, long long i) {
-    const long long first = op.n[3] * state[0];
+    const long long next = state[0] + op.n[5], last = op.n[6] - 1;
+    const long long first = op.n[3] * (op.n[5] && next > last ? last : next);
     return op.p[1] ? array<const long long>(op, 1)[first + i] : first + i;
 }
 
@@ -40,8 +41,8 @@ template <class T, class Real> FN void gather_numbers(const Operation &op, const
     gather_as<T, Real>(op, state, [](T x) { return x; });
 }
 
-/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), whether x has the other byte order.
- * p: x, rows or NULL for x in its own order, out. */
+/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), whether x has the other byte order, and, for
+ * the rows of a later step: how many steps ahead, how many there are. p: x, rows or NULL for x in its own order, out. */
 KERNEL(gather) {
     switch (op.n[2]) {
     case 0: gather_numbers<float, Real>(op, state); break;

@@ -22,6 +22,7 @@ from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
+from mlpx.engines.cuda.prefetch import gathers, prefetch
 from mlpx.engines.cuda.products import PRODUCTS, Matrix, Product, operands, padded, workspace
 from mlpx.engines.lowering import Operation, lower
 from mlpx.errors import DeviceError, EngineError
@@ -49,6 +50,8 @@ class CudaRunner:
         self.ahead: deque[Any] = deque()
         self.kept: list[Any] = []
         """Arrays that launches hold the addresses of, and no operation does."""
+        self.first_rows: dict[int, Put] = {}
+        """What brings the first rows of a plan that has them brought a step ahead."""
         with self._failing("planning the step"), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
             # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
@@ -70,6 +73,7 @@ class CudaRunner:
                 self.ahead.popleft().synchronize()
 
     def _run(self, plan: Plan, steps: int) -> None:
+        self.first_rows.get(id(plan), nothing)()
         if id(plan) not in self.warm and steps:
             self._warm_up(self.launches[id(plan)])
             self.warm.add(id(plan))
@@ -160,8 +164,19 @@ class CudaRunner:
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
-        lowered = lower(self.program, plan, Kernels())
+        lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
         return [launch for operation in fuse(lowered) for launch in self._launch(operation)]
+
+    def _prefetched(self, plan: Plan, operations: list[Operation]) -> list[Operation]:
+        """The operations with the rows of x brought a step ahead, where they come from the host."""
+        program = self.program
+        found = gathers(operations, program.data.x)
+        if program.data.resident or plan is not program.full or len(found) != 1:
+            return operations
+        staging = self.backend.empty(found[0].n[:2], program.network.dtype)
+        made = prefetch(operations, found[0], staging, positions=program.full_steps)
+        self.first_rows[id(plan)] = self._launcher(made.first)
+        return made.operations
 
     def _launch(self, operation: Operation) -> list[Launch]:
         if operation.name not in PRODUCTS:
@@ -209,6 +224,10 @@ class CudaRunner:
                 f"{self.backend.device} ({self.backend.name}) failed while {doing}: "
                 f"{first_line(error)}; start again in a new process, or with device='cpu'"
             ) from error
+
+
+def nothing() -> None:
+    """Put nothing anywhere."""
 
 
 def in_turn(puts: list[Put]) -> Put:
