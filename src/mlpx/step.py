@@ -7,7 +7,7 @@ a plan of its own on the same buffers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -32,8 +32,8 @@ class TrainingData:
     x: Array
     y: Array
     weights: Array | None
-    resident: bool = True
-    """Whether x is in the device's memory; else it is in the host's, where the device reaches it."""
+    resident: bool = field(default=True, kw_only=True)
+    """Whether x is in the device's memory; else in the host's, where the device reaches it."""
 
     def __len__(self) -> int:
         return len(self.x)

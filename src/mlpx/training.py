@@ -168,7 +168,7 @@ def prepare_data(
             "fetches its rows"
         )
     y, w = (None if part is None else backend.asarray(_by_row(part)) for part in (y, w))
-    return TrainingData(placed, y, w, resident)
+    return TrainingData(placed, y, w, resident=resident)
 
 
 def _by_row(array: Array) -> Array:
