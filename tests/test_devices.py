@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cudasim
 import fakecupy
+from cudasim.cases import CASES, FLAT, POSITION, STEP, Case, Given
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import diagnose
+from mlpx.engines.cuda.kernels import launcher
+from mlpx.engines.cuda.launches import ROOM_BYTES
+from mlpx.engines.lowering import Operation
 from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -54,6 +59,43 @@ def agree(device: str, layers: list[Any], y: Any = None, **options: Any) -> None
     assert np.isfinite(losses[0]).all()
     np.testing.assert_allclose(losses[1], losses[0], rtol=BOUND)
     np.testing.assert_allclose(flats[1], flats[0], rtol=BOUND, atol=BOUND)
+
+
+@pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_kernel(device: str, name: str, dtype: str) -> None:
+    """As compiled for the device, against NumPy in float64; each twice, with the same bits."""
+    backend = get_backend(device)
+    dtype = "float32" if name == "to_bf16" else dtype
+    bound = 200 * float(np.finfo(dtype).eps)
+    with backend.xp.cuda.Device(backend.index):
+        for make in CASES[name]:
+            case = make(Given(dtype, *((1, 9001) if name in FLAT else (600, 33))))
+            found, again = (
+                launched(backend, name, case, dtype),
+                launched(backend, name, case, dtype),
+            )
+            for i, wanted in case.wanted.items():
+                scale = np.abs(wanted[np.isfinite(wanted)]).max(initial=0)
+                np.testing.assert_allclose(
+                    found[i].reshape(wanted.shape),
+                    wanted,
+                    rtol=bound,
+                    atol=bound * min(scale, 1e30),
+                )
+                np.testing.assert_array_equal(found[i], again[i])
+
+
+def launched(backend: Any, name: str, case: Case, dtype: str) -> dict[int, np.ndarray]:
+    """What one launch leaves in the arrays that the case names."""
+    arrays = [None if a is None else backend.xp.asarray(a) for a in case.p]
+    state = backend.asarray(np.array([POSITION, STEP]))
+    room = backend.xp.zeros(ROOM_BYTES, np.uint8)
+    operation = Operation(name, case.n, case.c, tuple(arrays), ())
+    launcher(backend, operation, np.dtype(dtype), state, room)()
+    backend.synchronize()
+    return {i: backend.to_numpy(arrays[i]).astype(np.float64) for i in case.wanted}
 
 
 @pytest.mark.parametrize("name", sorted(Activation.table))

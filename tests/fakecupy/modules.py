@@ -31,6 +31,8 @@ class RawModule:
     def __init__(self, code: str | None = None, *, options: tuple[str, ...] = (), **_: Any) -> None:
         if not isinstance(code, str) or not isinstance(options, tuple):
             raise TypeError("code is a string, options is a tuple")
+        if cudasim.compiler() is None:
+            raise RuntimeError("no C++ compiler to run kernels with")
         self.code = code
 
     def get_function(self, name: str) -> RawKernel:
