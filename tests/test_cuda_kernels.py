@@ -26,7 +26,6 @@ pytestmark = pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compi
 
 SHAPES = [(1, 1), (1, 257), (31, 3), (32, 32), (33, 10), (257, 1), (257, 33), (31, 65), (600, 5)]
 SIZES = [1, 31, 32, 33, 257, 2049, 9001]
-TESTS = Path(__file__).parent
 GUARD = 24
 """Bytes before and after each array; no multiple of 16, so that no array is aligned to that."""
 FILL = 0x5A
@@ -195,15 +194,7 @@ def test_the_operation_is_laid_out_as_the_host_has_it() -> None:
 
 def sanitized(source: Path) -> subprocess.CompletedProcess[str]:
     """Every kernel, in a process with AddressSanitizer, at some shapes."""
-    asan = subprocess.run(
-        [cudasim.compiler() or "", "-print-file-name=libasan.so"], capture_output=True, text=True,
-        check=True,
-    ).stdout.strip()  # fmt: skip
-    env = os.environ | {
-        "LD_PRELOAD": asan,
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path]),
-    }
+    env = os.environ | cudasim.sanitizer() | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "cudasim.sanitized", str(source)]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 

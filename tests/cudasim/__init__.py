@@ -25,6 +25,9 @@ FORWARD, BACKWARD, RANDOM = range(3)
 FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra")
 
 
+ASAN = "-fsanitize=address"
+
+
 class SimulationError(AssertionError):
     """What a kernel does and must not."""
 
@@ -32,6 +35,13 @@ class SimulationError(AssertionError):
 def compiler() -> str | None:
     """The C++ compiler of this machine."""
     return shutil.which(os.environ.get("CXX", "g++")) or shutil.which("c++")
+
+
+def sanitizer() -> dict[str, str]:
+    """The environment of a process that runs libraries built with ASAN."""
+    command = [compiler() or "", "-print-file-name=libasan.so"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return {"LD_PRELOAD": found, "ASAN_OPTIONS": "detect_leaks=0"}
 
 
 def build(sources: Path = ENGINES / "cuda", flags: Sequence[str] = (), only: str = "*.cu") -> Path:

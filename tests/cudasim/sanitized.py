@@ -15,7 +15,7 @@ SIZES = [1, 33, 9001]
 def main() -> None:
     import test_cuda_kernels
 
-    library = cudasim.build(Path(sys.argv[1]), ("-fsanitize=address",))
+    library = cudasim.build(Path(sys.argv[1]), (cudasim.ASAN,))
     for name, makers in CASES.items():
         for make in makers:
             for shape in [(1, size) for size in SIZES] if name in FLAT else SHAPES:

@@ -2,8 +2,8 @@
  *
  * The order of threads and blocks is the schedule: forward, backward, or drawn by chance from a seed. Shared memory is
  * NaN at the start of each block, and what lies behind it must not change. A thread that waits for one that has
- * returned, or threads that wait in different places, are errors. A fiber goes on with the next thread when one is
- * done, so that a kernel in which nobody waits is a loop.
+ * returned, or threads that wait in different places, are errors. A warp runs as far ahead of the others as it can; a
+ * fiber goes on with the next thread when one is done, so that a kernel in which nobody waits is a loop.
  */
 #include <cstdint>
 #include <cstdio>
@@ -37,7 +37,7 @@ constexpr int WARP_SIZE = 32, MOST_THREADS = 1024;
 constexpr size_t STACK = 64 << 10;
 constexpr unsigned char CANARY = 0xA5;
 
-enum State { READY, AT_WARP, AT_BLOCK, DONE };
+enum State { NEW, READY, AT_WARP, AT_BLOCK, DONE };
 struct Fiber {
     ucontext_t context;
     State state;
@@ -52,7 +52,7 @@ ucontext_t scheduler;
 ucontext_t starters[MOST_THREADS];
 std::vector<int> turns;
 size_t next_turn;
-int current, votes;
+int current, votes, started;
 const char *failure;
 unsigned char slots[MOST_THREADS][2][8];
 uint64_t chance;
@@ -78,7 +78,7 @@ void become(int thread) {
     threadIdx.x = (unsigned)thread;
 }
 
-/* A fiber: threads in their turns, until none is left. */
+/* A fiber: new threads in their turns, until none of the warp is left. */
 void body() {
     while (next_turn < turns.size()) {
         become(turns[next_turn++]);
@@ -88,10 +88,10 @@ void body() {
     setcontext(&scheduler);
 }
 
-void start_fiber(int number) {
-    ucontext_t &context = starters[number];
+void start_fiber() {
+    ucontext_t &context = starters[started];
     getcontext(&context);
-    context.uc_stack.ss_sp = stacks + number * STACK;
+    context.uc_stack.ss_sp = stacks + started++ * STACK;
     context.uc_stack.ss_size = STACK;
     context.uc_link = nullptr;
     makecontext(&context, body, 0);
@@ -109,47 +109,43 @@ bool release(int first, int stop, State state) {
     return true;
 }
 
-bool release_some(int threads) {
-    bool some = false;
-    for (int i = 0; i < threads; i += WARP_SIZE) some |= release(i, i + WARP_SIZE, AT_WARP);
-    votes = 0;
-    for (int i = 0; i < threads; i++) votes |= fibers[i].vote;
-    if (release(0, threads, AT_BLOCK)) {
-        some = true;
-        for (int i = 0; i < threads; i++) fibers[i].vote = 0;
-    }
-    return some;
-}
-
-void order(std::vector<int> &numbers, int schedule) {
-    int n = (int)numbers.size();
+std::vector<int> order(int n, int schedule) {
+    std::vector<int> numbers(n);
     for (int i = 0; i < n; i++) numbers[i] = schedule == 1 ? n - 1 - i : i;
     if (schedule > 1)
         for (int i = n - 1; i > 0; i--) std::swap(numbers[i], numbers[draw(i + 1)]);
+    return numbers;
+}
+
+/* Lets the threads of a warp go on until they wait for others: as far ahead of them as they can get. */
+void run_warp(int first, int schedule) {
+    if (fibers[first].state == NEW) {
+        turns = order(WARP_SIZE, schedule);
+        for (int &turn : turns) turn += first;
+        for (next_turn = 0; next_turn < turns.size();) start_fiber();
+    }
+    do {
+        for (int lane : order(WARP_SIZE, schedule)) {
+            if (fibers[first + lane].state != READY) continue;
+            become(first + lane);
+            swapcontext(&scheduler, &fibers[first + lane].context);
+        }
+    } while (!failure && release(first, first + WARP_SIZE, AT_WARP));
 }
 
 void run_block(int threads, size_t shared, int schedule) {
     memset(mlpx::shared_memory, 0xff, shared); /* NaN, as float and as double */
-    for (int i = 0; i < threads; i++) fibers[i].state = READY, fibers[i].vote = 0, fibers[i].exchanges = 0;
-    turns.resize(threads);
-    next_turn = 0;
-    order(turns, schedule);
-    for (int number = 0; next_turn < turns.size(); number++) start_fiber(number);
+    for (int i = 0; i < threads; i++) fibers[i].state = NEW, fibers[i].vote = 0, fibers[i].exchanges = 0;
+    started = 0;
     while (!failure) {
+        for (int warp : order(threads / WARP_SIZE, schedule)) run_warp(warp * WARP_SIZE, schedule);
         int done = 0;
         for (int i = 0; i < threads; i++) done += fibers[i].state == DONE;
         if (done == threads) break;
-        if (!release_some(threads)) {
+        votes = 0;
+        for (int i = 0; i < threads; i++) votes |= fibers[i].vote, fibers[i].vote = 0;
+        if (!release(0, threads, AT_BLOCK))
             failure = "threads wait for others that have returned, or for what is not all there";
-            break;
-        }
-        std::vector<int> again(threads);
-        order(again, schedule);
-        for (int i : again) {
-            if (fibers[i].state != READY) continue;
-            become(i);
-            swapcontext(&scheduler, &fibers[i].context);
-        }
     }
 }
 } // namespace
@@ -184,8 +180,7 @@ extern "C" const char *cudasim_run(void *function, int grid, int threads, const 
     if (threads % WARP_SIZE || threads > MOST_THREADS || shared > mlpx::MOST_SHARED) return "a launch that CUDA refuses";
     if (!stacks) stacks = static_cast<char *>(malloc(STACK * MOST_THREADS));
     gridDim = {(unsigned)grid, 1, 1}, blockDim = {(unsigned)threads, 1, 1};
-    std::vector<int> blocks(grid);
-    order(blocks, schedule);
+    const std::vector<int> blocks = order(grid, schedule);
     unsigned char *behind = reinterpret_cast<unsigned char *>(mlpx::shared_memory) + shared;
     const size_t left = mlpx::MOST_SHARED - shared;
     memset(behind, CANARY, left);

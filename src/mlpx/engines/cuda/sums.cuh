@@ -51,8 +51,7 @@ template <class T> FN T block_sum(T x) {
 /* Whether this block is the last of `blocks` to come; what the others wrote before is then there to be read. */
 FN bool last_block(unsigned *ticket, unsigned blocks) {
     bool last = false;
-    __threadfence();
-    __syncthreads();
+    __threadfence(), __syncthreads(); /* all have written before the ticket is taken */
     if (threadIdx.x == 0) {
         last = atomicAdd(ticket, 1u) == blocks - 1;
         if (last) *ticket = 0; /* for the next launch */
