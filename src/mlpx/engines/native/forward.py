@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx.engines.lowering import Translator, address
+from mlpx.engines.lowering import Operation, Translator, address
+from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import DTYPES
-from mlpx.engines.native.library import Forward, blas, load, pool
+from mlpx.engines.native.library import Forward, Op, blas, load, pool
 from mlpx.engines.native.target import Library, assemble
 from mlpx.engines.threads import blas_threads, usable
 from mlpx.kernels import batches
@@ -36,14 +37,21 @@ class NativeForward:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        row = network.dtype.itemsize * (network.d_in + sum(network.widths))
-        # With large weights a chunk is to be worth reading them all.
-        self.rows = int(max(1, min(MOST_ROWS, max(CACHED_BYTES, network.flat.nbytes) // row)))
+        self.copied_rows = self._rows(sum(network.widths))
+        self.rows = self._rows(sum(network.widths[1:]))
+        """How many rows a chunk has; fewer, where x is copied into the cache first."""
         self.size = sum(p.parameter.size for p in network.layout.places.values())
         self.blas_threads = None if blas().name == "mlpx" else 1
         """Ours has no threads; another's would get in the way of those that call it."""
         self._lanes = [Lane(network, self.rows)]
         self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
+
+    def _rows(self, width: int) -> int:
+        """How many rows of `width` numbers are to lie in the cache."""
+        network = self.network
+        # With large weights a chunk is to be worth reading them all.
+        room = max(CACHED_BYTES, network.flat.nbytes) // (network.dtype.itemsize * width)
+        return int(max(1, min(MOST_ROWS, room)))
 
     def run(self, x: np.ndarray, *, classes: bool, rows: int) -> tuple[Array, bool]:
         """The outputs (n, d_out), or classes (n,), of x (n, d_in), and whether x is all finite.
@@ -53,7 +61,7 @@ class NativeForward:
         n, threads = len(x), 1
         if n > 1 and n * self.size > WORK_FOR_THREADS:
             threads = usable()
-        size = min(self.rows, rows)
+        size = min(self.rows if x.dtype == self.network.dtype else self.copied_rows, rows)
         if threads == 1 and n <= size:
             return self._at_once(x, classes)
         if not (x.flags.c_contiguous and x.flags.aligned):
@@ -98,8 +106,9 @@ class NativeForward:
         try:
             whole = [lane.streaming(size, x.dtype, classes=classes) for lane in lanes]
             last = [lane.streaming(rest, x.dtype, classes=classes) for lane in lanes if rest]
+            source, to, out_bytes = address(x), address(out), size * out.strides[0]
             for chunk in (*whole, *last):
-                chunk.point(x, out, size)
+                chunk.point(source, to, rows=size, out_bytes=out_bytes)
             run = forward(whole, last, chunks=-(-n // size))
             with blas_threads(self.blas_threads), pool(threads) as workers:
                 library.mlpx_forward(run, workers)
@@ -178,6 +187,19 @@ class Resident:
         self._call(self._run, None)
 
 
+class Place(NamedTuple):
+    """Where n and p of an operation begin, in words of 8 bytes from the first operation."""
+
+    n: int
+    p: int
+
+    @classmethod
+    def of(cls, index: int) -> Place:
+        """The place of the operation with this number."""
+        start = index * ctypes.sizeof(Op)
+        return cls((start + Op.n.offset) // 8, (start + Op.p.offset) // 8)
+
+
 class Streaming:
     """Operations that read their rows from one array, and write the results to another, chunk by
     chunk.
@@ -185,20 +207,41 @@ class Streaming:
 
     def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
         (to, x, found), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
-        n = (*x.shape, DTYPES[dtype.newbyteorder("=").name], 0, not dtype.isnative)
-        to.emit("gather", n=n, p=(None, None, x), touches=to.by_rows(x, writes=True))
-        if dtype.kind == "f":
-            lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
-        to.translate()
+        operations = to.translate()
+        to.operations = []
+        if dtype == lane.network.dtype and first_alone_reads(operations, x):
+            first, *operations = operations
+            p = (None, *first.p[1:])
+            to.emit("affine_from", n=(*first.n, 0), p=p, touches=first.touches)
+            # A number of x that is not finite leaves none finite in its row of the product.
+            lane.check(to, first.p[2], float(np.finfo(dtype).max))
+        else:
+            n = (*x.shape, DTYPES[dtype.newbyteorder("=").name], 0, not dtype.isnative)
+            to.emit("gather", n=n, p=(None, None, x), touches=to.by_rows(x, writes=True))
+            if dtype.kind == "f":
+                lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
+        to.operations += operations
         to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
         self.kept = to.operations
         self.ops = assemble(self.kept, lane.network.dtype)
+        self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
+        self.places = Place.of(0), Place.of(len(self.ops) - 1)
 
-    def point(self, x: np.ndarray, out: np.ndarray, rows: int) -> None:
-        """Have them read from x and write to out, whose chunks are `rows` rows long."""
-        reads, writes = self.ops[0], self.ops[len(self.ops) - 1]
-        reads.p[0], reads.n[3] = address(x), rows
-        writes.p[1], writes.n[1] = address(out), rows * out.strides[0]
+    def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
+        """Have them read from the address x and write to `out`, in chunks of so many rows and bytes.
+        """
+        first, last = self.places
+        self.words[first.p], self.words[first.n + 3] = x, rows
+        self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
+
+
+def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
+    """Whether the first operation maps x to fewer numbers than it has, and nothing else touches x."""
+    first, *rest = operations
+    memory = access(x, writes=True)
+    touched = any(a.overlaps(memory) for op in rest for a in op.touches)
+    reads = first.name == "affine" and address(first.p[0]) == address(x)
+    return reads and first.n[2] < first.n[1] and not touched
 
 
 def forward(

@@ -12,7 +12,7 @@ from mlpx.engines.native.library import Op, blas, load
 from mlpx.engines.native.tiles import chains
 
 PRODUCTS = {
-    *("affine", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
+    *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
     "matrix_product",
 }
 """The operations that call the BLAS: they get its gemm."""
