@@ -106,7 +106,8 @@ class NativeForward:
         try:
             whole = [lane.streaming(size, x.dtype, classes=classes) for lane in lanes]
             last = [lane.streaming(rest, x.dtype, classes=classes) for lane in lanes if rest]
-            source, to, out_bytes = address(x), address(out), size * out.strides[0]
+            source, to = address(x) or 0, address(out) or 0
+            out_bytes = size * out.strides[0]
             for chunk in (*whole, *last):
                 chunk.point(source, to, rows=size, out_bytes=out_bytes)
             run = forward(whole, last, chunks=-(-n // size))
@@ -228,15 +229,14 @@ class Streaming:
         self.places = Place.of(0), Place.of(len(self.ops) - 1)
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
-        """Have them read from the address x and write to `out`, in chunks of so many rows and bytes.
-        """
+        """Have them read from the address x and write to `out`, in chunks of so many rows and bytes."""
         first, last = self.places
         self.words[first.p], self.words[first.n + 3] = x, rows
         self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
 
 
 def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
-    """Whether the first operation maps x to fewer numbers than it has, and nothing else touches x."""
+    """Whether the first operation maps x to fewer numbers than it has, and is alone with x."""
     first, *rest = operations
     memory = access(x, writes=True)
     touched = any(a.overlaps(memory) for op in rest for a in op.touches)
