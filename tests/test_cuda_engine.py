@@ -201,6 +201,22 @@ def test_epilogues_that_cublaslt_does_not_do_are_operations(
     np.testing.assert_allclose(history.step_loss, fused.step_loss, rtol=1e-5)
 
 
+def test_gelu_by_tanh_is_the_end_of_its_products(runner: list[Any]) -> None:
+    """Of 16 and 24 numbers, forward and backward; of 12 it is a kernel."""
+    f = "gelu_tanh"
+    widths = [49, Dense(16, activation=f), Dense(24, activation=f), Dense(12, activation=f), 10]
+    flats = []
+    for engine in ("interpreter", "cuda"):
+        model = MLP(widths, device="cuda", dtype="float64")
+        train(engine, model=model, epochs=1, optimizer="sgd")
+        flats.append(model.backend.to_numpy(model.flat))
+    np.testing.assert_allclose(flats[1], flats[0], rtol=1e-11, atol=1e-12)
+    (made,) = runner
+    names = [operation.name for operation, _ in made.launches[id(made.program.full)]]
+    assert names.count("activation") == names.count("activation_back") == 1
+    assert made.notes == []
+
+
 def test_a_new_shape_is_captured_anew() -> None:
     """Batches of another size, then the first again, as the interpreter does them."""
     found = []

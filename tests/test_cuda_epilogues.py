@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from mlpx.engines.cuda.cublaslt import EPILOGUE_BGRADA, EPILOGUE_BIAS, EPILOGUE_RELU_BIAS
-from mlpx.engines.cuda.epilogues import Fused, epilogue_of, fuse
+from mlpx.engines.cuda.cublaslt import (
+    EPILOGUE_BGRADA,
+    EPILOGUE_BIAS,
+    EPILOGUE_DGELU,
+    EPILOGUE_GELU_AUX_BIAS,
+    EPILOGUE_RELU_BIAS,
+)
+from mlpx.engines.cuda.epilogues import Epilogue, Fused, epilogue_of, fuse
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.lowering.operations import access
 
-X, W, Z, B, OTHER = (np.zeros((4, 4), np.float32) for _ in range(5))
+X, Y, W, W2, Z, B, OTHER = (np.zeros((4, 4), np.float32) for _ in range(7))
+WRITTEN = {
+    "affine": 2, "affine_dx": 2, "affine_dW": 2, "activation": 1, "activation_back": 2,
+    "column_sum": 1,
+}  # fmt: skip
+"""Which of its arrays an operation writes."""
 
 
 def operation(name: str, *p: np.ndarray, n: tuple[int, ...] = (4, 4, 4)) -> Operation:
-    return Operation(name, n, (), p, tuple(access(a, writes=True) for a in p), late=True)
+    touches = tuple(access(a, writes=i == WRITTEN[name]) for i, a in enumerate(p))
+    return Operation(name, n, (), p, touches, late=True)
 
 
 def activation(
@@ -23,13 +37,17 @@ def activation(
     return operation("activation", z, y, B, n=(4, 4, codes("activation")[name], biased))
 
 
+def at(a: np.ndarray) -> int:
+    return address(a) or 0
+
+
 AFFINE = operation("affine", X, W, Z)
 GRADIENT = operation("affine_dW", X, Z, W)
 
 
 def test_bias_and_relu_are_the_end_of_a_product() -> None:
-    assert epilogue_of(AFFINE, activation("identity")) == (EPILOGUE_BIAS, address(B))
-    assert epilogue_of(AFFINE, activation("relu")) == (EPILOGUE_RELU_BIAS, address(B))
+    assert epilogue_of(AFFINE, activation("identity")) == Epilogue(EPILOGUE_BIAS, at(B))
+    assert epilogue_of(AFFINE, activation("relu")) == Epilogue(EPILOGUE_RELU_BIAS, at(B))
 
 
 def test_other_activations_are_not() -> None:
@@ -40,8 +58,54 @@ def test_other_activations_are_not() -> None:
     assert epilogue_of(GRADIENT, activation("relu")) is None
 
 
+def test_gelu_by_tanh_is_the_end_of_a_product_of_whole_octets() -> None:
+    """Forward its input is kept, backward read; the result goes where the activation's would."""
+    wide = operation("affine", X, W, Z, n=(4, 4, 16))
+    found = epilogue_of(wide, activation("gelu_tanh", y=OTHER))
+    assert found == Epilogue(EPILOGUE_GELU_AUX_BIAS, at(B), input=at(Z), out=at(OTHER))
+    assert epilogue_of(wide, activation("gelu_tanh")) is None
+    assert epilogue_of(wide, activation("gelu", y=OTHER)) is None
+    assert epilogue_of(AFFINE, activation("gelu_tanh", y=OTHER)) is None
+    dx = operation("affine_dx", Z, W, X, n=(4, 16, 4))
+    slopes = {"gelu_tanh": Epilogue(EPILOGUE_DGELU, input=at(Z), out=at(X)), "gelu": None}
+    for name, wanted in slopes.items():
+        slope = operation("activation_back", X, Z, X, n=(4, 16, codes("activation")[name]))
+        assert epilogue_of(dx, slope) == wanted
+        assert epilogue_of(operation("affine_dx", Z, W, X, n=(4, 15, 4)), slope) is None
+        assert epilogue_of(operation("affine_dx", Z, W, OTHER, n=(4, 16, 4)), slope) is None
+
+
+def back_through_gelu() -> tuple[Operation, Operation]:
+    n = (4, 16, codes("activation")["gelu_tanh"])
+    first = operation("affine_dx", Z, W, X, n=(4, 16, 4))
+    second = operation("activation_back", X, Y, X, n=n)
+    return replace(first, late=False), replace(second, late=False)
+
+
+def test_what_is_late_may_stand_between() -> None:
+    """The slope of GELU follows dx on the main branch; the gradients between them are beside it."""
+    dx, slope = back_through_gelu()
+    late = [operation("affine_dW", OTHER, Z, B), operation("column_sum", Z, W2)]
+    found = fuse([dx, *late, slope])
+    assert [(o.name, type(o)) for o in found] == [("affine_dx", Fused), ("affine_dW", Fused)]
+    assert isinstance(found[0], Fused)
+    assert found[0].parts == (dx, slope)
+
+
+def test_what_reads_the_gradient_between_them_keeps_them_apart() -> None:
+    dx, slope = back_through_gelu()
+    assert fuse([dx, between := operation("column_sum", X, W2), slope]) == [dx, between, slope]
+
+
+def test_a_result_over_what_the_product_reads_keeps_them_apart() -> None:
+    operations = [operation("affine", X, W, Z, n=(4, 4, 16)), activation("gelu_tanh", y=X)]
+    assert epilogue_of(*operations) is not None
+    assert fuse(operations) == operations
+
+
 def test_a_sum_of_the_gradient_is_the_end_of_the_product_with_it() -> None:
-    assert epilogue_of(GRADIENT, operation("column_sum", Z, B)) == (EPILOGUE_BGRADA, address(B))
+    found = epilogue_of(GRADIENT, operation("column_sum", Z, B))
+    assert found == Epilogue(EPILOGUE_BGRADA, at(B))
     assert epilogue_of(GRADIENT, operation("column_sum", OTHER, B)) is None
     assert epilogue_of(AFFINE, operation("column_sum", Z, B)) is None
 

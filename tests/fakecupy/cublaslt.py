@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from mlpx.kernels.activations import Activation
+
 from . import streams
 from .state import CUDARuntimeError, cuda_call
 
@@ -76,12 +78,12 @@ class Library:
     def _cublasLtMatmulDescCreate(self, made: Any, compute: int, scale: int) -> int | None:  # noqa: N802
         if COMPUTES.get(compute) != scale:
             return INVALID_VALUE
-        return self._new(made, compute=compute, turned={3: 0, 4: 0, 7: 1, 8: 0})
+        return self._new(made, compute=compute, turned={3: 0, 4: 0, 7: 1, 8: 0, 11: 0, 12: 0})
 
     def _cublasLtMatmulDescSetAttribute(  # noqa: N802
         self, made: int, attribute: int, value: Any, size: int
     ) -> int | None:
-        sizes = {3: 4, 4: 4, 7: 4, 8: 8}
+        sizes = {3: 4, 4: 4, 7: 4, 8: 8, 11: 8, 12: 8}
         if size != ctypes.sizeof(value) or sizes.get(attribute) != size:
             return INVALID_VALUE
         self.made[made]["turned"][attribute] = value.value
@@ -130,6 +132,9 @@ class Library:
         if self.unplanned(shape) or (self.made[product]["turned"][7] != 1 and not self.epilogues):
             count.value = 0  # with either status
             return SUCCESS if shape[0] % 2 else NOT_SUPPORTED
+        gelu = self.made[product]["turned"][7] in (164, 192)
+        if gelu and (self.made[product]["turned"][12] % 8 or not self.made[product]["turned"][11]):
+            return NOT_SUPPORTED
         hints = [self.made[wanted]["alignment"].get(attribute, 256) for attribute in (5, 6)]
         narrow = self.made[a]["dtype"].itemsize == NARROW and min(hints) < LEAST_NARROW
         if narrow:
@@ -155,22 +160,17 @@ class Library:
         turned = self.made[product]["turned"]
         x, y, z = (self._matrix(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
         x, y = x.T if turned[3] else x, y.T if turned[4] else y
-        factor, kept = alpha.value, beta.value
-
-        epilogue, vector = turned[7], turned[8]
-        if epilogue not in (1, 4, 6, 256):
+        factor, keep = alpha.value, beta.value
+        if turned[7] not in EPILOGUES:
             return NOT_SUPPORTED
-        bias = array(vector, (len(z),), z.dtype) if epilogue != 1 else np.zeros(0)
+        bias, kept = array(turned[8], (len(z),), z.dtype), z
+        if turned[11]:
+            kept = array(turned[11], (z.shape[1], turned[12]), z.dtype)[:, : len(z)].T
 
         def multiply() -> None:
             left, right = widened(x), widened(y)
-            z[...] = factor * (left @ right) + (kept * z if kept else 0)
-            if epilogue in (4, 6):
-                z[...] += bias[:, None]
-            if epilogue == 6:
-                z[...] = np.maximum(z, 0)
-            if epilogue == 256:
-                bias[...] = left.sum(axis=1)
+            z[...] = factor * (left @ right) + (keep * z if keep else 0)
+            EPILOGUES[turned[7]](left, bias, kept, z)
 
         self.products.append(shape)
         self.computes.append(self.made[product]["compute"])
@@ -182,6 +182,40 @@ class Library:
         of = self.made[layout]
         stored = array(address, (of["columns"], of["stride"]), of["dtype"])
         return stored[:, : of["rows"]].T
+
+
+def add_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    z[...] += bias[:, None]
+
+
+def relu_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    z[...] = np.maximum(z + bias[:, None], 0)
+
+
+def gelu_aux_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    kept[...] = z + bias[:, None]
+    gelu("forward", kept.copy(), out=z)
+
+
+def dgelu(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    gelu("backward", z.copy(), kept.copy(), out=z)
+
+
+def bgrada(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    bias[...] = left.sum(axis=1)
+
+
+EPILOGUES: dict[int, Any] = {
+    1: lambda *_: None, 4: add_bias, 6: relu_bias, 164: gelu_aux_bias, 192: dgelu, 256: bgrada,
+}  # fmt: skip
+"""What is done with a product's result, by cublasLt's numbers."""
+
+
+def gelu(method: str, *given: np.ndarray, out: np.ndarray) -> None:
+    """GELU by tanh, or its way back."""
+    f: Any = Activation.resolve("gelu_tanh")
+    work = tuple(np.empty_like(given[0]) for _ in range(f.scratch))
+    getattr(f, method)(np, *given, out=out, work=work)
 
 
 def array(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import byref, c_int32, c_uint32, c_uint64
+from ctypes import byref, c_int32, c_int64, c_uint32, c_uint64
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +14,8 @@ from mlpx.engines.cuda.cublaslt import (
     COMPUTE_64F,
     DESC_BIAS_POINTER,
     DESC_EPILOGUE,
+    DESC_EPILOGUE_AUX_LD,
+    DESC_EPILOGUE_AUX_POINTER,
     DESC_TRANSA,
     DESC_TRANSB,
     OP_N,
@@ -25,7 +27,7 @@ from mlpx.engines.cuda.cublaslt import (
     R_64F,
     CublasLt,
 )
-from mlpx.engines.cuda.epilogues import Fused
+from mlpx.engines.cuda.epilogues import Epilogue, Fused
 from mlpx.engines.lowering import Operation, address
 
 MOST_ALIGNMENT = 256
@@ -100,6 +102,17 @@ def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
     return Matrix(a, n, d, turned=True), Matrix(b, n, k), Matrix(c, d, k)  # dW = x' dz
 
 
+def end(epilogue: Epilogue, c: Matrix) -> dict[int, Any]:
+    """What cublasLt is asked to do at the end of a product whose result is C."""
+    asked: dict[int, Any] = {DESC_EPILOGUE: c_int32(epilogue.kind)}
+    if epilogue.vector:
+        asked[DESC_BIAS_POINTER] = c_uint64(epilogue.vector)
+    if epilogue.input:
+        asked[DESC_EPILOGUE_AUX_POINTER] = c_uint64(epilogue.input)
+        asked[DESC_EPILOGUE_AUX_LD] = c_int64(c.columns)
+    return asked
+
+
 class Product:
     """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
 
@@ -126,8 +139,8 @@ class Product:
             key: c_int32(OP_T if value else OP_N) for key, value in turned.items()
         }
         if isinstance(operation, Fused):
-            asked[DESC_EPILOGUE] = c_int32(operation.epilogue.kind)
-            asked[DESC_BIAS_POINTER] = c_uint64(operation.epilogue.vector)
+            c = c._replace(address=operation.epilogue.out or c.address)
+            asked |= end(operation.epilogue, c)
         self.descriptor = library.descriptor(compute, kind, asked)
         kinds = (R_16BF, R_16BF, kind) if narrow else (kind, kind, kind)
         self.layouts = tuple(

@@ -229,7 +229,7 @@ class Streaming:
         self.places = Place.of(0), Place.of(len(self.ops) - 1)
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
-        """Have them read from the address x and write to `out`, in chunks of so many rows and bytes."""
+        """Have them read `rows` rows a chunk at the address x, and write `out_bytes` at `out`."""
         first, last = self.places
         self.words[first.p], self.words[first.n + 3] = x, rows
         self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
