@@ -9,6 +9,7 @@ so a step is one chain over the rows, where no thread waits, and then the gradie
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from mlpx.engines.lowering import Access, Operation
 
@@ -39,10 +40,34 @@ def division(operation: Operation) -> object:
 
 
 def _place_barriers(operations: list[Operation]) -> list[tuple[Operation, bool]]:
-    placed, since = [], list[Access]()
+    placed, since = [], Touched()
     for i, operation in enumerate(operations):
         # The first waits for the step before: another thread may still be at the end of it.
-        wait = i == 0 or any(a.conflicts(b) for a in operation.touches for b in since)
+        wait = i == 0 or since.conflicts(operation)
         placed.append((operation, wait))
-        since = [*([] if wait else since), *operation.touches]
+        since = Touched() if wait else since
+        since.add(operation)
     return placed
+
+
+class Touched:
+    """What operations touched since the threads last met; neighbours in memory are one access.
+
+    An optimizer updates a large network slice by slice: so they are a few, not thousands.
+    """
+
+    def __init__(self) -> None:
+        self.ending: dict[tuple[int, bool, object], Access] = {}
+
+    def add(self, operation: Operation) -> None:
+        """Add what the operation touches."""
+        for access in operation.touches:
+            alike = (access.writes, access.division)
+            before = self.ending.pop((access.start, *alike), access)
+            whole = replace(access, start=before.start)
+            other = self.ending.get((access.stop, *alike), whole)
+            self.ending[access.stop, *alike] = min(whole, other, key=lambda known: known.start)
+
+    def conflicts(self, operation: Operation) -> bool:
+        """Whether the threads must meet before the operation."""
+        return any(a.conflicts(b) for a in operation.touches for b in self.ending.values())

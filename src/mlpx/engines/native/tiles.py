@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeGuard
 
 from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.hazards import division
@@ -71,7 +72,7 @@ def chains(
     i = 0
     while i < len(placed):
         shared, stop = division(placed[i][0]), i + 1
-        while shared is not None and stop < len(placed):
+        while _is_of_rows(shared) and stop < len(placed):
             operation, wait = placed[stop]
             if wait or division(operation) != shared:
                 break
@@ -86,9 +87,14 @@ def chains(
     return links
 
 
+def _is_of_rows(shared: object) -> TypeGuard[tuple[str, int]]:
+    """Whether it is the rows of a batch that threads divide."""
+    return isinstance(shared, tuple) and shared[0] == "rows"
+
+
 def _tiles(chain: list[Operation], shared: object, *, threads: int, weights: int) -> int:
     """In how many tiles a chain that shares one thing is best run."""
-    if len(chain) < 2 or not isinstance(shared, tuple) or shared[0] != "rows":
+    if len(chain) < 2 or not _is_of_rows(shared):
         return 1
     taken = [op for op in chain if not op.name.endswith("_part")]
     spans = {(a.start, a.stop) for op in taken for a in op.touches if a.division == shared}
