@@ -37,14 +37,17 @@ class NativeForward:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        self.copied_rows = self._rows(sum(network.widths))
-        self.rows = self._rows(sum(network.widths[1:]))
+        self.copied_rows = self.rows = self._rows(sum(network.widths))
         """How many rows a chunk has; fewer, where x is copied into the cache first."""
         self.size = sum(p.parameter.size for p in network.layout.places.values())
         self.blas_threads = None if blas().name == "mlpx" else 1
         """Ours has no threads; another's would get in the way of those that call it."""
-        self._lanes = [Lane(network, self.rows)]
-        self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
+        self._lanes = [self._lane()]
+        one = self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
+        _, *operations = one.kept  # the search for what is not finite comes first
+        if first_alone_reads(operations, one.x):
+            self.rows = self._rows(sum(network.widths[1:]))
+            self._lanes = [self._lane()]
 
     def _rows(self, width: int) -> int:
         """How many rows of `width` numbers are to lie in the cache."""
@@ -62,7 +65,7 @@ class NativeForward:
         if n > 1 and n * self.size > WORK_FOR_THREADS:
             threads = usable()
         size = min(self.rows if x.dtype == self.network.dtype else self.copied_rows, rows)
-        if threads == 1 and n <= size:
+        if threads == 1 and n <= min(size, self.copied_rows):
             return self._at_once(x, classes)
         if not (x.flags.c_contiguous and x.flags.aligned):
             return self._by_part(x, classes, rows)
@@ -122,15 +125,21 @@ class NativeForward:
         try:
             return self._lanes.pop()
         except IndexError:  # all of them at work in other threads
-            return Lane(self.network, self.rows)
+            return self._lane()
+
+    def _lane(self) -> Lane:
+        return Lane(self.network, self.rows, copied_rows=self.copied_rows)
 
 
 class Lane:
-    """One thread's memory, and the operations on it for chunks of up to `rows` rows."""
+    """One thread's memory, and the operations on it for chunks of up to `rows` rows; chunks of more
+    than `copied_rows` are read where they are.
+    """
 
-    def __init__(self, network: Network, rows: int) -> None:
+    def __init__(self, network: Network, rows: int, *, copied_rows: int) -> None:
         self.network = network
         self.buffers = Buffers(network.backend, rows, network.dtype)
+        self.copies = Buffers(network.backend, copied_rows, network.dtype)
         self.flag = np.zeros(1, np.int64)
         self._resident: dict[tuple[int, bool], Resident] = {}
         self._streaming: dict[tuple[int, bool, str], Streaming] = {}
@@ -156,7 +165,10 @@ class Lane:
         """Nothing yet, where x is to lie, and where the results will."""
         network = self.network
         plan = Plan(self.buffers, rows, parameters=network.layout.views(network.flat))
-        x = plan.buffer("x", network.d_in)
+        if rows <= self.copies.rows:
+            x = self.copies.get("x", rows, network.d_in)
+        else:  # it stands for rows elsewhere
+            x = np.broadcast_to(self.copies.get("x", 1, 1), (rows, network.d_in))
         found, _ = plan_forward(plan, network, x)
         if classes:
             labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
