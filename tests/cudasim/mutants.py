@@ -26,6 +26,7 @@ HARMLESS = {
     "if (threadIdx.x != 0) *array<Real>(op, 1) = total;": "all threads have the same total",
     "if (lane != 0) array<long long>(op, 1)[i] = best;": "all lanes have the same",
     "if (lane != 0) array<Real>(op, 3)[i] = sum;": "all lanes have the same",
+    "if (lane != 0) array<Real>(op, 3)[i] = loss;": "all lanes have the same",
     "if (threadIdx.x != 0)": "all threads write the same",
     "EACH(block, (count + DRAWN - 1) * DRAWN) {": "blocks beyond the end draw and write nothing",
     "EACH_COLUMN(j, k) most = z[j] >= most ? z[j] : most;": "the largest is the same",

@@ -30,7 +30,7 @@ template <class Real> FN long long argmax(const Real *z, long long k, int lane) 
         const Real its = __shfl_xor_sync(ALL_LANES, most, apart);
         if (other == k) continue;
         const bool nan = most != most, its_nan = its != its;
-        const bool same = nan || its_nan ? nan == its_nan : its == most;
+        const bool same = (nan && its_nan) || its == most;
         const bool larger = its_nan ? !nan : its > most;
         if (best == k || larger || (same && other < best)) best = other, most = its;
     }
