@@ -8,7 +8,7 @@ import numpy as np
 
 from mlpx.engines.base import Engine, Forward, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
-from mlpx.engines.native.descent import descend_at_once
+from mlpx.engines.native.descent import update_at_once
 from mlpx.engines.native.forward import NativeForward
 from mlpx.engines.native.library import blas, load, pool
 from mlpx.engines.native.target import Library, assemble
@@ -23,12 +23,16 @@ MISSING = (
     "the native library was not built: install a C compiler and reinstall mlpx "
     "(pip install --force-reinstall --no-cache-dir mlpx)"
 )
-LEAST_ROWS, ROWS_BY_PARAMETERS = 40, 4e5
+LEAST_ROWS, ROWS_BY_PARAMETERS = 30, 4.5e5
 """A batch is worth threads from so many rows on, and so many more over the number of parameters:
 for what threads save is by row and parameter, and what they cost is by parameter, and by step.
 """
 UNCACHED_PARAMETERS = 4_000_000
 """From so many on no cache holds them and their moments, and threads share the memory's speed."""
+MOST_TILED_ROWS, LEAST_TILED_PARAMETERS = 32, 100_000
+"""Up to so many rows and from so many parameters on, a step is mostly reading and writing them, and
+the gradient is better never in memory; a product of more rows is slower in tiles.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,10 @@ class NativeEngine(Engine, name="native"):
             if worth_own_sums(found, program, count):
                 found = sum_by_rows(found, program.gradient, others)
             else:
-                size = len(program.network.layout)
-                found = descend_at_once(found, program.gradient, count=size)
+                found = update_at_once(
+                    found, program.gradient, count=len(program.network.layout),
+                    tiled=worth_tiles(program),
+                )  # fmt: skip
             made[id(plan)] = assemble(found, dtype, threads=count, weights=weights), found
 
         def run(plan: Plan, steps: int) -> None:
@@ -97,6 +103,12 @@ def thread_count(program: TrainingProgram) -> int:
     size = max(1, len(program.network.layout))
     many = program.part_rows > LEAST_ROWS + ROWS_BY_PARAMETERS / size
     return usable() if many or size >= UNCACHED_PARAMETERS else 1
+
+
+def worth_tiles(program: TrainingProgram) -> bool:
+    """Whether weights had better be updated tile by tile, as their gradient is made."""
+    large = len(program.network.layout) >= LEAST_TILED_PARAMETERS
+    return large and program.part_rows <= MOST_TILED_ROWS
 
 
 def worth_own_sums(operations: list[Operation], program: TrainingProgram, threads: int) -> bool:

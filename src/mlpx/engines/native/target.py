@@ -13,7 +13,7 @@ from mlpx.engines.native.tiles import chains
 
 PRODUCTS = {
     *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
-    "matrix_product",
+    *("affine_dW_update", "matrix_product"),
 }
 """The operations that call the BLAS: they get its gemm."""
 
@@ -53,7 +53,8 @@ def assemble(
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
     """An operation as the library has it."""
-    n, p = list(operation.n), [address(value) for value in operation.p]
+    n = list(operation.n)
+    p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
     if operation.name in PRODUCTS:
         n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
     op = Op(

@@ -46,6 +46,10 @@ static void philox(uint64_t block, const Op *op, const Where *at, uint64_t words
     memcpy(words, c, sizeof c);
 }
 
+/* A tile of a gradient that stays in the cache beside what a rule does with it. */
+#define TILE_BYTES (1 << 18)
+#define MOST_COLUMNS 4096
+
 #define FN static inline __attribute__((always_inline, unused))
 #define KERNEL(name) static void NAME(name)(const Op *op, const Where *at)
 
@@ -113,7 +117,8 @@ static const struct {
     BOTH(select_row) BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_from) BOTH(affine_dx) BOTH(affine_dW)
     BOTH(column_sum) BOTH(activation) BOTH(activation_back) BOTH(correct) BOTH(likeliest) BOTH(softmax_loss)
     BOTH(column_loss) BOTH(clip_values) BOTH(sum_squares) BOTH(norm_factor) BOTH(scale_by)
-    BOTH(affine_dW_descend) BOTH(column_sum_descend) BOTH(affine_dW_part) BOTH(column_sum_part) BOTH(sum_parts)
+    BOTH(affine_dW_descend) BOTH(affine_dW_update) BOTH(column_sum_descend)
+    BOTH(affine_dW_part) BOTH(column_sum_part) BOTH(sum_parts)
     BOTH(targets) BOTH(repeat) BOTH(all_correct) BOTH(kl_loss) BOTH(focal_loss)
     BOTH(sum) BOTH(product) BOTH(alpha_dropout) BOTH(mask) BOTH(normals) BOTH(standardise_rows) BOTH(unit_rows)
     BOTH(standardise_rows_back) BOTH(standardise_columns) BOTH(standardise_columns_back) BOTH(scale_shift)
