@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mlpx.benchmark import document as documents
+from mlpx.benchmark import session
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.workloads import Task, make_problem, parse_workload
 from mlpx.cli import app
@@ -54,6 +55,69 @@ def test_the_document_has_what_it_promises(folder):
         (phase, size) for phase in ("train", "predict") for size in (4, 16)
     }
     assert document["load"].keys() == {"idle_before", "idle_after"}
+    assert document["complete"] is True
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "bench.csv", "bench.html", "bench.json", "bench.md"
+    ]  # fmt: skip
+
+
+class Interrupting:
+    """A benchmark that is interrupted in its n-th cell."""
+
+    def __init__(self, monkeypatch, n=2):
+        self.cell, self.count, self.n = session.Bench.cell, 0, n
+        monkeypatch.setattr(session.Bench, "cell", lambda bench, task: self(bench, task))
+
+    def __call__(self, bench, task):
+        self.count += 1
+        if self.count == self.n:
+            raise KeyboardInterrupt
+        return self.cell(bench, task)
+
+
+SMALL = (
+    "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "4,16,64", "--threads", "1"
+)  # fmt: skip
+
+
+def test_cells_that_are_done_outlive_an_interrupt(run, monkeypatch, tmp_path):
+    """And what an earlier run wrote is left alone until there is all of a new one."""
+    (tmp_path / "bench.json").write_text("earlier")
+    Interrupting(monkeypatch)
+    done = run(*SMALL, "--out", tmp_path)
+    assert done.exit_code == 130
+    assert f"after 1 of 3 cells; {tmp_path / 'bench.part.json'} has them" in done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json", "bench.part.json"]
+    assert (tmp_path / "bench.json").read_text() == "earlier"
+    document = documents.load(tmp_path / "bench.part.json")
+    assert [cell["batch_size"] for cell in document["cells"]] == [4]
+    assert document["complete"] is False
+    assert run("compare", tmp_path / "bench.part.json", tmp_path / "bench.part.json").exit_code == 0
+
+
+def test_an_interrupt_prints_the_cells_that_are_done(run, monkeypatch):
+    Interrupting(monkeypatch)
+    done = run(*SMALL)
+    assert done.exit_code == 130
+    assert "after 1 of 3 cells" in done.output
+    assert "interrupted before all cells were measured" in done.output
+    assert "## 8-4-2" in done.output
+
+
+def test_an_interrupt_in_the_first_cell_leaves_nothing(run, monkeypatch, tmp_path):
+    Interrupting(monkeypatch, n=1)
+    done = run(*SMALL, "--out", tmp_path)
+    assert done.exit_code == 130
+    assert done.output.rstrip().endswith("after 0 of 3 cells")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run(*SMALL, "--out", tmp_path / "file" / "out")
+    assert done.exit_code == 1
+    assert "us/step" not in done.output
+    assert "Not a directory" in done.output
 
 
 def test_every_contender_has_figures_or_a_reason(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -93,11 +93,21 @@ def roster(settings: Settings) -> list[type[Contender]]:
     return [*floors, *ours, *theirs]
 
 
-def run(settings: Settings, *, watcher: Watcher, command: Iterable[str] = ()) -> dict[str, Any]:
-    """Measure everything; returns the document (see `document`)."""
+def run(
+    settings: Settings,
+    *,
+    watcher: Watcher,
+    command: Iterable[str] = (),
+    keep: Callable[[dict[str, Any]], None] = lambda document: None,
+) -> dict[str, Any]:
+    """Measure everything; returns the document (see `document`).
+
+    `keep` is given the document as it is so far, before the first cell and after each.
+    """
     found = roster(settings)
     document: dict[str, Any] = {
         "schema": SCHEMA,
+        "complete": False,
         "command": list(command),
         "environment": describe(settings.threads),
         "settings": _plain(settings),
@@ -105,16 +115,22 @@ def run(settings: Settings, *, watcher: Watcher, command: Iterable[str] = ()) ->
             kind.name(): {"note": kind.note, "floors": list(kind.floors)} for kind in found
         },
         "versions": {},
-        "load": {"idle_before": load.idle_share(settings.threads, seconds=1.0)},
+        "load": {
+            "idle_before": load.idle_share(settings.threads, seconds=1.0), "idle_after": None
+        },
         "cells": [],
-    }
+        "accuracy": None,
+    }  # fmt: skip
+    keep(finish(document))
     for tasks in settings.tables():
         with Bench(tasks, found, settings.rules, watcher) as bench:
             for task in tasks:
                 document["cells"].append(bench.cell(task))
-            document["versions"] |= bench.versions
+                document["versions"] |= bench.versions
+                keep(finish(document))
     document["load"]["idle_after"] = load.idle_share(settings.threads, seconds=1.0)
     document["accuracy"] = _accuracy(settings)
+    document["complete"] = True
     return finish(document)
 
 

@@ -86,6 +86,8 @@ def conditions(document: Document) -> list[str]:
         "- medians with a 95 % interval; every step gathers its shuffled rows; each contender was "
         "checked against a float64 reference first",
     ]
+    if not document.get("complete", True):  # which older ones do not say
+        lines.append("- interrupted before all cells were measured")
     if document["command"]:
         lines.append(f"- made by `{' '.join(document['command'])}`")
     return lines

@@ -90,14 +90,55 @@ def measure(given: dict[str, Any]) -> bool:
     with Live(Console(stderr=True)) as live:
         if given["advise"]:
             return _advise(settings, live)
-        document = run(settings, watcher=live, command=_command())
-        live.finish()
+        kept = Kept(given["out"])
+        try:
+            document = run(settings, watcher=live, command=_command(), keep=kept)
+        except KeyboardInterrupt:
+            cells = sum(len(tasks) for tasks in settings.tables())
+            raise KeyboardInterrupt(kept.stopped(cells)) from None
+        finally:
+            live.finish()
     _report(document, given["out"])
+    kept.close()
     return any(
         result["contender"].startswith("mlpx/") and result["status"] in ("wrong", "failed")
         for cell in document["cells"]
         for result in cell["results"]
     )
+
+
+class Kept:
+    """What is measured so far, in a file of its own beside the last run's until all is there."""
+
+    def __init__(self, out: Path | None) -> None:
+        self.file = None if out is None else out / "bench.part.json"
+        self.document: dict[str, Any] = {"cells": []}
+
+    def __call__(self, document: dict[str, Any]) -> None:
+        from mlpx.benchmark.document import save
+
+        self.document = document
+        if self.file is not None:
+            save(document, self.file)
+
+    def stopped(self, cells: int) -> str:
+        """Say where the cells that are done are, of so many; prints them if there is no file."""
+        from mlpx.benchmark.tables import to_markdown
+
+        done = len(self.document["cells"])
+        text = f"interrupted after {done} of {cells} cells"
+        if not done:
+            self.close()
+        elif self.file is not None:
+            text += f"; {self.file} has them"
+        else:
+            typer.echo(to_markdown(self.document))
+        return text
+
+    def close(self) -> None:
+        """The file is not needed: all is in others, or there is nothing."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
 
 
 def _command() -> list[str]:
