@@ -11,7 +11,7 @@ import numpy as np
 
 from mlpx.benchmark.workloads import Workload
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.products import Matrix, Product, workspace
+from mlpx.engines.cuda.products import HALVES, Matrix, Narrow, Product, workspace
 from mlpx.engines.lowering import Operation
 from mlpx.training import PRECISIONS
 
@@ -58,7 +58,8 @@ def product_flops_s(backend: Any, n: int, precision: str) -> float:
     of 8.
     """
     x, W, y = (backend.zeros((n, n)) for _ in range(3))
-    narrow = (Matrix(x.data.ptr, n, n), Matrix(W.data.ptr, n, n)) if precision == "bf16" else None
+    factors = (Matrix(array.data.ptr, n, n) for array in (x, W))
+    narrow = Narrow(*factors, HALVES[precision]) if precision in HALVES else None
     operation = Operation("affine", (n, n, n), (), (x, W, y), ())
     library, room = cublaslt.opened(backend), workspace(backend)
     product = Product(

@@ -14,6 +14,7 @@ from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 WORDS = {
     "OP_": "CUBLAS_OP_",
     "COMPUTE_": "CUBLAS_COMPUTE_",
+    "POINTER_MODE_": "CUBLASLT_POINTER_MODE_",
     "DESC_": "CUBLASLT_MATMUL_DESC_",
     "EPILOGUE_": "CUBLASLT_EPILOGUE_",
     "PREF_": "CUBLASLT_MATMUL_PREF_",

@@ -13,7 +13,7 @@ import pytest
 
 import cudasim
 import fakecupy
-from cudasim.cases import CASES, FLAT, POSITION, STEP, Case, Given
+from cudasim.cases import CASES, FLAT, POSITION, SINGLE, STEP, Case, Given
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import diagnose
 from mlpx.engines.cuda.kernels import launcher
@@ -67,7 +67,7 @@ def agree(device: str, layers: list[Any], y: Any = None, **options: Any) -> None
 def test_kernel(device: str, name: str, dtype: str) -> None:
     """As compiled for the device, against NumPy in float64; each twice, with the same bits."""
     backend = get_backend(device)
-    dtype = "float32" if name == "to_bf16" else dtype
+    dtype = "float32" if name in SINGLE else dtype
     bound = 200 * float(np.finfo(dtype).eps)
     with backend.xp.cuda.Device(backend.index):
         for make in CASES[name]:

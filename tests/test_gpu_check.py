@@ -76,7 +76,7 @@ def test_floors(gpu_check: ModuleType) -> None:
     from gpu_throughput import SMALL
 
     slow = {"copied_bytes_s": 1e12, "float32_flops_s": 1e12, "tf32_flops_s": 1e18}
-    slow |= {"bf16_flops_s": 1e18}
+    slow |= {"bf16_flops_s": 1e18, "fp16_flops_s": 1e18}
     found = gpu_ceilings.floors_us(SMALL, 100, slow | {"node_s": 1e-6, "barrier_s": "none"})
     flops = 2 * 100 * (2 * 784 * 50 + 3 * 50 * 10)
     assert found["float32 graph"] == pytest.approx(flops / 1e6 + 8)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlpx.model import MLP
 
 DEFAULT_BATCH = 32
-PRECISIONS = ("float32", "tf32", "bf16")
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 __all__ = ["Run", "fit"]
 
@@ -78,8 +78,9 @@ def fit(
     record_gradient_norms: fill `history.gradient_norms`.
     engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
     afterwards; None is as many as suit the net and batch.
-    precision: "float32"; or on CUDA, "tf32" or "bf16": products of float32 arrays round what they
-    multiply to 10 or 7 bits of fraction; sums, weights and moments stay float32.
+    precision: "float32"; or on CUDA, "tf32", "bf16" or "fp16": products of float32 arrays round
+    what they multiply to 10, 7 or 10 bits of fraction, the last after scaling it to its range;
+    sums, weights and moments stay float32.
     verbose: 0 silent, 1 bar, 2 lines, None what suits the output.
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch

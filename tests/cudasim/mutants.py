@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cudasim
-from cudasim.cases import CASES, Given
+from cudasim.cases import CASES, SINGLE, Given
 from mlpx.engines.cuda.launches import FILES
 
 TIMEOUT_S = 120
@@ -143,7 +143,7 @@ def try_kernels(source: Path, file: str) -> None:
         library = cudasim.build(source, ("-O0", "-g0", cudasim.ASAN), only=only(name))
         for make in CASES[name]:
             for shape in test_cuda_kernels.shapes(name):
-                dtype = "float32" if name == "to_bf16" else "float64"
+                dtype = "float32" if name in SINGLE else "float64"
                 for schedule in (cudasim.BACKWARD, cudasim.RANDOM, cudasim.FORWARD):
                     case = make(Given(dtype, *shape))
                     test_cuda_kernels.check(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,12 @@ from . import streams
 from .state import CUDARuntimeError, cuda_call
 
 SUCCESS, NOT_INITIALIZED, INVALID_VALUE, EXECUTION_FAILED, NOT_SUPPORTED = 0, 1, 7, 13, 15
-TYPES = {0: np.dtype(np.float32), 1: np.dtype(np.float64), 14: np.dtype(np.uint16)}
+TYPES = {
+    0: np.dtype(np.float32), 1: np.dtype(np.float64), 2: np.dtype(np.float16),
+    14: np.dtype(np.uint16),
+}  # fmt: skip
 NARROW, LEAST_NARROW = 2, 16
-"""Bytes of a bfloat16, and what its rows have to start at multiples of."""
+"""Bytes of a 16-bit number, and what its rows have to start at multiples of."""
 COMPUTES = {68: 0, 77: 0, 70: 1}
 """The type of the scale that goes with each way to compute."""
 
@@ -40,7 +43,9 @@ class Function:
 
 
 def widened(a: np.ndarray) -> np.ndarray:
-    """The numbers of bfloat16 bits; others as they are."""
+    """The numbers of bfloat16 bits, and halves, as float32; others as they are."""
+    if a.dtype == np.float16:
+        return a.astype(np.float32)
     return (a.astype(np.uint32) << 16).view(np.float32) if a.dtype == np.uint16 else a
 
 
@@ -52,14 +57,16 @@ def _plain(value: Any) -> Any:
 
 
 class Library:
-    """The library; `unplanned` and `failing` say which products (m, n, k) it does not do."""
+    """The library; `unplanned` and `failing` say which products (m, n, k) it does not do, and
+    `epilogues` which ends of them it does.
+    """
 
     def __init__(self) -> None:
         self.made: dict[int, dict[Any, Any]] = {}
         self.count = 0
         self.unplanned: Callable[[tuple[int, int, int]], bool] = lambda shape: False
         self.failing: Callable[[tuple[int, int, int]], bool] = lambda shape: False
-        self.epilogues = True
+        self.epilogues: Collection[int] = tuple(EPILOGUES)
         """Whether it does anything with a product before it writes it."""
         self.computes: list[int] = []
         self.products: list[tuple[int, int, int]] = []
@@ -78,12 +85,12 @@ class Library:
     def _cublasLtMatmulDescCreate(self, made: Any, compute: int, scale: int) -> int | None:  # noqa: N802
         if COMPUTES.get(compute) != scale:
             return INVALID_VALUE
-        return self._new(made, compute=compute, turned={3: 0, 4: 0, 7: 1, 8: 0, 11: 0, 12: 0})
+        return self._new(made, compute=compute, turned={2: 0, 3: 0, 4: 0, 7: 1, 8: 0, 11: 0, 12: 0})
 
     def _cublasLtMatmulDescSetAttribute(  # noqa: N802
         self, made: int, attribute: int, value: Any, size: int
     ) -> int | None:
-        sizes = {3: 4, 4: 4, 7: 4, 8: 8, 11: 8, 12: 8}
+        sizes = {2: 4, 3: 4, 4: 4, 7: 4, 8: 8, 11: 8, 12: 8}
         if size != ctypes.sizeof(value) or sizes.get(attribute) != size:
             return INVALID_VALUE
         self.made[made]["turned"][attribute] = value.value
@@ -129,11 +136,12 @@ class Library:
         shape = self._shape(product, a, b, c)
         if shape is None or c != d:
             return INVALID_VALUE
-        if self.unplanned(shape) or (self.made[product]["turned"][7] != 1 and not self.epilogues):
+        if self.unplanned(shape) or self.made[product]["turned"][7] not in self.epilogues:
             count.value = 0  # with either status
             return SUCCESS if shape[0] % 2 else NOT_SUPPORTED
-        gelu = self.made[product]["turned"][7] in (164, 192)
-        if gelu and (self.made[product]["turned"][12] % 8 or not self.made[product]["turned"][11]):
+        turned = self.made[product]["turned"]
+        grain = AUXILIARY.get(turned[7])
+        if grain and (turned[12] % grain or turned[12] < shape[0] or not turned[11]):
             return NOT_SUPPORTED
         hints = [self.made[wanted]["alignment"].get(attribute, 256) for attribute in (5, 6)]
         narrow = self.made[a]["dtype"].itemsize == NARROW and min(hints) < LEAST_NARROW
@@ -160,15 +168,21 @@ class Library:
         turned = self.made[product]["turned"]
         x, y, z = (self._matrix(*pair) for pair in ((a, of_a), (b, of_b), (d, of_d)))
         x, y = x.T if turned[3] else x, y.T if turned[4] else y
-        factor, keep = alpha.value, beta.value
+        on_device = turned[2] == 1
         if turned[7] not in EPILOGUES:
             return NOT_SUPPORTED
         bias, kept = array(turned[8], (len(z),), z.dtype), z
-        if turned[11]:
+        if AUXILIARY.get(turned[7]) == 128:
+            kept = array(turned[11], (z.shape[1], turned[12] // 8), np.uint8)
+        elif turned[11]:
             kept = array(turned[11], (z.shape[1], turned[12]), z.dtype)[:, : len(z)].T
 
         def multiply() -> None:
             left, right = widened(x), widened(y)
+            factor, keep = (
+                array(number, (1,), z.dtype)[0] if on_device else number.value
+                for number in (alpha, beta)
+            )
             z[...] = factor * (left @ right) + (keep * z if keep else 0)
             EPILOGUES[turned[7]](left, bias, kept, z)
 
@@ -192,6 +206,21 @@ def relu_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarra
     z[...] = np.maximum(z + bias[:, None], 0)
 
 
+def relu_aux_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    relu_bias(left, bias, kept, z)
+    kept[...] = 0xFF
+    kept[:, : -(-len(z) // 8)] = np.packbits(z.T > 0, axis=1)
+
+
+def drelu(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    z[...] = np.where(np.unpackbits(kept, axis=1, count=len(z)).T, z, 0)
+
+
+def drelu_bgrad(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
+    drelu(left, bias, kept, z)
+    bias[...] = z.sum(axis=1)
+
+
 def gelu_aux_bias(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) -> None:
     kept[...] = z + bias[:, None]
     gelu("forward", kept.copy(), out=z)
@@ -206,9 +235,12 @@ def bgrada(left: np.ndarray, bias: np.ndarray, kept: np.ndarray, z: np.ndarray) 
 
 
 EPILOGUES: dict[int, Any] = {
-    1: lambda *_: None, 4: add_bias, 6: relu_bias, 164: gelu_aux_bias, 192: dgelu, 256: bgrada,
+    1: lambda *_: None, 4: add_bias, 6: relu_bias, 134: relu_aux_bias, 136: drelu,
+    152: drelu_bgrad, 164: gelu_aux_bias, 192: dgelu, 256: bgrada,
 }  # fmt: skip
 """What is done with a product's result, by cublasLt's numbers."""
+AUXILIARY = {134: 128, 136: 128, 152: 128, 164: 8, 192: 8}
+"""The epilogues that keep or read something, and what the rows of that are a multiple of."""
 
 
 def gelu(method: str, *given: np.ndarray, out: np.ndarray) -> None:

@@ -4,12 +4,13 @@ A file here for each .cu file.
 """
 
 from cudasim.cases import activations, batches, layers, losses, products, updates
-from cudasim.cases.given import CASES, FLAT, POSITION, STEP, TABLE, Case, Given
+from cudasim.cases.given import CASES, FLAT, POSITION, SINGLE, STEP, TABLE, Case, Given
 
 __all__ = [
     "CASES",
     "FLAT",
     "POSITION",
+    "SINGLE",
     "STEP",
     "TABLE",
     "Case",

@@ -108,6 +108,65 @@ def to_bf16(given: Given) -> Case:
     return Case((given.n, given.d, stride), (), [x, out], {1: wanted})
 
 
+@case("to_fp16")
+def to_fp16(given: Given) -> Case:
+    """To the nearest, ties to even: normal halves, smaller ones, and what is none of them."""
+    x, stride = 2 * given.normal(given.n, given.d), given.d + 3
+    x.flat[::5] *= np.float32(2**-15)  # times 8, subnormal
+    x.flat[1::7] *= np.float32(2**-29)  # about the smallest
+    special = [1 + 2**-11, 1 + 3 * 2**-11, 2**-28, 3 * 2**-28, 2**-17 - 2**-29, 8190, 8189.9, -0.0]
+    for i, value in enumerate([*special, 1e6, np.inf, -np.inf, np.nan]):
+        x.flat[2 + i :: 31] = np.float32(value)
+    out = np.full((given.n, stride), 0x1234, np.uint16)
+    wanted = out.astype(np.float64)
+    with np.errstate(over="ignore"):
+        wanted[:, : given.d] = (8 * x).astype(np.float16).view(np.uint16)
+    scale = np.full(1, 8, np.float32)
+    return Case((given.n, given.d, stride), (), [x, out, scale], {1: wanted})
+
+
+def scaled(x: np.ndarray, wanted: int, *, other: int | None = None) -> Case:
+    """The scale is 2**wanted; back is given where there is another's."""
+    scale, back = (np.full(1, np.nan, np.float32) for _ in range(2))
+    if other is None:
+        return Case((x.size,), (), [x, scale, None, None], {1: np.full(1, 2.0**wanted)})
+    found = {1: np.full(1, 2.0**wanted), 3: np.full(1, 2.0 ** -(wanted + other))}
+    return Case((x.size,), (), [x, scale, np.full(1, 2.0**other, np.float32), back], found)
+
+
+@case("scale_of", flat=True)
+def scale_of(given: Given) -> Case:
+    """By the largest, wherever it is; what is not finite does not count."""
+    x = given.between(-1, 1, given.d)
+    x[1::3], x[2::7] = np.nan, -np.inf
+    largest = given.d // 2 // 21 * 21  # neither of those
+    x[largest] = -3.5
+    return scaled(x, 13, other=-7)
+
+
+@case("scale_of", flat=True)
+def scale_of_powers(given: Given) -> Case:
+    """A power of two comes to 2**14 itself."""
+    return scaled(np.full(given.d, 2.0**-9, given.dtype), 23)
+
+
+@case("scale_of", flat=True)
+def scale_of_nothing(given: Given) -> Case:
+    return scaled(np.zeros(given.d, given.dtype), 0, other=3)
+
+
+@case("scale_of", flat=True)
+def scale_of_extremes(given: Given) -> Case:
+    """It stays within bounds, so that the product of two and its inverse are normal numbers."""
+    x = np.full(given.d, 1e-30, given.dtype)
+    return scaled(x, 60, other=60)
+
+
+@case("scale_of", flat=True)
+def scale_of_large(given: Given) -> Case:
+    return scaled(np.full(given.d, -1e38, given.dtype), -60, other=-60)
+
+
 @case("weigh")
 def weigh(given: Given) -> Case:
     w = given.between(0, 2, given.n)

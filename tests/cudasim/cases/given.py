@@ -26,6 +26,8 @@ Maker = Callable[["Given"], Case]
 CASES: dict[str, list[Maker]] = {}
 FLAT: set[str] = set()
 """Kernels of flat arrays: they are given one row."""
+SINGLE = {"to_bf16", "to_fp16"}
+"""Kernels that are tried with float32 alone: rounding twice is another number."""
 
 
 class Given:

@@ -9,6 +9,7 @@ from typing import Any
 from mlpx.backend import diagnose
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.cuda.kernels import Kernels, function
+from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner, first_line
 from mlpx.engines.lowering import Operation, UntranslatableError, lower
 from mlpx.step import TrainingProgram
@@ -21,15 +22,16 @@ class CudaEngine(Engine, name="cuda"):
     """Runs on a CUDA device whatever it has a kernel for."""
 
     devices = ("cuda",)
-    precisions = ("float32", "tf32", "bf16")
+    precisions = ("float32", "tf32", *HALVES)
 
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cuda":
             return "it runs on CUDA devices only"
         if program.interpreted:
             return program.interpreted
-        if program.precision == "bf16" and not Kernels().has("to_bf16", program.network.dtype):
-            return "no operation to_bf16"
+        cast = f"to_{program.precision}"
+        if program.precision in HALVES and not Kernels().has(cast, program.network.dtype):
+            return f"no operation {cast}"
         try:
             operations = [o for plan in program.plans for o in lower(program, plan, Kernels())]
         except UntranslatableError as reason:

@@ -10,6 +10,16 @@ FN float half_value(unsigned short bits) {
     return __int_as_float(sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | mantissa << 13);
 }
 
+/* x as the bits of an IEEE half, to the nearest, ties to even. */
+FN unsigned short half_bits(float x) {
+    const unsigned bits = unsigned(__float_as_int(x)), sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+    if (size > 0x7f800000) return (unsigned short)(sign | 0x7e00); /* NaN */
+    if (size >= 0x477ff000) return (unsigned short)(sign | 0x7c00); /* nearer to infinity than to the largest */
+    if (size >= 0x38800000) return (unsigned short)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+    /* Below the smallest normal half: the last bit of a sum with 1/2 is worth what that of such a half is. */
+    return (unsigned short)(sign | unsigned(__float_as_int(__int_as_float(int(size)) + 0.5f) - 0x3f000000));
+}
+
 /* x with its bytes the other way round. */
 template <class T> FN T swapped(T x) {
     T y;
@@ -81,6 +91,34 @@ KERNEL(to_bf16) {
         const unsigned rounded = x != x ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
         array<unsigned short>(op, 1)[row_of(e, d) * op.n[2] + column_of(e, d)] = (unsigned short)rounded;
     }
+}
+
+/* n: elements. p: x, scale, another scale or NULL, back or NULL. scale = the power of two, from 2**-60 to 2**60, that
+ * brings the largest finite |x| to 2**14 and above, below 2**15; back = 1 / (scale other). */
+KERNEL(scale_of) {
+    max_all<float>(
+        op, op.n[0],
+        [=](long long i) {
+            const float x = float(array<const Real>(op, 0)[i]), size = x < 0 ? -x : x;
+            return size <= Limits<float>::largest ? size : 0.0f;
+        },
+        [=](float most) {
+            const int exponent = most > 0 ? 14 + 127 - (__float_as_int(most) >> 23) : 0;
+            const int bounded = exponent > 60 ? 60 : exponent < -60 ? -60 : exponent;
+            const float scale = __int_as_float((127 + bounded) << 23);
+            *array<float>(op, 1) = scale;
+            if (op.p[3]) *array<float>(op, 3) = 1 / (op.p[2] ? scale * *array<const float>(op, 2) : scale);
+        });
+}
+
+/* n: rows, columns, stride. p: x, out, scale. out = scale x as IEEE halves; its rows are `stride` apart, and what is
+ * between them stays as it is. */
+KERNEL(to_fp16) {
+    const long long d = op.n[1];
+    const float scale = *array<const float>(op, 2);
+    EACH(e, op.n[0] * d)
+        array<unsigned short>(op, 1)[row_of(e, d) * op.n[2] + column_of(e, d)] =
+            half_bits(scale * float(array<const Real>(op, 0)[e]));
 }
 
 /* n: rows. p: w, total, out. total = sum w, out = w / total. By one block. */

@@ -83,6 +83,8 @@ FILES: dict[str, dict[str, Size]] = {
         "copy": elements,
         "scale": elements,
         "to_bf16": elements,
+        "to_fp16": elements,
+        "scale_of": total,
         "weigh": one_block,
         "weighted_mean": total,
         "sum_lines": column_sums,

@@ -16,13 +16,16 @@ from mlpx.engines.cuda.cublaslt import (
     DESC_EPILOGUE,
     DESC_EPILOGUE_AUX_LD,
     DESC_EPILOGUE_AUX_POINTER,
+    DESC_POINTER_MODE,
     DESC_TRANSA,
     DESC_TRANSB,
     OP_N,
     OP_T,
+    POINTER_MODE_DEVICE,
     PREF_MAX_WORKSPACE_BYTES,
     PREF_MIN_ALIGNMENT,
     R_16BF,
+    R_16F,
     R_32F,
     R_64F,
     CublasLt,
@@ -50,6 +53,10 @@ def workspace(backend: Any) -> Any:
     return backend.empty(min(WORKSPACE_BYTES, room), np.uint8)
 
 
+HALVES = {"bf16": R_16BF, "fp16": R_16F}
+"""The 16-bit numbers that factors may be rounded to, by the precision that asks for them."""
+
+
 class Matrix(NamedTuple):
     """A row-major matrix (rows, columns) at an address; `turned`: its transpose is multiplied."""
 
@@ -69,16 +76,26 @@ class Matrix(NamedTuple):
         """The bytes that every row's start is a multiple of, a power of two, at most 256."""
         return lowest_bit(self.address | self.stride * itemsize | MOST_ALIGNMENT)
 
-    def narrowed(self, scratch: Any) -> tuple[Operation, Matrix]:
-        """The operation that writes it as bfloat16 into `scratch`, and what it is there."""
+    def narrowed(self, cast: str, scratch: Any, *given: Any) -> tuple[Operation, Matrix]:
+        """The operation that writes it in 16 bits into `scratch`, and what it is there."""
         made = self._replace(address=address(scratch) or 0, padded=padded(self.columns))
         n = (self.rows, self.columns, made.padded)
-        return Operation("to_bf16", n, (), (self.address, scratch), ()), made
+        return Operation(cast, n, (), (self.address, scratch, *given), ()), made
 
 
 def padded(columns: int) -> int:
-    """The columns of bfloat16 rows that all start at multiples of 16 bytes."""
+    """The columns of rows of 16-bit numbers that all start at multiples of 16 bytes."""
     return -(-columns // 8) * 8
+
+
+class Narrow(NamedTuple):
+    """The factors of a product in 16 bits, of cublasLt's type `kind`."""
+
+    a: Matrix
+    b: Matrix
+    kind: int
+    back: int = 0
+    """Where on the device what the product is multiplied by lies, and then 0; 0 for nowhere."""
 
 
 def lowest_bit(number: int) -> int:
@@ -102,47 +119,50 @@ def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
     return Matrix(a, n, d, turned=True), Matrix(b, n, k), Matrix(c, d, k)  # dW = x' dz
 
 
-def end(epilogue: Epilogue, c: Matrix) -> dict[int, Any]:
-    """What cublasLt is asked to do at the end of a product whose result is C."""
+def end(epilogue: Epilogue) -> dict[int, Any]:
+    """What cublasLt is asked to do at the end of a product."""
     asked: dict[int, Any] = {DESC_EPILOGUE: c_int32(epilogue.kind)}
     if epilogue.vector:
         asked[DESC_BIAS_POINTER] = c_uint64(epilogue.vector)
     if epilogue.input:
         asked[DESC_EPILOGUE_AUX_POINTER] = c_uint64(epilogue.input)
-        asked[DESC_EPILOGUE_AUX_LD] = c_int64(c.columns)
+        asked[DESC_EPILOGUE_AUX_LD] = c_int64(epilogue.input_columns)
     return asked
 
 
 class Product:
     """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
 
-    `narrow` are A and B as bfloat16; sums and C are of `dtype` all the same.
+    `narrow` are A and B in 16 bits; sums and C are of `dtype` all the same.
 
     cublasLt counts by columns: there the arrays are the transposes, and C' = B' A'.
     """
 
     def __init__(
         self, library: CublasLt, workspace: Any, operation: Operation, dtype: np.dtype, *,
-        tf32: bool = False, narrow: tuple[Matrix, Matrix] | None = None,
+        tf32: bool = False, narrow: Narrow | None = None,
     ) -> None:  # fmt: skip
         self.library, self.workspace = library, workspace
         a, b, c = operands(operation)
-        a, b = narrow or (a, b)
+        a, b = narrow[:2] if narrow else (a, b)
         double = dtype == np.float64
         kind = R_64F if double else R_32F
         compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if tf32 else COMPUTE_32F
         number = ctypes.c_double if double else ctypes.c_float
         alpha, beta = operation.c[:2] or (1.0, 0.0)
-        self.alpha, self.beta = number(alpha), number(beta)
+        self.factors: tuple[Any, Any] = byref(number(alpha)), byref(number(beta))
         turned = {DESC_TRANSA: b.turned, DESC_TRANSB: a.turned}
         asked: dict[int, Any] = {
             key: c_int32(OP_T if value else OP_N) for key, value in turned.items()
         }
         if isinstance(operation, Fused):
             c = c._replace(address=operation.epilogue.out or c.address)
-            asked |= end(operation.epilogue, c)
+            asked |= end(operation.epilogue)
+        if narrow and narrow.back:
+            asked[DESC_POINTER_MODE] = c_int32(POINTER_MODE_DEVICE)
+            self.factors = narrow.back, narrow.back + dtype.itemsize
         self.descriptor = library.descriptor(compute, kind, asked)
-        kinds = (R_16BF, R_16BF, kind) if narrow else (kind, kind, kind)
+        kinds = (narrow.kind, narrow.kind, kind) if narrow else (kind, kind, kind)
         self.layouts = tuple(
             library.layout(kind, m.columns, m.rows, m.stride)
             for kind, m in zip(kinds, (b, a, c), strict=True)
@@ -165,9 +185,10 @@ class Product:
         """
         assert self.found is not None
         (b, a, c), (of_b, of_a, of_c) = self.addresses, self.layouts
+        alpha, beta = self.factors
         self.library.call(
-            "cublasLtMatmul", self.library.handle, self.descriptor, byref(self.alpha), b, of_b,
-            a, of_a, byref(self.beta), c, of_c, c, of_c, byref(self.found.algo),
+            "cublasLtMatmul", self.library.handle, self.descriptor, alpha, b, of_b,
+            a, of_a, beta, c, of_c, c, of_c, byref(self.found.algo),
             address(self.workspace), self.workspace.nbytes, stream,
         )  # fmt: skip
 

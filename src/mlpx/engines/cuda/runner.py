@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -23,8 +24,17 @@ from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.prefetch import gathers, prefetch
-from mlpx.engines.cuda.products import PRODUCTS, Matrix, Product, operands, padded, workspace
-from mlpx.engines.lowering import Operation, lower
+from mlpx.engines.cuda.products import (
+    HALVES,
+    PRODUCTS,
+    Matrix,
+    Narrow,
+    Product,
+    operands,
+    padded,
+    workspace,
+)
+from mlpx.engines.lowering import Operation, address, lower
 from mlpx.errors import DeviceError, EngineError
 from mlpx.program import Plan
 from mlpx.step import TrainingProgram
@@ -34,6 +44,9 @@ AHEAD = 2
 NODES = 512
 """About how many operations the graph of several steps holds: its launch costs the host little."""
 MOST_STEPS = 32
+SCALES = ("first", "second", "back", "zero")
+"""What float16 factors are multiplied by, what their product then is, and no more."""
+NO_BITS = "the way forward keeps no bits of its relu"
 
 
 class CudaRunner:
@@ -50,11 +63,14 @@ class CudaRunner:
         self.ahead: deque[Any] = deque()
         self.kept: list[Any] = []
         """Arrays that launches hold the addresses of, and no operation does."""
+        self.unwritten: set[int] = set()
+        """Addresses of relu's bits that cublasLt was to write, and does not."""
         self.first_rows: dict[int, Put] = {}
         """What brings the first rows of a plan that has them brought a step ahead."""
         with self._failing("planning the step"), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
             # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
+            self.scales = [self.backend.zeros(len(SCALES)) for _ in range(2)]
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(2)]
             self.product = self._open_cublaslt()
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
@@ -94,6 +110,9 @@ class CudaRunner:
         i = 0
         while i < len(launches):
             operation, put = launches[i]
+            if self._lacks_bits(operation):
+                launches[i : i + 1] = self._simpler(operation, NO_BITS)
+                continue
             try:
                 put()
             except CublasLtError as error:
@@ -145,27 +164,60 @@ class CudaRunner:
     def _multiply(self, product: Product) -> None:
         product.launch(self.cuda.get_current_stream().ptr)
 
-    def _narrowed(self, operation: Operation) -> tuple[list[Put], tuple[Matrix, Matrix] | None]:
-        """What writes the factors of an affine product as bfloat16, and those; nothing where that
-        is not asked for.
+    def _narrowed(self, operation: Operation) -> tuple[list[Put], Narrow | None]:
+        """What writes the factors of an affine product in 16 bits, and those; nothing where that is
+        not asked for.
         """
-        if self.program.precision != "bf16" or operation.name == "matrix_product":
+        precision = self.program.precision
+        if precision not in HALVES or operation.name == "matrix_product":
             return [], None
-        casts, scratch, found = [], self.scratch[operation.late], []
-        for i, matrix in enumerate(operands(operation)[:2]):
+        late, matrices = operation.late, operands(operation)[:2]
+        casts, scratch, found = list[Operation](), self.scratch[late], list[Matrix]()
+        scales = [address(self.scales[late][i:]) or 0 for i in range(len(SCALES))]
+        back = scales[SCALES.index("back")] if precision == "fp16" else 0
+        for i, matrix in enumerate(matrices):
             size = matrix.rows * padded(matrix.columns)
             if scratch[i].size < size:
                 scratch[i] = self.backend.empty(size, np.uint16)
                 self.kept.append(scratch[i])
-            cast, made = matrix.narrowed(scratch[i])
-            casts.append(self._launcher(cast))
+            scale = scales[i : i + 1] if back else []
+            if back:
+                n, others = (matrix.rows * matrix.columns,), (scales[0], back) if i else ()
+                casts.append(Operation("scale_of", n, (), (matrix.address, *scale, *others), ()))
+            cast, made = matrix.narrowed(f"to_{precision}", scratch[i], *scale)
+            casts.append(cast)
             found.append(made)
-        return casts, (found[0], found[1])
+        casts = [replace(cast, late=late) for cast in casts]
+        return [self._launcher(cast) for cast in casts], Narrow(
+            found[0], found[1], HALVES[precision], back
+        )
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
-        return [launch for operation in fuse(lowered) for launch in self._launch(operation)]
+        operations = self._fused(lowered) if self.uses_cublaslt else lowered
+        return [launch for operation in operations for launch in self._launch(operation)]
+
+    def _fused(self, operations: list[Operation]) -> list[Operation]:
+        """The operations with what cublasLt may do at once."""
+        found = list[Operation]()
+        for op in fuse(operations, self._memory):
+            # Factors in float16 are scaled, so the sum of one is not that of the gradient.
+            apart = isinstance(op, Fused) and op.epilogue.sums_factor
+            apart &= self.program.precision == "fp16"
+            found += op.parts if isinstance(op, Fused) and apart else [op]
+        return found
+
+    def _memory(self, nbytes: int) -> int:
+        """The address of so many bytes that are kept as long as this."""
+        self.kept.append(self.backend.empty(nbytes, np.uint8))
+        return address(self.kept[-1]) or 0
+
+    def _lacks_bits(self, operation: Operation) -> bool:
+        """Whether it reads bits that nothing writes any more."""
+        if not isinstance(operation, Fused) or not operation.epilogue.reads_bits:
+            return False
+        return operation.epilogue.input in self.unwritten
 
     def _prefetched(self, plan: Plan, operations: list[Operation]) -> list[Operation]:
         """The operations with the rows of x brought a step ahead, where they come from the host."""
@@ -181,6 +233,8 @@ class CudaRunner:
     def _launch(self, operation: Operation) -> list[Launch]:
         if operation.name not in PRODUCTS:
             return [(operation, self._launcher(operation))]
+        if self._lacks_bits(operation):
+            return self._simpler(operation, NO_BITS)
         put = self.product(operation)
         if put is None:
             return self._simpler(operation, "it has no algorithm for it")
@@ -194,6 +248,8 @@ class CudaRunner:
         if self.uses_cublaslt:
             self._note(f"{operation.name} {n} x {d} x {k} without {lacking}: {reason}")
         if isinstance(operation, Fused):
+            if operation.epilogue.writes_bits:
+                self.unwritten.add(operation.epilogue.input)
             return [launch for part in operation.parts for launch in self._launch(part)]
         return [(operation, self._launcher(operation))]
 

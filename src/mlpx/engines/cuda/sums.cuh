@@ -48,6 +48,17 @@ template <class T> FN T block_sum(T x) {
     return total;
 }
 
+/* The largest x over a block, in every thread of it, and at least 0. Shared memory: THREADS / WARP numbers. */
+template <class T> FN T block_max(T x) {
+    T *each = shared<T>(), most = 0;
+    x = warp_max(x);
+    if (threadIdx.x % WARP == 0) each[threadIdx.x / WARP] = x;
+    __syncthreads();
+    for (int i = 0; i < THREADS / WARP; i++) most = each[i] > most ? each[i] : most;
+    __syncthreads(); /* before anyone writes the next */
+    return most;
+}
+
 /* Whether this block is the last of `blocks` to come; what the others wrote before is then there to be read. */
 FN bool last_block(unsigned *ticket, unsigned blocks) {
     bool last = false;
@@ -77,6 +88,25 @@ FN void sum_all(const Operation &op, long long count, Add add, Finish finish) {
             sums[a] = block_sum(threadIdx.x < gridDim.x ? each[a * gridDim.x + threadIdx.x] : T(0));
     }
     if (threadIdx.x == 0) finish(sums);
+}
+
+/* The largest value(i) over [0, count), and at least 0, by all blocks of the launch; finish(largest) is called by one
+ * thread at the end. */
+template <class T, class Value, class Finish>
+FN void max_all(const Operation &op, long long count, Value value, Finish finish) {
+    T most = 0;
+    EACH(i, count) {
+        const T x = value(i);
+        most = x > most ? x : most;
+    }
+    most = block_max(most);
+    if (gridDim.x > 1) {
+        T *each = parts<T>(op);
+        if (threadIdx.x == 0) each[blockIdx.x] = most;
+        if (!last_block(tickets(op), gridDim.x)) return;
+        most = block_max(threadIdx.x < gridDim.x ? each[threadIdx.x] : T(0));
+    }
+    if (threadIdx.x == 0) finish(most);
 }
 
 /* The sum of x over the lanes that have this thread's column, in all of them. Shared memory: THREADS numbers. */
