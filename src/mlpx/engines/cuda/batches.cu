@@ -16,8 +16,9 @@ FN unsigned short half_bits(float x) {
     if (size > 0x7f800000) return (unsigned short)(sign | 0x7e00); /* NaN */
     if (size >= 0x477ff000) return (unsigned short)(sign | 0x7c00); /* nearer to infinity than to the largest */
     if (size >= 0x38800000) return (unsigned short)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
-    /* Below the smallest normal half: the last bit of a sum with 1/2 is worth what that of such a half is. */
-    return (unsigned short)(sign | unsigned(__float_as_int(__int_as_float(int(size)) + 0.5f) - 0x3f000000));
+    /* Below the smallest normal half: the last bit of a sum with 1/2 is worth what that of such a half is, and the 16
+     * last bits of 1/2 are 0. */
+    return (unsigned short)(sign | unsigned(__float_as_int(__int_as_float(int(size)) + 0.5f)));
 }
 
 /* x with its bytes the other way round. */
@@ -99,7 +100,7 @@ KERNEL(scale_of) {
     max_all<float>(
         op, op.n[0],
         [=](long long i) {
-            const float x = float(array<const Real>(op, 0)[i]), size = x < 0 ? -x : x;
+            const float size = abs_(float(array<const Real>(op, 0)[i]));
             return size <= Limits<float>::largest ? size : 0.0f;
         },
         [=](float most) {

@@ -48,14 +48,14 @@ template <class T> FN T block_sum(T x) {
     return total;
 }
 
-/* The largest x over a block, in every thread of it, and at least 0. Shared memory: THREADS / WARP numbers. */
+/* The largest x over a block, in every thread of it, and at least 0; the block meets before it asks again. Shared memory:
+ * THREADS / WARP numbers. */
 template <class T> FN T block_max(T x) {
     T *each = shared<T>(), most = 0;
     x = warp_max(x);
     if (threadIdx.x % WARP == 0) each[threadIdx.x / WARP] = x;
     __syncthreads();
     for (int i = 0; i < THREADS / WARP; i++) most = each[i] > most ? each[i] : most;
-    __syncthreads(); /* before anyone writes the next */
     return most;
 }
 
