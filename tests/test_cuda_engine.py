@@ -5,6 +5,8 @@ On the fake CuPy: streams run late, so a wait that is missing shows in the numbe
 
 from __future__ import annotations
 
+import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +17,7 @@ import pytest
 
 import cudasim
 from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
+from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.native.library import load
 from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
@@ -101,6 +104,27 @@ def test_steps_are_replayed_as_graphs(runner: list[Any], monkeypatch: pytest.Mon
     assert launched[full, 1] == (0 + 2 + 0 + 0 + 1) + 0
     assert launched[last, 1] == 1
     assert made.notes == []
+
+
+def test_its_memory_is_free_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting for Python to look for cycles: a device has little memory."""
+    made: list[weakref.ref[Any]] = []
+    prepare = CudaEngine.prepare
+
+    def watched(self: Any, program: Any, **options: Any) -> Any:
+        runner = prepare(self, program, **options)
+        made.append(weakref.ref(runner))
+        return runner
+
+    monkeypatch.setattr(CudaEngine, "prepare", watched)
+    gc.collect()
+    gc.disable()
+    try:
+        train(epochs=1, precision="bf16")
+        train(epochs=1, model=network(dtype="float64"))
+        assert [ref() for ref in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:

@@ -55,9 +55,10 @@ def likeliest(given: Given) -> Case:
 
 @case("all_correct")
 def all_correct(given: Given) -> Case:
-    z, t = given.normal(given.n, given.d), (given.rng.random((given.n, given.d)) < 0.5)
-    z[::2] = np.where(t[::2], 1, -1)
-    wanted = ((z > 0) == t).all(axis=1) * 1.0
+    """Neither a number of 0 nor a target of 1/2 is a yes."""
+    z, t = given.normal(given.n, given.d), given.rng.integers(0, 3, size=(given.n, given.d)) / 2
+    z[::2] = np.where(t[::2] > 0.5, 1, 0)
+    wanted = ((z > 0) == (t > 0.5)).all(axis=1) * 1.0
     return Case(z.shape, (), [z, t.astype(given.dtype), given.empty(given.n)], {2: wanted})
 
 

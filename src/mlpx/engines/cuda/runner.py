@@ -9,7 +9,7 @@ but to stay at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mea
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.cublaslt import CublasLtError
+from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import Launch, Put, capture
 from mlpx.engines.cuda.kernels import Kernels, launcher
@@ -50,7 +50,10 @@ NO_BITS = "the way forward keeps no bits of its relu"
 
 
 class CudaRunner:
-    """What runs a program's plans; `notes` says what it fell back from."""
+    """What runs a program's plans; `notes` says what it fell back from.
+
+    Nothing that it holds refers to it, so its memory is free as soon as nobody needs it.
+    """
 
     def __init__(self, program: TrainingProgram) -> None:
         self.program = program
@@ -58,7 +61,7 @@ class CudaRunner:
         self.cuda: Any = self.backend.xp.cuda
         self.notes: list[str] = []
         self.graphs: dict[tuple[int, int], Any] = {}
-        self.captures = self.uses_cublaslt = True
+        self.captures = True
         self.warm: set[int] = set()
         self.ahead: deque[Any] = deque()
         self.kept: list[Any] = []
@@ -72,7 +75,11 @@ class CudaRunner:
             # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
             self.scales = [self.backend.zeros(len(SCALES)) for _ in range(2)]
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(2)]
-            self.product = self._open_cublaslt()
+            self.library = self._open_cublaslt()
+            # Products on the branch of a graph run beside the others, so they work elsewhere.
+            places = range(2 if self.library else 0)
+            self.workspaces = [workspace(self.backend) for _ in places]
+            self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in places]
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
     def __call__(self, plan: Plan, steps: int) -> None:
@@ -135,34 +142,27 @@ class CudaRunner:
                 self._note(f"launched one by one, for a step cannot be captured: {error}")
         return self.graphs.get(key)
 
-    def _open_cublaslt(self) -> Callable[[Operation], Put | None]:
-        """What makes a launch of cublasLt of an operation, or None where it has no plan for it."""
+    def _open_cublaslt(self) -> CublasLt | None:
+        """The library, if it is there."""
         try:
-            library = cublaslt.opened(self.backend)
+            return cublaslt.opened(self.backend)
         except (EngineError, RuntimeError) as error:
             self._note(f"plain products, for {error}")
-            self.uses_cublaslt = False
-            return lambda operation: None
-        # Those on the branch of a graph run beside the others, so they work elsewhere.
-        rooms = [workspace(self.backend) for _ in range(2)]
-        self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in rooms]
+            return None
 
-        def make(operation: Operation) -> Put | None:
-            casts, narrow = self._narrowed(operation)
-            tf32 = self.program.precision == "tf32"
-            product = Product(
-                library, rooms[operation.late], operation, self.program.network.dtype,
-                tf32=tf32, narrow=narrow,
-            )  # fmt: skip
-            if product.found is None:
-                return None
-            last = partial(self._multiply, product)
-            return in_turn([*casts, last]) if casts else last
-
-        return make
-
-    def _multiply(self, product: Product) -> None:
-        product.launch(self.cuda.get_current_stream().ptr)
+    def _product(self, operation: Operation) -> Put | None:
+        """A launch of cublasLt, None where it has no plan for the operation."""
+        if self.library is None:
+            return None
+        casts, narrow = self._narrowed(operation)
+        product = Product(
+            self.library, self.workspaces[operation.late], operation, self.program.network.dtype,
+            tf32=self.program.precision == "tf32", narrow=narrow,
+        )  # fmt: skip
+        if product.found is None:
+            return None
+        last = partial(multiply, self.cuda, product)
+        return in_turn([*casts, last]) if casts else last
 
     def _narrowed(self, operation: Operation) -> tuple[list[Put], Narrow | None]:
         """What writes the factors of an affine product in 16 bits, and those; nothing where that is
@@ -195,7 +195,7 @@ class CudaRunner:
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
-        operations = self._fused(lowered) if self.uses_cublaslt else lowered
+        operations = self._fused(lowered) if self.library else lowered
         return [launch for operation in operations for launch in self._launch(operation)]
 
     def _fused(self, operations: list[Operation]) -> list[Operation]:
@@ -235,7 +235,7 @@ class CudaRunner:
             return [(operation, self._launcher(operation))]
         if self._lacks_bits(operation):
             return self._simpler(operation, NO_BITS)
-        put = self.product(operation)
+        put = self._product(operation)
         if put is None:
             return self._simpler(operation, "it has no algorithm for it")
         return [(operation, put)]
@@ -245,7 +245,7 @@ class CudaRunner:
         n, d, k = operation.n[:3]
         fused = isinstance(operation, Fused)
         lacking = "cublasLt's epilogue" if fused else "cublasLt"
-        if self.uses_cublaslt:
+        if self.library:
             self._note(f"{operation.name} {n} x {d} x {k} without {lacking}: {reason}")
         if isinstance(operation, Fused):
             if operation.epilogue.writes_bits:
@@ -284,6 +284,11 @@ class CudaRunner:
 
 def nothing() -> None:
     """Put nothing anywhere."""
+
+
+def multiply(cuda: Any, product: Product) -> None:
+    """Put a product on the current stream."""
+    product.launch(cuda.get_current_stream().ptr)
 
 
 def in_turn(puts: list[Put]) -> Put:
