@@ -64,6 +64,7 @@ def prelu_back(given: Given) -> Case:
         given.normal(given.n, given.d),
         given.normal(given.d),
     )
+    z.flat[::5] = 0
     wanted = wide(dy) * np.where(z > 0, 1, wide(slope))
     return Case(z.shape, (), [dy, z, slope, given.empty(*z.shape)], {3: wanted})
 
@@ -82,8 +83,10 @@ def softmax_of(z: np.ndarray) -> np.ndarray:
 
 @case("softmax")
 def softmax(given: Given) -> Case:
-    z = 3 * given.normal(given.n, given.d)
-    return Case(z.shape, (), [z, given.empty(*z.shape)], {1: softmax_of(z)})
+    z, half = 3 * given.normal(given.n, given.d), float(np.finfo(given.dtype).max) / 2
+    z[0, 0], z[-1, -1] = np.inf, -np.inf
+    wanted = softmax_of(np.clip(wide(z), -half, half))
+    return Case(z.shape, (), [z, given.empty(*z.shape)], {1: wanted})
 
 
 @case("softmax_back")

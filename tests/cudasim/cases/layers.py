@@ -42,8 +42,9 @@ def words(given: Given) -> np.ndarray:
 @case("mask")
 def mask(given: Given) -> Case:
     bits = words(given).view(np.uint32)[: given.n * given.d].reshape(given.n, given.d)
-    wanted = np.where(bits < 2**31, 0, given.rounded(1.25))
-    n = (given.n, given.d, SEED - 2**64, PURPOSE, ITEM, 2**31)
+    threshold = int(np.sort(bits, axis=None)[bits.size // 2])  # one that is drawn, and stays
+    wanted = np.where(bits < threshold, 0, given.rounded(1.25))
+    n = (given.n, given.d, SEED - 2**64, PURPOSE, ITEM, threshold)
     return Case(n, (1.25,), [given.empty(given.n, given.d)], {0: wanted})
 
 
@@ -59,16 +60,21 @@ def normals(given: Given) -> Case:
     return Case(n, (0.3,), [given.empty(given.n, given.d)], {0: wanted})
 
 
+FAR = 1000
+"""So far from 0 that a mean is rounded by much more than what it is taken from is."""
+
+
 def standardised(x: np.ndarray, axis: int) -> tuple[Any, Any, Any, Any]:
     """xhat, mean, variance and scale."""
-    mean, variance = wide(x).mean(axis=axis, keepdims=True), wide(x).var(axis=axis, keepdims=True)
+    x = x.astype(np.longdouble)
+    mean, variance = x.mean(axis=axis, keepdims=True), x.var(axis=axis, keepdims=True)
     scale = 1 / np.sqrt(variance + 0.1)
-    return (x - mean) * scale, mean.reshape(-1), variance.reshape(-1), scale.reshape(-1)
+    return wide((x - mean) * scale), *(wide(a.reshape(-1)) for a in (mean, variance, scale))
 
 
 @case("standardise_rows")
 def standardise_rows(given: Given) -> Case:
-    x = given.normal(given.n, given.d) + given.dtype.type(5)
+    x = given.normal(given.n, given.d) + given.dtype.type(FAR)
     xhat, _, _, scale = standardised(x, 1)
     p = [x, given.empty(*x.shape), given.empty(given.n)]
     return Case(x.shape, (0.1,), p, {1: xhat, 2: scale})
@@ -101,7 +107,7 @@ case("standardise_columns_back")(lambda given: back(given, 0, centred=False))
 
 @case("standardise_columns")
 def standardise_columns(given: Given) -> Case:
-    x = given.normal(given.n, given.d) + given.dtype.type(5)
+    x = given.normal(given.n, given.d) + given.dtype.type(FAR)
     xhat, mean, variance, scale = standardised(x, 0)
     p = [x, given.empty(*x.shape), *(given.empty(given.d) for _ in range(3))]
     return Case(x.shape, (0.1,), p, {1: xhat, 2: mean, 3: variance, 4: scale})

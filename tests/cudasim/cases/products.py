@@ -11,6 +11,13 @@ def affine(given: Given) -> Case:
     return Case((*x.shape, 13), (), [x, W, given.empty(given.n, 13)], {2: wide(x) @ wide(W)})
 
 
+@case("affine")
+def affine_of_whole_tiles(given: Given) -> Case:
+    x, W = given.normal(given.n, given.d), given.normal(given.d, 64)
+    n = (given.n, given.d, 64)
+    return Case(n, (), [x, W, given.empty(given.n, 64)], {2: wide(x) @ wide(W)})
+
+
 @case("affine_dx")
 def affine_dx(given: Given) -> Case:
     dz, W = given.normal(given.n, given.d), given.normal(70, given.d)

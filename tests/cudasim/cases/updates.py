@@ -163,10 +163,10 @@ def add_over(given: Given) -> Case:
 
 @case("blend", flat=True)
 def blend(given: Given) -> Case:
-    p, out, keep, weight = (given.normal(given.d), given.normal(given.d), given.normal(TABLE, 2),
-                            given.normal(TABLE, 2))  # fmt: skip
+    p, out, keep, weight = (given.normal(given.d), given.normal(given.d), given.normal(TABLE, 3),
+                            given.normal(TABLE, 3))  # fmt: skip
     wanted = wide(keep)[POSITION, 0] * out + wide(weight)[POSITION, 0] * wide(p)
-    return Case((given.d, 2), (), [p, keep, weight, out], {3: wanted})
+    return Case((given.d, 3), (), [p, keep, weight, out], {3: wanted})
 
 
 @case("penalty", flat=True)
