@@ -75,6 +75,8 @@ FORMS: dict[str, Callable[[np.ndarray], Any]] = {
     "memoryview": memoryview,
 }
 
+DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+
 
 class TestAccepted:
     @pytest.mark.parametrize("form", FORMS)
@@ -99,9 +101,7 @@ class TestAccepted:
         assert taken[0].flags.c_contiguous
         assert taken[0].flags.aligned
 
-    @pytest.mark.parametrize(
-        "dtype", ["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"]
-    )
+    @pytest.mark.parametrize("dtype", DTYPES)
     def test_dtypes_of_x_train_as_their_floats(self, dtype: str) -> None:
         x = (np.abs(X) * 3).astype(dtype)
         plain, other = MLP([D, 5, K]), MLP([D, 5, K])

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import cudasim
-from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
+from mlpx import MLP, BatchNorm, Callback, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.cuda import CudaEngine
+from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.native.library import load
 from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
@@ -363,6 +364,46 @@ def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any) -> Non
     assert min(ends.values()) > 20, ends
 
 
+@pytest.mark.parametrize("method", ["evaluate", "predict", "predict_proba", "profile"])
+def test_an_error_outside_of_training_says_where(fake_cupy: Any, method: str) -> None:
+    x, y = images(n=27)
+    model = network()
+    given = (x,) if method.startswith("predict") else (x, y)
+    fake_cupy.counters.reset()
+    fake_cupy.machine.fail_at = 3
+    with pytest.raises(DeviceError, match=f"cuda:0 .* failed while {method[:6]}.*injected in"):
+        getattr(model, method)(*given)
+    fake_cupy.machine.fail_at = -1
+    getattr(model, method)(*given)
+
+
+def test_an_error_of_a_callback_stays_what_it_is() -> None:
+    class Fails(Callback):
+        def on_epoch_end(self, run: Any, *_: Any) -> None:
+            raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match=r"^mine$") as found:
+        train(callbacks=[Fails()])
+    assert found.type is RuntimeError
+
+
+def test_nothing_is_left_to_do_behind_an_error(
+    runner: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits on the stream would work in memory that others may have by then."""
+    launch = CudaRunner._run
+
+    def interrupted(self: Any, plan: Any, steps: int) -> None:
+        launch(self, plan, steps)
+        assert not self.stream.done
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CudaRunner, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert runner[0].stream.done
+
+
 def test_codes_are_the_librarys() -> None:
     from mlpx.kernels.activations import Activation
     from mlpx.kernels.losses import Loss
@@ -520,10 +561,14 @@ def test_a_precision_that_is_not_there_is_refused() -> None:
         train(precision="tf23")
 
 
+@pytest.mark.parametrize(("n", "dtype"), [(4000, "u1"), (2000, ">u2")])
 @pytest.mark.parametrize("engine", ["interpreter", "cuda"])
-def test_data_that_does_not_fit_stays_in_host_memory(fake_cupy: Any, engine: str) -> None:
+def test_data_that_does_not_fit_stays_in_host_memory(
+    fake_cupy: Any, engine: str, n: int, dtype: str
+) -> None:
     """With the same losses, and a note."""
-    x, y = images(n=4000)
+    x, y = images(n=n)
+    x = x.astype(dtype)
     options: dict[str, Any] = {"epochs": 1, "batch_size": 16, "engine": engine, "verbose": 0}
     resident = network().fit(x, y, **options)
     model = network()

@@ -25,6 +25,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.layers import Layer
 from mlpx.metrics import Metric
 from mlpx.training import SAMPLINGS
+from test_accepted_input import DTYPES, FORMS, X, Y
 
 BOUND = 1e-11  # float64: four steps of sums over fewer than 50 numbers, 1000 eps each
 
@@ -173,6 +174,28 @@ def test_arrays_of_the_device_train_as_those_of_the_host(device: str) -> None:
         assert np.isfinite(backend.to_numpy(model.predict_proba(given[0]))).all()
     flats = [backend.to_numpy(model.flat) for model in models]
     np.testing.assert_array_equal(flats[1], flats[0])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_of_x_train_to_the_same_bits(device: str, form: str) -> None:
+    same_bits(device, X, FORMS[form](X))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes_of_x_train_as_their_floats(device: str, dtype: str) -> None:
+    x = (np.abs(X) * 3).astype(dtype)
+    same_bits(device, x.astype(np.float32), x)
+    same_bits(device, x.astype(np.float32), x.astype(x.dtype.newbyteorder(">")))
+
+
+def same_bits(device: str, plain: np.ndarray, other: Any) -> None:
+    models = [MLP([X.shape[1], 5, 3], device=device) for _ in range(2)]
+    found = []
+    for model, x in zip(models, (plain, other), strict=True):
+        model.fit(x, Y, epochs=2, batch_size=5, validation_data=(x, Y), verbose=0)
+        found.append((model.backend.to_numpy(model.flat).tobytes(), model.evaluate(x, Y)))
+        found[-1] += (model.backend.to_numpy(model.predict_proba(x)).tobytes(),)
+    assert found[1] == found[0]
 
 
 def test_what_is_wrong_in_an_array_of_the_device_is_named(device: str) -> None:

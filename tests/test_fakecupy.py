@@ -152,6 +152,8 @@ def test_numpy_arrays_do_not_mix(fake_cupy, x, mixed):
         (TypeError, lambda cp, x: x.set(np.ones((3, 4)))),
         (ValueError, lambda cp, x: x.set(np.ones((4, 3), "f4"))),
         (ValueError, lambda cp, x: cp.asarray(np.array([None]))),
+        (ValueError, lambda cp, x: x.astype(">f4")),
+        (ValueError, lambda cp, x: cp.empty(3, ">i2")),
         (TypeError, lambda cp, x: range(cp.asarray(3))),
         (TypeError, lambda cp, x: np.busday_count(x, x)),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,8 @@ def test_activations_are_those_of_the_program(optimizer: str, rows: int) -> None
     assert found.parameters == model.flat.nbytes
     assert found.moments == (len(moments) + 1) * model.flat.nbytes
     assert found.data == 600 * (7 + 8 + 8)
+    elsewhere = replace(data(600), resident=False)
+    assert measure(model, elsewhere, rule).data == 600 * (8 + 8)
 
 
 def test_the_error_says_what_fits(fake_cupy: Any) -> None:

@@ -53,11 +53,11 @@ def measure(network: Network, data: TrainingData, optimizer: Optimizer) -> Footp
     size = network.layout.size * network.dtype.itemsize
     few, more = (_buffers(network, data, optimizer, rows) for rows in TRIED)
     row = (more - few) // (TRIED[1] - TRIED[0])
-    kept = [data.x, data.y] + ([] if data.weights is None else [data.weights])
+    kept = [data.x if data.resident else None, data.y, data.weights]
     return Footprint(
         parameters=size,
         moments=(len(optimizer.arrays) + 1) * size,
-        data=sum(int(array.nbytes) for array in kept),
+        data=sum(int(array.nbytes) for array in kept if array is not None),
         fixed=few - TRIED[0] * row,
         row=row,
     )

@@ -111,9 +111,10 @@ def _predict(model: MLP, x: Any, batch_size: int, *, classes: bool) -> Array:
         if not fine:
             check_finite(x, dtype=model.dtype, name="x")
         return found
-    check_finite(x, dtype=model.dtype, name="x")
-    z = _interpret(ForwardProgram(model, rows=min(batch_size, len(x))), x)
-    return z.argmax(axis=1) if classes else z
+    with model.backend.failing("predicting"):
+        check_finite(x, dtype=model.dtype, name="x")
+        z = _interpret(ForwardProgram(model, rows=min(batch_size, len(x))), x)
+        return z.argmax(axis=1) if classes else z
 
 
 def _interpret(program: ForwardProgram, x: Array, out: Array | None = None) -> Array:

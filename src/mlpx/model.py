@@ -165,13 +165,15 @@ class MLP:
         """Train on x (n, d_in) and y; `mlpx.training.fit` lists the options."""
         from mlpx.training import fit
 
-        return fit(self, x, y, **options)
+        with self.backend.failing("training"):
+            return fit(self, x, y, **options)
 
     def profile(self, x: Any, y: Any, **options: Any) -> Profile:
         """The time of each part of a training step; `mlpx.profiling.profile` lists the options."""
         from mlpx.profiling import profile
 
-        return profile(self, x, y, **options)
+        with self.backend.failing("profiling"):
+            return profile(self, x, y, **options)
 
     def predict_logits(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The network's raw outputs for x (n, d_in): (n, d_out), on the model's device."""
@@ -214,9 +216,10 @@ class MLP:
         """
         from mlpx.inference import evaluate
 
-        return evaluate(
-            self, x, y, sample_weight=sample_weight, metrics=metrics, batch_size=batch_size
-        )
+        with self.backend.failing("evaluating"):
+            return evaluate(
+                self, x, y, sample_weight=sample_weight, metrics=metrics, batch_size=batch_size
+            )
 
     def save(self, path: str | PathLike[str], *, training_state: bool = True) -> None:
         """Write the model to `path` as safetensors, atomically; see `mlpx.checkpoint`."""

@@ -26,6 +26,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
     def __init__(self, shape: Any, dtype: Any = float, memptr: Any = None) -> None:
         if memptr is None:
             raise NotImplementedError("make arrays with the functions of the module")
+        check_dtype(np.dtype(dtype))
         memory = memptr.mem
         self._host = np.frombuffer(memory.owner, dtype, int(np.prod(shape))).reshape(shape)
         self.base, self.device = None, _module().cuda.Device(memory.device_id)
@@ -189,6 +190,7 @@ def _module() -> Any:
 def wrap(host: Any, inputs: list[ndarray]) -> ndarray:
     """``host`` as a fake array: a view if it lies in the memory of an input, else counted."""
     host = np.asarray(host)
+    check_dtype(host.dtype)
     array = object.__new__(ndarray)
     array._host = host
     array.base = next((x for x in inputs if np.may_share_memory(host, x._host)), None)
@@ -198,6 +200,14 @@ def wrap(host: Any, inputs: list[ndarray]) -> ndarray:
     else:
         array.device = array.base.device
     return array
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    """Raise what CuPy raises for what it has no arrays of."""
+    if dtype.kind not in "biufc":
+        raise ValueError(f"Unsupported dtype {dtype}")
+    if not dtype.isnative:
+        raise ValueError(f"Unsupported dtype {dtype} with big-endian byte-order")
 
 
 def same_memory(a: np.ndarray, b: np.ndarray) -> bool:

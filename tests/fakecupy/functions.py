@@ -75,10 +75,8 @@ def _array(obj: Any, dtype: Any = None, copy: Any = True, order: Any = "K", **_:
         foreign = _adopted(SimpleNamespace(__array_interface__=interface, owner=obj))
         return foreign if dtype is None else foreign.astype(dtype, copy=False)
     host = np.array(obj, dtype=dtype, order=order or "K")
-    if host.dtype.kind not in "biufc":
-        raise ValueError(f"Unsupported dtype {host.dtype}")
     counters.to_device += 1
-    return wrap(host, [])
+    return wrap(host.astype(host.dtype.newbyteorder("="), copy=False), [])
 
 
 def _adopted(holder: Any) -> ndarray:

@@ -92,6 +92,7 @@ def worked() -> None:
     from . import streams
 
     refuse_capture("a function of cupy's own")
+    cuda_call("a function of cupy's own")
     streams.worked()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -115,6 +115,14 @@ class Backend(ABC):
     @abstractmethod
     def stream(self) -> AbstractContextManager[Any]:
         """A context in which work goes to this device, on a stream of its own."""
+
+    def failing(self, doing: str, *, nobody_else: bool = False) -> AbstractContextManager[None]:
+        """A context in which what the device's libraries raise becomes a DeviceError that says on
+        which device, while `doing` what, and what to do; the RuntimeErrors of others stay as they
+        are unless `nobody_else` runs there.
+        """
+        del doing, nobody_else
+        return nullcontext()
 
     @abstractmethod
     def take(self, x: Array, rows: Array, *, out: Array) -> Array:

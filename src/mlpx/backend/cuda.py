@@ -87,7 +87,7 @@ class CudaBackend(Backend):
             return array if dtype is None else array.astype(dtype, copy=False)
 
     def _upload(self, host: np.ndarray, dtype: Any) -> Array:
-        wanted = host.dtype if dtype is None else np.dtype(dtype)
+        wanted = native(host.dtype if dtype is None else np.dtype(dtype))
         # the smaller of the two crosses the bus: bytes of an image grow to floats over there
         sent = host if wanted.itemsize >= host.itemsize else self._host.asarray(host, wanted)
         if host.dtype.kind == "c" and wanted.kind != "c":
@@ -124,12 +124,12 @@ class CudaBackend(Backend):
 
     def _pinned(self, x: np.ndarray) -> Array:
         """A copy of ``x`` in host memory that the device reads over the bus, as its own array."""
-        cuda = self.xp.cuda
+        cuda, dtype = self.xp.cuda, native(x.dtype)
         with cuda.Device(self.index):
             memory = cuda.alloc_pinned_memory(x.nbytes)
-            np.frombuffer(memory, x.dtype, x.size).reshape(x.shape)[...] = x
+            np.frombuffer(memory, dtype, x.size).reshape(x.shape)[...] = x
             held = cuda.UnownedMemory(memory.ptr, x.nbytes, memory, self.index)
-            return self.xp.ndarray(x.shape, x.dtype, cuda.MemoryPointer(held, 0))
+            return self.xp.ndarray(x.shape, dtype, cuda.MemoryPointer(held, 0))
 
     def upload(self, host: np.ndarray, *, out: Array) -> None:
         """Copy ``host`` into ``out``."""
@@ -163,6 +163,21 @@ class CudaBackend(Backend):
                 yield stream
             stream.synchronize()
 
+    @contextmanager
+    def failing(self, doing: str, *, nobody_else: bool = False) -> Iterator[None]:
+        """Turn what CUDA raises into a DeviceError."""
+        try:
+            yield
+        except DeviceError:
+            raise
+        except RuntimeError as error:
+            if not (nobody_else or "cupy" in type(error).__module__):
+                raise
+            raise DeviceError(
+                f"{self.device} ({self.name}) failed while {doing}: {first_line(error)}; start "
+                "again in a new process, or with device='cpu'"
+            ) from error
+
     def take(self, x: Array, rows: Array, *, out: Array) -> Array:
         """Rows of ``x`` at ``rows`` written into ``out``."""
         return self.xp.take(x, rows, axis=0, out=out)
@@ -187,3 +202,13 @@ class CudaBackend(Backend):
             f"{memory.free_bytes} of {memory.total_bytes} bytes free: use a smaller batch or "
             "model, or another device"
         ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def native(dtype: np.dtype) -> np.dtype:
+    """The dtype with bytes in the order of this machine: CuPy has no other."""
+    return dtype.newbyteorder("=")

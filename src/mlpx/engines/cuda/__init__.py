@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlpx.backend import diagnose
+from mlpx.backend.cuda import first_line
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.cuda.kernels import Kernels, function
 from mlpx.engines.cuda.products import HALVES
-from mlpx.engines.cuda.runner import CudaRunner, first_line
+from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.lowering import Operation, UntranslatableError, lower
 from mlpx.step import TrainingProgram
 

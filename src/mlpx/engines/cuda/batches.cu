@@ -21,15 +21,6 @@ FN unsigned short half_bits(float x) {
     return (unsigned short)(sign | unsigned(__float_as_int(__int_as_float(int(size)) + 0.5f)));
 }
 
-/* x with its bytes the other way round. */
-template <class T> FN T swapped(T x) {
-    T y;
-    const unsigned char *from = reinterpret_cast<const unsigned char *>(&x);
-    unsigned char *to = reinterpret_cast<unsigned char *>(&y);
-    for (unsigned i = 0; i < sizeof(T); i++) to[i] = from[sizeof(T) - 1 - i];
-    return y;
-}
-
 /* Which row of x the batch's row i is: rows of the table, or x's own order. */
 FN long long source_row(const Operation &op, const long long *state, long long i) {
     const long long next = state[0] + op.n[5], last = op.n[6] - 1;
@@ -43,8 +34,7 @@ FN void gather_as(const Operation &op, const long long *state, Value value) {
     const T *x = array<const T>(op, 0);
     Real *out = array<Real>(op, 2);
     EACH(e, op.n[0] * d) {
-        const T given = x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)];
-        out[e] = Real(value(op.n[4] ? swapped(given) : given));
+        out[e] = Real(value(x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)]));
     }
 }
 
@@ -52,8 +42,9 @@ template <class T, class Real> FN void gather_numbers(const Operation &op, const
     gather_as<T, Real>(op, state, [](T x) { return x; });
 }
 
-/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), whether x has the other byte order, and, for
- * the rows of a later step: how many steps ahead, how many there are. p: x, rows or NULL for x in its own order, out. */
+/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 for CuPy has bytes in one order only, and,
+ * for the rows of a later step: how many steps ahead, how many there are. p: x, rows or NULL for x in its own order, out.
+ */
 KERNEL(gather) {
     switch (op.n[2]) {
     case 0: gather_numbers<float, Real>(op, state); break;

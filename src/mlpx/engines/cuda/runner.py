@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from mlpx.backend.cuda import first_line
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
@@ -35,7 +36,7 @@ from mlpx.engines.cuda.products import (
     workspace,
 )
 from mlpx.engines.lowering import Operation, address, lower
-from mlpx.errors import DeviceError, EngineError
+from mlpx.errors import EngineError
 from mlpx.program import Plan
 from mlpx.step import TrainingProgram
 
@@ -70,7 +71,7 @@ class CudaRunner:
         """Addresses of relu's bits that cublasLt was to write, and does not."""
         self.first_rows: dict[int, Put] = {}
         """What brings the first rows of a plan that has them brought a step ahead."""
-        with self._failing("planning the step"), self._device():
+        with self.backend.failing("planning the step", nobody_else=True), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
             # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
             self.scales = [self.backend.zeros(len(SCALES)) for _ in range(2)]
@@ -84,7 +85,8 @@ class CudaRunner:
 
     def __call__(self, plan: Plan, steps: int) -> None:
         """Put so many steps of the plan on the stream, behind what the current stream has."""
-        with self._failing("running a step"), self._device():
+        failing = self.backend.failing("running a step", nobody_else=True)
+        with failing, self._device(), self._draining():
             current = self.cuda.get_current_stream()
             self.stream.wait_event(current.record(self._event()))
             with self.stream:
@@ -269,17 +271,14 @@ class CudaRunner:
         return self.cuda.Device(self.backend.index)
 
     @contextmanager
-    def _failing(self, doing: str) -> Iterator[None]:
-        """Turn what CUDA raises into an error that says on which device, and at what."""
+    def _draining(self) -> Iterator[None]:
+        """Leave nothing on the stream behind an error: it uses memory that others may have next."""
         try:
             yield
-        except DeviceError:
+        except BaseException:
+            with suppress(RuntimeError):  # of the same failure
+                self.stream.synchronize()
             raise
-        except RuntimeError as error:
-            raise DeviceError(
-                f"{self.backend.device} ({self.backend.name}) failed while {doing}: "
-                f"{first_line(error)}; start again in a new process, or with device='cpu'"
-            ) from error
 
 
 def nothing() -> None:
@@ -299,8 +298,3 @@ def in_turn(puts: list[Put]) -> Put:
             each()
 
     return put
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
