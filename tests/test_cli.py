@@ -53,6 +53,31 @@ def trained(tmp_path_factory):
     return folder / "run"
 
 
+NOT_INSTALLED = """
+import importlib.metadata, runpy, sys
+real = importlib.metadata.distribution
+def found(name):
+    if name == "mlpx":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+importlib.metadata.distribution = found
+sys.argv[0] = "mlpx"
+runpy.run_module("mlpx", run_name="__main__")
+"""
+"""`python -m mlpx` with the source tree in PYTHONPATH and nothing else known of it."""
+
+
+def test_from_a_source_tree_that_is_not_installed(trained, tmp_path):
+    train = ("train", trained.parent / "bright.npz", "--out", tmp_path / "run", "--epochs", "1")
+    for arguments in (["--version"], train, ("evaluate", tmp_path / "run")):
+        done = subprocess.run(
+            [sys.executable, "-c", NOT_INSTALLED, *map(str, arguments)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert ("0+source" in done.stdout) == (arguments == ["--version"])
+
+
 def test_version():
     found = run("--version")
     assert (found.exit_code, found.stdout.split()) == (0, ["mlpx", mlpx.__version__])

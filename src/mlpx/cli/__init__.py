@@ -65,9 +65,9 @@ def complain(message: str) -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from mlpx import __version__
 
-        typer.echo(f"mlpx {version('mlpx')}")
+        typer.echo(f"mlpx {__version__}")
         raise typer.Exit
 
 

@@ -183,11 +183,11 @@ def _fit(prepared: Experiment) -> tuple[History, bool]:
 
 
 def _config(prepared: Experiment) -> dict[str, Any]:
-    from importlib.metadata import version
+    from mlpx import __version__
 
     names = prepared.data.class_names
     return {
-        "mlpx": version("mlpx"),
+        "mlpx": __version__,
         **prepared.settings.config(),
         "dataset": resolved_dataset(prepared.settings.dataset),
         "layers": dense_widths(prepared.model),
