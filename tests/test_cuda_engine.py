@@ -18,8 +18,11 @@ import pytest
 import cudasim
 from mlpx import MLP, BatchNorm, Callback, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.cuda import CudaEngine
+from mlpx.engines.cuda.graphs import capture, lanes, needs
 from mlpx.engines.cuda.runner import CudaRunner
+from mlpx.engines.lowering import Operation
 from mlpx.engines.lowering.formulas import codes
+from mlpx.engines.lowering.operations import Access
 from mlpx.engines.native.library import load
 from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
 
@@ -417,15 +420,55 @@ def test_codes_are_the_librarys() -> None:
     assert {"sgd", "adam", "lion"} <= set(codes("rule"))
 
 
-def test_late_operations_are_a_branch_of_the_graph(runner: list[Any]) -> None:
-    """Each gradient of weights waits for less than all before it."""
-    train(epochs=1)
-    graph = next(graph for (_, steps), graph in runner[0].graphs.items() if steps == 1)
-    branches = [node for node in graph.nodes if len(node.after) > 1]
-    assert len(graph.nodes) > 10
-    assert branches  # where the two meet
-    ends = {id(before) for node in graph.nodes for before in node.after}
-    assert sum(id(node) not in ends for node in graph.nodes) == 1
+@pytest.mark.parametrize(
+    ("hidden", "steps"), [((50,), 1), ((50,), 3), ((30, 20), 1), ((30, 20, 15), 4)], ids=str
+)
+def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
+    runner: list[Any], hidden: tuple[int, ...], steps: int
+) -> None:
+    """Rows, L products forward, the loss, L - 1 back, the last gradient, the rule, the next step:
+    metrics, labels and the other gradients run beside them.
+    """
+    layers: list[Any] = [49, *(Dense(units, activation="relu") for units in hidden), 10]
+    train(model=MLP(layers, device="cuda"), optimizer="sgd", epochs=1)
+    (made,) = runner
+    graph = capture(made.cuda, made.launches[id(made.program.full)], steps)
+    length: dict[Any, int] = {}
+    for node in graph.nodes:
+        length[node] = 1 + max((length[before] for before in node.after), default=0)
+    products = len(hidden) + 1
+    assert max(length.values()) == steps * (1 + products + 1 + (products - 1) + 1 + 1 + 1)
+    assert length[graph.nodes[-1]] == max(length.values())
+    assert all(graph.nodes[-1].follows(node) for node in graph.nodes[:-1])
+
+
+@pytest.mark.parametrize(
+    ("touched", "needed", "placed"),
+    [
+        # What each operation reads and what it writes; the last waits for all that are waited for
+        # by no other.
+        ("", [], []),
+        ("-a", [[]], [0]),
+        ("-a ab bc", [[], [0], [1]], [0, 0, 0]),
+        ("-a -b abc", [[], [], [1, 0]], [0, 1, 0]),
+        ("-a aw ab bc c-", [[], [0], [0], [2], [3, 1]], [0, 1, 0, 0, 0]),
+        ("-a ab ac c-", [[], [0], [0], [2, 1]], [0, 0, 1, 0]),  # as soon: the first goes on
+    ],
+)
+def test_operations_wait_for_what_they_need_alone(
+    touched: str, needed: list[list[int]], placed: list[int]
+) -> None:
+    operations = [operation_on(*letters) for letters in touched.split()]
+    assert needs(operations) == needed
+    assert lanes(operations) == placed
+
+
+def operation_on(*letters: str) -> Operation:
+    """One that reads what all but the last stand for, and writes that."""
+    touches = [
+        Access(ord(c), ord(c) + 1, i == len(letters) - 1) for i, c in enumerate(letters) if c != "-"
+    ]
+    return Operation("any", (), (), (), tuple(touches))
 
 
 def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
@@ -499,8 +542,8 @@ def test_bf16_copies_have_room(runner: list[Any]) -> None:
     model = MLP([49, Dense(13), Dense(80), 10], device="cuda")
     train(model=model, optimizer="muon", precision="bf16", epochs=1)
     (made,) = runner
-    sizes = [[scratch.size for scratch in branch] for branch in made.scratch]
-    assert sizes == [[8 * 80, 80 * 16], [8 * 80, 8 * 80]]
+    sizes = [[scratch.size for scratch in lane] for lane in made.scratch]
+    assert sizes == [[8 * 80, 80 * 16], [8 * 80, 8 * 16], [8 * 16, 8 * 80]]
     squares = [o for o, _ in made.launches[id(made.program.full)] if o.name == "matrix_product"]
     assert squares
     assert made._narrowed(squares[0]) == ([], None)
@@ -650,20 +693,18 @@ def test_every_kind_of_layer_and_update(options: dict[str, Any]) -> None:
 
 
 def test_a_graph_ends_where_its_last_branch_does(fake_cupy: Any) -> None:
-    from mlpx.engines.cuda.graphs import capture
-    from mlpx.engines.lowering import Operation
-
     done: list[str] = []
 
-    def put(name: str, *, late: bool) -> tuple[Operation, Any]:
+    def put(name: str, lane: int) -> tuple[Operation, Any]:
         stream = fake_cupy.cuda.get_current_stream
-        return Operation(name, (), (), (), (), late=late), lambda: stream().put(
+        return Operation(name, (), (), (), (), lane=lane), lambda: stream().put(
             lambda: done.append(name)
         )
 
-    graph = capture(fake_cupy.cuda, [put("first", late=False), put("late", late=True)], 2)
+    graph = capture(fake_cupy.cuda, [put("first", 2), put("second", 0), put("last", 1)], 2)
     graph.launch()
-    assert sorted(done) == ["first", "first", "late", "late"]
+    assert done[2::3] == ["last", "last"]
+    assert sorted(done[:2]) == sorted(done[3:5]) == ["first", "second"]
 
 
 def test_bad_data_on_the_device_is_refused_before_anything_is_launched(

@@ -63,4 +63,5 @@ class RawKernel:
         assert isinstance(state, ndarray)
         given = operation.tobytes()  # by value: what becomes of the array later does not matter
         run, blocks, threads = cudasim.kernel(self.name), int(np.prod(grid)), int(np.prod(block))
-        streams.current().put(lambda: run(blocks, threads, given, state.data.ptr, shared_mem))
+        room = int(operation["p"][0, -1])  # only one at a time may add up there
+        streams.current().put(lambda: run(blocks, threads, given, state.data.ptr, shared_mem), room)

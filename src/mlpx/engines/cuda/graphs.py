@@ -1,8 +1,14 @@
-"""Steps as CUDA graphs: what may be put off runs beside the rest, on a branch of the graph."""
+"""Steps as CUDA graphs: what need not wait for each other runs side by side, on lanes.
+
+A lane is a stream while the graph is captured. Its operations are in order, so they may share what
+they work in; across lanes each waits for what it needs, and for nothing else. A step of a small net
+takes as long as its longest chain of operations has nodes, so whatever is not on that chain, the
+metrics, the labels, gradients of weights, goes beside it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlpx.engines.lowering import Operation
@@ -10,49 +16,98 @@ from mlpx.engines.lowering import Operation
 Put = Callable[[], Any]
 """Puts an operation on the current stream."""
 Launch = tuple[Operation, Put]
+LANES = 3
+"""The chain, the gradients of weights, and the rest; each has a workspace of its own."""
 
 
-def capture(cuda: Any, launches: Iterable[Launch], steps: int) -> Any:
+def capture(cuda: Any, launches: Sequence[Launch], steps: int) -> Any:
     """A graph of so many steps; its streams are of its own, for a failure may spoil them.
 
     Raises RuntimeError, of whatever class CUDA chooses.
     """
-    main, side = (cuda.Stream(non_blocking=True) for _ in range(2))
-    launches = list(launches)
-    main.begin_capture()
+    streams = [cuda.Stream(non_blocking=True) for _ in range(LANES)]
+    waits = needs([operation for operation, _ in launches])
+    streams[0].begin_capture()
     try:
         for _ in range(steps):
-            put_forked(cuda, launches, main, side)
+            put_step(cuda, launches, waits, streams)
     finally:
-        graph = main.end_capture()
+        graph = streams[0].end_capture()
     return graph
 
 
-def put_forked(cuda: Any, launches: list[Launch], main: Any, side: Any) -> None:
-    """One step: operations that may be late go to `side`, until one on `main` touches what they do.
-
-    Each of them waits for all that is on `main` before it.
-    """
-    put_off: list[Operation] = []
-    for operation, put in launches:
-        if operation.late:
-            wait(cuda, side, main)
-            with side:
-                put()
-            put_off.append(operation)
-            continue
-        if any(in_order(operation, before) for before in put_off):
-            wait(cuda, main, side)
-            put_off = []
-        with main:
+def put_step(
+    cuda: Any, launches: Sequence[Launch], waits: list[list[int]], streams: list[Any]
+) -> None:
+    """One step, forked from the first stream and joined to it."""
+    main, *others = streams
+    for other in others:
+        wait(cuda, other, main)
+    done = list[Any]()
+    for (operation, put), needed in zip(launches, waits, strict=True):
+        stream = streams[operation.lane]
+        for j in needed:
+            if launches[j][0].lane != operation.lane:
+                stream.wait_event(done[j])
+        with stream:
             put()
-    if put_off:
-        wait(cuda, main, side)
+        done.append(stream.record(cuda.Event(disable_timing=True)))
+    for other in others:
+        wait(cuda, main, other)
 
 
 def wait(cuda: Any, later: Any, earlier: Any) -> None:
     """Let one stream go on only when another has done what it has."""
     later.wait_event(earlier.record(cuda.Event(disable_timing=True)))
+
+
+def needs(operations: Sequence[Operation]) -> list[list[int]]:
+    """Which others each operation must wait for itself: those before it that touch what it touches,
+    but for those that one of them waits for. The last, which moves on in the tables that all read,
+    waits for all.
+    """
+    found, behind = list[list[int]](), list[int]()
+    for i, operation in enumerate(operations):
+        direct, every, last = list[int](), 0, i == len(operations) - 1
+        for j in reversed(range(i)):
+            if not every >> j & 1 and (last or in_order(operation, operations[j])):
+                direct.append(j)
+                every |= behind[j] | 1 << j
+        found.append(direct)
+        behind.append(every)
+    return found
+
+
+def lanes(operations: Sequence[Operation]) -> list[int]:
+    """The lane of each operation: that of the one it is the heir of, else the one that is waited
+    for least.
+
+    An operation's heir is what keeps the step waiting longest of all that wait for it.
+    """
+    needed = needs(operations)
+    height = [0] * len(operations)
+    for i in reversed(range(len(operations))):
+        for j in needed[i]:
+            height[j] = max(height[j], height[i] + 1)
+    heir = dict[int, int]()
+    for i, before in enumerate(needed):
+        for j in before:
+            heir[j] = max(heir.get(j, i), i, key=lambda k: (height[k], -k))
+    last, found = [-1] * LANES, list[int]()
+
+    def claim(lane: int, i: int) -> int:
+        """How long the step would wait for what else is to come on the lane."""
+        waiting = heir.get(last[lane], -1)
+        return height[waiting] if waiting > i else -1
+
+    for i in range(len(operations)):
+        inherited = [k for k in range(LANES) if heir.get(last[k]) == i]
+        chosen = max(inherited, key=lambda k: height[last[k]], default=None)
+        if chosen is None:
+            chosen = min(range(LANES), key=lambda k: claim(k, i))
+        last[chosen] = i
+        found.append(chosen)
+    return found
 
 
 def in_order(operation: Operation, before: Operation) -> bool:

@@ -21,7 +21,7 @@ from mlpx.backend.cuda import first_line
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
-from mlpx.engines.cuda.graphs import Launch, Put, capture
+from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.prefetch import gathers, prefetch
@@ -73,14 +73,12 @@ class CudaRunner:
         """What brings the first rows of a plan that has them brought a step ahead."""
         with self.backend.failing("planning the step", nobody_else=True), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
-            # What is on the branch of a graph runs beside the rest, so it adds up elsewhere.
-            self.scales = [self.backend.zeros(len(SCALES)) for _ in range(2)]
-            self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(2)]
             self.library = self._open_cublaslt()
-            # Products on the branch of a graph run beside the others, so they work elsewhere.
-            places = range(2 if self.library else 0)
-            self.workspaces = [workspace(self.backend) for _ in places]
-            self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in places]
+            # What is on one lane of a graph runs beside the others, so it works elsewhere.
+            self.scales = [self.backend.zeros(len(SCALES)) for _ in range(LANES)]
+            self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(LANES)]
+            self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in range(LANES)]
+            self.workspaces: dict[int, Any] = {}
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
     def __call__(self, plan: Plan, steps: int) -> None:
@@ -157,8 +155,10 @@ class CudaRunner:
         if self.library is None:
             return None
         casts, narrow = self._narrowed(operation)
+        if operation.lane not in self.workspaces:
+            self.workspaces[operation.lane] = workspace(self.backend)
         product = Product(
-            self.library, self.workspaces[operation.late], operation, self.program.network.dtype,
+            self.library, self.workspaces[operation.lane], operation, self.program.network.dtype,
             tf32=self.program.precision == "tf32", narrow=narrow,
         )  # fmt: skip
         if product.found is None:
@@ -173,9 +173,9 @@ class CudaRunner:
         precision = self.program.precision
         if precision not in HALVES or operation.name == "matrix_product":
             return [], None
-        late, matrices = operation.late, operands(operation)[:2]
-        casts, scratch, found = list[Operation](), self.scratch[late], list[Matrix]()
-        scales = [address(self.scales[late][i:]) or 0 for i in range(len(SCALES))]
+        lane, matrices = operation.lane, operands(operation)[:2]
+        casts, scratch, found = list[Operation](), self.scratch[lane], list[Matrix]()
+        scales = [address(self.scales[lane][i:]) or 0 for i in range(len(SCALES))]
         back = scales[SCALES.index("back")] if precision == "fp16" else 0
         for i, matrix in enumerate(matrices):
             size = matrix.rows * padded(matrix.columns)
@@ -189,7 +189,7 @@ class CudaRunner:
             cast, made = matrix.narrowed(f"to_{precision}", scratch[i], *scale)
             casts.append(cast)
             found.append(made)
-        casts = [replace(cast, late=late) for cast in casts]
+        casts = [replace(cast, lane=lane) for cast in casts]
         return [self._launcher(cast) for cast in casts], Narrow(
             found[0], found[1], HALVES[precision], back
         )
@@ -198,7 +198,8 @@ class CudaRunner:
         """The operations of a plan in order, each with what puts it on the current stream."""
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
         operations = self._fused(lowered) if self.library else lowered
-        return [launch for operation in operations for launch in self._launch(operation)]
+        placed = zip(operations, lanes(operations), strict=True)
+        return [launch for op, lane in placed for launch in self._launch(replace(op, lane=lane))]
 
     def _fused(self, operations: list[Operation]) -> list[Operation]:
         """The operations with what cublasLt may do at once."""
@@ -252,11 +253,12 @@ class CudaRunner:
         if isinstance(operation, Fused):
             if operation.epilogue.writes_bits:
                 self.unwritten.add(operation.epilogue.input)
-            return [launch for part in operation.parts for launch in self._launch(part)]
+            parts = [replace(part, lane=operation.lane) for part in operation.parts]
+            return [launch for part in parts for launch in self._launch(part)]
         return [(operation, self._launcher(operation))]
 
     def _launcher(self, operation: Operation) -> Put:
-        dtype, room = self.program.network.dtype, self.rooms[operation.late]
+        dtype, room = self.program.network.dtype, self.rooms[operation.lane]
         return launcher(self.backend, operation, dtype, self.program.state, room)
 
     def _note(self, text: str) -> None:

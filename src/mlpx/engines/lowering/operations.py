@@ -44,7 +44,7 @@ class Operation:
     """One operation: its name, sizes and strides n, constants c, and arrays or addresses p.
 
     `touches` is the memory it reads and writes; `alone`: it is not divided among threads; `late`:
-    it may be put off until something needs what it wrote.
+    it may be put off until something needs what it wrote; `lane`: the branch of a graph it is on.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Operation:
     touches: tuple[Access, ...]
     alone: bool = False
     late: bool = False
+    lane: int = 0
 
 
 def address(value: Any) -> int | None:
