@@ -143,7 +143,7 @@ def test_take_writes_into_out_and_allocates_nothing(backend, fake_cupy):
     rows, out = backend.asarray(np.array([3, 0, 3])), backend.empty((3, 3))
     fake_cupy.counters.reset()
     assert backend.take(x, rows, out=out) is out
-    assert fake_cupy.counters == type(fake_cupy.counters)(calls=1 if backend.kind == "cuda" else 0)
+    assert fake_cupy.counters == type(fake_cupy.counters)()
     np.testing.assert_array_equal(backend.to_numpy(out)[:, 0], [9, 0, 9])
 
 

@@ -339,14 +339,14 @@ def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any) -> Non
     x, y = images(n=27)
     kept = x.copy(), y.copy()
     options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "optimizer": "adam", "verbose": 0}
-    fake_cupy.counters.reset()
+    fake_cupy.machine.calls = 0
     right = network().fit(x, y, **options).step_loss
-    calls = fake_cupy.counters.calls
+    calls = fake_cupy.machine.calls
     ends = {"whole": 0, "error": 0}
     for call in range(1, calls + 1):
         model = network()
         before = model.flat.get()
-        fake_cupy.counters.reset()
+        fake_cupy.machine.calls = 0
         fake_cupy.machine.fail_at = call
         try:
             history = model.fit(x, y, **options)
@@ -372,7 +372,7 @@ def test_an_error_outside_of_training_says_where(fake_cupy: Any, method: str) ->
     x, y = images(n=27)
     model = network()
     given = (x,) if method.startswith("predict") else (x, y)
-    fake_cupy.counters.reset()
+    fake_cupy.machine.calls = 0
     fake_cupy.machine.fail_at = 3
     with pytest.raises(DeviceError, match=f"cuda:0 .* failed while {method[:6]}.*injected in"):
         getattr(model, method)(*given)

@@ -17,8 +17,6 @@ class Counters:
     synchronizations: int = 0
     to_host: int = 0
     to_device: int = 0
-    calls: int = 0
-    """Calls of CUDA that can fail."""
 
     def reset(self) -> None:
         for field in fields(self):
@@ -45,8 +43,10 @@ class Machine:
     free_bytes: int = 80 * 2**30
     driver: int = 13020
     runtime: int = 13020
+    calls: int = 0
+    """Calls of CUDA that can fail, since someone set this to 0."""
     fail_at: int = -1
-    """The call of CUDA, counted from the last reset, that fails; later ones do not."""
+    """The one of them that fails; later ones do not."""
 
 
 counters = Counters()
@@ -82,8 +82,8 @@ def require_driver() -> None:
 
 def cuda_call(name: str) -> None:
     """Count a call of CUDA, and let it fail if its turn has come."""
-    counters.calls += 1
-    if counters.calls == machine.fail_at:
+    machine.calls += 1
+    if machine.calls == machine.fail_at:
         raise CUDARuntimeError(ILLEGAL_ADDRESS, f"cudaErrorIllegalAddress: injected in {name}")
 
 
