@@ -1,7 +1,7 @@
 """device="auto": a model trains where a step of its batch size is estimated to be the shorter.
 
 A CUDA device does 100 times as much in a second as a few cores, but needs some 2 us for every
-kernel: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
+kernel that waits for another: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
 --advise` measures.
 """
 
@@ -29,8 +29,9 @@ class Speed(NamedTuple):
     bytes: float
 
 
-CUDA = Speed(kernel_us=2.2, operations=2e7, bytes=1e6)
-"""A kernel of a replayed graph; a third of what the products of a large GPU reach."""
+CUDA = Speed(kernel_us=1.1, operations=2e7, bytes=1e6)
+"""A kernel of a replayed graph takes 2.2, and half of them run beside the chain of the others; a
+third of what the products of a large GPU reach."""
 CORE = Speed(kernel_us=0.3, operations=1e5, bytes=1e4)
 """One core with the native engine."""
 INTERPRETED_KERNEL_US = 3.0
