@@ -1,8 +1,8 @@
 """device="auto": a model trains where a step of its batch size is estimated to be the shorter.
 
 A CUDA device does 100 times as much in a second as a few cores, but needs some 2 us for every
-kernel that waits for another: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
---advise` measures.
+kernel that waits for another: small nets at small batches are faster on the CPU. The numbers are
+rough; `mlpx bench --advise` measures.
 """
 
 from __future__ import annotations
