@@ -47,6 +47,17 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return int(request.param)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_after_many(dtype: str, workers: int) -> None:
+    """Many are read where they are, few are copied: each on memory of its own."""
+    model = MLP([100, 16, 2], dtype=dtype)
+    for n in (1000, 60, 1, 1000, 7):
+        x = rows(n, d=100, dtype=dtype)
+        np.testing.assert_allclose(
+            model.predict_logits(x), interpreted(model, x), rtol=1e-5, atol=1e-5
+        )
+
+
 @pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 63, 64, 65, 200])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_any_number_of_rows(n: int, dtype: str, workers: int) -> None:

@@ -316,3 +316,22 @@ def test_what_is_wrong_in_a_device_array_is_named(part: str, row: Any, value: fl
         with pytest.raises(InputError, match=words.replace("^", "^validation ")):
             model.fit(*(cupy.asarray(a) for a in data()), validation_data=held, verbose=0)
         assert (model.backend.to_numpy(model.flat) == before).all()
+
+    @pytest.mark.parametrize(
+        "other", [{"columns": 4}, {"dtype": "float64"}, {"by_column": True}, {"rows": 11}]
+    )
+    def test_a_name_is_one_array(self, other: dict[str, Any]) -> None:
+        buffers = self.buffers()
+        asked = {"name": "a", "rows": 4, "columns": 3}
+        first = buffers.get(**asked)
+        with pytest.raises(ValueError, match="buffer 'a' is"):
+            buffers.get(**(asked | other))
+        assert np.shares_memory(first, buffers.get(**asked))
+
+    def test_a_vector_has_one_length_and_is_no_batch(self) -> None:
+        buffers = self.buffers()
+        buffers.vector("v", 3)
+        with pytest.raises(ValueError, match=r"buffer 'v' is 3 wide, float32, vector"):
+            buffers.vector("v", 4)
+        with pytest.raises(ValueError, match="asked for 3 wide, float32, by row"):
+            buffers.get("v", 1, 3)

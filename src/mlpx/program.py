@@ -40,25 +40,39 @@ class Call:
 
 
 class Buffers:
-    """Named arrays for batches of up to `rows` rows, allocated when first asked for."""
+    """Named arrays for batches of up to `rows` rows, allocated when first asked for.
+
+    A name means one array: asking for it with another width, dtype or layout is an error.
+    """
 
     def __init__(self, backend: Backend, rows: int, dtype: np.dtype) -> None:
         self.backend, self.rows, self.dtype = backend, rows, dtype
         self._flat: dict[str, Array] = {}
+        self._kinds: dict[str, tuple[int, np.dtype, str]] = {}
 
     def get(
         self, name: str, rows: int, columns: int, *, dtype: Any = None, by_column: bool = False
     ) -> Array:
         """The array called `name`, (rows, columns); in memory column by column if `by_column`."""
-        if name not in self._flat:
-            self._flat[name] = self.backend.empty(self.rows * columns, dtype or self.dtype)
-        part = self._flat[name][: rows * columns]
+        layout = "by column" if by_column else "by row"
+        kind = columns, np.dtype(dtype or self.dtype), layout
+        flat = self._named(name, self.rows * columns, kind)
+        part = flat[: rows * columns]
+        if len(part) < rows * columns:
+            raise ValueError(f"buffer {name!r} is for {self.rows} rows; asked for {rows}")
         return part.reshape(columns, rows).T if by_column else part.reshape(rows, columns)
 
     def vector(self, name: str, size: int, dtype: Any = None) -> Array:
         """The array called `name`, (size,), whose length has nothing to do with the batch's."""
+        return self._named(name, size, (size, np.dtype(dtype or self.dtype), "vector"))
+
+    def _named(self, name: str, size: int, kind: tuple[int, np.dtype, str]) -> Array:
         if name not in self._flat:
-            self._flat[name] = self.backend.empty(size, dtype or self.dtype)
+            self._flat[name] = self.backend.empty(size, kind[1])
+            self._kinds[name] = kind
+        elif self._kinds[name] != kind:
+            was, asked = (f"{k[0]} wide, {k[1]}, {k[2]}" for k in (self._kinds[name], kind))
+            raise ValueError(f"buffer {name!r} is {was}; asked for {asked}")
         return self._flat[name]
 
     @property
@@ -111,8 +125,9 @@ class Plan:
 
     def scratch(self, columns: int, count: int, *, by_column: bool = False) -> tuple[Array, ...]:
         """`count` arrays (rows, columns) whose contents last for one call only."""
+        layout = " by column" if by_column else ""
         return tuple(
-            self.buffer(f"scratch {columns} {i}", columns, by_column=by_column)
+            self.buffer(f"scratch {columns} {i}{layout}", columns, by_column=by_column)
             for i in range(count)
         )
 

@@ -168,7 +168,7 @@ class Lane:
         if rows <= self.copies.rows:
             x = self.copies.get("x", rows, network.d_in)
         else:  # it stands for rows elsewhere
-            x = np.broadcast_to(self.copies.get("x", 1, 1), (rows, network.d_in))
+            x = np.broadcast_to(self.copies.vector("elsewhere", 1), (rows, network.d_in))
         found, _ = plan_forward(plan, network, x)
         if classes:
             labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
