@@ -14,6 +14,7 @@ from mlpx import MLP, Dense
 from mlpx.engines import forward, threads
 from mlpx.engines.native import NativeEngine
 from mlpx.engines.native import forward as native
+from mlpx.engines.native.forward import NativeForward
 from mlpx.errors import InputError
 from mlpx.inference import ForwardProgram, chunks
 from mlpx.types import Array
@@ -48,13 +49,14 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_few_rows_after_many(dtype: str, workers: int) -> None:
+def test_few_rows_after_many(dtype: str) -> None:
     """Many are read where they are, few are copied: each on memory of its own."""
-    model = MLP([100, 16, 2], dtype=dtype)
-    for n in (1000, 60, 1, 1000, 7):
-        x = rows(n, d=100, dtype=dtype)
+    model = MLP([784, 16, 2], dtype=dtype)
+    assert NativeForward(model).rows > NativeForward(model).copied_rows
+    for n in (2000, 60, 1, 2000, 7):
+        x = rows(n, d=784, dtype=dtype)
         np.testing.assert_allclose(
-            model.predict_logits(x), interpreted(model, x), rtol=1e-5, atol=1e-5
+            model.predict_logits(x), interpreted(model, x), rtol=1e-4, atol=1e-4
         )
 
 
