@@ -8,9 +8,10 @@ advances.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,10 +101,15 @@ class Plan:
     ) -> None:
         self.buffers, self.rows, self.training = buffers, rows, training
         self.parameters, self.gradients = parameters, gradients or {}
+        self.learning = {owner for name in self.gradients for owner in owners(name)}
+        """The layers that a gradient belongs to, or to a layer inside them."""
+        self._largest = max((p.size for p in parameters.values()), default=0)
         self.seed, self.state = seed, state
         self.streams = 0
         """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
+        self.lowered: dict[str, list[Any]] = {}
+        """The calls as the operations of a target, by its name, once they were translated."""
         self.penalised = True
         """Whether the penalties of weights are part of the loss; one part of a batch has them."""
         self.batch_rows = rows
@@ -133,8 +139,7 @@ class Plan:
 
     def like(self, parameter: Array) -> Array:
         """Scratch of a parameter's shape, for one call."""
-        size = max(p.size for p in self.parameters.values())
-        flat = self.buffers.vector("scratch of a parameter", size)
+        flat = self.buffers.vector("scratch of a parameter", self._largest)
         return flat[: parameter.size].reshape(parameter.shape)
 
     def ones(self) -> Array:
@@ -210,7 +215,13 @@ class LayerPlan:
     @property
     def learns(self) -> bool:
         """Whether any gradient belongs to this layer or a layer inside it."""
-        return any(key.startswith(f"{self.name}.") for key in self.plan.gradients)
+        return self.name in self.plan.learning
+
+
+def owners(parameter: str) -> Iterator[str]:
+    """The layer of a parameter, and the layers around it: "3.inner.0.W" is of three."""
+    *parts, _ = parameter.split(".")
+    return accumulate(parts, "{}.{}".format)
 
 
 class Network(Protocol):

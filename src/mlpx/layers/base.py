@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 from mlpx.kernels.penalties import Penalty
@@ -70,8 +72,9 @@ def chain_backward(
     layers: Sequence[Layer], sites: Sequence[LayerPlan], dy: Array | None, *, need_dx: bool
 ) -> Array | None:
     """Plan the backward calls, last layer first; dx only where something in front needs it."""
-    learns = [site.learns for site in sites]
+    learns = (site.learns for site in sites)
+    needed = list(accumulate(learns, operator.or_, initial=need_dx))
     for i in reversed(range(len(sites))):
-        if need_dx or any(learns[: i + 1]):
-            dy = layers[i].backward(sites[i], dy, need_dx=need_dx or any(learns[:i]))
+        if needed[i + 1]:
+            dy = layers[i].backward(sites[i], dy, need_dx=needed[i])
     return dy if need_dx else None

@@ -26,8 +26,12 @@ __all__ = [
 
 
 def lower(program: TrainingProgram, plan: Plan, target: Target) -> list[Operation]:
-    """A plan of the program as operations of the target, valid as long as the program lives.
+    """A plan of the program as operations of the target, valid as long as the program lives; made
+    once.
 
     Raises UntranslatableError.
     """
-    return Translator(plan, target, program.network.dtype).translate()
+    if target.name not in plan.lowered:
+        operations = Translator(plan, target, program.network.dtype).translate()
+        plan.lowered[target.name] = operations
+    return list(plan.lowered[target.name])

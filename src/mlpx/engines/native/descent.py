@@ -7,10 +7,12 @@ gradient is computed, and the rule applied to it, before the next; plain SGD nee
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from mlpx.engines.lowering import Access, Operation, address
+from mlpx.engines.native.hazards import Touched
 from mlpx.types import Array
 
 FOLDED = ("affine_dW", "column_sum")
@@ -29,41 +31,71 @@ def update_at_once(
     Rules other than plain SGD are folded only if `tiled`.
     """
     memory = Access(address(gradient) or 0, (address(gradient) or 0) + gradient.nbytes, True)
-    users = [op for op in operations if any(a.overlaps(memory) for a in op.touches)]
-    rules = [op for op in users if op.name.startswith("rule_")]
+    users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
+    rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
     folded: dict[Operation, Operation] = {}
-    later: list[Operation] = []
-    written = 0
-    for op in users:
+    put_off: list[Operation] = []
+    written, later, last = 0, Touched(), True
+    for op in reversed(operations):
         if op in rules:
-            continue
-        rule = _rule_for(op, rules) if op.name in FOLDED else None
-        if rule is None or not (tiled or rule.name == PLAIN):
-            return list(operations)
-        if _is_touched(rule, _between(op, rules, operations)):
-            return list(operations)
-        written += sum(a.stop - a.start for a in op.touches if a.writes)
-        if rule.name == PLAIN:
-            folded[op] = _descent(op, rule)
-        elif op.name == "affine_dW":
-            folded[op] = _update(op, rule)
-        else:
-            later.append(rule)
+            last = False
+        elif op in users:
+            rule = rules.of(op) if op.name in FOLDED else None
+            if rule is None or not (tiled or rule.name == PLAIN):
+                return list(operations)
+            if later.precedes(*(access for access in rule.touches if access.writes)):
+                return list(operations)
+            written += sum(a.stop - a.start for a in op.touches if a.writes)
+            if rule.name == PLAIN:
+                folded[op] = _descent(op, rule)
+            elif op.name == "affine_dW":
+                folded[op] = _update(op, rule)
+            else:
+                put_off.append(rule)
+        if not last and op not in rules:  # between what writes the gradient and its rules
+            later.add(*op.touches)
     if written < count * gradient.itemsize:
         return list(operations)
-    first = operations.index(rules[0])
-    kept = [*operations[:first], *later, *operations[first:]]
+    first = next(i for i, op in enumerate(operations) if op in rules)
+    kept = [*operations[:first], *reversed(put_off), *operations[first:]]
     return [folded.get(op) or op for op in kept if op not in rules]
 
 
-def _rule_for(operation: Operation, rules: Iterable[Operation]) -> Operation | None:
-    """The rule for the gradient that an operation writes, of which the rules may each do a slice;
-    None if they do not do all of it, or not alike.
+class Rules:
+    """The operations that apply the rule, each to its slice of the gradient, by their slices."""
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self._all = sorted(operations, key=lambda rule: _gradient(rule).start)
+        self._set = set(self._all)
+        self._starts = [_gradient(rule).start for rule in self._all]
+
+    def __contains__(self, operation: Operation) -> bool:
+        return operation in self._set
+
+    def of(self, operation: Operation) -> Operation | None:
+        """The rule for the gradient that an operation writes, of which they may each do a slice;
+        None if they do not do all of it, or not alike.
+        """
+        (out,) = (access for access in operation.touches if access.writes)
+        before = bisect_right(self._starts, out.start) - 1
+        first = bisect_left(self._starts, self._starts[before]) if before >= 0 else 0
+        stop = bisect_left(self._starts, out.stop)
+        return _joined(operation, out, self._all[first:stop])
+
+
+def _gradient(rule: Operation) -> Access:
+    """The slice of the gradient that a rule reads."""
+    (g,) = (access for access in rule.touches if not access.writes)
+    return g
+
+
+def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Operation | None:
+    """The rules' slices of `out`, which the operation writes, as one rule; None as in
+    `Rules.of`.
     """
-    (out,) = (access for access in operation.touches if access.writes)
     found, covered = set(), 0
     for rule in rules:
-        (g,) = (access for access in rule.touches if not access.writes)
+        g = _gradient(rule)
         common = min(g.stop, out.stop) - max(g.start, out.start)
         if common > 0:
             covered += common
@@ -82,20 +114,6 @@ def _rule_for(operation: Operation, rules: Iterable[Operation]) -> Operation | N
         for i, start in enumerate(p[:-1]) if start is not None
     )  # fmt: skip
     return Operation(name, (count, *rest), c, tuple(p), touches)
-
-
-def _between(
-    operation: Operation, rules: Sequence[Operation], operations: Sequence[Operation]
-) -> list[Operation]:
-    """What is done after an operation and before the rules are through, but for those."""
-    start, stop = operations.index(operation), operations.index(rules[-1])
-    return [op for op in operations[start + 1 : stop] if op not in rules]
-
-
-def _is_touched(rule: Operation, others: Iterable[Operation]) -> bool:
-    """Whether others read or write what the rule writes."""
-    written = [access for access in rule.touches if access.writes]
-    return any(a.overlaps(b) for op in others for a in op.touches for b in written)
 
 
 def _descent(operation: Operation, rule: Operation) -> Operation:

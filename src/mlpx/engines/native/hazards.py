@@ -8,29 +8,29 @@ so a step is one chain over the rows, where no thread waits, and then the gradie
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
 
 from mlpx.engines.lowering import Access, Operation
+
+Kind = tuple[bool, object]
+"""Whether memory was written, and how threads divided it."""
 
 
 def schedule(operations: Iterable[Operation]) -> list[tuple[Operation, bool]]:
     """The operations in an order with few barriers; each with whether the threads meet first."""
-    ordered, put_off = list[Operation](), list[Operation]()
+    ordered, put_off, theirs = list[Operation](), list[Operation](), Touched()
     for operation in operations:
         if operation.late:
             put_off.append(operation)
+            theirs.add(*operation.touches)
             continue
-        if any(_ordered(operation, before) for before in put_off):
+        if theirs.precedes(*operation.touches):
             ordered += put_off
-            put_off = []
+            put_off, theirs = [], Touched()
         ordered.append(operation)
     ordered += put_off
     return _place_barriers(ordered)
-
-
-def _ordered(operation: Operation, before: Operation) -> bool:
-    return any(a.overlaps(b) for a in operation.touches for b in before.touches)
 
 
 def division(operation: Operation) -> object:
@@ -43,31 +43,57 @@ def _place_barriers(operations: list[Operation]) -> list[tuple[Operation, bool]]
     placed, since = [], Touched()
     for i, operation in enumerate(operations):
         # The first waits for the step before: another thread may still be at the end of it.
-        wait = i == 0 or since.conflicts(operation)
+        wait = i == 0 or since.conflicts(*operation.touches)
         placed.append((operation, wait))
         since = Touched() if wait else since
-        since.add(operation)
+        since.add(*operation.touches)
     return placed
 
 
 class Touched:
-    """What operations touched since the threads last met; neighbours in memory are one access.
-
-    An optimizer updates a large network slice by slice: so they are a few, not thousands.
+    """Memory that operations touched, in order of address: so a question takes no longer for a
+    network of many layers.
     """
 
     def __init__(self) -> None:
-        self.ending: dict[tuple[int, bool, object], Access] = {}
+        self._cuts = [0]
+        """Where the stretches of memory begin; each ends where the next begins."""
+        self._kinds: dict[int, frozenset[Kind]] = {0: frozenset()}
+        """How each stretch was touched, by its beginning."""
 
-    def add(self, operation: Operation) -> None:
-        """Add what the operation touches."""
-        for access in operation.touches:
-            alike = (access.writes, access.division)
-            before = self.ending.pop((access.start, *alike), access)
-            whole = replace(access, start=before.start)
-            other = self.ending.get((access.stop, *alike), whole)
-            self.ending[access.stop, *alike] = min(whole, other, key=lambda known: known.start)
+    def add(self, *accesses: Access) -> None:
+        """Add what an operation touches."""
+        for access in accesses:
+            first, stop = self._cut(access.start), self._cut(access.stop)
+            kind = frozenset([(access.writes, access.division)])
+            for cut in self._cuts[first:stop]:
+                self._kinds[cut] |= kind
 
-    def conflicts(self, operation: Operation) -> bool:
-        """Whether the threads must meet before the operation."""
-        return any(a.conflicts(b) for a in operation.touches for b in self.ending.values())
+    def conflicts(self, *accesses: Access) -> bool:
+        """Whether the threads must meet before the accesses."""
+        return any(
+            (access.writes or wrote) and (access.division is None or access.division != other)
+            for access in accesses
+            for wrote, other in self._found(access)
+        )
+
+    def precedes(self, *accesses: Access) -> bool:
+        """Whether it matters that the accesses come later."""
+        return any(
+            access.writes or wrote for access in accesses for wrote, _ in self._found(access)
+        )
+
+    def _found(self, access: Access) -> Iterator[Kind]:
+        """How the memory of an access was touched."""
+        if access.stop > access.start:
+            first = bisect_right(self._cuts, access.start) - 1
+            for cut in self._cuts[first : bisect_left(self._cuts, access.stop)]:
+                yield from self._kinds[cut]
+
+    def _cut(self, at: int) -> int:
+        """The number of the stretch that begins at an address, made where there is none."""
+        i = bisect_left(self._cuts, at)
+        if i == len(self._cuts) or self._cuts[i] != at:
+            self._cuts.insert(i, at)
+            self._kinds[at] = self._kinds[self._cuts[i - 1]]
+        return i

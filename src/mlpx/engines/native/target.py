@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 
 import numpy as np
 
@@ -67,5 +68,10 @@ def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtyp
 
 def _kernel(name: str, dtype: np.dtype) -> int | None:
     library = load()
-    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode()) if library else None
+    return None if library is None else _address(library, name, dtype)
+
+
+@cache
+def _address(library: ctypes.CDLL, name: str, dtype: np.dtype) -> int | None:
+    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
     return found

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from mlpx.engines.lowering import Access, Operation, address
-from mlpx.engines.native.hazards import division
+from mlpx.engines.native.hazards import Touched, division
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19
@@ -30,16 +30,17 @@ def sum_by_rows(
     """
     start, item = address(gradient) or 0, gradient.itemsize
     found: list[Operation] = []
-    written: list[Access] = []
+    parts, summed = Touched(), True
     for operation in operations:
-        if any(a.overlaps(b) for a in operation.touches for b in written):
+        if not summed and parts.precedes(*operation.touches):
             found += [] if others is None else [_total(gradient, others)]
-            written = []
+            parts, summed = Touched(), True
         part = _part(operation, start, item, others)
         if part is not None:
-            written += [access for access in part.touches if access.writes]
+            parts.add(*(access for access in part.touches if access.writes))
+            summed = False
         found.append(part or operation)
-    return found + ([_total(gradient, others)] if written and others is not None else [])
+    return found + ([] if summed or others is None else [_total(gradient, others)])
 
 
 def _part(operation: Operation, start: int, item: int, others: Array | None) -> Operation | None:
@@ -81,9 +82,7 @@ def chains(
         tiles = _tiles(chain, shared, threads=threads, weights=weights)
         if tiles > 1:
             links[i] = (len(chain), tiles)
-            i = stop
-        else:
-            i += 1
+        i = stop  # what is not worth tiles as a whole is not in part
     return links
 
 
