@@ -10,25 +10,15 @@ import numpy as np
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.run import Run
-from mlpx.step import LOSS, TrainingProgram
+from mlpx.step import LOSS
 
 
 class FullBatchRun(Run):
     """A run whose steps are iterations of L-BFGS."""
 
-    def _program(self) -> TrainingProgram:
-        self._check()
-        return TrainingProgram(
-            self.model,
-            self.data,
-            optimizer=self.state.optimizer,
-            moments={},
-            batch_size=len(self.data),
-            rows=len(self.data),
-            gradient_rule=self.gradient_rule,
-            gradient_norms=self.wants_norms,
-            precision=self.precision,
-        )
+    def _settings(self) -> dict[str, Any]:
+        # All rows at once, however many the optimizer would take.
+        return super()._settings() | {"optimizer": self.state.optimizer, "part_rows": None}
 
     def _check(self) -> None:
         """Raise InputError for what has no fixed objective to minimise."""

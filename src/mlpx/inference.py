@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import numpy as np
 
@@ -81,10 +82,7 @@ class Kept:
     """
 
     def __init__(self, model: MLP) -> None:
-        self.flat, self.forward = model.flat, engines.forward(model)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()  # a copy of the model has parameters of its own
+        self.flat, self.forward = model.flat, engines.forward(proxy(model))
 
 
 def _forward(model: MLP) -> engines.Forward | None:

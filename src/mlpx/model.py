@@ -23,6 +23,7 @@ from mlpx.types import Array
 if TYPE_CHECKING:
     from mlpx.history import History
     from mlpx.inference import Kept
+    from mlpx.prepared import Prepared
     from mlpx.profiling import Profile
     from mlpx.resume import TrainingState
 
@@ -81,6 +82,8 @@ class MLP:
         self.engine_reason: str | None = None
         self.kept: Kept | None = None
         """What predictions leave for the next one."""
+        self.prepared: list[Prepared] = []
+        """What fits leave for the next one."""
 
     def _draw(self) -> np.ndarray:
         """Starting values of the flat vector, on the host; each parameter has its own stream."""
@@ -154,6 +157,7 @@ class MLP:
             if self.training_state is not None:
                 self.training_state.move(self.backend, backend)
             self.flat, self.backend = moved, backend
+            self.kept, self.prepared = None, []
 
     def summary(self) -> str:
         """A table of layers, output shapes and parameter counts."""
@@ -273,7 +277,7 @@ class MLP:
         if training is not None:
             training = training.copied(self.backend.to_numpy)
         state = {"flat": self.backend.to_numpy(self.flat), "training_state": training}
-        return {**vars(self), **state, "backend": self.device}
+        return {**vars(self), **state, "backend": self.device, "kept": None, "prepared": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """On the device the model was on, or on the CPU where there is no such device."""

@@ -108,6 +108,8 @@ class Plan:
         self.streams = 0
         """How many layers draw random numbers so far: each has a stream of its own."""
         self.calls: list[Call] = []
+        self.reads: list[tuple[int, str]] = []
+        """Which calls gather rows of the data, by number, and of which of its arrays."""
         self.lowered: dict[str, list[Any]] = {}
         """The calls as the operations of a target, by its name, once they were translated."""
         self.penalised = True

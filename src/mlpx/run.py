@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import proxy
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from mlpx import engines
 from mlpx.architecture import split_batches
 from mlpx.callbacks import Callback
 from mlpx.engines import Engine
+from mlpx.engines.threads import usable
 from mlpx.errors import DeviceMemoryError, InputError
 from mlpx.footprint import too_large
 from mlpx.gradients import Backpropagation, GradientRule
@@ -24,6 +26,7 @@ from mlpx.inference import Scores
 from mlpx.interrupts import held_interrupt
 from mlpx.metrics import Metric
 from mlpx.optimizers import Optimizer
+from mlpx.prepared import Prepared, kinds, leave, take, trained
 from mlpx.progress import Silent
 from mlpx.records import require_count
 from mlpx.report import Report
@@ -117,9 +120,9 @@ class Run:
     def train(self) -> History:
         """Run to the end, a stop, or Ctrl-C."""
         started_s = time.perf_counter()
-        self.program = self._program()
-        engine, reason = engines.choose(self.wanted_engine, self.program)
-        self.execute = engine.prepare(self.program, threads=self.threads)
+        prepared = self._prepared()
+        engine, reason = prepared.engine, prepared.reason
+        self.program, self.execute = prepared.program, prepared.execute
         self._prepare_report()
         self._tell("on_check")
         model, history = self.model, self.history
@@ -141,6 +144,7 @@ class Run:
                 history.seconds = time.perf_counter() - started_s
                 history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
                 history.stop_reason = self.stopping or "completed"
+        leave(model, prepared)  # but not what an error came out of
         if interrupted.is_set():
             raise KeyboardInterrupt
         return history
@@ -152,26 +156,46 @@ class Run:
         notes = "; ".join([reason, *engine.notes(self.execute)])
         model.engine_reason = history.engine_reason = notes
 
-    def _program(self) -> TrainingProgram:
-        self._check_schedules()
-        rule, rows = self._rule(), min(self.part_rows, self.rows)
+    def _prepared(self) -> Prepared:
+        """What an earlier run of the same kind left, or what is made now."""
+        self._check()
+        model, settings, moments = self.model, self._settings(), self.state.moments
+        wanted = (self.wanted_engine, self.threads, usable(), model.layers, model.loss, model.seed)
+        kind, arrays = (kinds(self.data), settings, wanted), trained(model.flat, moments)
+        found = take(model, kind, arrays)
+        if found is not None:
+            found.feed(self.data)
+            return found
+        program = self._program(settings)
+        engine, reason = engines.choose(self.wanted_engine, program)
+        execute = engine.prepare(program, threads=self.threads)
+        return Prepared(kind, arrays, program, engine, reason, execute)
+
+    def _settings(self) -> dict[str, Any]:
+        """What the program is told, beside the data and the moments."""
+        return {
+            "optimizer": self._rule(),
+            "batch_size": self.batch_size,
+            "rows": self.rows,
+            "gradient_rule": self.gradient_rule,
+            "gradient_norms": self.wants_norms,
+            "part_rows": self.part_rows,
+            "precision": self.precision,
+        }
+
+    def _program(self, settings: dict[str, Any]) -> TrainingProgram:
+        model, moments = self.model, self.state.moments
         try:
-            return TrainingProgram(
-                self.model,
-                self.data,
-                optimizer=rule,
-                moments=self.state.moments,
-                batch_size=self.batch_size,
-                rows=self.rows,
-                gradient_rule=self.gradient_rule,
-                gradient_norms=self.wants_norms,
-                part_rows=self.part_rows,
-                precision=self.precision,
-            )
+            return TrainingProgram(proxy(model), self.data, moments=moments, **settings)
         except DeviceMemoryError as error:
             traceback.clear_frames(error.__traceback__)  # what was allocated is free again
-            left = self.model.backend.memory().free_bytes
-            raise too_large(self.model, self.data, rule, rows=rows, free_bytes=left) from error
+            rule, rows = settings["optimizer"], min(self.part_rows, self.rows)
+            left = model.backend.memory().free_bytes
+            raise too_large(model, self.data, rule, rows=rows, free_bytes=left) from error
+
+    def _check(self) -> None:
+        """Raise InputError for what cannot be run."""
+        self._check_schedules()
 
     def _check_schedules(self) -> None:
         watched = [n for schedule in self.state.optimizer.schedules for n in schedule.watched()]

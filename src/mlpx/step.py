@@ -7,7 +7,7 @@ a plan of its own on the same buffers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +37,15 @@ class TrainingData:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def apart(self) -> TrainingData:
+        """The same data as arrays of its own: x and y may be one array."""
+        x, y, weights = (a if a is None else a.view() for a in (self.x, self.y, self.weights))
+        return replace(self, x=x, y=y, weights=weights)
+
+
+NOTHING = TrainingData(None, None, None)
+"""What a program has that is not in use."""
 
 
 FLUSH_STEPS = 512
@@ -69,7 +78,8 @@ class TrainingProgram:
         backend, dtype = network.backend, network.dtype
         if optimizer is not None and optimizer.full_batch:
             optimizer = None  # it asks for gradients and moves the parameters between steps
-        self.network, self.data, self.optimizer, self.moments = network, data, optimizer, moments
+        self.network, self.data = network, data.apart()
+        self.optimizer, self.moments = optimizer, moments
         self.groups = make_groups(network.layout, optimizer) if optimizer else []
         self.batch_size, self.rows = batch_size, rows
         self.gradient_rule, self.precision = gradient_rule or Backpropagation(), precision
@@ -97,6 +107,24 @@ class TrainingProgram:
         by_step = self.order[:split].reshape(self.full_steps, batch_size)
         self.full = self._plan(batch_size, by_step) if self.full_steps else None
         self.last = self._plan(self.last_rows, self.order[split:]) if self.last_rows else None
+
+    def feed(self, data: TrainingData) -> None:
+        """Take the rows of `data` from now on: arrays of the dtypes and shapes of those before."""
+        self.data = data.apart()
+        for plan in self.plans:
+            plan.lowered.clear()
+            for i, name in plan.reads:
+                call = plan.calls[i]
+                take, _, rows = call.arguments
+                plan.calls[i] = replace(call, arguments=(take, getattr(self.data, name), rows))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes it takes beside data, parameters and moments."""
+        arrays = [self.gradient, self.order, self.table, self.log, self.numbers, self.norms]
+        arrays += [] if self.total is self.gradient else [self.total]
+        arrays += self.update.work if self.optimizer is not None else []
+        return self.buffers.nbytes + sum(int(a.nbytes) for a in arrays if a is not None)
 
     def start_epoch(
         self,
@@ -212,11 +240,12 @@ class TrainingProgram:
             seed=network.seed,
             state=self.state,
         )
-        plan.calls, plan.streams, plan.penalised = whole.calls, whole.streams, first
+        plan.calls, plan.reads = whole.calls, whole.reads
+        plan.streams, plan.penalised = whole.streams, first
         plan.batch_rows, plan.batch_weight = whole.rows, whole.batch_weight
         labels = self.data.y.dtype if self.data.y.ndim == 1 else network.dtype
-        x = self._fetch(plan, "x", self.data.x, rows, network.dtype)
-        y = self._fetch(plan, "y", self.data.y, rows, labels)
+        x = self._fetch(plan, "x", rows, network.dtype)
+        y = self._fetch(plan, "y", rows, labels)
         start = len(plan.calls)
         z, sites = plan_forward(plan, network, x)
         losses, dz = plan_loss(plan, network, z, plan_targets(plan, network, y), r)
@@ -248,15 +277,21 @@ class TrainingProgram:
         plan.call(batches.select_row, self.network.backend.take, order, self.state, out=rows)
         return rows[0]
 
-    def _fetch(self, plan: Plan, name: str, source: Array, rows: Array, dtype: np.dtype) -> Array:
+    def _fetch(self, plan: Plan, name: str, rows: Array, dtype: np.dtype) -> Array:
         """Append the gathering of `rows` of one of the data's arrays; returns them as `dtype`."""
+        source: Array = getattr(self.data, name)
         columns = 1 if source.ndim == 1 else source.shape[1]
         raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)
         out = raw if source.dtype == dtype else plan.buffer(f"batch {name}", columns)
         if source.ndim == 1:
             raw = out = raw[:, 0]
-        plan.call(batches.gather, self.network.backend.take, source, rows, raw=raw, out=out)
+        self._gather(plan, name, rows, raw=raw, out=out)
         return out
+
+    def _gather(self, plan: Plan, name: str, rows: Array, *, raw: Array, out: Array) -> None:
+        plan.reads.append((len(plan.calls), name))
+        source = getattr(self.data, name)
+        plan.call(batches.gather, self.network.backend.take, source, rows, raw=raw, out=out)
 
     def _weights(self, plan: Plan, rows: Array, total: Array) -> Array:
         """Append the normalisation of the rows' weights; returns r (rows, 1), which sums to one."""
@@ -267,7 +302,7 @@ class TrainingProgram:
             total[...] = plan.rows
         else:
             w = backend.empty((plan.rows, 1), self.network.dtype)
-            plan.call(batches.gather, backend.take, weights, rows, raw=w, out=w)
+            self._gather(plan, "weights", rows, raw=w, out=w)
             plan.call(batches.normalise_weights, w, total=total, out=r)
             plan.batch_weight = total
         return r

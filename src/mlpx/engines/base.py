@@ -10,8 +10,19 @@ from mlpx.records import Record
 from mlpx.step import TrainingProgram
 from mlpx.types import Array
 
-Runner = Callable[[Plan, int], None]
-"""Runs a plan of the program it was made for, so many times in a row."""
+
+class Runner(Protocol):
+    """Runs the plans of the program it was made for."""
+
+    def __call__(self, plan: Plan, steps: int) -> None:
+        """Run a plan so many times in a row."""
+
+    def feed(self) -> None:
+        """Take up the program's data, which are others than before."""
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes it takes beside the program."""
 
 
 class Forward(Protocol):

@@ -23,24 +23,39 @@ class Interpreter(Engine, name="interpreter"):
         return None
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
-        plans = {
-            id(plan): [call.bind(program.network.backend.xp) for call in plan.calls]
-            for plan in program.plans
-        }
-
-        def run(plan: Plan, steps: int) -> None:
-            calls = plans[id(plan)]
-            # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
-            with np.errstate(all="ignore"), blas_threads(threads):
-                for _ in range(steps):
-                    for call in calls:
-                        call()
-
-        return run
+        return InterpreterRunner(program, threads)
 
     def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
         xp = program.network.backend.xp
         return [(named(call), call.bind(xp)) for call in program.plans[0].calls]
+
+
+class InterpreterRunner:
+    """Calls the kernels of a plan one after the other."""
+
+    nbytes = 0
+
+    def __init__(self, program: TrainingProgram, threads: int | None) -> None:
+        self.program, self.threads = program, threads
+        self.xp = program.network.backend.xp
+        self.calls = {
+            id(plan): [call.bind(self.xp) for call in plan.calls] for plan in program.plans
+        }
+
+    def __call__(self, plan: Plan, steps: int) -> None:
+        """Run a plan so many times."""
+        calls = self.calls[id(plan)]
+        # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
+        with np.errstate(all="ignore"), blas_threads(self.threads):
+            for _ in range(steps):
+                for call in calls:
+                    call()
+
+    def feed(self) -> None:
+        """Bind the calls that read the data anew."""
+        for plan in self.program.plans:
+            for i, _ in plan.reads:
+                self.calls[id(plan)][i] = plan.calls[i].bind(self.xp)
 
 
 def named(call: Call) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from mlpx.full_batch import FullBatchRun
 from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.run import Run
-from mlpx.step import LOSS, WEIGHT, TrainingData, TrainingProgram
+from mlpx.step import LOSS, WEIGHT, TrainingData
 
 WINDOW_ELEMENTS = 1 << 21
 """How many numbers of sparse rows are dense at a time, unless one batch has more."""
@@ -91,14 +91,11 @@ class QuasiNewtonRun(FullBatchRun):
         del ours["ftol"]  # SciPy's own, as scikit-learn has it
         return {**ours, "maxfun": int(self.estimator.max_fun)}
 
-    def _program(self) -> TrainingProgram:
-        if not isinstance(self.data, Window):
-            return super()._program()
-        self._check()
-        return TrainingProgram(
-            self.model, self.data, optimizer=self.state.optimizer, moments={},
-            batch_size=min(self.data.rows, len(self.data)), rows=len(self.data),
-        )  # fmt: skip
+    def _settings(self) -> dict[str, Any]:
+        settings = super()._settings()
+        if isinstance(self.data, Window):
+            settings["batch_size"] = min(self.data.rows, len(self.data))
+        return settings
 
     def _evaluate(self, p: np.ndarray) -> tuple[float, np.ndarray]:
         windowed = isinstance(self.data, Window)

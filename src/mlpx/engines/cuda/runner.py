@@ -69,6 +69,8 @@ class CudaRunner:
         """Arrays that launches hold the addresses of, and no operation does."""
         self.unwritten: set[int] = set()
         """Addresses of relu's bits that cublasLt was to write, and does not."""
+        self.sources: list[tuple[np.ndarray, str]] = []
+        """The operation, as its kernel takes it, that reads one of the data's arrays, and which."""
         self.first_rows: dict[int, Put] = {}
         """What brings the first rows of a plan that has them brought a step ahead."""
         with self.backend.failing("planning the step", nobody_else=True), self._device():
@@ -199,7 +201,32 @@ class CudaRunner:
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
         operations = self._fused(lowered) if self.library else lowered
         placed = zip(operations, lanes(operations), strict=True)
-        return [launch for op, lane in placed for launch in self._launch(replace(op, lane=lane))]
+        made = (launch for op, lane in placed for launch in self._launch(replace(op, lane=lane)))
+        return [self._let_go(plan, *launch) for launch in made]
+
+    def _let_go(self, plan: Plan, operation: Operation, put: Put) -> Launch:
+        """The launch without the data that it reads, which are the program's to hold."""
+        names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
+        if operation.name != "gather" or id(operation.p[0]) not in names:
+            return operation, put
+        source, *others = operation.p
+        self.sources.append((put.args[-1][0], names[id(source)]))  # type: ignore[attr-defined]
+        return replace(operation, p=(None, *others)), put
+
+    def feed(self) -> None:
+        """Point the launches to where the data are now; what was captured is of where they were."""
+        for arguments, name in self.sources:
+            start = address(getattr(self.program.data, name)) or 0
+            if start not in (0, arguments["p"][0, 0]):
+                arguments["p"][0, 0] = start
+                self.graphs.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of what launches work in."""
+        scratch = [array for pair in self.scratch for array in pair]
+        held = (*self.scales, *self.rooms, *self.kept, *scratch, *self.workspaces.values())
+        return sum(int(array.nbytes) for array in held)
 
     def _fused(self, operations: list[Operation]) -> list[Operation]:
         """The operations with what cublasLt may do at once."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +13,7 @@ from mlpx.engines.base import Engine, Forward, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
 from mlpx.engines.native.descent import update_at_once
 from mlpx.engines.native.forward import NativeForward
-from mlpx.engines.native.library import blas, load, pool
+from mlpx.engines.native.library import Op, blas, load, pool
 from mlpx.engines.native.target import Library, assemble
 from mlpx.engines.native.tiles import sum_by_rows
 from mlpx.engines.threads import blas_threads, usable
@@ -62,13 +65,32 @@ class NativeEngine(Engine, name="native"):
         return f"{blas().name}, {usable()} thread{'s' if usable() > 1 else ''}"
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
-        library, dtype = load(), program.network.dtype
+        return NativeRunner(program, threads or thread_count(program))
+
+    def forward(self, network: Network) -> Forward | None:
+        if network.backend.kind != "cpu" or self.missing():
+            return None
+        try:
+            return NativeForward(network)
+        except UntranslatableError:
+            return None
+
+
+class NativeRunner:
+    """Calls the library with the operations of a plan, on so many threads."""
+
+    def __init__(self, program: TrainingProgram, threads: int) -> None:
+        self.program, self.threads = program, threads
+        library = load()
         assert library is not None
-        count = threads or thread_count(program)
+        self._run, self._state = library.mlpx_run, address(program.state)
+        dtype, count = program.network.dtype, threads
         weights = program.network.flat.nbytes
-        made, others = {}, None
-        if count > 1:
-            others = np.zeros((count - 1, program.gradient.size), dtype)
+        others = np.zeros((count - 1, program.gradient.size), dtype) if count > 1 else None
+        self.nbytes = 0 if others is None else others.nbytes
+        self._made: dict[int, ctypes.Array[Op]] = {}
+        self._kept: list[Sequence[Any]] = []
+        self._sources: list[tuple[Op, str]] = []
         for plan in program.plans:
             found = lower(program, plan, Library())
             if worth_own_sums(found, program, count):
@@ -78,24 +100,30 @@ class NativeEngine(Engine, name="native"):
                     found, program.gradient, count=len(program.network.layout),
                     tiled=worth_tiles(program),
                 )  # fmt: skip
-            made[id(plan)] = assemble(found, dtype, threads=count, weights=weights), found
+            ops, placed = assemble(found, dtype, threads=count, weights=weights)
+            self._made[id(plan)] = ops
+            self._hold(plan, ops, placed)
 
-        def run(plan: Plan, steps: int) -> None:
-            ops, _ = made[id(plan)]  # the operations hold the arrays that the ops point to
-            # Our threads call the BLAS side by side, so it is to use one of its own.
-            with blas_threads(1), pool(count) as workers:
-                state = address(program.state)
-                library.mlpx_run(ops, len(ops), steps, state, workers, count)
+    def _hold(self, plan: Plan, ops: ctypes.Array[Op], placed: list[Operation]) -> None:
+        """Keep the arrays that the ops point to, but for the data, and where the data are."""
+        names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
+        for op, operation in zip(ops, placed, strict=True):
+            reads = operation.name == "gather"
+            if reads:
+                self._sources.append((op, names[id(operation.p[0])]))
+            self._kept.append(operation.p[reads:])
 
-        return run
+    def __call__(self, plan: Plan, steps: int) -> None:
+        """Run a plan so many times."""
+        ops = self._made[id(plan)]
+        # Our threads call the BLAS side by side, so it is to use one of its own.
+        with blas_threads(1), pool(self.threads) as workers:
+            self._run(ops, len(ops), steps, self._state, workers, self.threads)
 
-    def forward(self, network: Network) -> Forward | None:
-        if network.backend.kind != "cpu" or self.missing():
-            return None
-        try:
-            return NativeForward(network)
-        except UntranslatableError:
-            return None
+    def feed(self) -> None:
+        """Point the operations that read the data to where they are now."""
+        for op, name in self._sources:
+            op.p[0] = address(getattr(self.program.data, name))
 
 
 def thread_count(program: TrainingProgram) -> int:

@@ -8,7 +8,7 @@ gradient is computed, and the rule applied to it, before the next; plain SGD nee
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from mlpx.engines.lowering import Access, Operation, address
@@ -33,32 +33,45 @@ def update_at_once(
     memory = Access(address(gradient) or 0, (address(gradient) or 0) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
     rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
-    folded: dict[Operation, Operation] = {}
-    put_off: list[Operation] = []
-    written, later, last = 0, Touched(), True
+    found = _rules_by_writer(operations, users, rules)
+    names = {rule.name for rule in found.values()} if found else set()
+    written = sum(a.stop - a.start for op in found or () for a in op.touches if a.writes)
+    if not found or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
+        return list(operations)
+    folded = {op: fold(op, rule) for op, rule in found.items() if (fold := _fold(op, rule))}
+    put_off = [rule for op, rule in found.items() if op not in folded]
+    first = next(i for i, op in enumerate(operations) if op in rules)
+    kept = [*operations[:first], *put_off, *operations[first:]]
+    return [folded.get(op) or op for op in kept if op not in rules]
+
+
+def _rules_by_writer(
+    operations: Sequence[Operation], users: set[Operation], rules: Rules
+) -> dict[Operation, Operation] | None:
+    """The rule for what each operation writes of the gradient; None if there is any other user of
+    it, or if something before the rules are through reads or writes what they write.
+    """
+    found: dict[Operation, Operation] = {}
+    later, after_rules = Touched(), True
     for op in reversed(operations):
         if op in rules:
-            last = False
-        elif op in users:
+            after_rules = False
+            continue
+        if op in users:
             rule = rules.of(op) if op.name in FOLDED else None
-            if rule is None or not (tiled or rule.name == PLAIN):
-                return list(operations)
-            if later.precedes(*(access for access in rule.touches if access.writes)):
-                return list(operations)
-            written += sum(a.stop - a.start for a in op.touches if a.writes)
-            if rule.name == PLAIN:
-                folded[op] = _descent(op, rule)
-            elif op.name == "affine_dW":
-                folded[op] = _update(op, rule)
-            else:
-                put_off.append(rule)
-        if not last and op not in rules:  # between what writes the gradient and its rules
+            if rule is None or later.precedes(*(a for a in rule.touches if a.writes)):
+                return None
+            found[op] = rule
+        if not after_rules:
             later.add(*op.touches)
-    if written < count * gradient.itemsize:
-        return list(operations)
-    first = next(i for i, op in enumerate(operations) if op in rules)
-    kept = [*operations[:first], *reversed(put_off), *operations[first:]]
-    return [folded.get(op) or op for op in kept if op not in rules]
+    return dict(reversed(found.items()))
+
+
+def _fold(operation: Operation, rule: Operation) -> Callable[..., Operation] | None:
+    """What joins the two; None if the rule is done later, at once."""
+    if rule.name == PLAIN:
+        return _descent
+    return _update if operation.name == "affine_dW" else None
 
 
 class Rules:

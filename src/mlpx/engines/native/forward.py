@@ -189,8 +189,7 @@ class Resident:
     def __init__(self, lane: Lane, rows: int, classes: bool) -> None:
         to, self.x, self.found = lane.plan(rows, classes)
         lane.check(to, self.x, float(np.finfo(lane.network.dtype).max))
-        self.kept = to.translate()
-        self.ops = assemble(self.kept, lane.network.dtype)
+        self.ops, self.kept = assemble(to.translate(), lane.network.dtype)
         library = load()
         assert library is not None
         self._call, self._run = library.mlpx_forward, forward([self], [], chunks=1)
@@ -235,8 +234,7 @@ class Streaming:
                 lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
         to.operations += operations
         to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
-        self.kept = to.operations
-        self.ops = assemble(self.kept, lane.network.dtype)
+        self.ops, self.kept = assemble(to.operations, lane.network.dtype)
         self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
         self.places = Place.of(0), Place.of(len(self.ops) - 1)
 

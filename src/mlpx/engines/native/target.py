@@ -41,15 +41,17 @@ def assemble(
     *,
     threads: int = 1,
     weights: int = 0,
-) -> ctypes.Array[Op]:
-    """Operations as the library takes them, in the order in which it runs them.
+) -> tuple[ctypes.Array[Op], list[Operation]]:
+    """Operations as the library takes them, in the order in which it runs them, and in that order
+    as they were.
 
     `weights`: the bytes of the parameters, where operations may be run tile by tile.
     """
     placed = schedule(operations)
     links = chains(placed, threads=threads, weights=weights) if weights else [(1, 1)] * len(placed)
     pairs = zip(placed, links, strict=True)
-    return (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
+    ops = (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
+    return ops, [operation for operation, _ in placed]
 
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
