@@ -98,7 +98,7 @@ FITS: list[dict[str, Any]] = [
 
 def fit(model: MLP, engine: str, seed: int, **options: Any) -> np.ndarray:
     """The losses of the steps of one fit, on data of its own."""
-    given = {"batch_size": 8, "optimizer": Adam(0.01), "verbose": 0} | options
+    given = {"batch_size": 4, "optimizer": Adam(0.01), "verbose": 0} | options
     x, y = rows(given.pop("rows", 14), given.pop("dtype", "float32"), seed)
     if given.pop("weights", False):
         given["sample_weight"] = np.linspace(0.5, 2, len(x))
@@ -134,6 +134,17 @@ def test_fits_of_one_kind_plan_once(device: str, engine: str, programs: list[Any
     fit(model, engine, 9, optimizer="sgd")  # whose moments are others
     fit(model, engine, 9)
     assert len(programs) == 4
+
+
+@everywhere
+def test_moments_that_are_begun_anew_are_those_that_move(device: str, engine: str) -> None:
+    model = network(device)
+    fit(model, engine, 0)
+    model.training_state = None
+    twin = copy.deepcopy(model)
+    for each in (model, twin):
+        fit(each, engine, 1)
+    assert_same(model, twin)
 
 
 @everywhere
@@ -216,9 +227,9 @@ def test_a_fit_within_a_fit_has_a_program_of_its_own(device: str, engine: str) -
     fit(model, engine, 0)
     with nothing_kept():
         fit(twin, engine, 0)
-    fit(model, engine, 1, callbacks=[Nested(engine)])
+    fit(model, engine, 1, steps=8, callbacks=[Nested(engine)])
     with nothing_kept():
-        fit(twin, engine, 1, callbacks=[Nested(engine)])
+        fit(twin, engine, 1, steps=8, callbacks=[Nested(engine)])
     assert_same(model, twin)
 
 
