@@ -8,6 +8,7 @@ program other rows, and goes on.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlpx.engines import Engine, Runner
@@ -35,7 +36,7 @@ class Prepared:
     reason: str
     execute: Runner
 
-    @property
+    @cached_property
     def nbytes(self) -> int:
         """The bytes it takes beside the arrays that it trains."""
         return self.program.nbytes + self.execute.nbytes

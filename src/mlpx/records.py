@@ -14,13 +14,16 @@ from __future__ import annotations
 import dataclasses
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Self
+from functools import cache
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
 
 _FAMILIES: dict[str, type[Record]] = {}
+_default: Callable[[Any], Any] = cache(lambda member: member())
+"""The record of a class with all its defaults; nobody can change it, so there is one."""
 
 
 class Record:
@@ -61,9 +64,9 @@ class Record:
         if isinstance(given, cls):
             return given
         if isinstance(given, type) and issubclass(given, cls):
-            return given()
+            return cast(Self, _default(given))
         if isinstance(given, str):
-            return cls._member(given)()
+            return cast(Self, _default(cls._member(given)))
         raise InputTypeError(
             f"{cls.kind} is {given!r}, a {type(given).__name__}; "
             f"it must be a name or an instance, for example {next(iter(cls.table))!r}"

@@ -18,7 +18,7 @@ from mlpx.groups import Update, average_columns, make_groups
 from mlpx.kernels import batches, updates
 from mlpx.objective import plan_loss, plan_norm_limits, plan_penalties, plan_targets
 from mlpx.optimizers.base import Optimizer
-from mlpx.program import Buffers, Network, Plan, plan_forward
+from mlpx.program import Buffers, Call, Network, Plan, plan_forward
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
@@ -116,7 +116,8 @@ class TrainingProgram:
             for i, name in plan.reads:
                 call = plan.calls[i]
                 take, _, rows = call.arguments
-                plan.calls[i] = replace(call, arguments=(take, getattr(self.data, name), rows))
+                given = take, getattr(self.data, name), rows
+                plan.calls[i] = Call(call.kernel, given, call.keywords)
 
     @property
     def nbytes(self) -> int:

@@ -60,6 +60,8 @@ def get_backend(device: str | Backend | None = None) -> Backend:
     """
     if isinstance(device, Backend):
         return device
+    if isinstance(device, str) and device in _opened:
+        return _opened[device]
     kind, index = _parse(*_asked(device))
     name = f"{kind}:{index}" if kind != "cpu" else kind
     if name not in _opened:

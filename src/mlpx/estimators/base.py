@@ -89,7 +89,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             )
         X = rows.check_rows(self, X, reset=first, backend=backend)
         y = self._targets(y, first=first, whole=not partial)
-        check_consistent_length(range(X.shape[0]), y)
+        if X.shape[0] != len(y):
+            check_consistent_length(range(X.shape[0]), y)  # which says so
         w = rows.check_weights(sample_weight, len(y))
         if w is not None and not w.all():
             X, y, w = rows.take(X, w > 0), y[w > 0], w[w > 0]

@@ -104,7 +104,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, partial=True)
 
     def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
-        y = host_labels(y)
+        y = host_labels(y, known=not (first or whole))
         if first and whole:
             self._labels = Labels.of(y)
             self.classes_ = self._labels.classes

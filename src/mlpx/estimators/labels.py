@@ -96,11 +96,13 @@ class Labels:
         return factors
 
 
-def host_labels(y: Any) -> np.ndarray:
-    """y as labels (n,), or as 0 and 1 (n, k) for several labels a row.
+def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
+    """y as labels (n,), or as 0 and 1 (n, k) for several labels a row; `known`: the classes are.
 
     Raises ValueError for what is no classification.
     """
+    if known and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and len(y):
+        return y  # the checks below would find nothing to say, but not as soon
     if hasattr(y, "__dlpack_device__") and not isinstance(y, np.ndarray):
         y = array_backend(y).to_numpy(y)
     check_classification_targets(y)
