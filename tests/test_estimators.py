@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import re
@@ -102,19 +103,36 @@ THEIRS = {
 }
 
 
+BOTH = np.stack([Y == 0, Y != 1], axis=1).astype(int)
+DRAWN = np.random.default_rng(0).random(150)
+WEIGHTS = {"alike": {}, "weighted": {"sample_weight": 3 * DRAWN * (DRAWN > 0.3)}}
+PAIRS: dict[str, Any] = {
+    "classes": (TheirClassifier, MLPClassifier, X, Y),
+    "two": (TheirClassifier, MLPClassifier, X, (Y == 1).astype(int)),
+    "several labels": (TheirClassifier, MLPClassifier, X, BOTH),
+    "values": (TheirRegressor, MLPRegressor, XR, YR),
+    "counts": (TheirRegressor, MLPRegressor, XR, np.floor(np.exp(YR))),
+}
+
+
+def require_weights(weights: dict[str, Any]) -> None:
+    if weights and "sample_weight" not in inspect.signature(TheirClassifier.fit).parameters:
+        pytest.skip("this scikit-learn is before 1.7, whose MLPs take no weights")
+
+
 @pytest.mark.parametrize("given", THEIRS.values(), ids=THEIRS)
-@pytest.mark.parametrize("classes", [True, False, "binary"], ids=["classes", "values", "two"])
-def test_the_same_curve_weights_and_stop_as_theirs(given: dict[str, Any], classes: Any) -> None:
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
+def test_the_same_curve_weights_and_stop_as_theirs(
+    given: dict[str, Any], kind: str, weights: dict[str, Any]
+) -> None:
     """From the same random_state, to the last digits: so replacing the import is enough."""
-    pairs = {
-        True: (TheirClassifier, MLPClassifier, X, Y),
-        "binary": (TheirClassifier, MLPClassifier, X, (Y == 1).astype(int)),
-        False: (TheirRegressor, MLPRegressor, XR, YR),
-    }
-    theirs, ours, x, y = pairs[classes]
-    options = SMALL | {"max_iter": 12} | given
-    one, other = theirs(**options).fit(x, y), ours(**options).fit(x, y)
+    require_weights(weights)
+    theirs, ours, x, y = PAIRS[kind]
+    options = SMALL | {"max_iter": 12} | ({"loss": "poisson"} if kind == "counts" else {}) | given
+    one, other = theirs(**options).fit(x, y, **weights), ours(**options).fit(x, y, **weights)
     assert other.n_iter_ == one.n_iter_
+    assert other.loss_ == pytest.approx(one.loss_, rel=1e-8)
     for name in ("loss_curve_", "validation_scores_"):
         if getattr(one, name, None) is not None:
             np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-8)
@@ -126,6 +144,43 @@ def test_the_same_curve_weights_and_stop_as_theirs(given: dict[str, Any], classe
         assert getattr(other, name) == getattr(one, name), name
     if getattr(one, "best_loss_", None) is not None:
         assert other.best_loss_ == pytest.approx(one.best_loss_)
+
+
+@pytest.mark.parametrize("kind", ["classes", "values"])
+def test_parts_with_weights_are_learnt_as_theirs(kind: str) -> None:
+    theirs, ours, x, y = PAIRS[kind]
+    require_weights({"some": DRAWN})
+    first = {"classes": np.unique(y)} if kind == "classes" else {}
+    pair = [made(**SMALL, batch_size=40, shuffle=False) for made in (theirs, ours)]
+    for i in range(3):
+        for estimator in pair:
+            estimator.partial_fit(x, y, sample_weight=DRAWN**i, **(first if i == 0 else {}))
+    np.testing.assert_allclose(pair[1].loss_curve_, pair[0].loss_curve_, rtol=1e-8)
+    np.testing.assert_allclose(pair[1].coefs_[0], pair[0].coefs_[0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("batch_size", [10, 40])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_no_batch_is_of_rows_of_weight_zero_alone(batch_size: int, sparse: bool) -> None:
+    """There scikit-learn's divide by zero. Few rows of weight are a fit of these rows."""
+    w = np.zeros(len(Y))
+    w[::13] = np.linspace(0.5, 2, 12)
+    x = scipy.sparse.csr_array(X) if sparse else X
+    options = SMALL | {"batch_size": batch_size, "shuffle": False, "max_iter": 30}
+    fitted = MLPClassifier(**options, alpha=0.1).fit(x, Y, sample_weight=w)
+    assert np.abs(fitted.model_.flat).max() < 10
+    assert fitted.loss_ < fitted.loss_curve_[0]
+    if batch_size == 10:
+        alone = MLPClassifier(**options, alpha=0.1).fit(X[w > 0], Y[w > 0], w[w > 0])
+        assert fitted.loss_curve_ == alone.loss_curve_
+
+
+def test_weights_that_vanish_in_the_networks_dtype_are_refused() -> None:
+    single = MLPClassifier(**SMALL, dtype="float32")
+    with pytest.raises(ValueError, match="zero in float32 for all 150 rows to train or to"):
+        single.fit(X, Y, sample_weight=np.full(len(Y), 1e-46))
+    with pytest.raises(ValueError, match="zero in float32 for all 150 rows"):
+        single.fit(X, Y, X_val=X, y_val=Y, sample_weight_val=np.full(len(Y), 1e-46))
 
 
 def test_every_parameter_of_theirs_has_its_default() -> None:
@@ -169,7 +224,7 @@ def test_weights_count_as_repetition(solver: str) -> None:
     times = np.random.default_rng(0).integers(0, 4, size=len(Y))
     batch = {"batch_size": int(times.sum()), "shuffle": False, "alpha": 0.0, "random_state": 1}
     options = {"hidden_layer_sizes": (5,), "solver": solver, "max_iter": 30, "tol": 1e-7}
-    weighted = MLPClassifier(**options | batch | {"batch_size": int((times > 0).sum())})
+    weighted = MLPClassifier(**options | batch | {"batch_size": len(Y)})
     repeated = MLPClassifier(**options | batch)
     weighted.fit(X, Y, sample_weight=times)
     repeated.fit(np.repeat(X, times, axis=0), np.repeat(Y, times))

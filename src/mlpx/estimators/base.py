@@ -51,9 +51,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         """The loss, and how many outputs the network has."""
         raise NotImplementedError
 
-    def _loss_offset(self, y: np.ndarray, w: np.ndarray | None) -> float:
-        """What scikit-learn's loss has that ours leaves out, as it depends on y alone."""
-        return 0.0
+    def _loss_constants(self, y: np.ndarray) -> np.ndarray | None:
+        """What scikit-learn's loss of each row has that ours has not, as it is of y alone; (n,)."""
+        return None
 
     def _class_factors(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
         """The rows' weights (n,), those of their classes multiplied in."""
@@ -92,8 +92,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if X.shape[0] != len(y):
             check_consistent_length(range(X.shape[0]), y)  # which says so
         w = rows.check_weights(sample_weight, len(y))
-        if w is not None and not w.all():
-            X, y, w = rows.take(X, w > 0), y[w > 0], w[w > 0]
         if first:
             self._begin()
         self._open_model(X, backend, first=first)
@@ -197,8 +195,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         target = check_y(
             y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
         )
-        weights = None if w is None else backend.asarray(w[:, None].astype(dtype))
-        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), weights)
+        weights = None if w is None else w[:, None].astype(dtype)
+        if weights is not None and not weights.any():
+            raise InputError(
+                f"sample_weight is zero in {dtype} for all {len(y)} rows to train or to validate "
+                "on; at least one must be positive"
+            )
+        placed = None if weights is None else backend.asarray(weights)
+        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), placed)
 
     def _keeps_best(self, held_out: Any) -> bool:
         """Whether the epoch with the best validation score is put back at the end."""
@@ -208,11 +212,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _train(
         self, X: Any, y: Any, w: Any, validation: TrainingData | None, *, partial: bool
     ) -> Self:
-        offset = self._loss_offset(y, w)
-        w = self._class_factors(y, w)
+        X, y, w = self._weighing(X, y, self._class_factors(y, w))
         data = self._data(X, y, w)
-        rule = settings.optimizer(self, weight=float(len(data) if w is None else w.sum()))
-        run = self._run(data, validation, rule, offset)
+        total = float(len(data) if w is None else w.sum(dtype=np.float64))
+        rule = settings.optimizer(self, weight=total)
+        run = self._run(data, validation, rule)
+        run.weights, run.constants = w, self._loss_constants(y)
         ruled = self.solver == "sgd" and settings.has_rate_rule(self)
         self._rate_rule = self.learning_rate if ruled else "constant"
         if not run.state.step:
@@ -230,9 +235,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self._conclude(run, partial=partial)
         return self
 
-    def _run(
-        self, data: TrainingData, validation: TrainingData | None, rule: Any, offset: float
-    ) -> Any:
+    def _weighing(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> Held:
+        """X, y and w, without the rows of weight 0 if there are too few others for all batches."""
+        if w is None:
+            return X, y, w
+        w = w.astype(self._model.dtype)
+        size = 200 if isinstance(self.batch_size, str) else int(self.batch_size)
+        if settings.full_batch(self) or (w > 0).sum() * size >= len(y) or not w.any():
+            return X, y, w
+        return rows.take(X, w > 0), y[w > 0], w[w > 0]
+
+    def _run(self, data: TrainingData, validation: TrainingData | None, rule: Any) -> Any:
         """The run of our engines that does the work."""
         model, n = self._model, len(data)
         batch = n if rule.full_batch else self._batch_rows(n)
@@ -245,7 +258,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             metric.check(model.loss, model.d_out)
         column = f"val_{chosen[0].name}" if chosen else "val_loss"
         sign = 1.0 if chosen and chosen[0].higher_is_better else -1.0
-        book = Bookkeeper(self, rows=n, offset=offset, column=column, sign=sign)
+        book = Bookkeeper(self, rows=n, column=column, sign=sign)
         run: Any = (QuasiNewtonRun if rule.full_batch else ShuffledRun)(
             model, data, validation, rule, chosen, [book, *check_callbacks(self.callbacks or ())],
             batch_size=min(batch * rule.accumulate, n), part_rows=batch,

@@ -93,13 +93,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         several = np.size(loss.quantiles) if isinstance(loss, Quantile) else 1
         return loss, self._columns * several
 
-    def _loss_offset(self, y: np.ndarray, w: np.ndarray | None) -> float:
+    def _loss_constants(self, y: np.ndarray) -> np.ndarray | None:
         if not (isinstance(self.loss, str) and self.loss == "poisson"):
-            return 0.0
+            return None
         from scipy.special import xlogy
 
-        constants = (xlogy(y, y) - y).sum(axis=1) if (y >= 0).all() else np.zeros(len(y))
-        return float(np.average(constants, weights=w))
+        constants: np.ndarray = (xlogy(y, y) - y).sum(axis=1)
+        return constants
 
     def predict(self, X: Any) -> Any:
         """The values of each row: (n,), or (n, outputs) for several."""

@@ -53,19 +53,59 @@ def fill(model: Any, window: Window, rows: np.ndarray) -> None:
         window.weights[:n] = source.weights[at]
 
 
+def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """`order` with rows exchanged so that each batch, from its start, has one that `weighs`.
+
+    There must be as many of these rows as batches.
+    """
+    counts = np.add.reduceat(weighs[order].astype(np.int64), starts)
+    order = order.copy()
+    for empty in np.flatnonzero(counts == 0):
+        giver = counts.argmax()
+        a, b = starts[giver] + weighs[order[starts[giver] :]].argmax(), starts[empty]
+        order[[a, b]] = order[[b, a]]
+        counts[giver] -= 1
+        counts[empty] = 1
+    return order
+
+
 class ShuffledRun(Run):
     """A run whose epochs see the rows in the order that the estimator's random state gives."""
 
     estimator: Any
+    objective = math.nan
+    """The loss of the last epoch as scikit-learn has it: batches count as their rows do."""
+    weights: np.ndarray | None = None
+    constants: np.ndarray | None = None
+    """What the loss of each row has besides, (n,)."""
+    _true_order: np.ndarray
 
     def _order(self) -> np.ndarray:
-        order: np.ndarray = self.estimator._next_order(
-            len(self.data), anew=self.state.position == 0
-        )
+        order = self.estimator._next_order(len(self.data), anew=self.state.position == 0)
+        self._starts = self.batch_size * np.arange(self.program.steps)
+        if self.weights is not None:
+            order = spread(order, self.weights > 0, self._starts)
+        self._true_order = order
         if not isinstance(self.data, Window):
-            return order
-        self._true_order, self._shown = order, -1
+            return self._true_order
+        self._shown = -1
         return np.arange(self.rows) % self.data.rows
+
+    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+        stop = self.state.position or self.program.steps
+        ran = slice(stop - len(log), stop)
+        rows = np.diff(self._starts, append=self.rows)[ran]
+        self.objective = float((log[:, LOSS] + self._constants()[ran]) @ rows / rows.sum())
+        return super()._logs(log, scores)
+
+    def _constants(self) -> np.ndarray:
+        """The weighted mean of each batch's `constants`, (steps,)."""
+        if self.constants is None:
+            return np.zeros(len(self._starts))
+        w = np.ones(len(self.data)) if self.weights is None else self.weights
+        sums = [np.add.reduceat(a[self._true_order], self._starts) for a in (w * self.constants, w)]
+        means: np.ndarray = sums[0] / sums[1]
+        return means
 
     def _ready(self, position: int, end: int) -> int:
         window = self.data
@@ -85,6 +125,8 @@ class QuasiNewtonRun(FullBatchRun):
 
     estimator: Any
     objective = math.nan
+    weights: np.ndarray | None = None
+    constants: np.ndarray | None = None
 
     def _options(self, rule: LBFGS) -> dict[str, Any]:
         ours = super()._options(rule)
@@ -101,7 +143,9 @@ class QuasiNewtonRun(FullBatchRun):
         windowed = isinstance(self.data, Window)
         found = self._over_windows(p, self.data) if windowed else super()._evaluate(p)  # type: ignore[arg-type]
         self.objective = found[0]
-        return found
+        if self.constants is not None:
+            self.objective += float(np.average(self.constants, weights=self.weights))
+        return self.objective, found[1]
 
     def _over_windows(self, p: np.ndarray, window: Window) -> tuple[float, np.ndarray]:
         """The objective and its gradient, as weighted means over the windows."""

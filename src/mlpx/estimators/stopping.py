@@ -18,13 +18,11 @@ LEAST_RATE = 1e-6
 class Bookkeeper(Callback):
     """Writes loss_curve_ and its like, changes the rate, stops, and remembers the best epoch.
 
-    `offset` is added to the loss; `column` of the log times `sign` is the validation score.
+    `column` of the log times `sign` is the validation score.
     """
 
-    def __init__(
-        self, estimator: Any, *, rows: int, offset: float, column: str, sign: float
-    ) -> None:
-        self.estimator, self.rows, self.offset = estimator, rows, offset
+    def __init__(self, estimator: Any, *, rows: int, column: str, sign: float) -> None:
+        self.estimator, self.rows = estimator, rows
         self.column, self.sign = column, sign
         self.best: Array = None
 
@@ -35,11 +33,10 @@ class Bookkeeper(Callback):
             if last is not None:  # the fit before put its best epoch back; go on from its last
                 run.model.backend.upload(last, out=run.model.flat)
 
-    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, run: Any, epoch: int, logs: Logs) -> None:
         found = self.estimator
         found.n_iter_ += 1
-        loss = run.objective if isinstance(run, QuasiNewtonRun) else logs["loss"]
-        found.loss_ = loss + self.offset
+        found.loss_ = run.objective
         found.loss_curve_.append(found.loss_)
         self._say(f"Iteration {found.n_iter_}, loss = {found.loss_:.8f}")
         score = self._validated(run, logs)
