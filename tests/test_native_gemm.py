@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx.engines.native import library
+from mlpx.engines.native import NativeEngine, library
 from mlpx.engines.native.library import available, blas, load
 from mlpx.errors import EngineError
 
@@ -103,4 +103,27 @@ def test_openblas_is_left_where_it_wastes_the_processor(
     monkeypatch.delenv("MLPX_BLAS", raising=False)
     blas.cache_clear()
     assert blas().name == chosen
+    blas.cache_clear()
+
+
+@pytest.mark.parametrize("loaded", [["mkl", "openblas", "mlpx"], ["mkl", "mlpx"], ["mkl"]])
+@pytest.mark.parametrize("kind", ["Haswell", "SkylakeX"])
+def test_mkl_comes_last_where_something_loaded_it(
+    loaded: list[str], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Controller:
+        internal_api, architecture = "openblas", kind
+
+    found = {name: library.Blas(name, {}, False) for name in loaded}
+    monkeypatch.setattr(library, "controllers", lambda: [Controller()] * ("openblas" in loaded))
+    monkeypatch.setattr(library, "available", lambda: found)
+    monkeypatch.delenv("MLPX_BLAS", raising=False)
+    blas.cache_clear()
+    wide = "openblas" in loaded and kind == "SkylakeX"
+    chosen = "openblas" if wide else "mlpx" if "mlpx" in loaded else "mkl"
+    assert blas().name == chosen
+    assert NativeEngine().describe().startswith(f"{chosen}, ")
+    assert blas("mkl").name == "mkl"
+    with pytest.raises(EngineError, match="load the library before mlpx trains"):
+        blas("accelerate")
     blas.cache_clear()
