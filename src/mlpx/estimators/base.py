@@ -20,7 +20,7 @@ from mlpx.callbacks import check_callbacks
 from mlpx.engines.threads import usable
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
-from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, open_window
+from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, open_window, weighing
 from mlpx.estimators.stopping import Bookkeeper
 from mlpx.kernels.losses import Loss
 from mlpx.model import MLP
@@ -195,14 +195,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         target = check_y(
             y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
         )
-        weights = None if w is None else w[:, None].astype(dtype)
-        if weights is not None and not weights.any():
+        if w is not None and not w.any():
             raise InputError(
-                f"sample_weight is zero in {dtype} for all {len(y)} rows to train or to validate "
+                f"sample_weight is zero for all {len(y)} rows of a part, to train or to validate "
                 "on; at least one must be positive"
             )
-        placed = None if weights is None else backend.asarray(weights)
-        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), placed)
+        weights = None if w is None else backend.asarray(w[:, None].astype(dtype))
+        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), weights)
 
     def _keeps_best(self, held_out: Any) -> bool:
         """Whether the epoch with the best validation score is put back at the end."""
@@ -214,7 +213,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         X, y, w = self._weighing(X, y, self._class_factors(y, w))
         data = self._data(X, y, w)
-        total = float(len(data) if w is None else w.sum(dtype=np.float64))
+        total = float(len(data) if w is None else w.sum())
         rule = settings.optimizer(self, weight=total)
         run = self._run(data, validation, rule)
         run.weights, run.constants = w, self._loss_constants(y)
@@ -237,13 +236,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _weighing(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> Held:
         """X, y and w, without the rows of weight 0 if there are too few others for all batches."""
-        if w is None:
+        if w is None or settings.full_batch(self):
             return X, y, w
-        w = w.astype(self._model.dtype)
+        weighs = weighing(w, self._model.dtype)
         size = 200 if isinstance(self.batch_size, str) else int(self.batch_size)
-        if settings.full_batch(self) or (w > 0).sum() * size >= len(y) or not w.any():
+        if weighs.sum() * size >= len(y) or not weighs.any():
             return X, y, w
-        return rows.take(X, w > 0), y[w > 0], w[w > 0]
+        return rows.take(X, weighs), y[weighs], w[weighs]
 
     def _run(self, data: TrainingData, validation: TrainingData | None, rule: Any) -> Any:
         """The run of our engines that does the work."""

@@ -53,6 +53,12 @@ def fill(model: Any, window: Window, rows: np.ndarray) -> None:
         window.weights[:n] = source.weights[at]
 
 
+def weighing(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Which weights are something in `dtype`, (n,)."""
+    found: np.ndarray = w >= np.finfo(dtype).tiny
+    return found
+
+
 def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """`order` with rows exchanged so that each batch, from its start, has one that `weighs`.
 
@@ -84,7 +90,7 @@ class ShuffledRun(Run):
         order = self.estimator._next_order(len(self.data), anew=self.state.position == 0)
         self._starts = self.batch_size * np.arange(self.program.steps)
         if self.weights is not None:
-            order = spread(order, self.weights > 0, self._starts)
+            order = spread(order, weighing(self.weights, self.model.dtype), self._starts)
         self._true_order = order
         if not isinstance(self.data, Window):
             return self._true_order
