@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from mlpx import History
+from mlpx.errors import InputError, MissingExtraError
 from test_training import N, data, net, quiet
 
 
@@ -54,6 +56,49 @@ def test_of_nothing() -> None:
     assert "loss" not in empty
     assert empty["loss"] == []
     assert History().samples_per_s == 0.0
+
+
+def test_repr_is_one_short_line(history: History) -> None:
+    told = repr(history)
+    assert told.startswith(f"<History: 3 epochs in {history.seconds:.3g} s on {history.engine}, ")
+    last = history.epochs[-1]
+    assert f"loss {last['loss']:.4g}, val_loss {last['val_loss']:.4g}, completed>" in told
+    assert repr(History(epochs=[{"loss": 1.0}])) == "<History: 1 epoch in 0 s, loss 1, completed>"
+    long = History(stop_reason="diverged: the loss is nan at step 3; lower the learning rate")
+    assert repr(long) == "<History: 0 epochs in 0 s, diverged>"
+
+
+def test_best_epoch() -> None:
+    nan = float("nan")
+    columns = {
+        "loss": [3.0, 1.0, 2.0],
+        "val_loss": [nan, 2.0, 1.0],
+        "val_accuracy": [0.5, 0.9, 0.9],
+    }
+    epochs = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    history = History(epochs=epochs, first_epoch=10)
+    assert history.best() == {"epoch": 13, **epochs[2]}
+    assert history.best("loss")["epoch"] == 12
+    assert history.best("val_accuracy")["epoch"] == 12  # the first of equals, and higher is better
+    assert History(epochs=[{"loss": 2.0}]).best() == {"epoch": 1, "loss": 2.0}
+    with pytest.raises(KeyError, match="'val_f1'; this history has"):
+        history.best("val_f1")
+    for empty in (History(), History(epochs=[{"loss": nan}])):
+        with pytest.raises(InputError, match="no epoch of this history has a finite 'loss'"):
+            empty.best()
+
+
+def test_frame_of_epochs(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = history.to_frame()
+    assert frame.index.name == "epoch"
+    assert frame.index.tolist() == [2, 3, 4]
+    assert frame.columns.tolist() == list(history.epochs[0])
+    assert frame["val_loss"].tolist() == history["val_loss"]
+    assert isinstance(History().to_frame(), pandas.DataFrame)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"to_frame needs pandas, .*: pip install 'pandas'"):
+        history.to_frame()
 
 
 def test_file_holds_everything(history: History, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from mlpx.errors import InputError, InputTypeError
+from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
 from mlpx.types import Array
@@ -120,6 +120,7 @@ class EarlyStopping(_Watch):
     The best epoch's parameters are put back at the end unless `restore_best=False`.
     """
 
+    @known_options
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -162,6 +163,7 @@ class StopOnPlateau(EarlyStopping):
     The rule of scikit-learn's `tol` and `n_iter_no_change`; the last parameters stay.
     """
 
+    @known_options
     def __init__(self, *, tolerance: float = 1e-4, patience: int = 10) -> None:
         super().__init__(
             "loss", patience=patience, min_change=tolerance, mode="min", restore_best=False
@@ -171,6 +173,7 @@ class StopOnPlateau(EarlyStopping):
 class BestWeights(_Watch):
     """Train to the end, then put back the parameters of the epoch that was best."""
 
+    @known_options
     def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
         super().__init__(monitor, 0.0, mode)
 
@@ -188,6 +191,7 @@ class CSVLog(Callback):
     Raises InputError before the training if the file cannot be written.
     """
 
+    @known_options
     def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
         self.path, self.append = Path(path), append
         self._file: IO[str] | None = None

@@ -6,6 +6,7 @@
     ├── InputError (ValueError)            a value, shape or name the caller gave
     │   └── UnknownNameError               a name that is in no table; says which is near
     ├── InputTypeError (TypeError)         a kind of object or dtype that cannot be used
+    │   └── UnknownOptionError             a keyword that a function has not; says which is near
     ├── DeviceError (RuntimeError)         a device that is not there, or not usable
     │   └── DeviceMemoryError              not enough memory on the device
     ├── EngineError (RuntimeError)         an engine that cannot run this program
@@ -20,7 +21,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class MlpxError(Exception):
@@ -43,6 +50,69 @@ class UnknownNameError(InputError):
 
 class InputTypeError(MlpxError, TypeError):
     """An object of a kind, or an array of a dtype, that cannot be used here."""
+
+
+class UnknownOptionError(InputTypeError):
+    """A keyword that a function has not; the message says what it may be called there."""
+
+    def __init__(self, function: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        word = name.lower()
+        near = [ours for words in SYNONYMS if word in words.split() for ours in words.split()]
+        near = [ours for ours in near if ours in known]
+        near = near or difflib.get_close_matches(word, known, n=1)
+        hint = f" did you mean {near[0]}?" if near else ""
+        super().__init__(f"{function} has no option {name!r};{hint} it has: {', '.join(known)}")
+
+
+SYNONYMS = (
+    "epochs max_iter epoch n_epochs num_epochs nb_epoch max_epochs n_iter iterations",
+    "steps n_steps num_steps max_steps",
+    "batch_size batch bs minibatch_size",
+    "optimizer solver opt optim optimiser",
+    "learning_rate_init learning_rate lr eta rate step_size",
+    "loss criterion objective loss_fn loss_function cost",
+    "metrics early_stopping_metric metric scoring",
+    "validation_data x_val X_val val_data valid_data eval_data eval_set validation_set",
+    "validation_split validation_fraction val_split valid_split val_size test_size",
+    "sample_weight weights weight sample_weights",
+    "shuffle sampling",
+    "layers hidden_layer_sizes hidden hidden_layers hidden_sizes hidden_units units",
+    "penalty alpha l1 l2 regularizer weight_decay",
+    "dropout dropout_rate",
+    "seed random_state random_seed rng",
+    "threads n_threads n_jobs num_threads workers",
+    "verbose verbosity progress",
+    "patience n_iter_no_change early_stopping_rounds",
+    "min_change tol min_delta threshold",
+    "restore_best restore_best_weights",
+)
+"""What libraries, and parts of this one, call the same option."""
+
+
+def known_options(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, raising UnknownOptionError for a keyword that it has not."""
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **options: P.kwargs) -> R:
+        refuse_unknown(options, function)
+        return function(*args, **options)
+
+    return checked
+
+
+def refuse_unknown(options: Iterable[str], function: Callable[..., Any]) -> None:
+    """Raise UnknownOptionError for the first of `options` that `function` does not have."""
+    for name in options:
+        if name not in _options(function):
+            called = f"{function.__qualname__.removesuffix('.__init__')}()"
+            raise UnknownOptionError(called, name, _options(function))
+
+
+@functools.cache
+def _options(function: Callable[..., Any]) -> frozenset[str]:
+    """The keywords of `function`."""
+    return frozenset(inspect.signature(function).parameters) - {"self", "cls", "model"}
 
 
 class DeviceError(MlpxError, RuntimeError):
@@ -78,10 +148,11 @@ class CheckpointError(MlpxError, ValueError):
 
 
 class MissingExtraError(MlpxError, ImportError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package is needed; the message names the extra that brings it, if one does."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        wanted = f"mlpx[{extra}]" if extra else package
         super().__init__(
             f"{purpose} needs {package}, which is not installed; "
-            f"install it with: pip install 'mlpx[{extra}]'"
+            f"install it with: pip install '{wanted}'"
         )

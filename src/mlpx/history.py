@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from mlpx.atomic import replace_file
+from mlpx.errors import InputError, MissingExtraError
+from mlpx.metrics import Metric
 
 
 @dataclass
@@ -18,7 +20,8 @@ class History:
     """The record of one training run.
 
     `epochs` holds a dict for each epoch (loss, metrics, val_...); `history["loss"]` is a column of
-    it. `step_loss` (steps,) is the loss of every step, before its update.
+    it, `history.best()` the best of them. `step_loss` (steps,) is the loss of every step, before
+    its update.
     """
 
     engine: str = ""
@@ -48,6 +51,44 @@ class History:
 
     def __len__(self) -> int:
         return len(self.epochs)
+
+    def __repr__(self) -> str:
+        """One line: how many epochs, how long, who ran them, how it ended, and the last losses."""
+        told = f"{len(self)} epoch{'' if len(self) == 1 else 's'} in {self.seconds:.3g} s"
+        who = f" on {self.engine}" if self.engine else ""
+        last = self.epochs[-1] if self.epochs else {}
+        losses = [f"{name} {last[name]:.4g}" for name in ("loss", "val_loss") if name in last]
+        reason = self.stop_reason.partition(":")[0].partition(";")[0]
+        return f"<History: {', '.join([told + who, *losses, reason])}>"
+
+    def best(self, metric: str | None = None) -> dict[str, float]:
+        """What the best epoch reported, and its number in the model's life, from 1, as "epoch".
+
+        `metric` is a column; the default is "val_loss", or "loss" without validation data. Losses
+        are best where they are lowest, metrics as `mlpx.metrics` says; the first of equals, never
+        NaN. Raises KeyError for a column there is not, InputError if no epoch has a number in it.
+        """
+        name = metric or ("val_loss" if "val_loss" in self else "loss")
+        known = Metric.table.get(name.removeprefix("val_"))
+        sign = -1.0 if known is not None and known.higher_is_better else 1.0
+        values = sign * np.asarray(self[name], np.float64)
+        if not np.isfinite(values).any():
+            raise InputError(f"no epoch of this history has a finite {name!r}: {self!r}")
+        at = int(np.where(np.isfinite(values), values, np.inf).argmin())
+        return {"epoch": self.first_epoch + at + 1, **self.epochs[at]}
+
+    def to_frame(self) -> Any:
+        """The epochs as a pandas DataFrame; its index "epoch" counts from 1 over the model's life.
+
+        Raises MissingExtraError without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("pandas", "", "History.to_frame") from error
+        first = self.first_epoch + 1
+        index = pandas.RangeIndex(first, first + len(self), name="epoch")
+        return pandas.DataFrame(self.epochs, index=index)
 
     @property
     def samples_per_s(self) -> float:

@@ -10,7 +10,13 @@ import numpy as np
 
 from mlpx.architecture import check_dtype, lay_out, leave_to_loss, specify
 from mlpx.backend import Backend, get_backend, leaves_choice
-from mlpx.errors import DeviceError, DeviceMemoryError, InputError
+from mlpx.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    InputError,
+    known_options,
+    refuse_unknown,
+)
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -50,6 +56,7 @@ class MLP:
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
 
+    @known_options
     def __init__(
         self,
         layers: Sequence[int | str | Layer | Activation],
@@ -169,6 +176,7 @@ class MLP:
         """Train on x (n, d_in) and y; `mlpx.training.fit` lists the options."""
         from mlpx.training import fit
 
+        refuse_unknown(options, fit)
         with self.backend.failing("training"):
             return fit(self, x, y, **options)
 
@@ -176,15 +184,18 @@ class MLP:
         """The time of each part of a training step; `mlpx.profiling.profile` lists the options."""
         from mlpx.profiling import profile
 
+        refuse_unknown(options, profile)
         with self.backend.failing("profiling"):
             return profile(self, x, y, **options)
 
+    @known_options
     def predict_logits(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The network's raw outputs for x (n, d_in): (n, d_out), on the model's device."""
         from mlpx.inference import outputs
 
         return outputs(self, x, batch_size=batch_size)
 
+    @known_options
     def predict_proba(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The probability of each class, or label, for x (n, d_in): (n, d_out).
 
@@ -195,6 +206,7 @@ class MLP:
 
         return probabilities(self, x, batch_size=batch_size)
 
+    @known_options
     def predict(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The likeliest class of each row of x (n,); for regression the values (n, d_out).
 
@@ -204,6 +216,7 @@ class MLP:
 
         return predictions(self, x, batch_size=batch_size)
 
+    @known_options
     def evaluate(
         self,
         x: Any,
@@ -225,6 +238,7 @@ class MLP:
                 self, x, y, sample_weight=sample_weight, metrics=metrics, batch_size=batch_size
             )
 
+    @known_options
     def save(self, path: str | PathLike[str], *, training_state: bool = True) -> None:
         """Write the model to `path` as safetensors, atomically; see `mlpx.checkpoint`."""
         from mlpx.checkpoint import save
@@ -232,6 +246,7 @@ class MLP:
         save(self, path, training_state=training_state)
 
     @classmethod
+    @known_options
     def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> MLP:
         """Read a model written by `save`.
 

@@ -229,7 +229,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         try:
             run.train()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
         self.history_ = run.history
         self._conclude(run, partial=partial)
         return self
@@ -274,7 +274,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             told = (
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
-            warnings.warn(told, UserWarning, stacklevel=6)
+            warnings.warn(told, UserWarning, stacklevel=7)
         return min(int(self.batch_size), n)
 
     def _threads(self) -> int | None:
@@ -312,7 +312,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 "optimization hasn't converged yet."
             )
         if told:
-            warnings.warn(told, ConvergenceWarning, stacklevel=5)
+            warnings.warn(told, ConvergenceWarning, stacklevel=6)
         model = self._model
         if not bool(model.backend.xp.isfinite(model.flat).all()):
             raise InputError(NOT_FINITE)

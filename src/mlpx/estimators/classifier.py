@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
-from mlpx.errors import InputError
+from mlpx.errors import InputError, known_options
 from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.labels import Labels, host_labels
 from mlpx.estimators.rows import handed_back, is_foreign
@@ -59,6 +59,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     _labels: Labels
     classes_: np.ndarray
 
+    @known_options
     def __init__(
         self, hidden_layer_sizes: Any = (100,), activation: Any = "relu", *, solver: Any = "adam",
         alpha: float = 0.0001, batch_size: Any = "auto", learning_rate: Any = "constant",
@@ -73,6 +74,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
 
+    @known_options
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
@@ -85,6 +87,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
 
     @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    @known_options
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
         """One pass over X and y; the first call names all `classes` there will be."""
         known = hasattr(self, "classes_")

@@ -11,13 +11,14 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from mlpx.backend import array_backend
-from mlpx.errors import CheckpointError, InputError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.classifier import learns_in_parts
 from mlpx.estimators.rows import handed_back, is_foreign
 from mlpx.estimators.settings import loss_of
 from mlpx.kernels import losses
 from mlpx.kernels.losses import HalfSquaredError, Loss, Poisson, Quantile
+from mlpx.records import is_whole
 
 LOSSES: dict[str, Loss] = {
     "squared_error": HalfSquaredError(reduction="sum"),
@@ -34,6 +35,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     `early_stopping_metric` None is R2.
     """
 
+    @known_options
     def __init__(
         self, loss: Any = "squared_error", hidden_layer_sizes: Any = (100,),
         activation: Any = "relu", *, solver: Any = "adam", alpha: float = 0.0001,
@@ -49,6 +51,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
 
+    @known_options
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
@@ -61,6 +64,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
 
     @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
+    @known_options
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One pass over X and y."""
         return self._fit(X, y, sample_weight, partial=True)
@@ -87,6 +91,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             self._columns = model.loss.target_columns(model.d_out)
 
     def _loss_and_outputs(self) -> tuple[Loss, int]:
+        if looks_like_widths(self.loss):
+            raise InputTypeError(
+                f"loss = {self.loss!r}; the first argument of MLPRegressor is the loss, as in "
+                f"scikit-learn: did you mean hidden_layer_sizes={self.loss!r}?"
+            )
         loss = loss_of(self.loss, LOSSES)
         if loss.targets != "values":
             raise InputError(f"loss = {self.loss!r} is over classes; wanted one over values")
@@ -118,6 +127,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def looks_like_widths(given: Any) -> bool:
+    """Whether it is a whole number, or several."""
+    given = given if isinstance(given, list | tuple | np.ndarray) else [given]
+    return all(is_whole(width) for width in given)
 
 
 def host_values(y: Any) -> np.ndarray:
