@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,14 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, SGD, CSVLog, EarlyStopping
-from mlpx.errors import EngineError, InputError, InputTypeError, MlpxError, UnknownNameError
+from mlpx.errors import (
+    EngineError,
+    InputError,
+    InputTypeError,
+    MlpxError,
+    UnknownNameError,
+    UnknownOptionError,
+)
 
 N, D, K = 12, 4, 3
 RNG = np.random.default_rng(0)
@@ -215,6 +223,31 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "callbacks": ({"callbacks": 3}, InputTypeError, "callbacks is 3; wanted a list"),
     "validation": ({"validation_data": X}, InputError, r"validation_data is ndarray; wanted \(x,"),
     "validation 1": ({"validation_data": (X,)}, InputError, "validation_data is tuple"),
+    "split": ({"validation_split": 1.0}, InputError, r"validation_split = 1.0; .* in \[0, 1\)"),
+    "split kind": ({"validation_split": True}, InputTypeError, "validation_split = True is a bool"),
+    "split of none": ({"validation_split": 0.02}, InputError, "0.02 of 12 rows is 0; leave some"),
+    "split of all": ({"validation_split": 0.98}, InputError, "0.98 of 12 rows is 12; leave some"),
+    "two validations": (
+        {"validation_split": 0.2, "validation_data": (X, Y)}, InputError,
+        "validation_split = 0.2 and validation_data; give one of them",
+    ),
+    "split weights": (
+        {"validation_split": 0.25, "sample_weight": np.eye(N)[0]}, InputError,
+        "validation sample_weight is zero for every row",
+    ),
+    "shuffle": (
+        {"shuffle": False, "sampling": "shuffle"}, InputError,
+        "sampling = 'shuffle' and shuffle = False; give one of them",
+    ),
+    "shuffle kind": ({"shuffle": 1}, InputTypeError, "shuffle = 1 is a int"),
+    "unknown": ({"epoch": 3}, UnknownOptionError, r"no option 'epoch'; did you mean epochs\? it"),
+    "max_iter": ({"max_iter": 3}, UnknownOptionError, r"did you mean epochs\?"),
+    "lr": ({"lr": 3}, UnknownOptionError, r"did you mean learning_rate\?"),
+    "val_split": ({"val_split": 0.2}, UnknownOptionError, r"did you mean validation_split\?"),
+    "eval_set": ({"eval_set": 0.2}, UnknownOptionError, r"did you mean validation_data\?"),
+    "n_jobs": ({"n_jobs": 2}, UnknownOptionError, r"did you mean threads\?"),
+    "misspelt": ({"batchsize": 2}, UnknownOptionError, r"did you mean batch_size\?"),
+    "nonsense": ({"zzzz": 2}, UnknownOptionError, r"'zzzz'; it has: batch_size, callbacks, "),
     "monitor": ({"callbacks": [EarlyStopping()]}, InputError, "'val_loss'.*pass validation_data"),
 }  # fmt: skip
 
@@ -224,6 +257,20 @@ def test_bad_options(case: str) -> None:
     options, kind, words = BAD_OPTIONS[case]
     model = trained()
     refused(model, kind, words, lambda: model.fit(X, Y, **{"verbose": 0} | options))
+
+
+def test_unknown_keywords_elsewhere() -> None:
+    model = trained()
+    for action, told in (
+        (lambda: MLP([D, K], random_state=1), r"MLP\(\) has .*'random_state'; did you mean seed\?"),
+        (lambda: model.predict(X, batch=1), r"MLP.predict\(\) .*; did you mean batch_size\?"),
+        (lambda: model.evaluate(X, Y, weights=Y), r"evaluate\(\) .* did you mean sample_weight\?"),
+        (lambda: model.profile(X, Y, stepz=1), r"profile\(\) .*; did you mean steps\?"),
+        (lambda: MLP.load("x", devise="cpu"), r"load\(\) .*'devise'; did you mean device\?"),
+        (lambda: EarlyStopping(min_delta=1), r"EarlyStopping\(\) .* did you mean min_change\?"),
+    ):
+        refused(model, UnknownOptionError, told, action)
+    assert str(inspect.signature(model.predict)).startswith("(x: 'Any', *, batch_size")
 
 
 def test_files_of_other_callbacks_survive_a_refusal(tmp_path: Path) -> None:

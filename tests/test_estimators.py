@@ -286,6 +286,20 @@ def test_parameters_that_mean_nothing_are_named(given: dict[str, Any], told: str
         MLPClassifier(**SMALL | given).fit(X, Y)
 
 
+def test_a_keyword_that_means_something_elsewhere() -> None:
+    for action, told in (
+        (lambda: MLPRegressor(epochs=3), r"MLPRegressor\(\) has .*; did you mean max_iter\?"),
+        (lambda: MLPClassifier(lr=1), r"did you mean learning_rate_init\?"),
+        (lambda: MLPClassifier().fit(X, Y, weights=Y), r"did you mean sample_weight\?"),
+        (lambda: MLPRegressor().partial_fit(X, Y, weight=Y), r"did you mean sample_weight\?"),
+        (lambda: MLPClassifier().fit(X, Y, validation_data=(X, Y)), r"did you mean X_val\?"),
+        (lambda: MLPRegressor((16,)).fit(X, Y), r"did you mean hidden_layer_sizes=\(16,\)\?"),
+        (lambda: MLPRegressor(16).fit(X, Y), r"did you mean hidden_layer_sizes=16\?"),
+    ):
+        with pytest.raises(TypeError, match=told):
+            action()
+
+
 def test_own_validation_data_and_metric() -> None:
     options = {"max_iter": 40, "random_state": 0, "n_iter_no_change": 5}
     held = np.arange(len(Y)) % 3 == 0

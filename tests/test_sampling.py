@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlpx.sampling import SAMPLINGS, rows_per_epoch
+from mlpx.sampling import SAMPLINGS, hold_out, rows_per_epoch
 
 
 def draw(name: str, *, seed: int = 0, epoch: int = 0, n: int = 100, rows: int = 100) -> np.ndarray:
@@ -45,6 +45,17 @@ def test_shuffles_put_every_row_everywhere() -> None:
     for place in places.T:
         counts = np.bincount(place, minlength=5)
         assert abs(counts - 400).max() < 5 * np.sqrt(400 * 0.8)
+
+
+def test_rows_held_out_are_of_the_seed_alone() -> None:
+    kept, held = hold_out(3, 50, 12)
+    assert len(held) == 12
+    assert sorted([*kept, *held]) == list(range(50))
+    assert kept.tolist() == sorted(kept)
+    assert held.tolist() == sorted(held)
+    assert np.array_equal(held, hold_out(3, 50, 12)[1])
+    assert not np.array_equal(held, hold_out(4, 50, 12)[1])
+    assert not np.array_equal(held, np.arange(38, 50))
 
 
 @pytest.mark.parametrize(

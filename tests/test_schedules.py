@@ -356,6 +356,37 @@ def test_an_open_schedule_begins_again_when_its_run_is_over() -> None:
     np.testing.assert_array_equal(twin.flat, model.flat)
 
 
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize(
+    "schedule",
+    [Cosine(0.1, 12), OneCycle(0.1, 12), Polynomial(0.1, 12), Warmup(3, Cosine(0.1, 9))],
+    ids=["cosine", "one cycle", "polynomial", "warmup"],
+)
+def test_a_schedule_with_its_steps_spans_calls(
+    schedule: Schedule, saved: bool, tmp_path: Any
+) -> None:
+    x, y = data()
+    whole, parts = MLP([5, 4, 2]), MLP([5, 4, 2])
+    whole.fit(x, y, optimizer=Adam(schedule), epochs=6, verbose=0)
+    for epochs in (3, 2, 1):
+        history = parts.fit(x, y, optimizer=Adam(schedule), epochs=epochs, verbose=0)
+        assert history.notes == []
+        if saved:
+            parts.save(tmp_path / "model")
+            parts = MLP.load(tmp_path / "model")
+    assert parts.flat.tobytes() == whole.flat.tobytes()
+
+
+def test_a_schedule_that_begins_anew_says_so() -> None:
+    x, y = data()
+    model = MLP([5, 4, 2])
+    for rule, noted in ((Adam(OneCycle(0.1)), [[], [1], [1]]), (Adam(0.1), [[], []])):
+        for wanted in noted:
+            notes = model.fit(x, y, optimizer=rule, epochs=2, verbose=0).notes
+            assert len(notes) == len(wanted)
+            assert all("begins anew, as its steps are None" in note for note in notes)
+
+
 def shifted_sgd(schedule: Schedule) -> SGD:
     return SGD(schedule)
 

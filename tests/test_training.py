@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Dense
-from mlpx.sampling import SAMPLINGS
+from mlpx.sampling import SAMPLINGS, hold_out
 from reference.training import Net, train
 
+pytest_plugins = ["fakecupy.fixtures"]
 N, D, K = 23, 4, 3
 BOUND = 1e-11  # float64: a few dozen steps of sums over fewer than 30 numbers
 
@@ -181,6 +182,36 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
         quiet(model, x, y, epochs=2)
     assert same(models[0], models[1])
     assert not same(models[0], models[2])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_split_is_the_validation_data_it_draws(device: str, fake_cupy: Any) -> None:
+    """The weights with it, and the classes' weights without; again for another call."""
+    x, y = data()
+    w = np.random.default_rng(2).uniform(0.1, 3, size=N)
+    one, other = net(device=device), net(device=device)
+    kept, held = hold_out(3, N, 7)
+    options = {"epochs": 2, "class_weight": "balanced"}
+    given = fake_cupy.asarray(x) if device == "cuda" else x.tolist()
+    for _ in range(2):
+        a = quiet(one, given, y, sample_weight=list(w), validation_split=0.3, **options)
+        b = quiet(
+            other, x[kept], y[kept], sample_weight=w[kept],
+            validation_data=(x[held], y[held], w[held]), **options,
+        )  # fmt: skip
+        assert same(one, other)
+        assert a.epochs == b.epochs
+        assert "val_accuracy" in a
+    assert "val_loss" not in quiet(one, x, y, epochs=1, validation_split=0.0)
+
+
+def test_shuffle_is_another_word_for_sampling() -> None:
+    x, y = data()
+    for shuffle, sampling in ((True, "shuffle"), (False, "sequential"), (None, None)):
+        one, other = net(), net()
+        quiet(one, x, y, epochs=2, shuffle=shuffle)
+        quiet(other, x, y, epochs=2, sampling=sampling)
+        assert same(one, other)
 
 
 class TestDivergence:

@@ -37,6 +37,10 @@ from mlpx.step import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
+ANEW = (
+    "the learning rate's schedule begins anew, as its steps are None: the length of each call of "
+    "fit; a number of steps, of all calls together, makes it span them"
+)
 RUN_S = 0.05
 """How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
 
@@ -211,6 +215,8 @@ class Run:
         if not state.optimizer.open:
             return state.optimizer
         if state.step >= state.begin + state.total:
+            if state.step and any(schedule.open for schedule in state.optimizer.schedules):
+                self.history.notes.append(ANEW)
             state.begin, state.total = state.step, self.total_steps
         return state.optimizer.resolved(state.begin, state.total)
 

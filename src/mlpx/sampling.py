@@ -29,6 +29,12 @@ SAMPLINGS: dict[str, Callable[[int, int, int, int], np.ndarray]] = {
 """(seed, epoch, n, rows) -> int64 (rows,)."""
 
 
+def hold_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of n rows stay, and the `count` that are held out, both in ascending order."""
+    order = permutation(words(seed, Purpose.SPLIT, count=n))
+    return np.sort(order[count:]), np.sort(order[:count])
+
+
 def rows_per_epoch(sampling: str, n: int, batch_size: int) -> int:
     """How many rows an epoch over n of them trains on."""
     # Drawing with replacement has no ragged batch: an epoch is as many whole batches.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpx.backend import array_backend
 from mlpx.callbacks import Callback, check_callbacks
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.full_batch import FullBatchRun
@@ -18,20 +19,21 @@ from mlpx.metrics import choose_metrics
 from mlpx.optimizers import Optimizer
 from mlpx.placement import place
 from mlpx.progress import display
-from mlpx.records import require_count
+from mlpx.records import require, require_count, require_flag
 from mlpx.run import Run
-from mlpx.sampling import SAMPLINGS
+from mlpx.sampling import SAMPLINGS, hold_out
 from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
 from mlpx.targets import ClassWeight, check_y, row_weights
 from mlpx.types import Array
-from mlpx.validation import Checks, check_x, together
+from mlpx.validation import Checks, check_weights, check_x, together
 from mlpx.validation import check_finite as require_finite
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
 DEFAULT_BATCH = 32
+Rows = tuple[Array, Array, Array | None]
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 __all__ = ["Run", "fit"]
@@ -48,9 +50,11 @@ def fit(
     optimizer: str | Optimizer = "adam",
     learning_rate: float | Schedule | None = None,
     validation_data: tuple[Any, ...] | None = None,
+    validation_split: float | None = None,
     sample_weight: Any = None,
     class_weight: ClassWeight = None,
-    sampling: str = "shuffle",
+    sampling: str | None = None,
+    shuffle: bool | None = None,
     metrics: Iterable[str] | None = None,
     callbacks: Iterable[Callback] = (),
     engine: str = "auto",
@@ -67,11 +71,13 @@ def fit(
     batch_size: rows a step (default 32, or all rows where there are fewer).
     optimizer: a name or an instance; `learning_rate`, a number or a schedule, overrides its own.
     validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
+    validation_split: or a share of the rows, below 1, held out for that with their weights. Drawn
+    from the model's seed: another call with as many rows holds out the same. The rows are copied.
     sample_weight: (n,), what each row counts: a batch's loss is sum(w l) / sum(w), as in PyTorch.
     class_weight: a dict or list of what each class counts, multiplied with `sample_weight`, or
     "balanced": all classes count alike. Validation is not weighted by class.
-    sampling: "shuffle" a new order every epoch; "with_replacement" draws each row anew;
-    "sequential".
+    sampling: "shuffle", the default: a new order every epoch; "with_replacement" draws each row
+    anew; "sequential". shuffle: True and False are the first and the last of these.
     metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
     classes.
     gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.gradients`.
@@ -85,29 +91,24 @@ def fit(
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
     count, the batch order and, at the same sampling, batch size and number of rows, the place
-    within an epoch. Ctrl-C stops after the current steps, with the model whole, and raises
-    KeyboardInterrupt; so does the second Ctrl-C, at once. x may be memory-mapped; it is cast batch
-    by batch. Host arrays that do not lie row by row in memory are copied once.
+    within an epoch. A schedule whose `steps` is None has the length of the call it begins in: give
+    it the steps of all calls to span them. Ctrl-C stops after the current steps, with the model
+    whole, and raises KeyboardInterrupt; so does the second Ctrl-C, at once. x may be memory-mapped;
+    it is cast batch by batch. Host arrays that do not lie row by row in memory are copied once.
 
     Raises InputError, InputTypeError or UnknownNameError before anything is changed.
     """
     rule = Optimizer.resolve(optimizer)
     if learning_rate is not None:
         rule = dataclasses.replace(rule, learning_rate=learning_rate)
-    if sampling not in SAMPLINGS:
-        raise UnknownNameError("sampling", sampling, SAMPLINGS)
+    sampling = _sampling(sampling, shuffle)
+    share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     watchers = check_callbacks(callbacks)
     shown = display(verbose)
-    checks, notes = Checks(), _placed(model, x, batch_size, rule)
-    data = prepare_data(
-        model, x, y, sample_weight, check_finite, "", class_weight=class_weight, checks=checks,
-        notes=notes,
-    )  # fmt: skip
-    held_out = None
-    if validation_data is not None:
-        held_out = _prepare_validation(model, validation_data, check_finite, checks, notes)
-    checks.settle()
+    notes = _placed(model, x, batch_size, rule)
+    given = (model, x, y, sample_weight, check_finite)
+    data, held_out = _both(given, class_weight, validation_data, share, notes)
     if rule.full_batch and batch_size is None:
         batch_size = len(data)
     batch_size = _batch_size(batch_size, len(data), notes)
@@ -149,6 +150,24 @@ def prepare_data(
 
     `notes` gets a line if x does not fit there.
     """
+    rows = check_data(
+        model, x, y, weights, finite, prefix, class_weight=class_weight, checks=checks
+    )
+    return _on_device(model, rows, prefix, notes)
+
+
+def check_data(
+    model: MLP,
+    x: Any,
+    y: Any,
+    weights: Any,
+    finite: bool,
+    prefix: str,
+    *,
+    class_weight: ClassWeight = None,
+    checks: Checks | None = None,
+) -> Rows:
+    """x, y and the rows' weights as arrays, wherever they are."""
     backend = model.backend
     with together(checks) as asked:
         x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
@@ -162,6 +181,11 @@ def prepare_data(
             weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
             class_weight=class_weight, name=f"{prefix}sample_weight", checks=asked,
         )  # fmt: skip
+    return x, y, w
+
+
+def _on_device(model: MLP, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
+    (x, y, w), backend = rows, model.backend
     placed, resident = backend.asarray_in_reach(_by_row(x))
     if notes is not None and not resident:
         notes.append(
@@ -170,6 +194,53 @@ def prepare_data(
         )
     y, w = (None if part is None else backend.asarray(_by_row(part)) for part in (y, w))
     return TrainingData(placed, y, w, resident=resident)
+
+
+def _both(
+    given: tuple[MLP, Any, Any, Any, bool], class_weight: ClassWeight, validation: Any,
+    share: float, notes: list[str],
+) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
+    """The data to train on, and those to validate on; a device answers for both together."""
+    if share:
+        return _split(given, share, class_weight, notes)
+    checks, held_out = Checks(), None
+    data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
+    if validation is not None:
+        held_out = _prepare_validation(given[0], validation, given[-1], checks, notes)
+    checks.settle()
+    return data, held_out
+
+
+def _split(
+    given: tuple[MLP, Any, Any, Any, bool], share: float, class_weight: ClassWeight,
+    notes: list[str],
+) -> tuple[TrainingData, TrainingData]:  # fmt: skip
+    """The data in two parts: to train on, and a `share` of the rows to validate on."""
+    model, x, y, weights, finite = given
+    x, y, _ = check_data(model, x, y, weights, finite, "")
+    n = len(x)
+    count = round(share * n)
+    if not 0 < count < n:
+        raise InputError(
+            f"validation_split = {share:g} of {n} row{'s' * (n > 1)} is {count}; leave some to "
+            "train and some to validate on"
+        )
+    exact = check_weights(weights, n=n, dtype=np.dtype(np.float64), backend=model.backend)
+
+    def part(rows: np.ndarray, prefix: str, class_weight: ClassWeight) -> TrainingData:
+        w = row_weights(
+            _take(exact, rows), _take(y, rows), d_out=model.d_out, loss=model.loss,
+            dtype=model.dtype, backend=model.backend, class_weight=class_weight,
+            name=f"{prefix}sample_weight",
+        )  # fmt: skip
+        return _on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
+
+    kept, held = hold_out(model.seed, n, count)
+    return part(kept, "", class_weight), part(held, "validation ", None)
+
+
+def _take(array: Array, rows: np.ndarray) -> Array:
+    return None if array is None else array[array_backend(array).asarray(rows)]
 
 
 def _by_row(array: Array) -> Array:
@@ -186,6 +257,28 @@ def _prepare_validation(
         )
     x, y, weights = (*given, None)[:3]
     return prepare_data(model, x, y, weights, finite, "validation ", checks=checks, notes=notes)
+
+
+def _sampling(sampling: str | None, shuffle: bool | None) -> str:
+    """The sampling that is meant by both together."""
+    if shuffle is not None:
+        require_flag("shuffle", shuffle)
+        if sampling is not None:
+            raise InputError(f"sampling = {sampling!r} and shuffle = {shuffle}; give one of them")
+        return "shuffle" if shuffle else "sequential"
+    if sampling is not None and sampling not in SAMPLINGS:
+        raise UnknownNameError("sampling", sampling, SAMPLINGS)
+    return sampling or "shuffle"
+
+
+def _share(split: float | None, data: Any) -> float:
+    """The share of the rows that is held out, 0 for none."""
+    if split is None:
+        return 0.0
+    require("validation_split", split, least=0, below=1)
+    if split and data is not None:
+        raise InputError(f"validation_split = {split:g} and validation_data; give one of them")
+    return float(split)
 
 
 def _precision(precision: str, model: MLP) -> str:

@@ -8,7 +8,8 @@ itself. So within an epoch no rate passes from the host to the device, and every
 uses the same ones.
 
 A `steps` of None means "to the end of the run": `fit` fills it in, and the model remembers it, so
-that training that was stopped goes on along the same curve.
+that training that was stopped goes on along the same curve. A call after that end begins the curve
+anew. With a number of steps, `Cosine(1e-3, steps=10_000)`, it spans calls: they are one long run.
 """
 
 from mlpx.schedules.base import Schedule, Steps, rate_or_schedule, rates_of
