@@ -146,6 +146,13 @@ def test_the_same_curve_weights_and_stop_as_theirs(
         assert other.best_loss_ == pytest.approx(one.best_loss_)
 
 
+def test_several_values_are_learnt_as_theirs_and_their_losses_added_up() -> None:
+    several = np.stack([YR, -YR, YR**2], axis=1)
+    pair = [made(**SMALL, alpha=0.0).fit(XR, several) for made in (TheirRegressor, MLPRegressor)]
+    np.testing.assert_allclose(pair[1].coefs_[0], pair[0].coefs_[0], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(pair[1].loss_curve_, 3 * np.array(pair[0].loss_curve_), rtol=1e-8)
+
+
 @pytest.mark.parametrize("kind", ["classes", "values"])
 def test_parts_with_weights_are_learnt_as_theirs(kind: str) -> None:
     theirs, ours, x, y = PAIRS[kind]
