@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -12,7 +13,13 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Adam, Dense, Dropout, Optimizer
-from mlpx.errors import InputError, InputTypeError, MlpxError, UnknownNameError
+from mlpx.errors import (
+    InputError,
+    InputTypeError,
+    MlpxError,
+    UnknownNameError,
+    UnknownOptionError,
+)
 from mlpx.kernels.activations import LeakyReLU
 from mlpx.metrics import Metric
 from mlpx.records import Record, require, require_count
@@ -58,6 +65,25 @@ def test_anything_else_is_refused(given: Any) -> None:
 def test_unknown_name_suggests() -> None:
     with pytest.raises(UnknownNameError, match="fruit of the tests; did you mean 'apple'"):
         Fruit.resolve("aple")
+
+
+class Basket(Fruit, name="basket"):
+    """One with a way of its own to be made."""
+
+    def __init__(self, **fruits: int) -> None:
+        self.fruits = fruits
+
+
+def test_unknown_hyperparameter_suggests() -> None:
+    for made, told in (
+        (lambda: Apple(wieght=2.0), r"Apple\(\) .*'wieght'; did you mean weight\? it has: graft"),
+        (lambda: Adam(lr=0.1), r"Adam\(\) has no option 'lr'; did you mean learning_rate\?"),
+        (lambda: Dropout(p=0.1), r"did you mean rate\?"),
+    ):
+        with pytest.raises(UnknownOptionError, match=told):
+            made()
+    assert str(inspect.signature(SourPear)) == "(weight: 'float' = 2.0) -> None"
+    assert Basket(plums=3).fruits == {"plums": 3}
 
 
 def test_config_comes_back_from_json_nested() -> None:

@@ -80,6 +80,9 @@ SYNONYMS = (
     "layers hidden_layer_sizes hidden hidden_layers hidden_sizes hidden_units units",
     "penalty alpha l1 l2 regularizer weight_decay",
     "dropout dropout_rate",
+    "rate p",
+    "epsilon eps",
+    "nesterov nesterovs_momentum",
     "seed random_state random_seed rng",
     "threads n_threads n_jobs num_threads workers",
     "verbose verbosity progress",
@@ -104,15 +107,19 @@ def known_options(function: Callable[P, R]) -> Callable[P, R]:
 def refuse_unknown(options: Iterable[str], function: Callable[..., Any]) -> None:
     """Raise UnknownOptionError for the first of `options` that `function` does not have."""
     for name in options:
-        if name not in _options(function):
+        known = _options(function)
+        if known is not None and name not in known:
             called = f"{function.__qualname__.removesuffix('.__init__')}()"
-            raise UnknownOptionError(called, name, _options(function))
+            raise UnknownOptionError(called, name, known)
 
 
 @functools.cache
-def _options(function: Callable[..., Any]) -> frozenset[str]:
-    """The keywords of `function`."""
-    return frozenset(inspect.signature(function).parameters) - {"self", "cls", "model"}
+def _options(function: Callable[..., Any]) -> frozenset[str] | None:
+    """The keywords of `function`, None if it takes any."""
+    found = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()):
+        return None
+    return frozenset(found) - {"self", "cls", "model"}
 
 
 class DeviceError(MlpxError, RuntimeError):

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from mlpx.errors import InputError, InputTypeError, UnknownNameError
+from mlpx.errors import InputError, InputTypeError, UnknownNameError, refuse_unknown
 
 _FAMILIES: dict[str, type[Record]] = {}
 _default: Callable[[Any], Any] = cache(lambda member: member())
@@ -43,6 +43,11 @@ class Record:
             cls.table[name] = cls
         if "__post_init__" in cls.__dict__:
             cls.__post_init__ = _checked_plain(cls.__post_init__)  # type: ignore[assignment,method-assign]
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Raises UnknownOptionError for a hyperparameter it has not."""
+        refuse_unknown(options, cls)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         """Make NumPy's numbers Python's, before any check of a member's own.
