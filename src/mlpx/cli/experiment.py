@@ -122,7 +122,7 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
 
     Raises typer.BadParameter if either part would be empty.
     """
-    from mlpx.sampling import hold_out
+    from mlpx.random import Purpose, permutation, words
 
     test = None if data.x_test is None else (data.x_test, data.y_test)
     n = len(data.x_train)
@@ -135,7 +135,8 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
             "or use 0 for no validation",
             param_hint="--validation",
         )
-    kept, out = hold_out(seed, n, held_out)
+    order = permutation(words(seed, Purpose.SPLIT, count=n))
+    kept, out = np.sort(order[held_out:]), np.sort(order[:held_out])
     return Split(
         (data.x_train[kept], data.y_train[kept]), (data.x_train[out], data.y_train[out]), test
     )
