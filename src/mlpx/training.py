@@ -26,7 +26,7 @@ from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
 from mlpx.targets import ClassWeight, check_y, row_weights
 from mlpx.types import Array
-from mlpx.validation import Checks, check_weights, check_x, together
+from mlpx.validation import Checks, check_array, check_x, together
 from mlpx.validation import check_finite as require_finite
 
 if TYPE_CHECKING:
@@ -225,11 +225,12 @@ def _split(
             f"validation_split = {share:g} of {n} row{'s' * (n > 1)} is {count}; leave some to "
             "train and some to validate on"
         )
-    exact = check_weights(weights, n=n, dtype=np.dtype(np.float64), backend=model.backend)
+    if weights is not None:
+        weights = check_array("sample_weight", weights, model.backend)
 
     def part(rows: np.ndarray, prefix: str, class_weight: ClassWeight) -> TrainingData:
         w = row_weights(
-            _take(exact, rows), _take(y, rows), d_out=model.d_out, loss=model.loss,
+            _take(weights, rows), _take(y, rows), d_out=model.d_out, loss=model.loss,
             dtype=model.dtype, backend=model.backend, class_weight=class_weight,
             name=f"{prefix}sample_weight",
         )  # fmt: skip
