@@ -10,7 +10,7 @@ from rich.console import Console
 from mlpx.benchmark import environment
 from mlpx.benchmark.live import Live
 from mlpx.benchmark.rounds import Rules, Seat
-from mlpx.benchmark.session import Settings, roster
+from mlpx.benchmark.session import Settings, others_than, roster
 from mlpx.benchmark.workloads import WORKLOADS, Task
 from mlpx.errors import UnknownNameError
 
@@ -19,34 +19,43 @@ TASK = Task(WORKLOADS["mnist"], 32)
 
 
 def play(console):
-    """A cell with one contender measured, one refused and one that died."""
+    """A cell with one contender measured, one refused, one that died and one rejected."""
     with Live(console) as live:
-        live.cell(TASK, ["mlpx/x", "torch/eager", "jax/jit"])
+        live.cell(TASK, ["mlpx/x", "torch/eager", "jax/jit", "thinc/chain"])
         live.says(TASK, "mlpx/x", "building")
         live.says(TASK, "torch/eager", "wrong: its loss [sic] differs")
         seats = [
             Seat("mlpx/x", None, 10, step_s=[1e-4] * 6, busy=3, below_floor=1),
             Seat("jax/jit", None, 10, step_s=[1e-5] * 6, error="it died"),
+            Seat("thinc/chain", None, 10, busy=7),
         ]
+        live.rounds(TASK, seats)
         live.rounds(TASK, seats)
         live.cell(Task(WORKLOADS["mnist"], 64), ["mlpx/x"])
         live.finish()
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_table_stays_when_the_next_cell_begins(terminal):
+def test_the_table_stays_when_the_next_cell_begins(terminal, width):
     out = io.StringIO()
-    play(Console(file=out, force_terminal=terminal, width=140, color_system=None))
+    play(Console(file=out, force_terminal=terminal, width=width, color_system=None))
     text = out.getvalue()
-    assert "mnist 784-50-10, train, batch 32, float32, cpu, 1 thread" in text
+    assert "mnist 784-50-10, train, batch 32, float32, cpu, 1 thread" in " ".join(text.split())
     last = text[text.rindex("contender") :]
     rows = [line for line in last.splitlines() if line.startswith("│")]
-    assert [row.split()[1] for row in rows[:3]] == ["jax/jit", "mlpx/x", "torch/eager"]
-    assert "100 µs" in rows[1]
-    assert "320 k" in rows[1]
-    assert " 4 " in rows[1]
-    assert "it died" in rows[0]
-    assert "its loss [sic] differs" in rows[2]
+    assert [row.split()[1] for row in rows] == ["mlpx/x", "thinc/chain"]
+    assert "100 µs" in rows[0]
+    assert "320 k" in rows[0]
+    assert ("rejected" in last) is (" 4 │" in rows[0]) is (" 7 │" in rows[1]) is (width >= 80)
+    assert "…" not in text
+
+
+def test_who_has_no_row_has_a_line():
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=True, width=80, color_system=None))
+    assert out.getvalue().count("torch/eager: wrong: its loss [sic] differs") == 1
+    assert out.getvalue().count("jax/jit: failed: it died") == 1
 
 
 def test_without_a_terminal_building_is_not_worth_a_line():
@@ -127,6 +136,17 @@ def test_tables_of_tasks():
     assert [t.batch_size for t in next(iter(settings().tables()))] == list(
         WORKLOADS["mnist"].batch_sizes
     )
+
+
+def test_a_mode_without_the_phase_is_worth_a_word_only_if_its_library_has_no_other():
+    kinds = roster(settings(peers=("torch", "onnxruntime")))
+    for phase in ("train", "call", "start"):
+        unasked = {kind.name() for kind in others_than(phase, kinds)}
+        assert ("mlpx/native" in unasked) is ("torch/whole" in unasked) is (phase != "train")
+        assert ("mlpx/fit a batch" in unasked) is (phase == "train")
+        assert "mlpx/predict" in unasked
+        assert "onnxruntime/session" not in unasked
+        assert not any(name.startswith("gemm/") for name in unasked)
 
 
 def test_quick_rules_are_shorter():

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from mlpx.benchmark.reference import Arrays, Epsilon, Reference, flatten, mean_loss
-from mlpx.benchmark.workloads import CHECK_STEPS, Problem, Task
+from mlpx.benchmark.workloads import WHOLE_STEPS, Problem, Task
 
 LOSS_TOLERANCE = {"float32": 1e-4, "float64": 1e-10}
-"""Largest relative difference of the loss after CHECK_STEPS steps."""
+"""Largest relative difference of the loss after the steps of the check."""
 VALUE_TOLERANCE = {"float32": 2e-3, "float64": 1e-6}
 """Largest |found - wanted| / |wanted - start|, Euclidean over the numbers: a contender whose
 parameters moved elsewhere fails though its loss is near.
@@ -67,12 +67,12 @@ class Judge:
     def _compute(self, epsilon: Epsilon) -> Arrays:
         reference = Reference.of(self.task, self.problem, epsilon=epsilon)
         x, labels = self.problem.batch
-        if self.task.phase == "train":
-            reference.train(self.problem)
+        if self.task.phase in WHOLE_STEPS:
+            reference.train(self.problem, self.task.check_steps)
             return reference.parameters
         if self.task.phase == "update":
             gradients = reference.gradients(x, labels)
-            for _ in range(CHECK_STEPS):
+            for _ in range(self.task.check_steps):
                 reference.update(gradients)
             return reference.parameters
         if self.task.phase == "backward":
@@ -89,9 +89,9 @@ class Judge:
         if self.task.phase == "predict":
             wrong = float(np.mean(found[0] != wanted[0]))
             return self._verdict(None, None, wrong, _too_far("share of classes", wrong, 1e-2))
-        moves = self.task.phase in ("train", "update")
+        moves = self.task.moves
         adam = moves and self.task.workload.optimizer != "sgd"
-        amplified = adam and self.task.phase == "train" and dtype == "float32"
+        amplified = adam and self.task.phase in ("train", "call") and dtype == "float32"
         allowed = VALUE_TOLERANCE[dtype] * (AMPLIFIED if amplified else 1)
         error = distance(
             found, wanted, self.start if moves else None, leave=ROUNDED_SHARE if adam else 0.0

@@ -33,8 +33,10 @@ class Contender(ABC):
     """One library in one mode, built for one task.
 
     It supports the phases it has methods for: `train(steps)`, `forward(steps)`, `backward(steps)`
-    (forward, loss and all gradients), `update(steps)` (the optimizer alone, on fixed gradients) and
-    `predict(steps)`.
+    (forward, loss and all gradients), `update(steps)` (the optimizer alone, on fixed gradients),
+    `predict(steps)`, `call(steps)` (the library's own training function, called with one batch of
+    new rows) and `start(steps)` (a new model each time, built, given the weights and the first
+    batch).
     """
 
     library: ClassVar[str]
@@ -79,6 +81,11 @@ class Contender(ABC):
             return f"does not run on {task.device}"
         return None
 
+    @property
+    def leaves_garbage(self) -> bool:
+        """Whether collecting what a step leaves is timed: a call makes objects and drops them."""
+        return self.task.phase in ("call", "start")
+
     @classmethod
     def versions(cls) -> dict[str, str]:
         """Of the packages it needs."""
@@ -98,14 +105,9 @@ class Contender(ABC):
 
     def outcome(self) -> Arrays:
         """What the phase left, on the host, in the order W1, b1, W2, b2, ..."""
-        left = {
-            "train": self.parameters,
-            "update": self.parameters,
-            "backward": self.gradients,
-            "forward": self.outputs,
-            "predict": self.outputs,
-        }
-        return left[self.task.phase]()
+        if self.task.moves:
+            return self.parameters()
+        return self.gradients() if self.task.phase == "backward" else self.outputs()
 
     def parameters(self) -> Arrays:
         """The parameters now."""

@@ -9,8 +9,11 @@ from typing import Any, Self
 
 from mlpx.benchmark.rounds import Seat
 from mlpx.benchmark.statistics import summarise
-from mlpx.benchmark.units import duration, rate, thread_text
+from mlpx.benchmark.units import duration, rate, thread_text, widths_text
 from mlpx.benchmark.workloads import Task
+
+WIDE = 80
+"""Columns of a terminal that has room for the counts of rounds too."""
 
 
 class Live:
@@ -51,14 +54,19 @@ class Live:
 
     def says(self, task: Task, name: str, text: str) -> None:
         """A contender's state changed."""
-        self.texts[name] = text
-        if text != "building":
+        if text == "building":
+            self.texts[name] = text
+        else:  # a line, and no row
+            self.texts.pop(name, None)
             self.console.print(f"  {name}: {text}", markup=False, highlight=False)
         self._show()
 
     def rounds(self, task: Task, seats: list[Seat]) -> None:
         """A round is done."""
         self.seats = {seat.name: seat for seat in seats}
+        for seat in seats:
+            if seat.error and seat.name in self.texts:
+                self.says(task, seat.name, f"failed: {seat.error}")
         self._show()
 
     def _show(self) -> None:
@@ -84,11 +92,12 @@ class Live:
 
         table = Table(title=title(self.task), title_justify="left", title_style="bold")
         table.add_column("contender", no_wrap=True)
-        for heading in ("a step", "95 %", "samples/s", "rounds", "rejected"):
+        headings = ("a step", "95 %", "samples/s", "rounds", "rejected")
+        shown = len(headings) if self.console.width >= WIDE else 3
+        for heading in headings[:shown]:
             table.add_column(heading, justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
         for name in sorted(self.texts, key=self._order):
-            table.add_row(*map(escape, self._row(name)))
+            table.add_row(*map(escape, self._row(name)[: shown + 1]))
         return table
 
     def _order(self, name: str) -> tuple[bool, float]:
@@ -100,7 +109,7 @@ class Live:
         seat = self.seats.get(name)
         if seat is None or not seat.step_s:
             rejected = str(seat.busy + seat.below_floor) if seat else ""
-            return [name, "", "", "", "", rejected, "" if seat else self.texts[name]]
+            return [name, "" if seat else self.texts[name], "", "", "", rejected]
         found = summarise(seat.step_s)
         return [
             name,
@@ -109,14 +118,14 @@ class Live:
             rate(self.task.batch_size / found.median),
             str(found.rounds),
             str(seat.busy + seat.below_floor),
-            seat.error,
         ]
 
 
 def title(task: Task) -> str:
     """What the cell measures, in one line."""
-    layers = "-".join(map(str, task.workload.layers))
+    layers = widths_text(task.workload.layers)
+    named = "" if task.workload.name == layers else f"{task.workload.name} "
     return (
-        f"{task.workload.name} {layers}, {task.phase}, batch {task.batch_size}, {task.dtype}, "
+        f"{named}{layers}, {task.phase}, batch {task.batch_size}, {task.dtype}, "
         f"{task.device}, {thread_text(task.threads)}"
     )

@@ -23,8 +23,10 @@ from mlpx.types import Array
 
 
 def contenders() -> list[type[Contender]]:
-    """Two for each engine, its training program alone and `fit`, and `predict`."""
-    found: list[type[Contender]] = [Predicted]
+    """Two for each engine, its training program alone and `fit`; `predict`; and single calls."""
+    from mlpx.benchmark import calls  # which builds on this module
+
+    found: list[type[Contender]] = [Predicted, calls.FitABatch, calls.PartialFit]
     for name, engine in Engine.table.items():
         base = Interpreted if name == "interpreter" else Bare
         of = {"engine": name, "devices": engine.devices}
@@ -54,10 +56,7 @@ class Ours(Contender):
         self.step = 0
 
     def reset(self) -> None:
-        pairs = enumerate(zip(self.problem.weights, self.problem.biases, strict=True))
-        self.model.set_parameters(
-            {f"{i}.{name}": a for i, pair in pairs for name, a in zip("Wb", pair, strict=True)}
-        )
+        set_weights(self.model, self.problem)
         for moment in self.moments.values():
             moment[...] = 0
         self.model.training_state = None
@@ -253,6 +252,14 @@ def make_model(task: Task) -> MLP:
     d_in, *widths = task.workload.layers
     hidden = [Dense(width, activation=task.workload.activation) for width in widths[:-1]]
     return MLP([d_in, *hidden, widths[-1]], dtype=task.dtype, device=task.device, seed=task.seed)
+
+
+def set_weights(model: MLP, problem: Problem) -> None:
+    """Give a model the problem's first weights."""
+    pairs = enumerate(zip(problem.weights, problem.biases, strict=True))
+    model.set_parameters(
+        {f"{i}.{name}": a for i, pair in pairs for name, a in zip("Wb", pair, strict=True)}
+    )
 
 
 def make_optimizer(task: Task) -> Optimizer:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from mlpx.benchmark.workloads import CHECK_STEPS, Problem, Task
+from mlpx.benchmark.workloads import Problem, Task
 
 Arrays = list[np.ndarray]
 Epsilon = Literal["outside", "inside"]
@@ -92,7 +92,7 @@ class Reference:
         change: np.ndarray = unbiased / (outside if self.epsilon == "outside" else inside)
         return change
 
-    def train(self, problem: Problem, steps: int = CHECK_STEPS) -> None:
+    def train(self, problem: Problem, steps: int) -> None:
         """`steps` training steps on the problem's batches."""
         for step in range(steps):
             rows = problem.order[step % len(problem.order)]

@@ -93,6 +93,12 @@ def roster(settings: Settings) -> list[type[Contender]]:
     return [*floors, *ours, *theirs]
 
 
+def others_than(phase: Phase, kinds: list[type[Contender]]) -> list[type[Contender]]:
+    """The modes without this phase of libraries that have it in another: worth no word."""
+    able = {kind.library for kind in kinds if phase in kind.phases()}
+    return [kind for kind in kinds if phase not in kind.phases() and kind.library in able]
+
+
 def run(
     settings: Settings,
     *,
@@ -188,13 +194,14 @@ class Bench:
     def cell(self, task: Task) -> dict[str, Any]:
         """Build and check every contender, let them take turns, and write down what came out."""
         record = cell_record(task)
-        self.watcher.cell(task, [kind.name() for kind in self.kinds])
+        unasked = others_than(task.phase, self.kinds)
+        self.watcher.cell(task, [kind.name() for kind in self.kinds if kind not in unasked])
         judge = Judge(task, make_problem(task))
         seats: list[Seat] = []
         for kind in self.kinds:
             result = self._admit(kind, task, judge, seats)
             record["results"].append(result)
-            if result["status"] != "ok":
+            if result["status"] != "ok" and kind not in unasked:
                 self.watcher.says(task, kind.name(), f"{result['status']}: {result['reason']}")
         del judge
         table = Table(seats, threads=task.threads, rules=self.rules)

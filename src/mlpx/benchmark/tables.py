@@ -17,7 +17,16 @@ from mlpx.benchmark.document import (
     summary,
 )
 from mlpx.benchmark.statistics import geometric_mean, ratio
-from mlpx.benchmark.units import duration, figures, gigaflops, megabytes, percent, rate, thread_text
+from mlpx.benchmark.units import (
+    duration,
+    figures,
+    gigaflops,
+    megabytes,
+    percent,
+    rate,
+    thread_text,
+    widths_text,
+)
 
 COLUMNS = (
     *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
@@ -95,9 +104,10 @@ def conditions(document: Document) -> list[str]:
 
 def heading(cell: dict[str, Any]) -> str:
     """What a group of cells measures."""
-    layers = "-".join(map(str, cell["layers"]))
+    layers = widths_text(cell["layers"])
+    named = "" if cell["workload"] == layers else f"{cell['workload']}: "
     return (
-        f"{cell['workload']}: {layers}, {cell['activation']}, {cell['optimizer']}, "
+        f"{named}{layers}, {cell['activation']}, {cell['optimizer']}, "
         f"{cell['phase']}, {cell['dtype']}, {thread_text(cell['threads'])}"
     )
 
@@ -234,16 +244,19 @@ def _time(document: Document, label: str, size: int) -> str:
 
 
 def left_out(document: Document) -> list[str]:
-    """Every contender without a figure and why, batch sizes together."""
+    """Every contender without a figure and why; together where the same is true of several."""
     found: dict[tuple[str, ...], list[str]] = {}
     for cell in document["cells"]:
         for result in cell["results"]:
             if result["status"] != "ok":
                 key = (result["contender"], result["status"], str(result["reason"]))
                 found.setdefault(key, []).append(f"{cell['workload']} {cell['batch_size']}")
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for (name, *why), where in found.items():
+        alike.setdefault((*why, *where), []).append(name)
     cells = len(document["cells"])
     return [
-        f"- {name}, {status}: {reason}"
-        + (f" (in {', '.join(where)})" if len(where) < cells else "")
-        for (name, status, reason), where in found.items()
+        f"- {', '.join(names)}, {status}: {reason}"
+        + (f" (in {', '.join(dict.fromkeys(where))})" if len(where) < cells else "")
+        for (status, reason, *where), names in alike.items()
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import groupby
 from math import isfinite, log10
 
 
@@ -43,6 +45,15 @@ def megabytes(count: float | None) -> str:
 def compact(text: str) -> str:
     """A quantity without zeros behind its point: `10 k` for `10.0 k`."""
     return re.sub(r"\.0+(?!\d)", "", text)
+
+
+def widths_text(widths: Iterable[int]) -> str:
+    """Such as `784-50-10`; more than four alike with their count, as in `20-16x300-2`."""
+    alike = [(width, len(list(group))) for width, group in groupby(widths)]
+    return "-".join(
+        f"{width}x{count}" if count > 4 else "-".join([str(width)] * count)
+        for width, count in alike
+    )
 
 
 def thread_text(count: int) -> str:

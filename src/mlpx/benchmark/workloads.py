@@ -4,16 +4,22 @@ share.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from mlpx.benchmark.units import widths_text
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.sampling import SAMPLINGS
 
-Phase = Literal["train", "forward", "backward", "update", "predict"]
-PHASES: tuple[Phase, ...] = ("train", "forward", "backward", "update", "predict")
+Phase = Literal["train", "forward", "backward", "update", "predict", "call", "start"]
+PHASES: tuple[Phase, ...] = (
+    "train", "forward", "backward", "update", "predict", "call", "start"
+)  # fmt: skip
+WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
+"""The phases that do all of a training step; they differ in what stands around it."""
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5
 LEAST_ROWS = 8192
@@ -47,7 +53,7 @@ class Workload:
         found = []
         if phase != "update":
             found += [(rows, d, k) for d, k in self.shapes]
-        if phase in ("train", "backward"):
+        if phase in (*WHOLE_STEPS, "backward"):
             found += [(d, rows, k) for d, k in self.shapes]
             found += [(rows, k, d) for d, k in self.shapes[1:]]
         return found
@@ -69,7 +75,8 @@ WORKLOADS: dict[str, Workload] = {
 
 
 def parse_workload(text: str) -> Workload:
-    """A workload by name, or widths such as `784,50,10` (also `784-50-10`): ReLU and Adam.
+    """A workload by name, or widths such as `784,50,10` (also `784-50-10`, and `20-16x300-2` for
+    300 layers of 16): ReLU and Adam.
 
     Raises UnknownNameError for a name in no table, InputError for widths that are none.
     """
@@ -78,13 +85,25 @@ def parse_workload(text: str) -> Workload:
         return WORKLOADS[name]
     if not name[:1].isdigit():
         raise UnknownNameError("workload", text, [*WORKLOADS, "784,50,10"])
-    parts = name.replace("-", ",").split(",")
-    if len(parts) < 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"layers = {text!r}; wanted widths above zero such as 784,50,10")
-    layers = tuple(int(part) for part in parts)
+    layers = _widths(name)
+    if len(layers) < 2 or 0 in layers:
+        raise InputError(
+            f"layers = {text!r}; wanted widths above zero such as 784,50,10 or 20,16x300,2"
+        )
     if layers[-1] < 2:
         raise InputError(f"layers = {text!r}; a classifier has at least two outputs")
-    return Workload("-".join(map(str, layers)), layers, "relu", "adam", 1e-3)
+    return Workload(widths_text(layers), layers, "relu", "adam", 1e-3)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    """The widths that `text` lists, () where it lists something else."""
+    found: list[int] = []
+    for part in re.split("[,-]", text):
+        match = re.fullmatch(r"(\d+)(?:x([1-9]\d{0,3}))?", part.strip())
+        if match is None:
+            return ()
+        found += [int(match[1])] * int(match[2] or 1)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,16 @@ class Task:
         workload["layers"] = tuple(workload["layers"])
         workload["batch_sizes"] = tuple(workload["batch_sizes"])
         return cls(**{**values, "workload": Workload(**workload)})
+
+    @property
+    def moves(self) -> bool:
+        """Whether a step changes the parameters."""
+        return self.phase in (*WHOLE_STEPS, "update")
+
+    @property
+    def check_steps(self) -> int:
+        """Steps up to the comparison with the reference; each step of "start" is a first one."""
+        return CHECK_STEPS if self.moves and self.phase != "start" else 1
 
     @property
     def rows(self) -> int:

@@ -64,7 +64,10 @@ def run_bench(
     ] = "mnist",
     layers: Annotated[
         str | None,
-        typer.Option(metavar="N,N,...", help="One net by its widths, instead of --workload."),
+        typer.Option(
+            metavar="N,N,...",
+            help="One net by its widths, such as 784,50,10 or 20,16x300,2, instead of --workload.",
+        ),
     ] = None,
     batch_sizes: Annotated[
         str | None,
@@ -89,7 +92,8 @@ def run_bench(
         str,
         typer.Option(
             metavar="NAME,...",
-            help="train, forward, backward (forward, loss and gradients), update, predict.",
+            help="train, forward, backward (forward, loss and gradients), update, predict, call "
+            "(fit or partial_fit for each batch), start (a new model and its first batch).",
         ),
     ] = "train",
     engine: Annotated[

@@ -67,7 +67,8 @@ def settings_from(given: dict[str, Any]) -> Settings:
 def _workload_names(text: str) -> tuple[str, ...]:
     """Names with commas between, or one net's widths."""
     found = parts(text)
-    return (text,) if found and all(part.isdigit() for part in found) else found
+    widths = found and all(part.replace("x", "").isdigit() for part in found)
+    return (text,) if widths else found
 
 
 def _default_devices(advise: bool) -> tuple[str, ...]:

@@ -140,6 +140,8 @@ class Jit(Jax):
             self.state = self.step(self.state, self.x, self.labels, rows)
             self.position += 1
 
+    call = train
+
 
 class Scan(Jax):
     """One compiled call for a whole stretch of steps."""

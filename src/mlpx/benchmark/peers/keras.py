@@ -39,9 +39,10 @@ class Keras(Contender):
 
         jax.devices(task.device.partition(":")[0])  # fails where Keras would take another
         self.keras: Any = keras
-        self.chunk = min(task.steps_per_epoch, LONGEST_EPOCH)
+        count = min(task.steps_per_epoch, LONGEST_EPOCH)
+        self.chunk = count if task.phase == "train" else 1
         self.model = self._model()
-        rows = problem.order[: self.chunk].ravel()
+        rows = problem.order[:count].ravel()
         self.x, self.labels = problem.x[rows], problem.labels[rows]
 
     def _model(self) -> Any:
@@ -105,7 +106,26 @@ class Fit(Keras):
     """As most people call it."""
 
     mode = "fit"
-    note = "fit on the JAX backend"
+    note = "fit on the JAX backend; a single batch with train_on_batch"
+
+    def reset(self) -> None:
+        super().reset()
+        self.position = 0
+
+    def call(self, steps: int) -> None:
+        """Gather and `train_on_batch`."""
+        order, x, labels = self.problem.order, self.problem.x, self.problem.labels
+        for _ in range(steps):
+            rows = order[self.position % len(order)]
+            self.model.train_on_batch(x[rows], labels[rows])
+            self.position += 1
+
+    def start(self, steps: int) -> None:
+        """A new compiled model and its first `train_on_batch`."""
+        for _ in range(steps):
+            self.model = self._model()
+            self.reset()
+            self.call(1)
 
 
 class FitMany(Keras):

@@ -24,24 +24,24 @@ class PartialFit(Contender):
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
-        workload = task.workload
-        self.classifier = _classifier_class()(
+        self.kind = _classifier_class(problem)
+        self.start(1)
+        self.position = 0
+
+    def _classifier(self) -> Any:
+        workload = self.task.workload
+        return self.kind(
             hidden_layer_sizes=workload.layers[1:-1],
             activation={"sigmoid": "logistic"}.get(workload.activation, workload.activation),
             solver=workload.optimizer,
             alpha=0.0,
-            batch_size=task.batch_size,
+            batch_size=self.task.batch_size,
             learning_rate_init=workload.learning_rate,
             shuffle=False,
             momentum=0.0,
             nesterovs_momentum=False,
             epsilon=EPSILON,
         )
-        self.classes = np.arange(workload.layers[-1])
-        self.classifier.partial_fit(*problem.batch, classes=self.classes)
-        if workload.layers[-1] == 2:
-            self.classifier.out_activation_ = "softmax"
-        self.position = 0
 
     def reset(self) -> None:
         found = self.classifier
@@ -64,6 +64,15 @@ class PartialFit(Contender):
             self.classifier.partial_fit(x[rows], labels[rows])
             self.position += 1
 
+    call = train
+
+    def start(self, steps: int) -> None:
+        """A new classifier and its first `partial_fit`."""
+        classes = np.arange(self.task.workload.layers[-1])
+        for _ in range(steps):
+            self.classifier = self._classifier()
+            self.classifier.partial_fit(*self.problem.batch, classes=classes)
+
     def predict(self, steps: int) -> None:
         """Classes of one batch."""
         x = self.problem.batch[0]
@@ -77,19 +86,26 @@ class PartialFit(Contender):
         return [self.found]
 
 
-def _classifier_class() -> Any:
+def _classifier_class(problem: Problem) -> Any:
     from sklearn.neural_network import MLPClassifier
 
-    class TwoOutputs(MLPClassifier):  # type: ignore[misc]
-        """Two classes as two outputs under a softmax, as everybody else has them; its own way is
-        one.
+    class Given(MLPClassifier):  # type: ignore[misc]
+        """Starts from the problem's weights once it has drawn its own; two classes are two outputs
+        under a softmax, as everybody else has them: its own way is one.
         """
+
+        def _initialize(self, *given: Any, **named: Any) -> None:
+            super()._initialize(*given, **named)
+            self.coefs_ = [W.copy() for W in problem.weights]
+            self.intercepts_ = [b.copy() for b in problem.biases]
+            if len(problem.biases[-1]) == 2:
+                self.out_activation_ = "softmax"
 
         def _validate_input(self, *given: Any, **named: Any) -> Any:
             x, y = super()._validate_input(*given, **named)
             return x, np.hstack([~y, y]) if y.shape[1] == 1 else y
 
-    return TwoOutputs
+    return Given
 
 
 def contenders() -> list[type[Contender]]:

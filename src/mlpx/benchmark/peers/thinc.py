@@ -67,6 +67,8 @@ class Chain(Contender):
             self.model.finish_update(self.optimizer)
             self.position += 1
 
+    call = train
+
     def predict(self, steps: int) -> None:
         """Classes of one batch."""
         x = self.problem.batch[0]

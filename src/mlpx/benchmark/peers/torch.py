@@ -78,12 +78,16 @@ class Torch(Contender):
     def _loss(self, x: Any, labels: Any) -> Any:
         return self.torch.nn.functional.cross_entropy(self.model(x), labels)
 
-    def reset(self) -> None:
+    def _set_weights(self) -> None:
         linear = [layer for layer in self.model if hasattr(layer, "weight")]
         with self.torch.no_grad():
             for layer, W, b in zip(linear, self.problem.weights, self.problem.biases, strict=True):
                 layer.weight.copy_(self.torch.from_numpy(W.T))
                 layer.bias.copy_(self.torch.from_numpy(b))
+
+    def reset(self) -> None:
+        self._set_weights()
+        with self.torch.no_grad():
             for state in self.optimizer.state.values():
                 for value in state.values():
                     if self.torch.is_tensor(value):
@@ -156,6 +160,16 @@ class Eager(Torch):
 
     mode = "eager"
     note = "eager, default optimizer"
+    call = Torch.train
+
+    def start(self, steps: int) -> None:
+        """A new model and optimizer, and their first step."""
+        for _ in range(steps):
+            self.model = self._model()
+            self.optimizer = self._optimizer()
+            self.step = self.optimizer.step
+            self.reset()
+            self.train(1)
 
 
 class Fused(Torch):
@@ -164,6 +178,7 @@ class Fused(Torch):
     mode = "fused"
     note = "eager, fused=True in the optimizer"
     fused = True
+    call = Torch.train
 
 
 class Compiled(Torch):
