@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -30,7 +32,7 @@ NETS = {
 def outcome(kind, task, problem):
     made = kind(task, problem)
     made.reset()
-    made.run_checked(CHECK_STEPS if task.phase in ("train", "update") else 1)
+    made.run_checked(task.check_steps)
     made.synchronize()
     return made.outcome()
 
@@ -79,12 +81,12 @@ def test_ours_agree_with_the_reference(kind, net, phase, batch_size, dtype):
         return
     task = Task(NETS[net], batch_size, phase, dtype, seed=2)
     problem = make_problem(task)
-    verdict = Judge(task, problem).verdict(outcome(kind, task, problem))
+    verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
     assert verdict.reason == ""
     assert verdict.value_error < (1e-4 if dtype == "float32" else 1e-10)
 
 
-@pytest.mark.parametrize("phase", ["train", "update"])
+@pytest.mark.parametrize("phase", ["train", "update", "call", "start"])
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.mode)
 def test_a_second_start_is_the_first_again(kind, phase):
     if phase not in kind.phases():
@@ -117,21 +119,76 @@ def test_training_goes_on_over_the_end_of_an_epoch():
 def test_ours_on_cuda(fake_cupy, phase):
     task = Task(NETS["relu adam"], 16, phase, "float64", device="cuda")
     problem = make_problem(task)
-    kind = contender("mlpx/predict" if phase == "predict" else "mlpx/interpreter")
+    called = {"predict": "predict", "call": "fit a batch", "start": "fit a batch"}
+    kind = contender(f"mlpx/{called.get(phase, 'interpreter')}")
     assert Judge(task, problem).verdict(outcome(kind, task, problem)).reason == ""
 
 
+@pytest.mark.parametrize("phase", ["train", "call", "start"])
 @pytest.mark.parametrize("net", NETS)
-def test_scikit_learn_agrees_with_two_classes_too(net):
+def test_scikit_learn_agrees_with_two_classes_too(net, phase):
     kind = contender("sklearn/partial_fit")
-    task = Task(NETS[net], 16, seed=2)
+    task = Task(NETS[net], 16, phase, seed=2)
     problem = make_problem(task)
     verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
     assert verdict.reason == ""
     assert verdict.value_error < 1e-4
 
 
-@pytest.mark.parametrize(("phase", "part"), [("train", 0.03), ("update", 0.003)])
+@pytest.mark.parametrize(
+    ("phase", "places", "count"), [("call", (0, 1, 2, 0), 1), ("start", (0, 0, 0, 0), 4)]
+)
+@pytest.mark.parametrize("name", ["mlpx/fit a batch", "mlpx/partial_fit", "sklearn/partial_fit"])
+def test_a_call_sees_the_next_rows_and_a_start_the_first(name, phase, places, count, monkeypatch):
+    """Calls go through the batches with one model; a start has its own."""
+    task = Task(NETS["relu adam"], 16, phase, "float64")
+    problem = make_problem(task)
+    made = contender(name)(task, problem)
+    method = name.partition("/")[2].partition(" ")[0]
+    learner = type(made.model if method == "fit" else made.classifier)
+    learn, models, batches = getattr(learner, method), [], []
+
+    def spy(self, x, y, **named):
+        models.append(self)
+        batches.append(x)
+        return learn(self, x, y, **named)
+
+    monkeypatch.setattr(learner, method, spy)
+    for steps in (3, 1):
+        made.reset()
+        made.run(steps)
+    for x, at in zip(batches, places, strict=True):
+        assert np.array_equal(x, problem.x[problem.order[at]])
+    assert len(set(map(id, models))) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "phase"),
+    [("mlpx/fit a batch", "call"), ("mlpx/partial_fit", "call"), ("mlpx/fit a batch", "start")],
+)
+def test_calls_leave_nothing_behind(name, phase):
+    """Whoever streams for days makes a million of them."""
+    task = Task(replace(NETS["relu adam"], layers=(6, 64, 64, 3)), 16, phase)
+    made = contender(name)(task, make_problem(task))
+    tracemalloc.start()
+    try:
+        (objects, size), (objects_later, size_later) = (held(made, steps) for steps in (1, 4))
+    finally:
+        tracemalloc.stop()
+    assert objects_later - objects < 20
+    assert size_later - size < 65536  # the parameters of four models alone are more
+
+
+def held(made, steps):
+    """Objects and bytes that are alive after so many steps."""
+    made.run(steps)
+    gc.collect()
+    return len(gc.get_objects()), tracemalloc.get_traced_memory()[0]
+
+
+@pytest.mark.parametrize(
+    ("phase", "part"), [("train", 0.03), ("update", 0.003), ("call", 0.03), ("start", 0.003)]
+)
 def test_a_wrong_update_is_found(phase, part):
     task = Task(NETS["relu adam"], 16, phase)
     judge = Judge(task, make_problem(task))

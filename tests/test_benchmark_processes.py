@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from mlpx.benchmark.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process, thread_environment
 from mlpx.benchmark.timing import steps_for, timed, warm_up
 from mlpx.benchmark.worker import serve
-from mlpx.benchmark.workloads import Task, Workload, make_problem
+from mlpx.benchmark.workloads import PHASES, Task, Workload, make_problem
 from mlpx.engines.native.library import available
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -114,9 +115,10 @@ class Slow:
     """Each step takes a millisecond; counts what it was asked."""
 
     chunk = 4
+    leaves_garbage = False
 
     def __init__(self):
-        self.runs, self.resets, self.waits = [], 0, 0
+        self.runs, self.resets, self.waits, self.collecting = [], 0, 0, []
 
     def device_clock(self):
         return None
@@ -129,6 +131,7 @@ class Slow:
 
     def run(self, steps):
         self.runs.append(steps)
+        self.collecting.append(gc.isenabled())
         time.sleep(1e-3 * steps)
 
 
@@ -138,6 +141,17 @@ def test_the_device_is_waited_for_on_both_sides_of_the_clock():
     assert slow.waits == 2
     assert 8e-3 <= found.wall_s < 0.2
     assert found.cpu_s < found.wall_s
+
+
+def test_collecting_garbage_is_timed_where_a_call_leaves_some():
+    slow = Slow()
+    for slow.leaves_garbage in (False, True):
+        timed(slow, 1)
+        assert gc.isenabled()
+    assert slow.collecting == [False, True]
+    kind, problem = contender("mlpx/fit a batch"), make_problem(Task(NET, 16))
+    leaving = [phase for phase in PHASES if kind(Task(NET, 16, phase), problem).leaves_garbage]
+    assert leaving == ["call", "start"]
 
 
 def test_warm_up_goes_by_time_and_whole_chunks():

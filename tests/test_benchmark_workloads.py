@@ -38,7 +38,18 @@ def test_widths(text):
     assert parse_workload(text).layers == (784, 50, 10)
 
 
-@pytest.mark.parametrize("text", ["784", "784,,10", "784,0,10", "784,50,1", "7x,2"])
+@pytest.mark.parametrize("text", ["20,16x300,2", "20-16x300-2", "20," + 300 * "16," + "2"])
+def test_widths_of_many_layers(text):
+    found = parse_workload(text)
+    assert found.layers == (20, *300 * [16], 2)
+    assert found.name == "20-16x300-2"
+    assert parse_workload("8-4-4-4-4-2").name == "8-4-4-4-4-2"
+    assert parse_workload("8-4x3-2").name == "8-4-4-4-2"
+
+
+@pytest.mark.parametrize(
+    "text", ["784", "784,,10", "784,0,10", "784,50,1", "7x,2", "8,4x0,2", "8,4x99999,2", "8x4x2,2"]
+)
 def test_widths_that_are_none(text):
     with pytest.raises(InputError, match="layers"):
         parse_workload(text)
@@ -55,7 +66,8 @@ def test_flops_by_hand():
     assert SMALL.flops(n, "forward") == SMALL.flops(n, "predict") == forward
     # dW of both layers, and dx of the second alone
     assert SMALL.flops(n, "train") == 2 * forward + 2 * n * 4 * 2
-    assert SMALL.flops(n, "backward") == SMALL.flops(n, "train")
+    for phase in ("backward", "call", "start"):
+        assert SMALL.flops(n, phase) == SMALL.flops(n, "train")
     assert SMALL.flops(n, "update") == 0
     assert SMALL.parameter_count == 3 * 4 + 4 + 4 * 2 + 2
 
