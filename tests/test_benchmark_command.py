@@ -232,6 +232,7 @@ def test_advice_is_one_line(run, monkeypatch):
     [
         ("mnist, wide", ("mnist", "wide")),
         ("784,50,10", ("784,50,10",)),
+        ("20,16x300,2", ("20,16x300,2",)),
         ("784-50-10,mnist", ("784-50-10", "mnist")),
     ],
 )

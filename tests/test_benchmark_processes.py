@@ -205,6 +205,21 @@ def test_the_floor_computes_its_products_in_every_layout():
         assert out.shape == (4, 5)
 
 
+def test_a_deep_net_tries_each_shape_once_on_matrices_of_each_product(monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        NumpyFloor, "_seconds", lambda self, call: tried.append(call) or -len(tried)
+    )
+    task = Task(Workload("deep", (6, *[5] * 20, 3), "relu", "adam", 1e-3), 4, "start")
+    made = NumpyFloor(task, make_problem(task))
+    shapes = task.workload.gemms(4, "start")
+    assert len(tried) == sum(len(made._variants(shape)) for shape in set(shapes))
+    outs = [call.keywords["out"] for call in made.products]
+    assert [out.shape for out in outs] == [(m, n) for m, _, n in shapes]
+    assert len({out.ctypes.data for out in outs}) == len(shapes)
+    assert not any(out.flags.c_contiguous for out in outs if out.shape[0] > 1)  # the last is best
+
+
 def test_the_native_floor_computes_its_products_with_every_blas():
     if NativeFloor.refuses(TASK):
         assert NativeFloor.refuses(TASK) == "the native library was not built"
