@@ -16,6 +16,7 @@ import pytest
 
 import cudasim
 from mlpx import MLP, SGD, Adam, BatchNorm, Dense, Dropout, callbacks, engines, prepared, run
+from mlpx.engines.lowering import Translator
 from mlpx.engines.native import NativeEngine
 from mlpx.optimizers.averaging import EMA
 from mlpx.step import TrainingProgram
@@ -181,9 +182,11 @@ def test_a_model_is_free_with_its_last_use() -> None:
             model = network()
             fit(model, engine, 0)
             model.predict(rows(3)[0])
-            watched = weakref.ref(model)
-            del model
-            assert watched() is None
+            plans = [*(each.program.full for each in model.prepared)]
+            watched = [weakref.ref(each) for each in (model, *plans)]
+            del model, plans
+            assert not [each() for each in watched if each() is not None]
+        assert not [each for each in gc.get_objects() if isinstance(each, Translator)]
     finally:
         gc.enable()
 

@@ -71,7 +71,7 @@ class Pending:
     """A loss whose gradient by column is about to be copied to where it goes by row."""
 
     def __init__(self, to: Translator, call: Call) -> None:
-        self.to, self.record = to, call.kernel.__self__  # type: ignore[attr-defined]
+        self.record: Any = call.kernel.__self__  # type: ignore[attr-defined]
         z, t, self.r = call.arguments
         self.z, self.rows = current(to, z), call.keywords["rows"]
         self.t = current(to, t)
@@ -80,16 +80,18 @@ class Pending:
 
     def emit(self, to: Translator, dz: Array) -> None:
         """Append the operation, which writes the gradient to `dz` (n, k)."""
-        name, n, c, fixed = self._operation(dz.shape[1])
+        name, n, c, fixed = self._operation(to, dz.shape[1])
         touches = (*to.by_rows(self.z, self.t, self.r), *to.by_rows(dz, self.rows, writes=True))
         p = (self.z, self.t, self.r, self.rows, dz, *fixed)
         to.emit(name, n=(*dz.shape, *n), c=c, p=p, touches=touches)
 
-    def _operation(self, k: int) -> tuple[str, tuple[int, ...], tuple[float, ...], list[Array]]:
+    def _operation(
+        self, to: Translator, k: int
+    ) -> tuple[str, tuple[int, ...], tuple[float, ...], list[Array]]:
         """Its name, its sizes beside dz's shape, its constants and its constant arrays."""
-        record: Any = self.record
-        upload = self.to.plan.buffers.backend.asarray
-        fixed = [upload(np.ascontiguousarray(c, self.to.dtype)) for c in record.constants(k)]
+        record = self.record
+        upload = to.plan.buffers.backend.asarray
+        fixed = [upload(np.ascontiguousarray(c, to.dtype)) for c in record.constants(k)]
         if isinstance(record, losses.SoftmaxCrossEntropy):
             return "softmax_loss", (self.t.ndim == 1,), (), []
         if isinstance(record, losses.KLDivergence):
@@ -98,7 +100,7 @@ class Pending:
             return "focal_loss", (), (record.gamma,), fixed
         c = fields(record)
         c = (*c, *[0.0] * (CONSTANTS - len(c)), record.share(k))
-        return "column_loss", (self.to.formula(record),), c, fixed
+        return "column_loss", (to.formula(record),), c, fixed
 
 
 def fields(record: Any) -> tuple[float, ...]:
