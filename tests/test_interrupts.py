@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Callback
+from mlpx.interrupts import ending_signals
 from test_training import data, net, quiet, same
 
 
@@ -121,6 +122,64 @@ class TestInterrupt:
         assert state.step < 400_000, "the signal took too long for this check"
         whole.fit(scope["x"], scope["y"], steps=state.step, batch_size=32, verbose=0)
         assert same(whole, stopped)
+
+
+class Signals(Callback):
+    """Sends these at the end of the second epoch, and keeps which were survived."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers, self.survived = numbers, list[int]()
+
+    def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            for number in self.numbers:
+                signal.raise_signal(number)
+                self.survived.append(number)
+
+
+TERM, HUP, INT = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
+
+
+class TestOtherSignals:
+    @pytest.mark.parametrize(
+        ("numbers", "survived", "epochs"),
+        [((TERM,), 1, 2), ((HUP,), 1, 2), ((HUP, HUP), 2, 2), ((TERM, TERM), 1, None),
+         ((TERM, INT), 1, None), ((HUP, HUP, TERM), 2, None)],
+    )  # fmt: skip
+    def test_end_a_training_as_ctrl_c_does(
+        self, numbers: tuple[int, ...], survived: int, epochs: int | None
+    ) -> None:
+        x, y = data()
+        model, watch = net(), Signals(*numbers)
+        with ending_signals() as came:
+            with pytest.raises(KeyboardInterrupt):
+                quiet(model, x, y, epochs=6, callbacks=[watch])
+            assert signal.getsignal(TERM) is not signal.SIG_DFL
+        assert came in ([numbers[0]], [numbers[-1]], [])
+        assert watch.survived == list(numbers[:survived])
+        state = model.training_state
+        assert state is not None
+        assert epochs in (None, state.epoch)
+        assert signal.getsignal(TERM) is signal.getsignal(HUP) is signal.SIG_DFL
+
+    def test_are_left_alone_where_they_are_ignored_or_handled(self) -> None:
+        heard = []
+        before = signal.signal(TERM, lambda *_: heard.append(1)), signal.signal(HUP, signal.SIG_IGN)
+        try:
+            with ending_signals() as came:
+                watch = Signals(TERM, HUP)
+                history = quiet(net(), *data(), epochs=3, callbacks=[watch])
+        finally:
+            signal.signal(TERM, before[0])
+            signal.signal(HUP, before[1])
+        assert (history.stop_reason, came, heard) == ("completed", [], [1])
+
+    def test_end_a_program_that_does_not_ask_for_it(self) -> None:
+        code = (
+            "import signal; from mlpx.interrupts import *\n"
+            "with held_interrupt(): signal.raise_signal(15)"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -TERM
 
 
 CHILD_DATA = """

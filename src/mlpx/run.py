@@ -148,9 +148,7 @@ class Run:
                 history.seconds = time.perf_counter() - started_s
                 history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
                 history.stop_reason = self.stopping or "completed"
-        leave(model, prepared)  # but not what an error came out of
-        if interrupted.is_set():
-            raise KeyboardInterrupt
+            leave(model, prepared)  # but not what an error came out of
         return history
 
     def _record_engine(self, engine: Engine, reason: str) -> None:
