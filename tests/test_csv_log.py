@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,25 @@ def test_file_is_closed_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         quiet(net(), x, y, callbacks=[log, Fails()])
     assert log._file is None
+
+
+def test_a_full_disk_is_noted_once_and_training_goes_on() -> None:
+    x, y = data()
+    with pytest.warns(RuntimeWarning, match=r"^/dev/full cannot be written any more \(No space"):
+        history = quiet(net(), x, y, epochs=3, callbacks=[CSVLog("/dev/full")])
+    assert (len(history), history.stop_reason) == (3, "completed")
+
+
+def test_a_disk_that_fills_keeps_what_was_told(tmp_path: Path) -> None:
+    x, y = data()
+    log = CSVLog(tmp_path / "log.csv")
+
+    class Fill(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            if epoch == 1 and log._file is not None:
+                os.dup2(os.open("/dev/full", os.O_WRONLY), log._file.fileno())
+
+    with pytest.warns(RuntimeWarning, match=r"log\.csv cannot be written any more") as warned:
+        history = quiet(net(), x, y, epochs=5, callbacks=[Fill(), log])
+    assert (len(history), len(warned)) == (5, 1)
+    assert [row["epoch"] for row in read(log.path)] == ["1"]

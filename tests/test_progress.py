@@ -14,9 +14,9 @@ import termios
 import numpy as np
 import pytest
 
-from mlpx import MLP
+from mlpx import MLP, EarlyStopping
 from mlpx.errors import InputError
-from mlpx.progress import Bar, Lines, Silent, display, duration, shortened, tail
+from mlpx.progress import Bar, Lines, Outlet, Silent, display, duration, shortened, tail
 
 LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
 
@@ -141,3 +141,73 @@ def test_the_bar_is_one_line_of_the_terminal(columns, words):
     assert columns - 1 <= len(last) <= columns
     assert last.startswith("epoch 12/12 ━━━━━━")
     assert re.search(rf"loss \d.*{words}in 0:0\d$", last)
+
+
+def epochs_told(capsys, **options):
+    x, y = np.eye(4, dtype=np.float32), np.arange(4)
+    MLP([4, 4]).fit(x, y, batch_size=4, **options)
+    return [int(n) for n in re.findall(r"^epoch (\d+)/", capsys.readouterr().out, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("epochs", [1, 9, 10, 11, 60, 101, 500])
+def test_where_there_is_no_terminal_about_ten_lines_are_told(capsys, epochs):
+    told = epochs_told(capsys, epochs=epochs)
+    assert told == sorted(set(told))
+    assert (told[0], told[-1]) == (1, epochs)
+    assert min(epochs, 6) <= len(told) <= 12
+
+
+def test_a_line_an_epoch_for_those_who_ask_for_it(capsys):
+    assert epochs_told(capsys, epochs=60, verbose=2) == list(range(1, 61))
+
+
+def test_the_last_epoch_is_told_when_it_comes_early(capsys):
+    stop = EarlyStopping("loss", patience=3, min_change=1e9)
+    assert epochs_told(capsys, epochs=1000, callbacks=[stop]) == [1, 4]
+
+
+class Dead:
+    """A standard output that takes `lives` more texts."""
+
+    encoding = "utf-8"
+
+    def __init__(self, lives, error):
+        self.lives, self.error, self.taken = lives, error, []
+
+    def write(self, text):
+        if self.lives == 0:
+            raise self.error
+        self.lives -= 1
+        self.taken.append(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return False
+
+
+@pytest.mark.parametrize("verbose", [None, 1, 2])
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(32, "Broken pipe"), ValueError("I/O operation on closed file.")]
+)
+def test_a_standard_output_that_dies_does_not_end_a_training(monkeypatch, verbose, error):
+    out = Dead(1 if verbose else 0, error)
+    monkeypatch.setattr(sys, "stdout", out)
+    reason = "Broken pipe" if isinstance(error, OSError) else "closed file"
+    with pytest.warns(RuntimeWarning, match=f"cannot be written any more .*{reason}") as warned:
+        history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=12, batch_size=2, verbose=verbose)
+    assert len(history) == 12
+    assert len(warned) == 1
+
+
+def test_no_standard_output_at_all(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert len(MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=3)) == 3
+
+
+def test_an_outlet_takes_text_alone():
+    with pytest.raises(TypeError, match="text is a bytes"):
+        Outlet(None).write(b"")
+    with pytest.raises(OSError, match="no stream"):
+        Outlet(None).fileno()

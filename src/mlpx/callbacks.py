@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import csv
 import os
+import warnings
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -188,6 +190,7 @@ class BestWeights(_Watch):
 class CSVLog(Callback):
     """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file.
 
+    Where it can be written no more (a full disk), a warning says so once and training goes on.
     Raises InputError before the training if the file cannot be written.
     """
 
@@ -208,14 +211,30 @@ class CSVLog(Callback):
         self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, ["epoch", *run.columns], extrasaction="ignore")
         if not continues:
-            self._writer.writeheader()
+            self._write({name: name for name in self._writer.fieldnames})
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        assert self._file is not None
-        self._writer.writerow({"epoch": epoch + 1, **logs})
-        self._file.flush()
+        self._write({"epoch": epoch + 1, **logs})
 
     def on_train_end(self, run: Run) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # nothing is lost that has not been told
+                self._file.close()
             self._file = None
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file is None:
+            return  # it has died
+        try:
+            self._writer.writerow(row)
+            self._file.flush()
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+            warnings.warn(
+                f"{self.path} cannot be written any more ({error.strerror or error}); "
+                "training goes on without this log",
+                RuntimeWarning,
+                stacklevel=2,
+            )

@@ -1,10 +1,12 @@
-"""What a person sees while a model trains: one bar on a terminal, one line an epoch elsewhere."""
+"""What a person sees while a model trains: one bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+import warnings
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from mlpx.errors import InputError
 
@@ -15,6 +17,57 @@ REFRESH_S = 0.2
 """How often the bar may ask the device for the current loss."""
 MIN_BAR = 6
 """Columns that the bar itself keeps in a narrow terminal."""
+FEW = 10
+"""About how many lines tell of a training whose output is no terminal."""
+
+
+class Outlet:
+    """Standard output, which may die (a closed pipe, a full disk) without ending a training.
+
+    What cannot be written is dropped; a warning says so once.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.stream = stream  # None where there is none
+        self.encoding = getattr(stream, "encoding", "utf-8")
+
+    def write(self, text: str) -> int:
+        """As a stream's; also what is dropped counts as written."""
+        if not isinstance(text, str):
+            raise TypeError(f"text is a {type(text).__name__}; wanted a str")  # click tries bytes
+        if self.stream is not None:
+            try:
+                self.stream.write(text)
+            except (OSError, ValueError) as error:  # ValueError: it is closed
+                self._die(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """As a stream's."""
+        if self.stream is not None:
+            try:
+                self.stream.flush()
+            except (OSError, ValueError) as error:
+                self._die(error)
+
+    def isatty(self) -> bool:
+        """Whether a person is looking."""
+        return self.stream is not None and self.stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's own."""
+        if self.stream is None:
+            raise OSError("there is no stream")
+        return self.stream.fileno()
+
+    def _die(self, error: Exception) -> None:
+        self.stream = None
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(
+            f"standard output cannot be written any more ({reason}); training goes on",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 class Silent:
@@ -34,30 +87,47 @@ class Silent:
 
 
 class Lines(Silent):
-    """One line an epoch, for logs and pipes."""
+    """For logs and pipes: a line an epoch, or about `few` lines, the first and last included."""
+
+    def __init__(self, few: int | None = None) -> None:
+        self.few = few
 
     def begin(self, run: Run) -> None:
-        self.last_s, self.last_samples = time.perf_counter(), 0
+        self.out = Outlet(sys.stdout)
+        self.last_s, self.last_samples, self.told = time.perf_counter(), 0, 0
+        planned = run.last_epoch - run.history.first_epoch
+        self.every = 1 if self.few is None else max(1, math.ceil(planned / self.few))
 
     def epoch(self, run: Run, logs: dict[str, float]) -> None:
+        done = len(run.history)
+        if done == 1 or done % self.every == 0:
+            self._tell(run)
+
+    def end(self, run: Run) -> None:
+        if len(run.history) > self.told:
+            self._tell(run)
+
+    def _tell(self, run: Run) -> None:
         now, samples = time.perf_counter(), run.history.samples
         rate = (samples - self.last_samples) / max(now - self.last_s, 1e-9)
-        self.last_s, self.last_samples = now, samples
-        number = run.history.first_epoch + len(run.history)
-        sys.stdout.write(f"epoch {number}/{run.last_epoch}  {show(logs)}  {rate:,.0f} samples/s\n")
-        sys.stdout.flush()
+        self.last_s, self.last_samples, self.told = now, samples, len(run.history)
+        number, logs = run.history.first_epoch + self.told, run.history.epochs[-1]
+        self.out.write(f"epoch {number}/{run.last_epoch}  {show(logs)}  {rate:,.0f} samples/s\n")
+        self.out.flush()
 
 
 class Bar(Silent):
     """A live progress bar of one line, however narrow the terminal."""
 
     def begin(self, run: Run) -> None:
+        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self.bar: Any = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
-            TextColumn("{task.fields[tail]}"),
+            TextColumn("{task.fields[tail]}", markup=False),
+            console=Console(file=cast(IO[str], Outlet(sys.stdout))),
             refresh_per_second=5,
             expand=True,
         )
@@ -152,12 +222,13 @@ def show(logs: dict[str, float]) -> str:
 
 
 def display(verbose: int | None) -> Silent:
-    """What `verbose` means: 0 silent, 1 bar, 2 lines, None a bar on a terminal, lines elsewhere.
+    """What `verbose` means: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal and about
+    ten lines elsewhere.
 
     Raises InputError for anything else.
     """
     if verbose is None:
-        return Bar() if sys.stdout.isatty() else Lines()
+        return Bar() if Outlet(sys.stdout).isatty() else Lines(FEW)
     shown = {0: Silent, 1: Bar, 2: Lines}.get(int(verbose)) if isinstance(verbose, int) else None
     if shown is None:
         raise InputError(

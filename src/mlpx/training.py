@@ -87,7 +87,7 @@ def fit(
     precision: "float32"; or on CUDA, "tf32", "bf16" or "fp16": products of float32 arrays round
     what they multiply to 10, 7 or 10 bits of fraction, the last after scaling it to its range;
     sums, weights and moments stay float32.
-    verbose: 0 silent, 1 bar, 2 lines, None what suits the output.
+    verbose: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal, else about ten lines.
 
     A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
     count, the batch order and, at the same sampling, batch size and number of rows, the place

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlpx.callbacks import Callback, Logs
 from mlpx.estimators.runs import QuasiNewtonRun
+from mlpx.progress import Outlet
 from mlpx.run import Run
 from mlpx.types import Array
 
@@ -25,6 +26,7 @@ class Bookkeeper(Callback):
         self.estimator, self.rows = estimator, rows
         self.column, self.sign = column, sign
         self.best: Array = None
+        self.out = Outlet(sys.stdout)
 
     def on_train_begin(self, run: Run) -> None:
         if self.estimator._keeps_best(run.held_out):
@@ -49,7 +51,7 @@ class Bookkeeper(Callback):
 
     def _say(self, text: str) -> None:
         if self.estimator.verbose and self.estimator.verbose != "bar":
-            sys.stdout.write(text + "\n")
+            self.out.write(text + "\n")
 
     def _validated(self, run: Run, logs: Logs) -> float:
         """The validation score, NaN without validation data."""
