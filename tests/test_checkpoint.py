@@ -13,8 +13,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fakecupy
-from mlpx import MLP, Adam, Dense, Rescale
+from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale, checkpoint
 from mlpx.errors import CheckpointError, DeviceError, InputError
+from mlpx.layers import Layer
+from mlpx.schedules import OneCycle
 from test_training import data, net, quiet, same
 
 Header = dict[str, Any]
@@ -175,6 +177,55 @@ def test_wrong_tensors(case: str, path: Path) -> None:
     write(path, header, tensors)
     with pytest.raises(CheckpointError, match=words):
         MLP.load(path)
+
+
+@pytest.mark.parametrize("arrays", [4, 400])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"kind": "layer", "name": "dense", "units": 1},
+        {"kind": "layer", "name": "dropout", "rate": 0.5},
+    ],
+    ids=["dense", "dropout"],
+)
+def test_many_layers_are_refused_before_they_are_built(
+    layer: Header, arrays: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, _ = parts(path)
+    layers = 20_000 if layer["name"] == "dense" else 50_000
+    header["model"]["layers"] = [1] + [layer] * layers
+    write(path, header, {f"{i}.x": np.ones(1, "f4") for i in range(arrays)})
+    made = []
+    monkeypatch.setattr(Layer, "from_config", lambda config: made.append(1) or Dense(1))
+    with pytest.raises(CheckpointError, match=r"layers, and only|ture: missing") as caught:
+        MLP.load(path)
+    assert len(made) <= 20
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_header_that_is_too_deep(path: Path) -> None:
+    header, tensors = parts(path)
+    deep: Any = 1.0
+    for _ in range(400):
+        deep = {"kind": "layer", "name": "residual", "layers": [deep]}
+    header["model"]["layers"] = [4, deep]
+    write(path, header, tensors)
+    with pytest.raises(CheckpointError):
+        MLP.load(path)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [SGD(0.1), Adam(0.01, average=EMA()), AdamW(OneCycle(0.1)), Muon()],
+    ids=lambda rule: rule.name,
+)
+def test_size_is_known_before_the_training(rule: Any, tmp_path: Path) -> None:
+    for model in (MLP([4, 3]), net(), MLP([30, *[20] * 30, 3])):
+        told = checkpoint.size_bytes(model, rule)
+        x = np.zeros((8, model.d_in))
+        quiet(model, x, np.zeros(8, int), steps=1, optimizer=rule)
+        model.save(tmp_path / "model")
+        assert 0.5 * told - 2000 < (tmp_path / "model").stat().st_size <= told
 
 
 BIG = 10**9

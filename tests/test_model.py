@@ -113,7 +113,7 @@ def test_config_of_every_activation_comes_back(name: str) -> None:
     again = MLP.from_config(config)
     assert again.layers == model.layers
     assert again.flat.tobytes() == model.flat.tobytes()
-    assert MLP.shapes(config) == {n: p.shape for n, p in model.parameters.items()}
+    assert dict(MLP.shapes(config)) == {n: p.shape for n, p in model.parameters.items()}
 
 
 def test_summary_counts_every_parameter() -> None:

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
 
 FORMAT = "mlpx-model"
 VERSION = 1
-WRONG_HEADER = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+WRONG_HEADER = (
+    *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
+    RecursionError,
+)
+MOST_LAYERS = 100
+"""How many layers a file may describe for each array that it holds."""
+NAMED = 10
+"""How many names a message lists, and how many may be missing before a file is refused."""
+LINE_BYTES = 160
+"""What the header takes for one array, beside the array's name, and for the place in training."""
 Tensors = dict[str, np.ndarray]
 
 
@@ -61,6 +70,16 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
     write_atomically(Path(path), to_bytes(tensors, metadata={"mlpx": json.dumps(header)}))
 
 
+def size_bytes(model: MLP, optimizer: Optimizer) -> int:
+    """How large the file of `model` is at most, once `optimizer` has trained it."""
+    shapes = {name: place.parameter for name, place in model.layout.places.items()}
+    copies = 1 + len(optimizer.arrays)
+    numbers = sum(parameter.size for parameter in shapes.values()) * model.dtype.itemsize
+    lines = sum(len(name) for name in shapes) + LINE_BYTES * len(shapes)
+    described = 2 * len(json.dumps([model.config(), optimizer.config()])) + LINE_BYTES
+    return copies * (numbers + lines) + described
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: on the disk first, then under its name; links are followed.
 
@@ -81,11 +100,9 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -
 
     path, backend = Path(path), get_backend(device)
     header, tensors = _read(path)
-    config = header["model"]
-    with _telling(path, "describes a model that cannot be built"):
-        expected = MLP.shapes(config)
-    optimizer = _optimizer(path, header)
+    config, optimizer = header["model"], _optimizer(path, header)
     moments = {f"moment/{moment}/": moment for moment in (optimizer.arrays if optimizer else ())}
+    expected = _expected(path, config, tensors)
     shapes = {prefix + name: shape for prefix in ("", *moments) for name, shape in expected.items()}
     _compare(path, tensors, shapes, config["dtype"])
     with _telling(path, "describes a model that cannot be built"):
@@ -137,10 +154,40 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     return header
 
 
+def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    """Name to shape of the parameters that `config` describes.
+
+    What describes much more than the file holds is refused before it is gone through.
+    """
+    from mlpx.model import MLP
+
+    shapes, missing = {}, []
+    with _telling(path, "describes a model that cannot be built"):
+        layers = len(config["layers"]) - 1
+        if layers > MOST_LAYERS * (1 + len(tensors)):
+            raise CheckpointError(f"{layers:,} layers, and only {len(tensors):,} arrays")
+        for name, shape in MLP.shapes(config):
+            shapes[name] = shape
+            missing += [name] * (name not in tensors)
+            if len(missing) > NAMED:
+                break
+    if len(missing) > NAMED:
+        raise CheckpointError(
+            f"{path} does not fit its own architecture: missing {missing[:NAMED]} and more"
+        )
+    return shapes
+
+
+def _few(names: set[str]) -> str:
+    """Some of the names, as a list."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"{sorted(names)[:NAMED]}{more}"
+
+
 def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
     """Refuse tensors that are not those of the architecture."""
     if set(tensors) != set(shapes):
-        missing, extra = sorted(set(shapes) - set(tensors)), sorted(set(tensors) - set(shapes))
+        missing, extra = _few(set(shapes) - set(tensors)), _few(set(tensors) - set(shapes))
         raise CheckpointError(
             f"{path} does not fit its own architecture: missing {missing}, unexpected {extra}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Self
 
@@ -266,13 +266,19 @@ class MLP:
         }
 
     @staticmethod
-    def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Name to shape of the parameters of the model that `config` describes; builds nothing."""
-        d_in, *described = config["layers"]
-        made = [d_in, *(Layer.from_config(layer) for layer in described)]
-        d_in, layers = specify(made, "identity", None)
-        layout, _ = lay_out(d_in, layers, check_dtype(config["dtype"]))
-        return {name: place.parameter.shape for name, place in layout.places.items()}
+    def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name and shape of the parameters of the model that `config` describes, layer by layer;
+        builds nothing.
+        """
+        check_dtype(config["dtype"])
+        width, *described = config["layers"]
+        if not described:
+            specify([width], "identity", None)  # refuses it
+        for i, entry in enumerate(described):
+            width, (layer,) = specify([width, Layer.from_config(entry)], "identity", None)
+            for parameter in layer.parameters(width):
+                yield f"{i}.{parameter.name}", parameter.shape
+            width = layer.width(width)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> MLP:
