@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -148,3 +149,32 @@ def test_npz_that_is_a_single_array_or_nothing(tmp_path):
         np.save(file, np.ones(3))
     with pytest.raises(DataFormatError, match="holds a single array"):
         load_dataset(tmp_path / "one.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps([1]), "is a pickle, which could run code when read; wanted an .npz archive"),
+        (b"x,y\n1,2\n", r"begins with b'x,y\\n1,', as no file of NumPy's does; wanted an .npz"),
+        (b"", "is empty; wanted an .npz archive, as numpy.savez writes it"),
+    ],
+)
+def test_npz_says_what_it_is_instead(tmp_path, content, message):
+    (tmp_path / "my.npz").write_bytes(content)
+    with pytest.raises(DataFormatError, match=rf"my\.npz {message}") as caught:
+        load_dataset(tmp_path / "my.npz")
+    assert "allow_pickle" not in str(caught.value)
+
+
+def test_npz_of_objects_and_of_no_arrays(tmp_path):
+    x, y = np.eye(3), np.arange(3)
+    path = save(tmp_path, x_train=x, y_train=y.astype(object))
+    with pytest.raises(
+        DataFormatError, match=r"y_train is an array of Python objects, shape \(3,\)"
+    ) as caught:
+        load_dataset(path)
+    assert "save numbers or text instead: array.astype('float32')" in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
+    with_member(path, b"hello world")
+    with pytest.raises(DataFormatError, match=r"my\.npz: x_train begins with b'hello '"):
+        load_dataset(path)

@@ -77,19 +77,21 @@ def read_rows(path: Path, *, columns: int) -> Array:
     """
     import numpy as np
 
+    from mlpx.data.npz import SINGLE, refuse_foreign
     from mlpx.errors import DataFormatError, DataNotFoundError
 
     try:
+        with open(path, "rb") as file:
+            refuse_foreign(file, str(path), wanted=SINGLE)
         x: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise DataNotFoundError(f"{path} does not exist; wanted a .npy file") from None
+    except DataFormatError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise DataFormatError(
             f"{path} is not usable: {error}; wanted an array of numbers written by numpy.save"
         ) from None
-    if not isinstance(x, np.ndarray):
-        x.close()
-        raise DataFormatError(f"{path} is an archive of arrays (.npz); wanted one array (.npy)")
     if x.ndim > 2 and x[:1].size == columns:
         return x.reshape(len(x), columns)
     return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from mlpx.data.record import Dataset, check_pair, rows
 from mlpx.errors import DataFormatError, DataNotFoundError
 from mlpx.types import Array
 
+ARCHIVE, SINGLE = b"PK", b"\x93NUMPY"
+WANTED = {
+    ARCHIVE: "an .npz archive, as numpy.savez writes it",
+    SINGLE: "an array of numbers, as numpy.save writes it",
+}
 # RuntimeError: an encrypted member, or a compression that zipfile does not know;
 # MemoryError: a header that declares more than there is
 UNREADABLE = (
@@ -50,11 +56,9 @@ def load_npz(path: Path) -> Dataset:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with open(path, "rb") as file:  # opened here, so that it is closed when load refuses it
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataFormatError(f"{path} holds a single array; wanted an .npz archive")
-            with archive:
+        with open(path, "rb") as file:
+            refuse_foreign(file, str(path), wanted=ARCHIVE)
+            with np.load(file, allow_pickle=False) as archive:
                 keys = _npz_keys(path, set(archive.files))
                 return {key: _npz_array(path, archive, key) for key in keys}
     except FileNotFoundError as error:
@@ -63,6 +67,46 @@ def _read_npz(path: Path) -> dict[str, Array]:
         raise
     except UNREADABLE as error:
         raise DataFormatError(f"{path} is not a readable .npz archive: {error}") from error
+
+
+def refuse_foreign(file: IO[bytes], name: str, *, wanted: bytes) -> None:
+    """Raise DataFormatError unless `file` begins as `wanted`, ARCHIVE or SINGLE, does.
+
+    What is there but cannot be read without running code that it holds is refused, too.
+    """
+    head = file.read(len(SINGLE))
+    file.seek(0)
+    if not head.startswith(wanted):
+        raise DataFormatError(f"{name} {_looks(head)}; wanted {WANTED[wanted]}")
+    if wanted == SINGLE:
+        shape, dtype = _described(file)
+        file.seek(0)
+        if dtype.hasobject:
+            raise DataFormatError(
+                f"{name} is an array of Python objects, shape {shape}, which could run code when "
+                "read; save numbers or text instead: array.astype('float32') or array.astype(str)"
+            )
+
+
+def _looks(head: bytes) -> str:
+    """What a file that begins so is."""
+    if head.startswith(SINGLE):
+        return "holds a single array (.npy)"
+    if head.startswith(ARCHIVE):
+        return "is an archive of arrays (.npz)"
+    if head.startswith(b"\x80"):
+        return "is a pickle, which could run code when read"
+    return f"begins with {head!r}, as no file of NumPy's does" if head else "is empty"
+
+
+def _described(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype in the header of an array's file."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_2_0
+    if version == (1, 0):
+        read = np.lib.format.read_array_header_1_0
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _npz_keys(path: Path, present: set[str]) -> list[str]:
@@ -79,12 +123,8 @@ def _npz_keys(path: Path, present: set[str]) -> list[str]:
 
 
 def _npz_array(path: Path, archive: np.lib.npyio.NpzFile, key: str) -> Array:
-    try:
-        return archive[key]
-    except ValueError as error:
-        if "allow_pickle" not in str(error):
-            raise
-        raise DataFormatError(
-            f"{path}: {key} is an array of Python objects, which could run code when read; "
-            "save it as numbers: np.savez(..., x_train=x.astype('float32'))"
-        ) from error
+    members = archive.zip
+    assert members is not None  # it is open
+    with members.open(key if key in members.namelist() else f"{key}.npy") as file:
+        refuse_foreign(file, f"{path}: {key}", wanted=SINGLE)
+    return archive[key]
