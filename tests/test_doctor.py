@@ -103,6 +103,12 @@ def test_json_with_a_gpu(run, fake_cupy):
     assert "sees 1 CUDA device" in facts["asked"]["problem"]
 
 
+def test_square_brackets_in_the_table_are_printed(run, no_cupy):
+    (row,) = (line for line in run().output.splitlines() if "engine cuda" in line)
+    assert "pip install 'mlpx[cuda13]'" in row
+    assert "or 'mlpx[cuda12]'" in row
+
+
 def test_square_brackets_of_a_remedy_are_printed(run, monkeypatch):
     with fakecupy.installed() as cupy:
         monkeypatch.setattr(cupy, "matmul", _no_cublas)

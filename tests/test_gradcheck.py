@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import fakecupy
 from mlpx import MLP, Dense, Rescale
 from mlpx.cli import app
+from mlpx.cli.gradcheck import show
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.gradcheck import (
     FORMS,
@@ -21,7 +22,7 @@ from mlpx.gradcheck import (
     compare_gradients,
     numerical_gradient,
 )
-from mlpx.gradcheck.cases import CHECKS, outcomes
+from mlpx.gradcheck.cases import CHECKS, Outcome, outcomes
 from mlpx.kernels import affine
 from mlpx.kernels.activations import ReLU, Tanh
 from mlpx.layers import BatchNorm, Dropout, LayerNorm
@@ -496,3 +497,10 @@ def test_a_report_needs_every_row_to_pass() -> None:
     bad = compare_gradients({"b": [1.0]}, {"b": [2.0]})
     assert good.passed
     assert not Report(good.rows + bad.rows, 1e-7).passed
+
+
+def test_square_brackets_in_the_table_are_printed(capsys):
+    show([Outcome("layer", "mine[1]", True, "at [2]")], title="float64 on cpu (A CPU [x])")
+    text = capsys.readouterr().out
+    for part in ("(A CPU [x])", "mine[1]", "at [2]"):
+        assert part in text

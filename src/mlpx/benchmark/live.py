@@ -50,7 +50,7 @@ class Live:
         self.texts = dict.fromkeys(names, "waiting")
         self.seats = {}
         if self.display is None:
-            self.console.print(title(task), highlight=False)
+            self.console.print(title(task), markup=False, highlight=False)
 
     def says(self, task: Task, name: str, text: str) -> None:
         """A contender's state changed."""
@@ -90,7 +90,7 @@ class Live:
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=title(self.task), title_justify="left", title_style="bold")
+        table = Table(title=escape(title(self.task)), title_justify="left", title_style="bold")
         table.add_column("contender", no_wrap=True)
         headings = ("a step", "95 %", "samples/s", "rounds", "rejected")
         shown = len(headings) if self.console.width >= WIDE else 3

@@ -173,9 +173,9 @@ def _report(document: dict[str, Any], out: Path | None) -> None:
         typer.echo(text)
         return
     documents.save(document, out / "bench.json")
-    (out / "bench.csv").write_text(to_csv(document))
-    (out / "bench.md").write_text(text + "\n")
-    (out / "bench.html").write_text(to_html(document))
+    (out / "bench.csv").write_text(to_csv(document), encoding="utf-8")
+    (out / "bench.md").write_text(text + "\n", encoding="utf-8")
+    (out / "bench.html").write_text(to_html(document), encoding="utf-8")
     typer.echo(f"wrote {out}/bench.json, .csv, .md and .html")
 
 

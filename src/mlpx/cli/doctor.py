@@ -16,7 +16,11 @@ from mlpx.errors import DeviceError, MlpxError
 def doctor(
     device: Annotated[
         str | None,
-        typer.Option(help="Fail (exit code 1) unless this device can be used. [env: MLPX_DEVICE]"),
+        typer.Option(
+            help="Fail (exit code 1) unless this device can be used. "
+            "[dim]\\[default: the environment variable MLPX_DEVICE, else cpu][/dim]",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object instead of the table.")
@@ -118,10 +122,11 @@ def show(facts: dict[str, Any]) -> None:
     """Print the facts as a table, then the diagnosis with its remedy."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("what", "found", title="mlpx doctor", title_justify="left")
     for what, found in table_rows(facts):
-        table.add_row(what, found)
+        table.add_row(what, Text(found))  # square brackets are not markup
     console = Console()
     console.print(table)
     for line in verdict(facts):

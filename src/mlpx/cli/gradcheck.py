@@ -57,7 +57,9 @@ def show(found: list[Outcome], *, title: str) -> None:
 
     from mlpx.gradcheck.cases import STEPS
 
-    table = Table(title=f"Gradients in {title}", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=escape(f"Gradients in {title}"), title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("", no_wrap=True)
     table.add_column("name", no_wrap=True)
     table.add_column("error", justify="right", no_wrap=True)
@@ -71,7 +73,7 @@ def show(found: list[Outcome], *, title: str) -> None:
         first, kind = outcome.kind != kind, outcome.kind
         table.add_row(
             f"[bold]{kind}[/bold]" if first else "",
-            outcome.name,
+            escape(outcome.name),
             "" if outcome.error is None else f"{outcome.error:.1e}",
             "" if outcome.tolerance is None else f"{outcome.tolerance:.1e}",
             "[green]ok[/green]" if outcome.passed else "[bold red]FAILED[/bold red]",
