@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mlpx import MLP, Adam
+from mlpx.atomic import allocate
 from mlpx.errors import CheckpointError
 from test_training import data, net, quiet
 
@@ -114,3 +115,21 @@ def test_two_writers_do_not_meet(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(2):
         net().save(path)
     assert len(set(sources)) == 2
+
+
+@pytest.mark.parametrize("way", ["fallocate", "refused", "absent"])
+def test_room_is_taken(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the system cannot do it other than by writing."""
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    if way == "refused":
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+    if way == "absent":
+        monkeypatch.delattr(os, "posix_fallocate")
+    size = (1 << 20) + 4097
+    with (tmp_path / "x").open("wb") as file:
+        allocate(file, size)
+    assert (tmp_path / "x").stat().st_size == size
+    assert (tmp_path / "x").stat().st_blocks * 512 >= size

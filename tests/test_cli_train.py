@@ -5,29 +5,34 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from mlpx import MLP, Callback, checkpoint
-from mlpx.cli import app
+from mlpx.cli import app, complain
 from mlpx.cli.experiment import RECIPES, Settings, split
+from mlpx.cli.streams import spoken_warnings
 from mlpx.data import DATASETS, load_dataset
 from mlpx.engines import Engine
-from mlpx.errors import DataNotFoundError
+from mlpx.errors import DataNotFoundError, InputError
 from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
-from mlpx.runs import read_config, read_history
+from mlpx.runs import locked, read_config, read_history
 from mlpx.sampling import SAMPLINGS
 
+TRUE_FIT = MLP.fit
 FILES = ["config.json", "curves.png", "history.json", "model.safetensors"]
 
 
@@ -393,7 +398,138 @@ def test_a_full_disk_is_one_line(table, monkeypatch):
     assert not Path("run").exists()  # no part of a file either
 
 
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_disk_that_is_too_small_is_found_before_training(table, resumed, monkeypatch):
+    def full(_, start, size):
+        assert size > 31 * 3 * 4  # parameters and two moments
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if resumed:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MLP, "fit", TRUE_FIT)
+            train(table, "--epochs", 1, "--hidden", 4, "--out", "run")
+    before = Path("run/model.safetensors").read_bytes() if resumed else None
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    text = refused(*(("--resume",) if resumed else (table, "--hidden", 4, "--out")), "run", code=1)
+    assert "run has no room for the run (No space left on device): it needs " in text
+    assert re.search(r"[\d,]+ bytes, [\d,]+ are free; make room, or name a folder on another", text)
+    assert Path("run").exists() == resumed
+    assert not resumed or Path("run/model.safetensors").read_bytes() == before
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        ([[1, 2, np.nan]], [0], "test x has nan at row 0, column 2"),
+        (np.zeros((0, 3)), np.zeros(0, int), "test x is empty"),
+        ([[1, 2, 3]], [-1], "test y "),
+    ],
+)
+def test_the_test_data_are_checked_before_training(x, y, words):
+    np.savez("t.npz", x_train=np.eye(3), y_train=[0, 1, 0], x_test=x, y_test=y)
+    assert words in refused("t.npz", "--validation", 0, "--out", "run", code=1)
+    assert not Path("run").exists()
+
+
+# what is not lost when all is trained
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), InputError("none")])
+def test_the_model_is_written_before_it_is_tested(table, error, monkeypatch):
+    def fail(*_, **__):
+        assert Path("run/model.safetensors").exists()
+        raise error
+
+    monkeypatch.setattr(MLP, "evaluate", fail)
+    found = mlpx("train", table, "--epochs", 2, "--out", "run")
+    assert found.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert found.stderr.endswith("; the run is in run\n")
+    assert names("run") == FILES
+    assert json.loads(Path("run/history.json").read_text())["test"] is None
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_ctrl_c_while_the_run_is_written_waits_for_it(table, file, monkeypatch):
+    replace = os.replace
+
+    def interrupted(part, target):
+        if target.name == file:
+            signal.raise_signal(signal.SIGINT)
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    found = mlpx("train", table, "--epochs", 2, "--out", "run")
+    assert found.exit_code == 130
+    assert found.stderr.startswith("error: interrupted")
+    assert found.stderr.endswith("; the run is in run\n")
+    assert names("run") == FILES
+
+
+def of_a_process(*arguments, **streams):
+    code = "from mlpx.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_an_output_and_a_log_that_die_end_no_training(table):
+    with Path("/dev/full").open("w") as full:
+        found = of_a_process(
+            "train", table, "--epochs", 20, "--out", "run", "--csv-log", "/dev/full", stdout=full
+        )
+        notes = found.stderr.splitlines()
+        assert found.returncode == 0, notes
+        assert [line.partition(" (")[0] for line in notes] == [
+            "note: standard output cannot be written any more",
+            "note: /dev/full cannot be written any more",
+        ]
+        assert names("run") == FILES
+
+
+def test_nobody_need_be_there_to_be_told(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for stream in (None, SimpleNamespace(write=full, flush=full, isatty=bool)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with spoken_warnings():
+            warnings.warn("a note", RuntimeWarning, stacklevel=1)
+        complain("a failure")
+
+
+def test_a_reader_that_goes_ends_no_training(table):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    found = of_a_process("train", table, "--epochs", 20, "--out", "run", stdout=theirs)
+    os.close(theirs)
+    assert found.returncode == 0
+    assert found.stderr == (
+        "note: standard output cannot be written any more (Broken pipe); training goes on\n"
+    )
+    assert names("run") == FILES
+
+
 # where it writes
+
+
+@pytest.mark.usefixtures("no_training")
+def test_one_training_at_a_time_in_a_folder(table):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MLP, "fit", TRUE_FIT)
+        train(table, "--epochs", 1, "--out", "run")
+    before = {name: Path("run", name).read_bytes() for name in FILES}
+    resumed = ["--resume", "run"]
+    with locked(Path("run")):
+        for given in ([table, "--out", "run"], resumed, [*resumed, "--out", "b"],
+                      ["--resume", "run/model.safetensors"]):  # fmt: skip
+            text = refused(*given, code=1)
+            assert "another process is training in run; wait until it ends, or name" in text
+    assert {name: Path("run", name).read_bytes() for name in FILES} == before
+    assert not Path("b").exists()
 
 
 def test_runs_get_names_of_their_own(table):
@@ -479,6 +615,46 @@ def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch)
     assert same_weights("run", "whole")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch):
+    class Ends(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            if epoch == 1:
+                signal.raise_signal(number)
+
+    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Ends)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert found.exit_code == 128 + number
+    assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
+    assert names("run") == FILES
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
+    class Twice(Interrupt):
+        def on_epoch_end(self, run, epoch, logs):
+            super().on_epoch_end(run, epoch, logs)
+            super().on_epoch_end(run, epoch, logs)
+
+    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Twice)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert not Path("run").exists()
+
+
+def test_sigterm_before_the_first_step_of_a_real_process_says_so():
+    """Wherever it comes, the exit code tells of it."""
+    code = (
+        "import signal, sys; import mlpx.cli.training_run as it\n"
+        "from mlpx.cli import main\n"
+        "it.prepare = lambda _: exec('signal.raise_signal(15)', {'signal': signal})\n"
+        "sys.argv[1:] = ['train', 'digits']; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 128 + signal.SIGTERM
+    assert found.stderr == "error: interrupted; nothing was written\n"
+
+
 class AtOnce(Callback):
     """Ctrl-C when training has begun and no step was taken."""
 
@@ -500,7 +676,7 @@ def test_ctrl_c_of_a_real_process_within_an_epoch():
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
-        while not process.stdout.readline().startswith("epoch 3/"):
+        while not process.stdout.readline().startswith("epoch 1/"):
             pass
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
@@ -569,7 +745,13 @@ def test_resume_keeps_the_model(table, option):
 
 
 def test_resume_what_is_no_run(table):
-    assert "is not a run folder" in refused("--resume", "absent", code=1)
+    assert "absent does not exist; wanted a run folder" in refused("--resume", "absent", code=1)
+    Path("empty").mkdir()
+    assert "empty is not a run folder" in refused("--resume", "empty", code=1)
+    Path("some.safetensors").write_text("")
+    text = refused("--resume", "some.safetensors", code=1)
+    assert text.startswith("error: some.safetensors is no run folder")
+    assert names(".") == ["empty", "some.safetensors", "table.npz"]
     train(table, "--epochs", 1, "--out", "run")
     Path("run/history.json").write_text("{}")
     assert "is not a history" in refused("--resume", "run", code=1)
@@ -580,3 +762,27 @@ def test_a_run_is_found_from_elsewhere(table, tmp_path, monkeypatch):
     (tmp_path / "deep").mkdir()
     monkeypatch.chdir(tmp_path / "deep")
     assert mlpx("evaluate", "../run").exit_code == 0
+
+
+def test_a_run_edited_by_hand_is_refused_in_words(table):
+    train(table, "--epochs", 1, "--out", "run")
+    config = json.loads(Path("run/config.json").read_text())
+    for name, value in {"dataset": 5, "seed": "x"}.items():
+        Path("run/config.json").write_text(json.dumps(config | {name: value}))
+        for given in (("train", "--resume", "run"), ("evaluate", "run")):
+            found = mlpx(*given)
+            assert (found.exit_code, found.stdout) == (1, "")
+            told = f"error: run/config.json has {name} = {json.dumps(value)}; wanted "
+            assert found.stderr.startswith(told)
+    del config["dataset"]
+    Path("run/config.json").write_text(json.dumps(config))
+    assert "which data set?" in refused("--resume", "run")
+    train(table, "--resume", "run", "--epochs", 1)
+
+
+def test_resume_by_the_model_file_goes_on_in_its_folder(table):
+    train(table, "--epochs", 1, "--out", "run")
+    train("--resume", "run/model.safetensors", "--epochs", 1)
+    assert len(read_history(Path("run"))) == 2
+    train("--resume", "run", "--out", "./run", "--epochs", 1)  # the same folder
+    assert len(read_history(Path("run"))) == 3

@@ -154,20 +154,32 @@ def evaluate(
     """Mean loss and metrics of x against y."""
     require_count("batch_size", batch_size)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    x = check_x(x, columns=model.d_in, backend=model.backend)
-    with together(None) as checks:
-        check_finite(x, dtype=model.dtype, name="x", checks=checks)
-        y = check_y(
-            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-            backend=model.backend, checks=checks,
-        )  # fmt: skip
-        w = row_weights(
-            sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-            backend=model.backend, checks=checks,
-        )  # fmt: skip
+    x, y, w = check_data(model, x, y, sample_weight)
     y, w = (None if part is None else model.backend.asarray(part) for part in (y, w))
     scores = Scores(model, x, y, w, metrics=chosen, batch_size=batch_size)
     return scores.named(model.backend.to_numpy(scores.run()))
+
+
+def check_data(
+    model: MLP, x: Any, y: Any, sample_weight: Any = None, *, prefix: str = ""
+) -> tuple[Array, Array, Array | None]:
+    """x, y and weights as arrays that `model` can be evaluated on; the prefix goes into messages.
+
+    Raises InputError, InputTypeError.
+    """
+    backend, dtype = model.backend, model.dtype
+    x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
+    with together(None) as checks:
+        check_finite(x, dtype=dtype, name=f"{prefix}x", checks=checks)
+        y = check_y(
+            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend,
+            name=f"{prefix}y", checks=checks,
+        )  # fmt: skip
+        w = row_weights(
+            sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend,
+            name=f"{prefix}sample_weight", checks=checks,
+        )  # fmt: skip
+    return x, y, w
 
 
 class Scores:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mlpx.atomic import allocate
 from mlpx.checkpoint import write_atomically
-from mlpx.errors import CheckpointError, InputError, MissingExtraError
+from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.history import History, finite
+from mlpx.settings import SETTINGS
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -27,19 +32,62 @@ ROOT = Path("runs")
 
 @contextmanager
 def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
-    """A folder that can be written: `out`, or the first free one of runs/name, runs/name-2, ...
+    """A folder for a run, locked: `out`, or the first free one of runs/name, runs/name-2, ...
 
     A folder that is still empty at the end is removed. Raises InputError for an `out` that holds
-    anything but a run, OSError where nothing can be written.
+    anything but a run or that another process trains in, OSError where nothing can be written.
     """
     folder = _first_free(name) if out is None else _checked(out)
+    with locked(folder):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass  # an unwritable folder is found now, not after the training
+            yield folder
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # refuses a folder that holds something
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` against other processes; the end of this one, however it ends, lets it go.
+
+    Raises InputError while another holds it, OSError if it cannot be opened.
+    """
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # an unwritable folder is found now, not after the training
-        yield folder
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"another process is training in {folder}; wait until it ends, or name another "
+                "folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        yield
     finally:
-        with suppress(OSError):
-            folder.rmdir()  # refuses a folder that holds something
+        os.close(handle)
+
+
+@contextmanager
+def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
+    """Hold so many bytes of the disk of `folder` until the function yielded is called, or the end.
+
+    Raises CheckpointError if they are not there.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:  # has no name: nothing is left of it
+        try:
+            allocate(file, size_bytes)
+        except OSError as error:
+            file.close()
+            free_bytes = shutil.disk_usage(folder).free
+            raise CheckpointError(
+                f"{folder} has no room for the run ({error.strerror or error}): it needs "
+                f"{size_bytes:,} bytes, {free_bytes:,} are free; make room, or name a folder on "
+                "another disk"
+            ) from None
+        yield file.close
 
 
 def _first_free(name: str) -> Path:
@@ -72,7 +120,7 @@ def _checked(folder: Path) -> Path:
 def is_run(folder: Path) -> bool:
     """Whether `folder` was written by `save_run`."""
     try:
-        read_config(folder)
+        _read_format(folder)
     except CheckpointError:
         return False
     return True
@@ -90,18 +138,43 @@ def save_run(
 
     Returns the names of the files and, if there is no picture, why. Raises CheckpointError.
     """
+    model.save(folder / MODEL)
+    written, why_no_picture = describe_run(folder, history=history, config=config, test=test)
+    return [MODEL, *written], why_no_picture
+
+
+def describe_run(
+    folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
+) -> tuple[list[str], str | None]:
+    """As `save_run`, what stands beside the model; one that fails does not keep the others out."""
+    described = {"format": FORMAT, "version": VERSION, **config}
+    contents = {
+        CONFIG: json.dumps(described, indent=1) + "\n",
+        HISTORY: _history_text(history, test),
+    }
+    failures = []
+    for name, text in contents.items():
+        try:
+            write_atomically(folder / name, text.encode())
+        except CheckpointError as error:
+            failures.append(str(error))
+    why_no_picture = _draw(history, folder / CURVES)
+    if failures:
+        raise CheckpointError(f"{'; '.join(failures)}; the model is in {folder / MODEL}")
+    return [HISTORY, CONFIG] + [CURVES] * (why_no_picture is None), why_no_picture
+
+
+def _draw(history: History, path: Path) -> str | None:
+    """Draw the learning curves; returns why not if that fails."""
     from mlpx.plots import learning_curves
 
-    model.save(folder / MODEL)
-    write_atomically(folder / HISTORY, _history_text(history, test).encode())
-    described = {"format": FORMAT, "version": VERSION, **config}
-    write_atomically(folder / CONFIG, (json.dumps(described, indent=1) + "\n").encode())
     try:
-        learning_curves(history, path=folder / CURVES)
-    except MissingExtraError as error:
-        (folder / CURVES).unlink(missing_ok=True)  # it would show an earlier run
-        return [MODEL, HISTORY, CONFIG], str(error)
-    return [MODEL, HISTORY, CONFIG, CURVES], None
+        learning_curves(history, path=path)
+    except (MlpxError, OSError) as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # it would show an earlier run
+        return str(error)
+    return None
 
 
 def _history_text(history: History, test: dict[str, float] | None) -> str:
@@ -151,10 +224,22 @@ def joined(before: History, after: History) -> History:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The settings in a run folder.
+    """The settings in a run folder; entries that this version does not know stay as they are.
 
-    Raises CheckpointError for a folder that is no run, or is of another version.
+    Raises CheckpointError for a folder that is no run, or is of another version, and for a setting
+    that cannot be one.
     """
+    config = _read_format(folder)
+    for name, value in config.items():
+        wanted = SETTINGS.get(name)
+        if wanted is not None and not wanted.fits(value):
+            raise CheckpointError(
+                f"{folder / CONFIG} has {name} = {json.dumps(value)}; wanted {wanted.text}"
+            )
+    return config
+
+
+def _read_format(folder: Path) -> dict[str, Any]:
     config = _read_json(folder / CONFIG)
     found = config.get("format"), config.get("version")
     if found != (FORMAT, VERSION):
@@ -175,6 +260,20 @@ def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
         raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
     beside = run.name == MODEL and is_run(run.parent)
     return run, read_config(run.parent) if beside else None
+
+
+def run_folder(run: Path) -> Path:
+    """The run folder that `run`, the folder or the model file in it, means.
+
+    Raises CheckpointError if it is no run.
+    """
+    path, config = locate(run)
+    if config is None:
+        raise CheckpointError(
+            f"{run} is no run folder and not the {MODEL} in one; wanted a folder that "
+            "`mlpx train` wrote"
+        )
+    return path.parent
 
 
 def _read_json(path: Path) -> dict[str, Any]:

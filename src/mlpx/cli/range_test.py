@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
-from mlpx.cli.training_run import prepare, spoken_warnings
+from mlpx.cli.streams import spoken_warnings
+from mlpx.cli.training_run import prepare
 from mlpx.errors import MissingExtraError
-from mlpx.rate_finder import find_learning_rate
+from mlpx.rate_finder import RateCurve, find_learning_rate
 
 PICTURE = "learning_rate.png"
 
@@ -32,13 +33,18 @@ def run(options: dict[str, Any]) -> None:
         )
     picture = Path(options["out"] or ".") / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
+    found = _draw(curve, picture)  # before anything is said: nobody may be listening any more
     typer.echo(f"{'learning rate':<15} {typer.style(f'{curve.suggestion:.2g}', bold=True)}")
     typer.echo(
         f"{'tried':<15} {curve.rates[0]:.1g} to {curve.rates[-1]:.2g}, {len(curve.rates)} steps"
     )
+    typer.echo(found)
+
+
+def _draw(curve: RateCurve, picture: Path) -> str:
+    """Write the picture; returns the line that says so, or why there is none."""
     try:
         curve.plot(picture)
     except MissingExtraError as error:
-        typer.echo(f"{'no picture':<15} {error}")
-    else:
-        typer.echo(f"{'written':<15} {picture}")
+        return f"{'no picture':<15} {error}"
+    return f"{'written':<15} {picture}"

@@ -257,8 +257,8 @@ def train(
     """Train a model and keep the run in a folder.
 
     The folder gets the model (model.safetensors), what happened (history.json), the settings
-    (config.json) and a picture of the learning curves (curves.png). Ctrl-C stops early and
-    keeps what was learnt.
+    (config.json) and a picture of the learning curves (curves.png). Ctrl-C (or SIGTERM, or
+    SIGHUP) stops early and keeps what was learnt; the second time at once.
     """
     if find_lr:
         from mlpx.cli.range_test import run

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+from mlpx.checkpoint import size_bytes
 from mlpx.cli.experiment import (
     Settings,
     Split,
@@ -23,16 +21,32 @@ from mlpx.cli.experiment import (
     split,
 )
 from mlpx.cli.options import open_backend, read_dataset
+from mlpx.cli.streams import outlived_stdout, spoken_warnings
 from mlpx.errors import MlpxError
 from mlpx.history import History
+from mlpx.inference import check_data
+from mlpx.interrupts import held_interrupt
 from mlpx.model import MLP
-from mlpx.runs import claimed, joined, locate, read_config, read_history, save_run
+from mlpx.optimizers import Optimizer
+from mlpx.runs import (
+    MODEL,
+    claimed,
+    describe_run,
+    joined,
+    locate,
+    locked,
+    read_history,
+    room,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
     from mlpx.run import Run
 
 Options = dict[str, Any]
+BESIDE_BYTES = 1 << 17
+"""Room for history, settings and picture."""
 
 
 @dataclass(frozen=True)
@@ -53,30 +67,89 @@ def run(options: Options) -> None:
 
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
-    prepared = prepare(options)
-    out, name = options["out"] or options["resume"], Path(prepared.settings.dataset).stem
-    with claimed(out, name=name) as folder, spoken_warnings():
+    with spoken_warnings(), outlived_stdout(), ExitStack() as held:
+        again = None if options["resume"] is None else run_folder(options["resume"])
+        if again is not None:
+            held.enter_context(locked(again))
+        prepared = prepare(options)
+        if prepared.parts.test is not None:
+            check_data(prepared.model, *prepared.parts.test, prefix="test ")
+        name = Path(prepared.settings.dataset).stem
+        folder = _same(options["out"], again) or held.enter_context(
+            claimed(options["out"], name=name)
+        )
+        _train(prepared, folder)
+
+
+def _same(out: Path | None, again: Path | None) -> Path | None:
+    """The folder of the run that is resumed if it is written to as well."""
+    if again is None or out is None:
+        return again
+    return again if out.exists() and out.samefile(again) else None
+
+
+def _train(prepared: Experiment, folder: Path) -> None:
+    """Train, write the run into `folder` and report.
+
+    Raises as `run`.
+    """
+    size = size_bytes(prepared.model, Optimizer.resolve(prepared.settings.optimizer))
+    with room(folder, size + BESIDE_BYTES) as release:
         history, whole = _fit(prepared)
         if prepared.before is not None:
             history = joined(prepared.before, history)
-        test = (
-            prepared.model.evaluate(*prepared.parts.test) if prepared.parts.test and whole else None
-        )
-        written, why_no_picture = save_run(
-            folder, prepared.model, history=history, config=_config(prepared), test=test
-        )
+        release()
+        test, trouble = _saved(prepared, folder / MODEL, whole)
+        try:
+            with held_interrupt():
+                config = _config(prepared)
+                written, no_picture = describe_run(
+                    folder, history=history, config=config, test=test
+                )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
     if not prepared.quiet:
         report(prepared, history, test)
-        typer.echo(f"{'written':<15} {folder}/: {', '.join(written)}")
-        if why_no_picture:
-            typer.echo(f"{'no picture':<15} {why_no_picture}")
+        typer.echo(f"{'written':<15} {folder}/: {', '.join([MODEL, *written])}")
+        if no_picture:
+            typer.echo(f"{'no picture':<15} {no_picture}")
+    _complain(history, folder, whole, trouble)
+
+
+def _complain(history: History, folder: Path, whole: bool, trouble: BaseException | None) -> None:
+    """Raise what was the matter with a run that is written."""
     if not whole:
         raise KeyboardInterrupt(
             f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
             f"go on with: mlpx train --resume {folder}"
         )
+    if isinstance(trouble, KeyboardInterrupt):
+        raise KeyboardInterrupt(f"interrupted before the test; the run is in {folder}")
+    if trouble is not None:
+        raise MlpxError(f"no test: {trouble or 'out of memory'}; the run is in {folder}")
     if history.stop_reason.startswith("diverged"):
         raise MlpxError(f"training {history.stop_reason}; the run is in {folder}")
+
+
+def _saved(
+    prepared: Experiment, path: Path, whole: bool
+) -> tuple[dict[str, float] | None, BaseException | None]:
+    """Save the model, before anything else; then what the test data say, or why they do not.
+
+    Raises CheckpointError.
+    """
+    saved = False
+    try:
+        with held_interrupt():
+            prepared.model.save(path)
+            saved = True
+        if whole and prepared.parts.test is not None:
+            return prepared.model.evaluate(*prepared.parts.test), None
+    except (KeyboardInterrupt, MlpxError, MemoryError) as error:
+        if not saved:
+            raise
+        return None, error
+    return None, None
 
 
 def prepare(options: Options) -> Experiment:
@@ -85,7 +158,7 @@ def prepare(options: Options) -> Experiment:
     Raises typer.BadParameter, MlpxError, OSError.
     """
     earlier = _earlier(options)
-    if options["dataset"] is None and earlier is None:
+    if options["dataset"] is None and "dataset" not in (earlier[1] if earlier else {}):
         raise typer.BadParameter(
             "which data set? for example: mlpx train digits", param_hint="DATASET"
         )
@@ -109,9 +182,7 @@ def _earlier(options: Options) -> tuple[Path, dict[str, Any]] | None:
     """The model file and the settings of the run to resume."""
     if options["resume"] is None:
         return None
-    folder = options["resume"] if options["resume"].is_dir() else options["resume"].parent
-    config = read_config(folder)
-    return locate(folder)[0], config
+    return locate(run_folder(options["resume"]))  # type: ignore[return-value]
 
 
 def make_callbacks(options: Options, watched: tuple[str, ...]) -> list[Callback]:
@@ -176,9 +247,10 @@ def _fit(prepared: Experiment) -> tuple[History, bool]:
             verbose=0 if prepared.quiet else None,
         )
     except KeyboardInterrupt:
-        if keep.history is None or not len(keep.history.step_loss):
+        found = keep.history
+        if found is None or found.stop_reason != "interrupted" or not len(found.step_loss):
             raise
-        return keep.history, False
+        return found, False
     return history, True
 
 
@@ -240,16 +312,3 @@ def report(prepared: Experiment, history: History, test: dict[str, float] | None
 def show_value(name: str, value: float) -> str:
     """A loss or metric for people: accuracies in percent."""
     return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4f}"
-
-
-@contextmanager
-def spoken_warnings() -> Iterator[None]:
-    """Warnings as one line on stderr each, without the line of code they come from."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        warnings.showwarning = _speak
-        yield
-
-
-def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
-    sys.stderr.write(f"note: {message}\n")

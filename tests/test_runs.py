@@ -1,0 +1,109 @@
+"""Run folders: one training at a time, room for the model, files that do not need each other."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlpx.errors import CheckpointError, InputError
+from mlpx.history import History
+from mlpx.runs import claimed, describe_run, is_run, locked, read_history, room, run_folder
+
+
+def test_a_folder_that_another_trains_in_is_refused_and_left(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with claimed(folder, name=""):
+        for claim in (claimed(folder, name=""), locked(folder)):
+            with (
+                pytest.raises(InputError, match=r"another process is training in .*run; wait"),
+                claim,
+            ):
+                pass
+            assert folder.is_dir()  # empty as yet, and another's
+    assert not folder.exists()
+    with claimed(folder, name=""), locked(tmp_path):
+        pass
+
+
+def test_the_end_of_a_process_lets_its_folder_go(tmp_path: Path) -> None:
+    code = (
+        "import fcntl, os, sys, time\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
+        "print(flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        with pytest.raises(InputError, match="another process"), locked(tmp_path):
+            pass
+        child.kill()
+        child.wait()
+        with locked(tmp_path):
+            pass
+
+
+def test_where_there_are_no_locks_there_is_no_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("mlpx.runs.fcntl.flock", refuse)
+    with locked(tmp_path), locked(tmp_path):
+        pass
+
+
+def test_room_that_is_not_there_is_said_in_bytes(tmp_path: Path) -> None:
+    size = 1 << 60
+    words = rf"{tmp_path} has no room for the run \(.*\): it needs {size:,} bytes, [\d,]+ are free"
+    with pytest.raises(CheckpointError, match=words), room(tmp_path, size):
+        pass
+    with room(tmp_path, 10_000) as release:
+        assert list(tmp_path.iterdir()) == []  # it has no name, so a kill leaves nothing either
+        release()
+
+
+@pytest.mark.parametrize("lost", ["config.json", "history.json", "curves.png"])
+def test_a_file_that_cannot_be_written_does_not_keep_the_others_out(
+    lost: str, tmp_path: Path
+) -> None:
+    (tmp_path / lost).mkdir()
+    history = History(epochs=[{"loss": 1.0}])
+    what: dict[str, Any] = {"history": history, "config": {}, "test": None}
+    if lost == "curves.png":
+        written, why = describe_run(tmp_path, **what)
+        assert written == ["history.json", "config.json"]
+        assert "cannot write" in str(why)
+    else:
+        with pytest.raises(CheckpointError, match=rf"cannot write .*{lost}.*the model is in"):
+            describe_run(tmp_path, **what)
+    others = {"config.json", "history.json", "curves.png"} - {lost}
+    assert {entry.name for entry in tmp_path.iterdir() if entry.is_file()} == others
+    assert is_run(tmp_path) == (lost != "config.json")
+    if lost != "history.json":
+        assert read_history(tmp_path).epochs == history.epochs
+
+
+def test_what_is_no_run_is_called_by_its_name(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("other.safetensors").write_text("")
+    Path("folder").mkdir()
+    for name, words in {
+        "absent": "^absent does not exist; wanted a run folder or a model file",
+        "folder": "^folder is not a run folder: it has no config.json",
+        "other.safetensors": "^other.safetensors is no run folder",
+    }.items():
+        with pytest.raises(CheckpointError, match=words):
+            run_folder(Path(name))
+    config = {"format": "mlpx-run", "version": 1}
+    Path("folder/config.json").write_text(json.dumps(config))
+    Path("folder/model.safetensors").write_text("")
+    for name in ("folder", "folder/model.safetensors"):
+        assert run_folder(Path(name)) == Path("folder")

@@ -1,0 +1,64 @@
+"""A run's settings, edited by hand: what cannot be one is named with its file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlpx.cli.experiment import Settings
+from mlpx.errors import CheckpointError
+from mlpx.runs import is_run, read_config
+from mlpx.settings import SETTINGS
+
+WRONG: dict[str, list[Any]] = {
+    "dataset": [5, None, ["digits"], {}],
+    "layers": [5, "4,3", [4, "3"], [4, 0], [4, 3.5], [True]],
+    "hidden": [5, [-1]],
+    "activation": [None, 5, "relv", ["relu"], {}],
+    "loss": [5, "loss", []],
+    "initializer": [5, "x"],
+    "optimizer": [None, 5, "adm", {"name": "adam"}],
+    "learning_rate": ["x", -1, float("nan"), float("inf"), True, [0.1]],
+    "epochs": ["x", -1, 1.5, True],
+    "steps": ["x", 0],
+    "sampling": [None, 5, "x"],
+    "batch_size": ["x", 0, 1.5, True],
+    "validation": [None, "x", -0.1, 1, float("nan")],
+    "device": [5, []],
+    "engine": [None, 5, "x"],
+    "threads": ["x", 0],
+    "dtype": [None, 5, "float16"],
+    "seed": [None, "x", -1, 1.5, True],
+    "class_names": [5, "abc", [1, 2]],
+}
+
+
+def write(folder: Path, **entries: Any) -> None:
+    content = {"format": "mlpx-run", "version": 1, **entries}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_every_setting_of_a_run_is_checked() -> None:
+    assert {entry.name for entry in fields(Settings)} | {"class_names"} == set(SETTINGS)
+    assert set(WRONG) == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_cannot_be_a_setting_is_refused(name: str, tmp_path: Path) -> None:
+    for value in WRONG[name]:
+        write(tmp_path, **{name: value})
+        with pytest.raises(CheckpointError) as caught:
+            read_config(tmp_path)
+        told = f"{tmp_path / 'config.json'} has {name} = {json.dumps(value)}; wanted "
+        assert str(caught.value) == told + SETTINGS[name].text
+        assert is_run(tmp_path)  # a run with a mistake, which may be written anew
+
+
+def test_what_a_run_has_is_accepted(tmp_path: Path) -> None:
+    settings = Settings("digits").config() | {"class_names": ["a"], "layers": [4, 3], "mlpx": "1"}
+    write(tmp_path, **settings, mine=[1], epochs_=None)
+    assert read_config(tmp_path)["mine"] == [1]
