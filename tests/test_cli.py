@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -147,6 +148,61 @@ def test_a_traceback_only_with_debug(tmp_path):
     debug = mlpx_command("evaluate", tmp_path / "absent", "--debug")
     assert debug.returncode == 1
     assert "Traceback" in debug.stderr
+
+
+HELPED = ("train", "evaluate", "predict", "gradcheck", "doctor", "bench")
+EVERY = (
+    *([], ["--help"], ["--version"], ["doctor"], ["devices", "--json"]),
+    *([name, "--help"] for name in HELPED),
+    *(["bench", "compare", "--help"], ["gradcheck", "--only", "relu"], ["evaluate", "RUN"]),
+    *(["evaluate", "RUN", "--json"], ["predict", "RUN", "ROWS"]),
+)
+"""Each command's help, and what it prints; without arguments the help is wrong usage."""
+IN_TURN = """
+import json, sys
+from mlpx.cli import main
+codes = []
+for arguments in json.loads(sys.argv.pop()):
+    if OUT:
+        sys.stdout = open(OUT, "w")
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as end:
+        codes.append(end.code)
+print(codes, file=sys.stderr)
+"""
+"""Commands one after the other in one process, then their exit codes on stderr."""
+
+
+def in_turn(trained, out, **environment):
+    np.save(trained.parent / "rows.npy", ROWS)
+    known = {"RUN": str(trained), "ROWS": str(trained.parent / "rows.npy")}
+    commands = json.dumps([[known.get(part, part) for part in command] for command in EVERY])
+    return subprocess.run(
+        [sys.executable, "-c", IN_TURN.replace("OUT", repr(out)), commands],
+        capture_output=True, timeout=60, check=False, env=os.environ | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_the_encoding_lacks_is_no_failure(trained, encoding):
+    found = in_turn(trained, None, PYTHONIOENCODING=encoding, COLUMNS="50")
+    assert found.stderr.splitlines()[-1] == str([2] + [0] * (len(EVERY) - 1)).encode()
+    assert b"Traceback" not in found.stdout + found.stderr
+
+
+def test_an_output_that_is_full_is_one_line(trained):
+    *lines, codes = in_turn(trained, "/dev/full").stderr.decode().splitlines()
+    assert lines == ["error: No space left on device"] * len(EVERY)
+    assert codes == str([1] * len(EVERY))
+
+
+@pytest.mark.parametrize("command", [c for c in EVERY if "--help" in c], ids=" ".join)
+def test_help_fits_a_narrow_terminal(command):
+    found = CliRunner(env={"COLUMNS": "20", "TERM": "dumb"}).invoke(app, command)
+    assert found.exit_code == 0
+    assert max(map(len, found.stdout.splitlines())) <= 20
 
 
 @pytest.mark.parametrize("rows", [1, 20_000])
@@ -328,7 +384,12 @@ def refused(trained, path):
 def test_predict_refuses_what_is_no_array_of_numbers(trained, tmp_path):
     assert "does not exist" in refused(trained, tmp_path / "absent.npy")
     np.save(tmp_path / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
-    assert "is not usable" in refused(trained, tmp_path / "objects.npy")
+    objects = refused(trained, tmp_path / "objects.npy")
+    assert "objects.npy is an array of Python objects, shape (2,)" in objects
+    assert "array.astype('float32')" in objects
+    assert "allow_pickle" not in objects
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(1))
+    assert "is a pickle, which could run code" in refused(trained, tmp_path / "pickle.npy")
     (tmp_path / "text.npy").write_text("1,2,3")
     assert "numpy.save" in refused(trained, tmp_path / "text.npy")
     (tmp_path / "empty.npy").write_bytes(b"")

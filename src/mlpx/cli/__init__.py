@@ -2,13 +2,18 @@
 
 What is heavy is imported when a command runs, so that --help answers at once.
 
-Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage, 130 interrupted by Ctrl-C
+(128 and the signal's number, by another signal).
 """
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -27,23 +32,38 @@ from mlpx.cli.predict import predict
 from mlpx.cli.train import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train import train
 from mlpx.errors import MlpxError
-
-INTERRUPTED = 130
+from mlpx.interrupts import ending_signals
 
 
 class Commands(TyperGroup):
     """Turns failures into one line on stderr and an exit code."""
 
+    def make_context(self, *given: Any, **rest: Any) -> Any:
+        """Prints --help and --version."""
+        with told({}):
+            return super().make_context(*given, **rest)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with told(ctx.meta):
             return super().invoke(ctx)
+
+
+@contextmanager
+def told(meta: dict[str, Any]) -> Iterator[None]:
+    """Inside, a failure is told in one line on stderr, unless `meta` asks for the traceback.
+
+    Raises typer.Exit.
+    """
+    with ending_signals() as came:
+        try:
+            yield
         except BrokenPipeError:
             raise  # the reader has gone: nobody is there to be told
         except KeyboardInterrupt as interrupt:
             complain(str(interrupt) or "interrupted; nothing was written")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(128 + (came or [signal.SIGINT])[0]) from None
         except (MlpxError, OSError, MemoryError) as error:
-            if ctx.meta.get(DEBUG):
+            if meta.get(DEBUG):
                 raise
             complain(one_line(error))
             raise typer.Exit(1) from None
@@ -59,8 +79,9 @@ def one_line(error: BaseException) -> str:
 
 
 def complain(message: str) -> None:
-    """One line on stderr."""
-    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
+    """One line on stderr, if that still takes any."""
+    with suppress(OSError):
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -111,4 +132,20 @@ app.add_typer(bench, name="bench", epilog=BENCH_EXAMPLES)
 
 def main() -> None:
     """The console script."""
-    sys.exit(app(prog_name="mlpx"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the encoding lacks is no failure
+    try:
+        sys.exit(app(prog_name="mlpx"))
+    finally:
+        _settle()
+
+
+def _settle() -> None:
+    """Leave nothing that the interpreter would try to write to a dead stream at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
