@@ -85,14 +85,17 @@ BAD_X: dict[str, tuple[Any, type[Exception], str]] = {
     "1-D": (X[0], InputError, r"x is one-dimensional, x.shape = \(4,\); wanted \(n, 4\): use x.r"),
     "0-D": (np.float32(1), InputError, r"x.shape = \(\); wanted \(n, 4\)"),
     "images": (X.reshape(N, 2, 2), InputError, r"\(12, 2, 2\); wanted .*x.reshape\(len\(x\), -1\)"),
-    "empty": (X[:0], InputError, r"x is empty, x.shape = \(0, 4\)"),
-    "nan": (with_value(X, np.nan, 3, 1), InputError, "x has nan at row 3, column 1; .*check_fin"),
+    "masked": (
+        np.ma.masked_array(X, mask=with_value(np.zeros((N, D), bool), True, 3, 1)), InputError,
+        "x is a masked array and 1 of its 48 entries are masked, the first at row 3, column 1",
+    ),
+    "nan": (with_value(X, np.nan, 3, 1), InputError, "x has nan at row 3, column 1; wanted"),
     "inf": (with_value(X, -np.inf, 0, 2), InputError, "x has -inf at row 0, column 2"),
     "half nan": (with_value(X.astype("f2"), np.nan, 5, 0), InputError, "nan at row 5, column 0"),
     "half inf": (with_value(X.astype("f2"), np.inf, 5, 0), InputError, "inf at row 5, column 0"),
     "range": (
         with_value(X.astype(float), BIG, 2, 3), InputError,
-        r"x has 3.4028e\+39 at row 2, column 3, beyond float32's range .*dtype='float64'",
+        r"x has 3.4028e\+39 at row 2, column 3, beyond float32's range .*dtype float64",
     ),
 }  # fmt: skip
 
@@ -126,6 +129,27 @@ class TestBadX:
         refused(model, kind, words, lambda: model.evaluate(x, Y))
 
 
+def test_no_rows_are_nothing_to_learn_from_or_to_score() -> None:
+    model = trained()
+    words = r"x is empty, x.shape = \(0, 4\)"
+    refused(model, InputError, words, lambda: model.fit(X[:0], Y[:0], verbose=0))
+    refused(model, InputError, words, lambda: model.evaluate(X[:0], Y[:0]))
+    data, words = (X[:0], Y[:0]), r"validation x is empty"
+    refused(model, InputError, words, lambda: model.fit(X, Y, validation_data=data, verbose=0))
+
+
+def test_only_what_can_be_left_out_says_so() -> None:
+    model, bad = trained(), with_value(X, np.nan, 3, 1)
+    leave_out = r"row 3, column 1; .* \(check_finite=False skips this check\)$"
+    refused(model, InputError, leave_out, lambda: model.fit(bad, Y, verbose=0))
+    refused(model, InputError, "wanted finite numbers$", lambda: model.predict(bad))
+    refused(model, InputError, "wanted finite numbers$", lambda: model.evaluate(bad, Y))
+    w = with_value(np.ones(N), np.nan, 2)
+    refused(
+        model, InputError, "finite numbers$", lambda: model.fit(X, Y, sample_weight=w, verbose=0)
+    )
+
+
 def test_where_is_right_beyond_the_first_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlpx.validation.CHUNK_ELEMENTS", 2 * D)
     for row in range(N):
@@ -145,6 +169,9 @@ BAD_LABELS: dict[str, tuple[Any, type[Exception], str]] = {
     "wide": (np.zeros((N, 5)), InputError, r"y.shape = \(12, 5\); wanted \(12,\) labels or \(12"),
     "deep": (np.zeros((N, K, 1)), InputError, r"y.shape = \(12, 3, 1\)"),
     "strings": (np.array(["cat"] * N), InputTypeError, "y is not usable: .*string"),
+    "advice": (["cat"] * N, InputTypeError, r"numpy.unique\(y, .*classes\[.*MLPClassifier takes"),
+    "huge": (np.full(N, 2**63, np.uint64), InputError, "y has label 9.22337e.18 at row 0; .* 3 cl"),
+    "masked": (np.ma.masked_array(Y, mask=Y == 2), InputError, "y is a masked array and 4 of its"),
     "none": (None, InputTypeError, "y is not usable: NoneType"),
     "number": (1, InputTypeError, "y is not usable: int is not an array"),
     "complex": (Y + 0j, InputTypeError, "y has dtype complex128"),
@@ -168,7 +195,13 @@ BAD_WEIGHTS: dict[str, tuple[Any, type[Exception], str]] = {
     "negative": (with_value(np.ones(N), -2, 3), InputError, "sample_weight has -2 at row 3"),
     "zeros": (np.zeros(N), InputError, "sample_weight is zero for every row"),
     "strings": (["a"] * N, InputTypeError, "sample_weight is not usable"),
-}
+    "objects": ([None] * N, InputTypeError, "sample_weight is not usable"),
+    "complex": (np.ones(N, complex), InputTypeError, "sample_weight has dtype complex128"),
+    "one number": (2.0, InputTypeError, "sample_weight is not usable: float is not an array"),
+    "masked": (
+        np.ma.masked_array(np.ones(N), mask=Y == 2), InputError, "sample_weight is a masked array",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD_LABELS)

@@ -19,6 +19,8 @@ from mlpx.errors import InputError
 from mlpx.inference import ForwardProgram, chunks
 from mlpx.types import Array
 
+pytest_plugins = ["fakecupy.fixtures"]
+
 needs_native = pytest.mark.skipif(
     NativeEngine().missing() is not None, reason="the native library was not built here"
 )
@@ -211,6 +213,27 @@ def test_a_part_that_the_library_has_not_got_is_interpreted(
     assert forward(model) is None
     np.testing.assert_allclose(model.predict_logits(x), wanted, rtol=2e-6, atol=2e-6)
     assert np.array_equal(model.predict(x), wanted.argmax(axis=1))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("engine", ["native", "interpreter", "cuda"])
+def test_no_rows_give_no_rows(
+    engine: str, dtype: str, monkeypatch: pytest.MonkeyPatch, fake_cupy: Any
+) -> None:
+    """Of the shape and dtype that one row gives."""
+    if engine == "interpreter":
+        monkeypatch.setattr(NativeEngine, "missing", lambda _: "not built")
+    device = "cuda" if engine == "cuda" else "cpu"
+    for loss, k in ((None, 3), ("binary_cross_entropy", 1), ("binary_cross_entropy", 3),
+                    ("mean_squared_error", 2)):  # fmt: skip
+        model = MLP([7, 4, k], loss=loss or "softmax_cross_entropy", dtype=dtype, device=device)
+        asked = [model.predict, model.predict_logits]
+        if loss != "mean_squared_error":
+            asked.append(model.predict_proba)
+        for ask in asked:
+            one, none = ask(rows(1, dtype=dtype)), ask(rows(1, dtype=dtype)[:0])
+            assert (type(none), none.dtype) == (type(one), one.dtype)
+            assert none.shape == (0, *one.shape[1:])
 
 
 def test_chunks_cover_everything_once() -> None:

@@ -51,7 +51,9 @@ def theirs(name: str, *args: Any, **options: Any) -> Any:
 
 
 def compare(name: str, *args: Any, ours_only: Any = None, **options: Any) -> None:
-    ours = getattr(metrics, name)(*args, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "[a-z0-9_]+ is not defined here")  # NaN, as theirs is
+        ours = getattr(metrics, name)(*args, **options)
     np.testing.assert_allclose(ours, theirs(name, *args, **options), rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -160,10 +162,8 @@ def test_values_as_scikit_learn_measures_them(seed: int) -> None:
         np.testing.assert_allclose(ours, expected, rtol=ROUNDING)
 
 
-def test_areas_without_both_kinds_are_not_numbers() -> None:
-    assert np.isnan(metrics.roc_auc_score([1, 1], [0.2, 0.4]))
+def test_areas_of_no_numbers_are_not_numbers() -> None:
     assert np.isnan(metrics.roc_auc_score([0, 1], [np.nan, 0.4]))
-    assert np.isnan(metrics.roc_auc_score([0, 1, 1], np.eye(3)))
 
 
 # --- records -------------------------------------------------------------------------------------
@@ -427,3 +427,74 @@ def test_bad_input_is_named(action: Any, words: str) -> None:
 def test_words_are_no_labels() -> None:
     with pytest.raises(InputTypeError, match="y_true"):
         metrics.accuracy_score(["a", "b"], ["a", "b"])
+
+
+X_MISSING = np.random.default_rng(0).normal(size=(12, 4))
+UNDEFINED: dict[str, tuple[MLP, Any, Any, str, str]] = {
+    "one of two": (
+        MLP([4, 1], loss="binary_cross_entropy"), np.ones(12), None, "roc_auc", "is of class 0$"
+    ),
+    "some of four": (MLP([4, 4]), np.arange(12) % 2, None, "roc_auc", "no row is of class 2, 3$"),
+    "those that count": (
+        MLP([4, 3]), np.arange(12) % 3, np.arange(12) % 3 < 2, "roc_auc", "is of class 2$"
+    ),
+    "many": (MLP([4, 9]), np.zeros(12, int), None, "roc_auc", "class 1, 2, 3, 4, 5 and 3 more$"),
+    "labels": (
+        MLP([4, 2], loss="binary_cross_entropy"), np.eye(2)[np.zeros(12, int)], None, "roc_auc",
+        "all rows say the same of label 0, 1$",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("case", UNDEFINED)
+def test_a_metric_without_a_value_says_why(case: str, device: str, fake_cupy: Any) -> None:
+    model, y, w, name, words = UNDEFINED[case]
+    model = MLP.from_config(model.config(), device=device)
+    with pytest.warns(UserWarning, match=f"^{name} is not defined.* NaN: .*{words}") as said:
+        found = model.evaluate(X_MISSING, y, sample_weight=w, metrics=[name, "accuracy"])
+    assert np.isnan(found[name])
+    assert np.isfinite(found["accuracy"])
+    assert [warning.filename for warning in said] == [__file__]
+
+
+def test_it_is_said_once_in_a_training_and_noted() -> None:
+    data = (X_MISSING, np.zeros(12, int))
+    with pytest.warns(UserWarning, match="val_roc_auc is not defined") as said:
+        history = MLP([4, 3]).fit(
+            X_MISSING, np.arange(12) % 3, epochs=3, validation_data=data, metrics=["roc_auc"],
+            verbose=0,
+        )  # fmt: skip
+    assert history.notes == [str(warning.message) for warning in said]
+    assert [warning.filename for warning in said] == [__file__]
+    assert len(history.notes) == 1
+
+
+def test_one_row_has_no_variance() -> None:
+    with pytest.warns(UserWarning, match="r2 is not defined here.* at least two rows"):
+        MLP([4, 1], loss="mean_squared_error").evaluate(X_MISSING[:1], [1.0], metrics=["r2"])
+    with pytest.warns(UserWarning, match="r2_score is not defined"):
+        assert np.isnan(metrics.r2_score([1.0], [2.0]))
+
+
+def test_functions_say_it_too() -> None:
+    with pytest.warns(UserWarning, match="roc_auc_score is not defined.*class 0") as said:
+        assert np.isnan(metrics.roc_auc_score([1, 1], [0.5, 0.6]))
+    assert said[0].filename == __file__
+    with pytest.warns(UserWarning, match="class 2"):
+        assert np.isnan(metrics.roc_auc_score([0, 1, 1], np.eye(3)))
+    with pytest.warns(UserWarning, match="label 1"):
+        metrics.roc_auc_score([[0, 1], [1, 1]], np.full((2, 2), 0.5))
+
+
+def test_weights_of_the_functions_are_relative() -> None:
+    truth, found, w = [0, 1, 1, 0], [0, 1, 0, 1], np.array([1.0, 2.0, 4.0, 0.5])
+    for scale in (1e-300, 1e308 / 4):
+        assert metrics.accuracy_score(truth, found, sample_weight=w * scale) == pytest.approx(
+            3 / 7.5
+        )
+        assert metrics.f1_score(truth, found, sample_weight=w * scale) == pytest.approx(
+            metrics.f1_score(truth, found, sample_weight=w)
+        )
+    cells = metrics.confusion_matrix(truth, found, sample_weight=w * 1e-300)
+    np.testing.assert_allclose(cells, [[1e-300, 5e-301], [4e-300, 2e-300]])

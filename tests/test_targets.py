@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fakecupy
-from mlpx import MLP, get_backend
+from mlpx import MLP, Dense, get_backend
 from mlpx.engines.interpreter import run_once
 from mlpx.errors import InputError, InputTypeError
 from mlpx.kernels.losses import (
@@ -20,6 +20,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
+from mlpx.kernels.penalties import L2
 from mlpx.targets import check_y, row_weights
 from stepping import Step
 
@@ -263,7 +264,8 @@ LABELS = np.random.default_rng(1).integers(0, 3, 24)
 
 def trained(loss: Any, y: Any, x: Any = X, d_out: int = 3, **options: Any) -> MLP:
     """A net after one full-batch step of plain descent: what it moved by is the gradient."""
-    model = MLP([4, 5, d_out], activation="tanh", loss=loss, dtype="float64", seed=1)
+    dtype = options.pop("dtype", "float64")
+    model = MLP([4, 5, d_out], activation="tanh", loss=loss, dtype=dtype, seed=1)
     keys = {"epochs": 1, "batch_size": len(x), "optimizer": "sgd", "sampling": "sequential"}
     model.history = model.fit(x, y, verbose=0, **{**keys, **options})  # type: ignore[attr-defined]
     return model
@@ -456,3 +458,56 @@ def test_a_step_on_a_device_allocates_nothing_and_waits_for_nothing(
     counters = fakecupy.counters
     assert (counters.allocations, counters.synchronizations) == (0, 0)
     assert (counters.to_host, counters.to_device) == (0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("scale", [1e-46, 1e-40, 1e-300, 1e40, 1e300])
+def test_weights_are_relative_however_small_or_large(scale: float, dtype: str) -> None:
+    """A common factor changes nothing but the last bit, of class weights as well."""
+    w = np.random.default_rng(0).random(24) + 0.1
+    c = np.array([0.3, 2.0, 1.7])
+    wanted, bound = trained(CROSS, LABELS, dtype=dtype, sample_weight=w).flat, 1e-6
+    found = trained(CROSS, LABELS, dtype=dtype, sample_weight=w * scale).flat
+    np.testing.assert_allclose(found, wanted, rtol=bound, atol=1e-7)
+    wanted = trained(CROSS, LABELS, dtype=dtype, sample_weight=w, class_weight=c).flat
+    for rows, classes in ((w * scale, c), (w, c * scale), (w * scale, c * scale)):
+        found = trained(CROSS, LABELS, dtype=dtype, sample_weight=rows, class_weight=classes).flat
+        np.testing.assert_allclose(found, wanted, rtol=bound, atol=1e-7)
+    model = MLP([4, 3], dtype=dtype)
+    wanted, found = (model.evaluate(X, LABELS, sample_weight=rows) for rows in (w, w * scale))
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_ordinary_weights_keep_their_bits() -> None:
+    w = np.random.default_rng(0).random(3)
+    for scale in (1e-15, 1.0, 1e15):
+        given = (w * scale).astype(F32)
+        assert weights([0, 1, 2], sample_weight=given).tobytes() == given.tobytes()
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1.0, 1e300])
+def test_weights_on_a_device_are_scaled_there(scale: float, fake_cupy: Any) -> None:
+    backend, w = get_backend("cuda"), np.array([1.0, 2.0, 4.0]) * scale
+    given = {"d_out": 3, "loss": Loss.resolve(CROSS), "dtype": F32, "backend": backend}
+    labels = fake_cupy.asarray(np.array([0, 1, 2]))
+    before = fakecupy.counters.to_host
+    found = row_weights(fake_cupy.asarray(w), labels, **given)
+    assert fakecupy.counters.to_host - before <= 1
+    wanted = w if scale == 1.0 else [0.25, 0.5, 1.0]
+    np.testing.assert_array_equal(backend.to_numpy(found)[:, 0], np.asarray(wanted, F32))
+    for bad in (-1.0, np.nan, np.inf):
+        with pytest.raises(InputError, match="sample_weight has"):
+            row_weights(fake_cupy.asarray(np.array([1.0, bad, 4.0])), labels, **given)
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1e300])
+def test_weights_whose_sum_counts_are_not_scaled(scale: float) -> None:
+    """A penalty per row is divided by the sum of the weights."""
+    layers = [4, Dense(3, penalty=L2(1e-3, per_row=True))]
+    model, w = MLP(layers), np.full(24, scale)
+    before = model.flat.copy()
+    with pytest.raises(InputError, match=r"sample_weight is 1e[-+]\d+ at most.*weights around 1"):
+        model.fit(X, LABELS, sample_weight=w, verbose=0)
+    assert np.array_equal(model.flat, before)
+    shared = {"sample_weight": np.ones(24), "validation_data": (X, LABELS, w)}
+    assert np.isfinite(model.fit(X, LABELS, epochs=1, verbose=0, **shared).epochs[-1]["val_loss"])

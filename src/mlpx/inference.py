@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
@@ -12,6 +14,7 @@ from mlpx import engines
 from mlpx.engines.interpreter import run_once
 from mlpx.kernels import losses as kernels
 from mlpx.metrics import Metric, Results, choose_metrics
+from mlpx.metrics.undefined import undefined
 from mlpx.objective import loss_work, plan_by_column, plan_targets
 from mlpx.program import Buffers, Plan, plan_forward
 from mlpx.records import require_count
@@ -100,7 +103,10 @@ def outputs(model: MLP, x: Any, *, batch_size: int) -> Array:
 def _predict(model: MLP, x: Any, batch_size: int, *, classes: bool) -> Array:
     """Outputs, or the likeliest classes, of what may be anything."""
     require_count("batch_size", batch_size)
-    x = check_x(x, columns=model.d_in, backend=model.backend)
+    x = check_x(x, columns=model.d_in, backend=model.backend, least_rows=0)
+    if len(x) == 0:
+        shape, dtype = ((0,), np.int64) if classes else ((0, model.d_out), model.dtype)
+        return model.backend.empty(shape, dtype)
     forward = _forward(model)
     if forward is not None:
         if type(x) is not np.ndarray:
@@ -157,7 +163,10 @@ def evaluate(
     x, y, w = check_data(model, x, y, sample_weight)
     y, w = (None if part is None else model.backend.asarray(part) for part in (y, w))
     scores = Scores(model, x, y, w, metrics=chosen, batch_size=batch_size)
-    return scores.named(model.backend.to_numpy(scores.run()))
+    found = scores.named(model.backend.to_numpy(scores.run()))
+    for why in scores.undefined(found):
+        warnings.warn(why, UserWarning, stacklevel=3)
+    return found
 
 
 def check_data(
@@ -222,8 +231,21 @@ class Scores:
 
     def named(self, found: np.ndarray) -> dict[str, float]:
         """What `run` found, brought to the host, by name."""
-        names = ["loss", *(metric.name for metric in self.metrics)]
-        return dict(zip(names, map(float, found), strict=True))
+        return dict(zip(self.names, map(float, found), strict=True))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The loss and the metrics, in the order that `run` finds them in."""
+        return ("loss", *(metric.name for metric in self.metrics))
+
+    def undefined(self, named: dict[str, float]) -> list[str]:
+        """What is to be said of the metrics that the targets leave undefined."""
+        lacking = [metric for metric in self.metrics if math.isnan(named[metric.name])]
+        if not lacking:
+            return []
+        results = Results(self.model.backend.xp, self.model.loss, self.z, self.y, self.w)
+        reasons = {metric.name: metric.lacks(results) for metric in lacking}
+        return [undefined(name, why) for name, why in reasons.items() if why]
 
 
 def mean(values: Array, w: Array | None) -> Array:

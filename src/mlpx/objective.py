@@ -74,6 +74,12 @@ def plan_by_column(plan: Plan, z: Array) -> Array:
     return by_column
 
 
+def divides_by_weight(network: Network) -> bool:
+    """Whether a penalty is divided by the sum of the rows' weights, which then counts."""
+    penalties = (place.parameter.penalty for place in network.layout.places.values())
+    return any(penalty is not None and penalty.shared for penalty in penalties)
+
+
 def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
     """Append the penalties of weights to what makes up `loss` (1, 1)."""
     total = plan.buffers.vector("penalty", 1)[None, :]

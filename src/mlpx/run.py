@@ -294,6 +294,9 @@ class Run:
         if done < end:
             return  # interrupted
         logs = self._logs(log, scores)
+        for note in self._undefined(logs):
+            self.history.notes.append(note)
+            warnings.warn(note, UserWarning, stacklevel=7)
         for schedule in state.optimizer.schedules:
             state.schedule = schedule.after_epoch(state.schedule, logs)
         self.history.epochs.append(logs)
@@ -351,6 +354,14 @@ class Run:
         if self.scores is not None:
             logs |= {f"val_{name}": value for name, value in self.scores.named(scores).items()}
         return logs
+
+    def _undefined(self, logs: dict[str, float]) -> list[str]:
+        """What was not said before of the metrics that the validation leaves undefined."""
+        if self.scores is None:
+            return []
+        named = {name: logs[f"val_{name}"] for name in self.scores.names}
+        said = (f"val_{note}" for note in self.scores.undefined(named))
+        return [note for note in said if note not in self.history.notes]
 
     def _tell(self, event: str, *details: Any) -> None:
         for callback in self.callbacks:

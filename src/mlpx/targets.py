@@ -19,10 +19,13 @@ from mlpx.validation import (
     Checks,
     check_array,
     check_finite,
+    check_in_range,
     check_weights,
+    in_range,
     together,
 )
 
+FLOAT64 = np.dtype(np.float64)
 ClassWeight = Mapping[int, float] | list[float] | tuple[float, ...] | np.ndarray | str | None
 
 
@@ -61,8 +64,10 @@ def _numbers(name: str, given: Any, kind: TargetKind, backend: Backend) -> Array
         if kind == "values" or "sparse" in str(error):
             raise
         raise InputTypeError(
-            f"{error}; class labels are whole numbers from 0: "
-            f"classes, {name} = numpy.unique({name}, return_inverse=True) makes them"
+            f"{str(error).partition(';')[0]}; class labels are whole numbers from 0: "
+            "classes, y = numpy.unique(y, return_inverse=True) makes them, and "
+            "classes[model.predict(x)] names them again; mlpx.estimators.MLPClassifier takes "
+            "labels as they are"
         ) from None
 
 
@@ -177,33 +182,38 @@ def _refuse(
 def row_weights(
     given: Any, y: Array, *, d_out: int, loss: Loss, dtype: np.dtype, backend: Backend,
     class_weight: ClassWeight = None, name: str = "sample_weight", checks: Checks | None = None,
+    absolute: bool = False,
 ) -> Array | None:  # fmt: skip
     """The weight of each row (n, 1) in `dtype`, None if all count alike.
 
-    That is sample weight x class weight, and zero where the label is the loss's `ignore_label`; y
-    is what `check_y` returned. Class weights and ignored labels are looked up on the host: a device
-    is waited for. Raises InputError or InputTypeError.
+    That is sample weight x class weight, and zero where the label is the loss's `ignore_label`; all
+    divided by one number where `dtype` would not hold them, or refused then if their sum counts,
+    which is `absolute`. y is what `check_y` returned. Class weights and ignored labels are looked
+    up on the host: a device is waited for. Raises InputError or InputTypeError.
     """
     n, ignored = len(y), loss.ignored_label()
-    w = check_weights(given, n=n, dtype=dtype, backend=backend, name=name, checks=checks)
+
+    def cast(w: Array, dtype: np.dtype) -> Array:
+        return check_in_range(w, dtype, name, checks) if absolute else in_range(w, dtype)
+
+    w = check_weights(given, n=n, backend=backend, name=name, checks=checks)
     if ignored is None and class_weight is None:
-        return w
+        return None if w is None else cast(w, dtype)
     if checks is not None:
         checks.settle()  # what follows takes the labels for checked
     host = array_backend(y).to_numpy(y)
     left_out = host == ignored if host.ndim == 1 and ignored is not None else np.zeros(n, bool)
     if class_weight is None and not left_out.any():
-        return w
-    exact = check_weights(given, n=n, dtype=np.dtype(np.float64), backend=backend, name=name)
-    rows = np.ones(n) if exact is None else array_backend(exact).to_numpy(exact)[:, 0]
+        return None if w is None else cast(w, dtype)
+    rows = np.ones(n) if w is None else array_backend(w).to_numpy(cast(w, FLOAT64))[:, 0]
     rows = np.where(left_out, 0.0, rows)
     if class_weight is not None:
-        rows = rows * _class_factors(class_weight, host, rows, loss, d_out)
+        rows = rows * cast(_class_factors(class_weight, host, rows, loss, d_out), FLOAT64)
     if not rows.max() > 0:
         raise InputError(
             "no row counts: sample_weight, class_weight and ignore_label leave every weight at zero"
         )
-    return rows[:, None].astype(dtype)
+    return cast(rows[:, None], dtype)
 
 
 def _class_factors(

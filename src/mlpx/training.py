@@ -16,6 +16,7 @@ from mlpx.full_batch import FullBatchRun
 from mlpx.gradients import GradientRule
 from mlpx.history import History
 from mlpx.metrics import choose_metrics
+from mlpx.objective import divides_by_weight
 from mlpx.optimizers import Optimizer
 from mlpx.placement import place
 from mlpx.progress import display
@@ -172,7 +173,7 @@ def check_data(
     with together(checks) as asked:
         x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
         if finite:
-            require_finite(x, dtype=model.dtype, name=f"{prefix}x", checks=asked)
+            require_finite(x, dtype=model.dtype, name=f"{prefix}x", checks=asked, optional=True)
         y = check_y(
             y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
             backend=backend, name=f"{prefix}y", finite=finite, checks=asked,
@@ -180,6 +181,7 @@ def check_data(
         w = row_weights(
             weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
             class_weight=class_weight, name=f"{prefix}sample_weight", checks=asked,
+            absolute=not prefix and divides_by_weight(model),
         )  # fmt: skip
     return x, y, w
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from mlpx.backend import Backend, array_backend
-from mlpx.backend.base import check_array_like
+from mlpx.backend.base import check_array_like, check_unmasked
 from mlpx.errors import InputError, InputTypeError
+from mlpx.frames import array_of, columns_of
 from mlpx.types import Array
 
 CHUNK_ELEMENTS = 1 << 22
@@ -59,7 +60,8 @@ def together(checks: Checks | None) -> Iterator[Checks]:
 def check_array(name: str, given: Any, backend: Backend) -> Array:
     """`given` as an array of numbers, on the host or on `backend`'s device, not yet copied or cast.
 
-    Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers.
+    Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers,
+    InputError for masked entries.
     """
     plain = type(given) is np.ndarray and given.dtype.kind in "fiub"
     array = given if plain else _as_array(name, given)
@@ -72,6 +74,10 @@ def check_array(name: str, given: Any, backend: Backend) -> Array:
 
 
 def _as_array(name: str, given: Any) -> Array:
+    check_unmasked(given, name)
+    columns = columns_of(given)
+    if columns is not None:
+        return array_of(name, given, columns)
     try:
         check_array_like(given)
         return array_backend(given).asarray(given)
@@ -81,8 +87,10 @@ def _as_array(name: str, given: Any) -> Array:
         raise InputError(f"{name} is not usable: {error}") from None
 
 
-def check_x(given: Any, *, columns: int, backend: Backend, name: str = "x") -> Array:
-    """`given` as a 2-D array of `columns` columns and at least one row.
+def check_x(
+    given: Any, *, columns: int, backend: Backend, name: str = "x", least_rows: int = 1
+) -> Array:
+    """`given` as a 2-D array of `columns` columns and at least `least_rows` rows.
 
     Raises InputError or InputTypeError naming what was given and what was wanted.
     """
@@ -95,7 +103,7 @@ def check_x(given: Any, *, columns: int, backend: Backend, name: str = "x") -> A
     if x.ndim != 2:
         advice = f": use {name}.reshape(len({name}), -1)" if x.ndim > 2 else ""
         raise InputError(f"{name}.shape = {x.shape}; wanted (n, {columns}){advice}")
-    if len(x) == 0:
+    if len(x) < least_rows:
         raise InputError(f"{name} is empty, {name}.shape = {x.shape}; wanted at least one row")
     if x.shape[1] != columns:
         raise InputError(
@@ -105,10 +113,14 @@ def check_x(given: Any, *, columns: int, backend: Backend, name: str = "x") -> A
     return x
 
 
-def check_finite(array: Array, *, dtype: np.dtype, name: str, checks: Checks | None = None) -> None:
+def check_finite(
+    array: Array, *, dtype: np.dtype, name: str, checks: Checks | None = None,
+    optional: bool = False,
+) -> None:  # fmt: skip
     """Check that every number is finite and within `dtype`'s range.
 
     One pass in chunks on the host; on a device one reduction, answered when `checks` are settled.
+    `optional`: the caller can leave the check out by `check_finite=False`, which the error says.
     Raises InputError with the first bad value and where it is.
     """
     if array.dtype.kind not in "f" or array.size == 0:
@@ -121,7 +133,7 @@ def check_finite(array: Array, *, dtype: np.dtype, name: str, checks: Checks | N
         for start in range(0, len(array), rows):
             part = array[start : start + rows]
             fine = (part.min() >= -limit) & (part.max() <= limit)
-            asked.require(fine, partial(_refuse, part, start, limit, dtype, name))
+            asked.require(fine, partial(_refuse, part, start, limit, dtype, name, optional))
 
 
 def largest(array: Array, dtype: np.dtype) -> float:
@@ -130,7 +142,9 @@ def largest(array: Array, dtype: np.dtype) -> float:
     return min(float(np.finfo(kind).max) for kind in kinds)
 
 
-def _refuse(part: Array, start: int, limit: float, dtype: np.dtype, name: str) -> None:
+def _refuse(
+    part: Array, start: int, limit: float, dtype: np.dtype, name: str, optional: bool
+) -> None:
     part = np.asarray(array_backend(part).to_numpy(part))
     bad = np.argwhere(~(np.abs(part) <= limit))[0]
     value = part[tuple(bad)]
@@ -138,19 +152,17 @@ def _refuse(part: Array, start: int, limit: float, dtype: np.dtype, name: str) -
     if np.isfinite(value):
         raise InputError(
             f"{name} has {value:g} at {where}, beyond {dtype}'s range of {limit:g}; "
-            "scale it, or build the model with dtype='float64'"
+            "scale it, or give the model dtype float64"
         )
-    raise InputError(
-        f"{name} has {value} at {where}; wanted finite numbers "
-        "(check_finite=False skips this check)"
-    )
+    advice = " (check_finite=False skips this check)" if optional else ""
+    raise InputError(f"{name} has {value} at {where}; wanted finite numbers{advice}")
 
 
 def check_weights(
-    given: Any, *, n: int, dtype: np.dtype, backend: Backend, name: str = "sample_weight",
+    given: Any, *, n: int, backend: Backend, name: str = "sample_weight",
     checks: Checks | None = None,
 ) -> Array | None:  # fmt: skip
-    """`given` as row weights (n, 1) in `dtype`, or None for None.
+    """`given` as row weights (n, 1), not yet cast, or None for None.
 
     Raises InputError for a wrong length, NaN, infinite or negative weights, or none above zero.
     """
@@ -160,16 +172,60 @@ def check_weights(
     if w.shape not in ((n,), (n, 1)):
         raise InputError(f"{name}.shape = {w.shape}; wanted ({n},), one for each row of x")
     least, most = w.min(), w.max()
-    fine = (least >= 0) & (most > 0) & (most <= largest(w, dtype))
+    fine = (least >= 0) & (most > 0) & (most < np.inf)
     with together(checks) as asked:
-        asked.require(fine, partial(_refuse_weights, w, dtype, name))
-    return w.reshape(n, 1).astype(dtype, copy=False)
+        asked.require(fine, partial(_refuse_weights, w, name))
+    return w.reshape(n, 1)
 
 
-def _refuse_weights(w: Array, dtype: np.dtype, name: str) -> None:
+def _refuse_weights(w: Array, name: str) -> None:
     host = array_backend(w).to_numpy(w).reshape(-1)
-    check_finite(host, dtype=dtype, name=name)
+    check_finite(host, dtype=np.dtype(np.float64), name=name)
     if host.min() < 0:
         row = int(host.argmin())
         raise InputError(f"{name} has {host[row]:g} at row {row}; weights are not negative")
     raise InputError(f"{name} is zero for every row; at least one must be positive")
+
+
+def in_range(w: Array, dtype: np.dtype) -> Array:
+    """Weights w in `dtype`: as they are if it holds them and their sums well, else divided by the
+    largest, which changes no weighted mean.
+
+    A device is not waited for.
+    """
+    held, most = _held(w, dtype)
+    if isinstance(w, np.ndarray) and held:
+        return w.astype(dtype, copy=False)
+    divisor = array_backend(w).xp.where(held, 1.0, most)
+    with np.errstate(all="ignore"):  # on a device what is no weight is not known yet
+        return (w.astype(np.float64) / divisor).astype(dtype)
+
+
+def check_in_range(w: Array, dtype: np.dtype, name: str, checks: Checks | None = None) -> Array:
+    """Weights w in `dtype`, for a penalty that is divided by their sum, so that they are not to
+    change.
+
+    Raises InputError where `dtype` does not hold them and their sums well.
+    """
+    held, _ = _held(w, dtype)
+    with together(checks) as asked:
+        asked.require(held, partial(_refuse_scale, w, dtype, name))
+    with np.errstate(all="ignore"):
+        return w.astype(dtype, copy=False)
+
+
+def _held(w: Array, dtype: np.dtype) -> tuple[Array, Array]:
+    """Whether the largest weight is so far from the ends of `dtype` that many can be added up and
+    shares of the sum be taken; and that weight, in float64.
+    """
+    most, least = w.max().astype(np.float64), float(np.finfo(dtype).tiny) ** 0.5
+    return (most >= least) & (most <= 1.0 / least), most
+
+
+def _refuse_scale(w: Array, dtype: np.dtype, name: str) -> None:
+    most = float(array_backend(w).to_numpy(w.max()))
+    raise InputError(
+        f"{name} is {most:g} at most, too near the end of what {dtype} holds; a penalty (one with "
+        "per_row=True, or an estimator's alpha) is divided by the sum of the weights, so they are "
+        "not scaled here: give weights around 1"
+    )

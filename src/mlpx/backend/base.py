@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mlpx.errors import InputTypeError
+from mlpx.errors import InputError, InputTypeError
 from mlpx.types import Array, Namespace
 
 DLPACK_HOST = frozenset({1, 3, 11})  # kDLCPU, kDLCUDAHost (pinned), kDLROCMHost
@@ -165,12 +165,31 @@ def check_kind(x: Any, source: object) -> None:
 
     Raises:
         InputTypeError: object, string or date arrays; names the type of ``source``.
+        InputError: masked entries.
     """
+    check_unmasked(source)
     word = _REFUSED_KINDS.get(x.dtype.kind)
     if word is not None:
         raise InputTypeError(
             f"{type(source).__name__} makes an array of dtype {x.dtype} ({word}); "
             "numbers are wanted: convert it first, e.g. with numpy.asarray(x, dtype='float32')"
+        )
+
+
+def check_unmasked(x: object, name: str = "x") -> None:
+    """Refuse masked entries, whose values mean nothing; a mask that hides none is fine.
+
+    Raises:
+        InputError: says how many entries are masked, and where the first is.
+    """
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        at = np.argwhere(np.ma.getmaskarray(x))
+        places = ("row", "column", "depth")
+        where = ", ".join(f"{place} {i}" for place, i in zip(places, at[0], strict=False))
+        raise InputError(
+            f"{name} is a masked array and {len(at)} of its {x.size} entries are masked, the first "
+            f"at {where or 'its only place'}; fill them by its method filled(value), or leave "
+            "those rows out"
         )
 
 

@@ -24,10 +24,11 @@ from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, open_window, weigh
 from mlpx.estimators.stopping import Bookkeeper
 from mlpx.kernels.losses import Loss
 from mlpx.model import MLP
+from mlpx.objective import divides_by_weight
 from mlpx.progress import display
 from mlpx.step import TrainingData
 from mlpx.targets import check_y
-from mlpx.validation import check_finite
+from mlpx.validation import check_finite, check_in_range, in_range
 
 Held = tuple[Any, Any, Any]
 NOT_FINITE = (
@@ -200,7 +201,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 f"sample_weight is zero for all {len(y)} rows of a part, to train or to validate "
                 "on; at least one must be positive"
             )
-        weights = None if w is None else backend.asarray(w[:, None].astype(dtype))
+        if w is not None:
+            whole = divides_by_weight(model)
+            w = check_in_range(w, dtype, "sample_weight") if whole else in_range(w, dtype)
+        weights = None if w is None else backend.asarray(w[:, None])
         return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), weights)
 
     def _keeps_best(self, held_out: Any) -> bool:

@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import unique_labels
 
+from mlpx.backend.base import check_unmasked
 from mlpx.errors import InputError, known_options
 from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.labels import Labels, host_labels
@@ -198,6 +199,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of rows predicted right; with several labels a row, all of them."""
+        check_unmasked(y, "y")
+        check_unmasked(sample_weight, "sample_weight")
         found = self.predict(X)
         if is_foreign(found):
             found, y = host_labels(found), host_labels(y)

@@ -10,6 +10,7 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from mlpx.backend import array_backend
+from mlpx.backend.base import check_unmasked
 from mlpx.errors import InputError
 
 Kind = Literal["single", "binary", "multiclass", "multilabel"]
@@ -103,6 +104,7 @@ def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
     """
     if known and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and len(y):
         return y  # the checks below would find nothing to say, but not as soon
+    check_unmasked(y, "y")
     if hasattr(y, "__dlpack_device__") and not isinstance(y, np.ndarray):
         y = array_backend(y).to_numpy(y)
     check_classification_targets(y)

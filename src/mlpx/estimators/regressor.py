@@ -11,6 +11,7 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from mlpx.backend import array_backend
+from mlpx.backend.base import check_unmasked
 from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.classifier import learns_in_parts
@@ -118,6 +119,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R2, the share of the variance of y that is explained."""
+        check_unmasked(y, "y")
+        check_unmasked(sample_weight, "sample_weight")
         found = self.predict(X)
         if is_foreign(found):
             found, y = host_values(found), host_values(y)
@@ -140,6 +143,7 @@ def host_values(y: Any) -> np.ndarray:
 
     Raises ValueError for what holds no finite numbers.
     """
+    check_unmasked(y, "y")
     if is_foreign(y):
         y = array_backend(y).to_numpy(y)
     values = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0)

@@ -10,7 +10,9 @@ from sklearn.utils import check_array as as_array
 from sklearn.utils.validation import validate_data
 
 from mlpx.backend import Backend, array_backend
-from mlpx.errors import InputError
+from mlpx.backend.base import check_unmasked
+from mlpx.errors import InputError, InputTypeError
+from mlpx.frames import array_of, columns_of
 from mlpx.inference import chunks
 from mlpx.model import MLP
 from mlpx.types import Array
@@ -51,8 +53,16 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
     """
     if not reset and _is_as_before(estimator, X):
         return X
+    check_unmasked(X, "X")
     if not is_foreign(X):
-        return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+        try:
+            found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+        except (ValueError, TypeError):
+            refuse_columns(X)
+            raise
+        if found.dtype.kind not in "fiub":
+            refuse_columns(X)
+        return found
     array = check_array("X", X, backend)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"X.shape = {array.shape}; wanted (n, columns): reshape your data")
@@ -81,6 +91,16 @@ def _is_as_before(estimator: Any, X: Any) -> bool:
     return bool(finite) and not hasattr(estimator, "feature_names_in_")
 
 
+def refuse_columns(X: Any) -> None:
+    """Raises InputError if X is a table with a column that holds no numbers, or lacks some."""
+    columns = columns_of(X)
+    if columns is not None:
+        try:
+            array_of("X", X, columns)
+        except InputTypeError as error:
+            raise InputError(str(error)) from None
+
+
 def check_weights(given: Any, n: int) -> np.ndarray | None:
     """The rows' weights (n,) in float64, None if all count alike.
 
@@ -88,6 +108,7 @@ def check_weights(given: Any, n: int) -> np.ndarray | None:
     """
     if given is None:
         return None
+    check_unmasked(given, "sample_weight")
     if is_foreign(given):
         given = array_backend(given).to_numpy(given)
     if isinstance(given, int | float):

@@ -15,6 +15,7 @@ from mlpx.errors import InputError
 from mlpx.metrics import counting, scoring
 from mlpx.metrics.counting import Average
 from mlpx.metrics.inputs import Labels, Pair, class_indices, labels_of, pair
+from mlpx.metrics.undefined import too_few, warn, without_rows
 from mlpx.types import Array
 
 Averages = Average | None
@@ -39,7 +40,7 @@ def confusion_matrix(
 
     Classes are `labels` in the order given, or all there are in order. Integers without weights.
     """
-    given = labels_of(pair(y_true, y_pred, sample_weight, same_shape=True), labels)
+    given = labels_of(pair(y_true, y_pred, sample_weight, same_shape=True, absolute=True), labels)
     known = (given.truth >= 0) & (given.predicted >= 0)
     truth, predicted = given.truth[known], given.predicted[known]
     w = None if given.w is None else given.w[known]
@@ -172,7 +173,8 @@ def roc_auc_score(
     """The area under the ROC curve: the chance that a positive scores above a negative, ties half.
 
     y_score (n,) for two classes, (n, classes) for several, each against the rest, averaged; or
-    y_true and y_score (n, k) for several labels, averaged. NaN where a class has no row, or all.
+    y_true and y_score (n, k) for several labels, averaged. NaN, with a warning, where a class has
+    no row, or all.
     """
     if multi_class != "ovr":
         raise InputError(f"multi_class = {multi_class!r}; only 'ovr' is offered")
@@ -181,9 +183,11 @@ def roc_auc_score(
     if truth.ndim == 2 and truth.shape[1] > 1:
         if truth.shape != score.shape:
             raise InputError(f"y_score.shape = {score.shape}; wanted {truth.shape} as y_true has")
+        warn("roc_auc_score", without_rows(xp, truth, given.w, classes=0), stacklevel=2)
         return float(scoring.roc_auc_over_columns(xp, truth, score, given.w))
     columns = 2 if score.ndim == 1 else score.shape[1]
     truth = class_indices(given, max(2, columns), labels)
+    warn("roc_auc_score", without_rows(xp, truth, given.w, classes=max(2, columns)), stacklevel=2)
     if columns <= 2:
         score = score if score.ndim == 1 else score[:, -1]
         return float(scoring.roc_auc(xp, truth, score, given.w))
@@ -213,8 +217,12 @@ def mean_absolute_error(y_true: Any, y_pred: Any, *, sample_weight: Any = None) 
 
 
 def r2_score(y_true: Any, y_pred: Any, *, sample_weight: Any = None) -> float:
-    """1 - the squared error over that of the best constant, averaged over the columns."""
+    """1 - the squared error over that of the best constant, averaged over the columns.
+
+    NaN, with a warning, for a single row.
+    """
     given = _values(y_true, y_pred, sample_weight)
+    warn("r2_score", too_few(given.truth), stacklevel=2)
     args = given.xp, given.truth, given.predicted, given.w
     return float(scoring.r2(*args).mean())
 

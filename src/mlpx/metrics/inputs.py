@@ -10,7 +10,7 @@ from mlpx.backend import array_backend
 from mlpx.errors import InputError
 from mlpx.metrics import counting
 from mlpx.types import Array, Namespace
-from mlpx.validation import check_array, check_weights
+from mlpx.validation import check_array, check_weights, in_range
 
 
 class Pair(NamedTuple):
@@ -50,8 +50,13 @@ class Labels(NamedTuple):
         return counting.count(self.xp, self.truth, self.predicted, self.w, classes=self.classes)
 
 
-def pair(y_true: Any, y_pred: Any, sample_weight: Any = None, *, same_shape: bool = False) -> Pair:
+def pair(
+    y_true: Any, y_pred: Any, sample_weight: Any = None, *, same_shape: bool = False,
+    absolute: bool = False,
+) -> Pair:  # fmt: skip
     """Truth and predictions as arrays on the device of the predictions; (n, 1) is (n,).
+
+    Weights whose sums float64 would not hold are divided by the largest, unless `absolute`.
 
     Raises InputError or InputTypeError for what is no array of numbers, or of different lengths.
     """
@@ -74,8 +79,11 @@ def pair(y_true: Any, y_pred: Any, sample_weight: Any = None, *, same_shape: boo
         )
     if len(truth) == 0:
         raise InputError("y_true is empty; wanted at least one row")
-    w = check_weights(sample_weight, n=len(truth), dtype=np.dtype(np.float64), backend=backend)
-    return Pair(backend.xp, truth, predicted, None if w is None else backend.asarray(w)[:, 0])
+    w = check_weights(sample_weight, n=len(truth), backend=backend)
+    if w is not None:
+        w = backend.asarray(w)[:, 0]
+        w = w.astype(np.float64) if absolute else in_range(w, np.dtype(np.float64))
+    return Pair(backend.xp, truth, predicted, w)
 
 
 def labels_of(given: Pair, labels: Any = None, *, several: bool = False) -> Labels:

@@ -12,6 +12,7 @@ import numpy as np
 from mlpx.errors import InputError
 from mlpx.kernels.losses import Loss, predictions, probabilities
 from mlpx.metrics import counting, scoring
+from mlpx.metrics.undefined import too_few, without_rows
 from mlpx.records import Record, require_count
 from mlpx.types import Array, Namespace
 
@@ -78,6 +79,10 @@ class Metric(Record, kind="metric"):
     def compute(self, results: Results) -> Array:
         """The metric as a device scalar."""
         raise NotImplementedError
+
+    def lacks(self, results: Results) -> str | None:
+        """Why these targets leave it undefined, so that it is NaN; None if they do not."""
+        return None
 
     def check(self, loss: Loss, k: int) -> None:
         """Raises InputError if a network of this loss and k outputs has no such metric."""
@@ -189,7 +194,7 @@ class ROCAUC(Metric, name="roc_auc"):
     """The area under the ROC curve; of several classes each against the rest, or of several labels,
     the mean.
 
-    NaN where a class has no row, or all rows.
+    NaN where a class has no row, or all rows, which a warning says.
     """
 
     needs = "probabilities"
@@ -201,6 +206,9 @@ class ROCAUC(Metric, name="roc_auc"):
         if truth.ndim == 1:
             truth = (truth[:, None] == xp.arange(results.classes)).astype(np.int64)
         return scoring.roc_auc_over_columns(xp, truth, p, w)
+
+    def lacks(self, results: Results) -> str | None:
+        return without_rows(results.xp, results.truth, results.w, classes=results.classes)
 
 
 class ValueMetric(Metric):
@@ -246,3 +254,6 @@ class R2(ValueMetric, name="r2"):
     def compute(self, results: Results) -> Array:
         args = results.xp, results.truth, results.predicted, results.w
         return scoring.r2(*args).mean()
+
+    def lacks(self, results: Results) -> str | None:
+        return too_few(results.truth)
