@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import mlpx.cli
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.cli.predict import read_rows
+from mlpx.cli.rows import read_rows
 from mlpx.data import load_dataset
 from mlpx.errors import DataNotFoundError, DeviceError
 from mlpx.kernels.activations import Activation
@@ -248,7 +248,8 @@ def test_evaluate_json_is_what_the_model_says(trained, what):
     found = json.loads(run("evaluate", trained / what, "--json").stdout)
     data = load_dataset(trained.parent / "bright.npz")
     wanted = MLP.load(trained / "model.safetensors").evaluate(data.x_test, data.y_test)
-    assert found == {"dataset": "bright", "rows": 20, "device": "cpu", **wanted}
+    told = {"dataset": "bright", "part": "test", "rows": 20, "device": "cpu"}
+    assert found == {**told, **wanted}
 
 
 def test_evaluate_a_lone_model_file_needs_a_data_set(trained, tmp_path):
@@ -323,7 +324,7 @@ def test_evaluate_refuses_data_of_another_width(trained, tmp_path):
     np.savez(tmp_path / "narrow.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     found = run("evaluate", trained, tmp_path / "narrow.npz")
     assert found.exit_code == 1
-    assert "x has 5 columns; this model was built for 6" in found.stderr
+    assert "narrow: x_test has 5 columns; this model was built for 6" in found.stderr
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"format": "mlpx-run", "version": 99}'])

@@ -249,6 +249,32 @@ def _read_format(folder: Path) -> dict[str, Any]:
     return config
 
 
+def class_labels(config: dict[str, Any] | None) -> list[int | str] | None:
+    """The labels that the classes of a run had in its data, in the order of the model's outputs;
+    None where they are the outputs' numbers.
+
+    Raises CheckpointError for what is no list of labels.
+    """
+    described = (config or {}).get("estimator") or config or {}
+    found = None if described.get("several") else described.get("classes")
+    if found is None:
+        return None
+    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
+    if not all(isinstance(label, int | str) for label in labels):
+        raise CheckpointError(f"{CONFIG} has classes = {found!r}; wanted a list of labels")
+    return None if labels == list(range(len(labels))) else labels
+
+
+def label_array(labels: list[int | str]) -> np.ndarray:
+    """Labels as an array (classes,): text, or integers, of which none is rounded."""
+    numbers = [label for label in labels if isinstance(label, int)]
+    if len(numbers) == len(labels):
+        for dtype in (np.int64, np.uint64):
+            if all(np.iinfo(dtype).min <= number <= np.iinfo(dtype).max for number in numbers):
+                return np.array(numbers, dtype=dtype)
+    return np.array(list(map(str, labels)))
+
+
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file that `run`, a run folder or the file itself, means, and its settings if any.
 

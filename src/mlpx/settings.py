@@ -50,6 +50,7 @@ _TEXT = Setting(lambda value: isinstance(value, str), "text")
 _COUNT = _number_of(is_whole, 1, "a whole number, at least 1")
 _FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0")
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
+_LABEL = Setting(lambda value: isinstance(value, str | int), "text or a whole number")
 SETTINGS = {
     "dataset": _TEXT,
     "layers": _or_null(_WIDTHS),
@@ -69,6 +70,8 @@ SETTINGS = {
     "threads": _or_null(_COUNT),
     "dtype": _name_in(DTYPES),
     "seed": _FROM_0,
+    "rows": _COUNT,
     "class_names": _or_null(_several(_TEXT, "a list of text")),
+    "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
 }
 """The entries of a run's settings that a command reads."""

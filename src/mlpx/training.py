@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,6 +136,27 @@ def fit(
     return run.train()
 
 
+def _one_class_a_row(model: MLP) -> bool:
+    kind = model.loss.target_kind(model.d_out)
+    return kind == "classes" or (kind == "binary" and model.d_out == 1)
+
+
+def _varied(y: Array) -> Array:
+    """Whether labels (n,), or shares of classes (n, k), are not all of one class."""
+    differ = (y != y[:1]).any()
+    return differ if y.ndim == 1 else differ | ((y[0] != 0) & (y[0] != 1)).any()
+
+
+def _say_one_class(y: Array, model: MLP, notes: list[str]) -> None:
+    first = model.backend.to_numpy(y[0])
+    label = int(first.argmax() if first.size > 1 else first.item())
+    notes.append(
+        f"y has one class only, {label} in all {len(y):,} rows: the model learns to answer that "
+        "and nothing else"
+    )
+    warnings.warn(notes[-1], UserWarning, stacklevel=6)
+
+
 def prepare_data(
     model: MLP,
     x: Any,
@@ -203,12 +225,14 @@ def _both(
     share: float, notes: list[str],
 ) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
     """The data to train on, and those to validate on; a device answers for both together."""
+    model, checks, held_out = given[0], Checks(), None
     if share:
-        return _split(given, share, class_weight, notes)
-    checks, held_out = Checks(), None
-    data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
-    if validation is not None:
-        held_out = _prepare_validation(given[0], validation, given[-1], checks, notes)
+        data, held_out = _split(given, share, class_weight, notes)
+    else:
+        data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
+        held_out = _prepare_validation(model, validation, given[-1], checks, notes)
+    if len(data) > 1 and _one_class_a_row(model):
+        checks.require(_varied(data.y), partial(_say_one_class, data.y, model, notes))
     checks.settle()
     return data, held_out
 
@@ -234,7 +258,7 @@ def _split(
         w = row_weights(
             _take(weights, rows), _take(y, rows), d_out=model.d_out, loss=model.loss,
             dtype=model.dtype, backend=model.backend, class_weight=class_weight,
-            name=f"{prefix}sample_weight",
+            name=f"{prefix}sample_weight", absolute=not prefix and divides_by_weight(model),
         )  # fmt: skip
         return _on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
 
@@ -253,7 +277,9 @@ def _by_row(array: Array) -> Array:
 
 def _prepare_validation(
     model: MLP, given: Any, finite: bool, checks: Checks, notes: list[str]
-) -> TrainingData:
+) -> TrainingData | None:
+    if given is None:
+        return None
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise InputError(
             f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"

@@ -9,7 +9,7 @@ import typer
 
 from mlpx.architecture import DTYPES
 from mlpx.benchmark.workloads import WORKLOADS
-from mlpx.cli.options import Debug, listed
+from mlpx.cli.options import Debug, folder, listed
 from mlpx.engines import Engine
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -137,7 +137,7 @@ def run_bench(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write bench.json, .csv, .md and .html there.", file_okay=False
+            metavar="FOLDER", help="Write bench.json, .csv, .md and .html there.", parser=folder
         ),
     ] = None,
     debug: Debug = False,

@@ -1,34 +1,45 @@
-"""`mlpx evaluate`: how good a trained model is on test data."""
+"""`mlpx evaluate`: how good a trained model is on test data, or on what it was trained on."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from mlpx.cli.options import BatchRows, DataDir, Debug, Device, NoDownload
+from mlpx.cli.options import BatchRows, DataDir, Debug, Device, NoDownload, Run, one_of
+from mlpx.errors import InputError
+from mlpx.types import Array
+
+PARTS = ("test", "train", "validation")
 
 EXAMPLES = """[bold]Examples[/bold]
 
 mlpx evaluate runs/digits
+
+mlpx evaluate runs/digits --rows validation
 
 mlpx evaluate runs/digits/model.safetensors digits --json
 """
 
 
 def evaluate(
-    run: Annotated[
-        Path,
-        typer.Argument(help="A run folder, or a model file.", show_default=False),
-    ],
+    run: Run,
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="The data set whose test part is used. [dim]\\[default: the run's own][/dim]",
+            help="The data set whose rows are used. [dim]\\[default: the run's own][/dim]",
             show_default=False,
         ),
     ] = None,
+    rows: Annotated[
+        str,
+        typer.Option(
+            metavar="PART",
+            help="test; train, which the run learnt from; or validation, which it held out. Of "
+            "another data set than the run's own, train is all of x_train.",
+            callback=one_of("part", PARTS),
+        ),
+    ] = "test",
     device: Device = None,
     batch_size: BatchRows = 1024,
     data_dir: DataDir = None,
@@ -38,9 +49,10 @@ def evaluate(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the loss and metrics of a trained model on test data."""
+    """Print the loss and metrics of a trained model on test data, or on other rows."""
+    from mlpx.cli.experiment import check_part
     from mlpx.cli.options import open_backend, read_dataset
-    from mlpx.errors import InputError
+    from mlpx.cli.task import encode
     from mlpx.model import MLP
     from mlpx.runs import locate
 
@@ -51,22 +63,61 @@ def evaluate(
         raise typer.BadParameter(f"{run} does not say which; name one", param_hint="DATASET")
     model = MLP.load(path, device=device)
     data = read_dataset(name, data_dir, no_download)
-    if data.x_test is None:
-        raise InputError(f"{name} has no x_test and y_test to evaluate on")
-    found = model.evaluate(data.x_test, data.y_test, batch_size=batch_size)
-    _print(found, rows=len(data.x_test), name=data.name, device=model.device, as_json=json)
+    part = "test" if rows == "test" else "train"
+    x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+    if x is None:
+        raise InputError(f"{name} has no x_test and y_test to evaluate on; see --rows")
+    y = encode(config, data.name, f"y_{part}", y)
+    check_part(model, data.name, part, x, y)
+    if part == "train":
+        x, y = _share(x, y, rows, own=own_settings(config, name))
+    found = model.evaluate(x, y, batch_size=batch_size)
+    told = {"dataset": data.name, "part": rows, "rows": len(x), "device": model.device}
+    _print(found, told, as_json=json)
 
 
-def _print(found: dict[str, float], *, rows: int, name: str, device: str, as_json: bool) -> None:
+def own_settings(config: dict[str, Any] | None, dataset: str) -> dict[str, Any] | None:
+    """The settings of the run if `dataset` is what it was trained on."""
+    from mlpx.cli.experiment import resolved_dataset
+
+    known = config is not None and config.get("dataset") == resolved_dataset(dataset)
+    return config if known else None
+
+
+def _share(x: Array, y: Array, rows: str, *, own: dict[str, Any] | None) -> tuple[Array, Array]:
+    """The rows that a run learnt from, or held out to validate.
+
+    Raises InputError if it had none, or if they cannot be told.
+    """
+    from mlpx.cli.experiment import held_out
+
+    if own is None:
+        if rows == "validation":
+            raise InputError("only of the run's own data set is it known what was held out")
+        return x, y
+    if own.get("rows", len(x)) != len(x):
+        raise InputError(
+            f"x_train has {len(x):,} rows and had {own['rows']:,} when the run was trained, so it "
+            "is not known which it learnt from"
+        )
+    kept, out = held_out(len(x), share=own["validation"], seed=own["seed"])
+    if rows == "validation" and not len(out):
+        raise InputError("the run held no rows out: it was trained with --validation 0")
+    at = out if rows == "validation" else kept
+    return x[at], y[at]
+
+
+def _print(found: dict[str, float], told: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         import json
 
         from mlpx.history import finite
 
-        typer.echo(json.dumps(finite({"dataset": name, "rows": rows, "device": device, **found})))
+        typer.echo(json.dumps(finite({**told, **found})))
         return
     from mlpx.cli.training_run import show_value
 
     for key, value in reversed(found.items()):
         typer.echo(f"{key:<15} {show_value(key, value)}")
-    typer.echo(f"{'test data':<15} {name}, {rows:,} rows, on {device}")
+    rows, device = f"{told['rows']:,} rows", told["device"]
+    typer.echo(f"{told['part'] + ' data':<15} {told['dataset']}, {rows}, on {device}")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
+from mlpx.cli.task import Task
+from mlpx.errors import DataFormatError, InputError, InputTypeError
 from mlpx.types import Array
 
 if TYPE_CHECKING:
@@ -122,46 +124,74 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
 
     Raises typer.BadParameter if either part would be empty.
     """
-    from mlpx.random import Purpose, permutation, words
-
+    x, y = data.x_train, data.y_train
     test = None if data.x_test is None else (data.x_test, data.y_test)
-    n = len(data.x_train)
-    held_out = round(share * n)
     if share == 0:
-        return Split((data.x_train, data.y_train), None, test)
-    if not 0 < held_out < n:
+        return Split((x, y), None, test)
+    kept, out = held_out(len(x), share=share, seed=seed)
+    if not len(out) or not len(kept):
         raise typer.BadParameter(
-            f"{share:g} of {n} rows is {held_out}; leave some to train and some to validate, "
+            f"{share:g} of {len(x)} rows is {len(out)}; leave some to train and some to validate, "
             "or use 0 for no validation",
             param_hint="--validation",
         )
+    return Split((x[kept], y[kept]), (x[out], y[out]), test)
+
+
+def held_out(n: int, *, share: float, seed: int) -> tuple[Array, Array]:
+    """Of n rows those that are trained on and the `share` that is held out, each in order."""
+    from mlpx.random import Purpose, permutation, words
+
+    size = round(share * n)
     order = permutation(words(seed, Purpose.SPLIT, count=n))
-    kept, out = np.sort(order[held_out:]), np.sort(order[:held_out])
-    return Split(
-        (data.x_train[kept], data.y_train[kept]), (data.x_train[out], data.y_train[out]), test
-    )
+    return np.sort(order[size:]), np.sort(order[:size])
 
 
-def build_model(settings: Settings, data: Dataset) -> MLP:
-    """An untrained model for `data`, which scales stored values itself.
+def build_model(settings: Settings, task: Task) -> MLP:
+    """An untrained model for the task, which scales stored values itself.
 
-    Raises typer.BadParameter if `--layers` or `--loss` does not fit the data.
+    Raises typer.BadParameter if `--layers` does not fit the data.
     """
     from mlpx.layers import Dense, Rescale
     from mlpx.model import MLP
 
-    loss = settings.loss or default_loss(data.y_train)
-    widths = _widths(settings, data, loss)
+    widths = _widths(settings, task)
     hidden = [Dense(n, activation=settings.activation, initializer=settings.initializer)
               for n in widths[1:-1]]  # fmt: skip
-    scaling = [Rescale(data.scale)] if data.scale != 1 else []
+    scaling = [Rescale(task.data.scale)] if task.data.scale != 1 else []
     return MLP(
         [widths[0], *scaling, *hidden, Dense(widths[-1], initializer=settings.initializer)],
-        loss=loss,
+        loss=task.loss,
         dtype=settings.dtype,
         seed=settings.seed,
         device=settings.device,
     )
+
+
+def check(model: MLP, data: Dataset) -> None:
+    """Have the arrays of `data` looked through by the names and the rows that the user knows.
+
+    Raises DataFormatError for what `model` cannot take.
+    """
+    check_part(model, data.name, "train", data.x_train, data.y_train)
+    if data.x_test is not None and data.y_test is not None:
+        check_part(model, data.name, "test", data.x_test, data.y_test)
+
+
+def check_part(model: MLP, file: str, part: str, x: Array, y: Array) -> None:
+    """Raises DataFormatError if `model` cannot take x and y, the `part` of a file."""
+    from mlpx.targets import check_y
+    from mlpx.validation import check_finite, check_x
+
+    try:
+        x = check_x(x, columns=model.d_in, backend=model.backend, name=f"x_{part}")
+        check_finite(x, dtype=model.dtype, name=f"x_{part}")
+        check_y(
+            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
+            backend=model.backend, name=f"y_{part}",
+        )  # fmt: skip
+    except (InputError, InputTypeError) as error:
+        raise DataFormatError(f"{file}: {error}") from None
 
 
 def dense_widths(model: MLP) -> list[int]:
@@ -171,14 +201,9 @@ def dense_widths(model: MLP) -> list[int]:
     return [model.d_in, *(layer.units for layer in model.layers if isinstance(layer, Dense))]
 
 
-def default_loss(y: Array) -> str:
-    """Whole-number labels mean classes; anything else is a value to predict."""
-    labels = y.ndim == 1 and y.dtype.kind in "iub"
-    return "softmax_cross_entropy" if labels else "mean_squared_error"
-
-
-def _widths(settings: Settings, data: Dataset, loss: str) -> tuple[int, ...]:
-    d, k = data.x_train.shape[1], _outputs(data, loss)
+def _widths(settings: Settings, task: Task) -> tuple[int, ...]:
+    data = task.data
+    d, k = data.x_train.shape[1], _outputs(task)
     if settings.layers is None:
         return (d, *(HIDDEN if settings.hidden is None else settings.hidden), k)
     widths = settings.layers
@@ -192,21 +217,13 @@ def _widths(settings: Settings, data: Dataset, loss: str) -> tuple[int, ...]:
     return widths
 
 
-def _outputs(data: Dataset, loss: str) -> int:
+def _outputs(task: Task) -> int:
     from mlpx.kernels.losses import Loss
 
-    y = data.y_train
-    if y.ndim == 2:
-        return int(y.shape[1])
-    if Loss.resolve(loss).targets != "classes":
-        return 1
-    if y.dtype.kind == "f" and not bool((y == np.floor(y)).all()):
-        raise typer.BadParameter(
-            f"{loss} needs whole-number labels; y_train of {data.name} has others",
-            param_hint="--loss",
-        )
-    tops = [int(part.max()) for part in (y, data.y_test) if part is not None and len(part)]
-    return max([1, *(top + 1 for top in tops)])
+    y = task.data.y_train
+    if task.classes is not None and Loss.resolve(task.loss).targets == "classes":
+        return task.classes.count
+    return int(y.shape[1]) if y.ndim == 2 else 1
 
 
 def monitors(model: MLP, *, validated: bool) -> tuple[str, ...]:

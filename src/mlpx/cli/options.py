@@ -69,6 +69,44 @@ def read_dataset(name: str, data_dir: Path | None, no_download: bool) -> Any:
         raise typer.BadParameter(str(error), param_hint="DATASET") from None
 
 
+def path(given: str) -> Path:
+    """A path on the command line; nothing at all, which would mean the working directory, is none.
+
+    Raises typer.BadParameter.
+    """
+    if not given.strip():
+        raise typer.BadParameter("the name is empty; name a file or a folder")
+    return Path(given)
+
+
+def folder(given: str) -> Path:
+    """As `path`, and no file.
+
+    Raises typer.BadParameter.
+    """
+    if path(given).is_file():
+        raise typer.BadParameter(f"{given} is a file; name a folder")
+    return Path(given)
+
+
+def destination(given: str) -> Path:
+    """A path that predictions can be written to, .csv or .npy.
+
+    Raises typer.BadParameter.
+    """
+    if path(given).suffix.lower() not in (".csv", ".npy"):
+        raise typer.BadParameter(
+            f"{given!r}; wanted a name that ends in .csv, for text, or in .npy, for NumPy"
+        )
+    return Path(given)
+
+
+Run = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", parser=path, help="A run folder, or a model file.", show_default=False
+    ),
+]
 Debug = Annotated[
     bool,
     typer.Option(

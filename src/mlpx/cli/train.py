@@ -10,7 +10,7 @@ import typer
 
 from mlpx.architecture import DTYPES
 from mlpx.cli.experiment import explain_default
-from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of
+from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
 from mlpx.initializers import Initializer
@@ -70,7 +70,8 @@ def train(
         str | None,
         typer.Argument(
             help=f"{listed(DATASETS)}, or an .npz file with x_train, y_train and, if there are "
-            "any, x_test, y_test. With --resume it may be left out.",
+            "any, x_test, y_test; labels are text or whole numbers. With --resume it may be left "
+            "out.",
             show_default=False,
         ),
     ] = None,
@@ -102,8 +103,8 @@ def train(
         str | None,
         net(
             "NAME",
-            f"{listed(Loss.table)}. [dim]\\[default: softmax_cross_entropy for whole-number "
-            "labels, else mean_squared_error][/dim]",
+            f"{listed(Loss.table)}. [dim]\\[default: softmax_cross_entropy for text and "
+            "integers, mean_squared_error for floats][/dim]",
             **named("loss", Loss.table),
         ),
     ] = None,
@@ -233,6 +234,7 @@ def train(
             "FOLDER",
             "Where to write the run; an earlier run there is replaced. [dim]\\[default: the "
             "first free of runs/DATASET, runs/DATASET-2, ...; with --resume that run][/dim]",
+            parser=path,
         ),
     ] = None,
     resume: Annotated[
@@ -240,11 +242,14 @@ def train(
         output(
             "RUN",
             "Go on exactly where this run stopped, with its settings unless told otherwise.",
+            parser=path,
         ),
     ] = None,
     csv_log: Annotated[
         Path | None,
-        output("FILE", "Also write a line an epoch to this CSV file; --resume appends."),
+        output(
+            "FILE", "Also write a line an epoch to this CSV file; --resume appends.", parser=path
+        ),
     ] = None,
     data_dir: DataDir = None,
     no_download: NoDownload = False,

@@ -15,6 +15,7 @@ from mlpx.cli.experiment import (
     Settings,
     Split,
     build_model,
+    check,
     dense_widths,
     monitors,
     resolved_dataset,
@@ -22,9 +23,9 @@ from mlpx.cli.experiment import (
 )
 from mlpx.cli.options import open_backend, read_dataset
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
+from mlpx.cli.task import Task, resumed, understand
 from mlpx.errors import MlpxError
 from mlpx.history import History
-from mlpx.inference import check_data
 from mlpx.interrupts import held_interrupt
 from mlpx.model import MLP
 from mlpx.optimizers import Optimizer
@@ -41,7 +42,6 @@ from mlpx.runs import (
 )
 
 if TYPE_CHECKING:
-    from mlpx.data import Dataset
     from mlpx.run import Run
 
 Options = dict[str, Any]
@@ -54,7 +54,7 @@ class Experiment:
     """Everything that is known before the first step."""
 
     settings: Settings
-    data: Dataset
+    task: Task
     parts: Split
     model: MLP
     before: History | None
@@ -72,8 +72,6 @@ def run(options: Options) -> None:
         if again is not None:
             held.enter_context(locked(again))
         prepared = prepare(options)
-        if prepared.parts.test is not None:
-            check_data(prepared.model, *prepared.parts.test, prefix="test ")
         name = Path(prepared.settings.dataset).stem
         folder = _same(options["out"], again) or held.enter_context(
             claimed(options["out"], name=name)
@@ -167,15 +165,18 @@ def prepare(options: Options) -> Experiment:
     open_backend(settings.device)
     data = read_dataset(settings.dataset, options["data_dir"], options["no_download"])
     if earlier is None:
-        model, history = build_model(settings, data), None
+        task = understand(data, loss=settings.loss, layers=settings.layers)
+        model, history = build_model(settings, task), None
     else:
         model = MLP.load(earlier[0], device=settings.device)
-        history = read_history(earlier[0].parent)
-    parts = split(data, share=settings.validation, seed=settings.seed)
+        task, history = resumed(data, model, before), read_history(earlier[0].parent)
+    check(model, task.data)
+    parts = split(task.data, share=settings.validation, seed=settings.seed)
     watched = monitors(model, validated=parts.validation is not None)
-    return Experiment(
-        settings, data, parts, model, history, make_callbacks(options, watched), options["quiet"]
-    )
+    callbacks = make_callbacks(options, watched)
+    for note in () if options["quiet"] else task.notes:
+        typer.echo(f"note: {note}", err=True)
+    return Experiment(settings, task, parts, model, history, callbacks, options["quiet"])
 
 
 def _earlier(options: Options) -> tuple[Path, dict[str, Any]] | None:
@@ -257,14 +258,17 @@ def _fit(prepared: Experiment) -> tuple[History, bool]:
 def _config(prepared: Experiment) -> dict[str, Any]:
     from mlpx import __version__
 
-    names = prepared.data.class_names
+    names, classes = prepared.task.data.class_names, prepared.task.classes
+    labels = None if classes is None else classes.labels
     return {
         "mlpx": __version__,
         **prepared.settings.config(),
         "dataset": resolved_dataset(prepared.settings.dataset),
         "layers": dense_widths(prepared.model),
         "loss": prepared.model.loss.name,
+        "rows": len(prepared.task.data.x_train),
         "class_names": None if names is None else list(names),
+        "classes": None if labels is None else list(labels),
     }
 
 
@@ -277,7 +281,10 @@ def _announce(prepared: Experiment) -> None:
         sizes.append(f"{len(parts.validation[0]):,} to validate")
     if parts.test is not None:
         sizes.append(f"{len(parts.test[0]):,} to test")
-    typer.echo(f"{prepared.data.name}: {', '.join(sizes)}")
+    typer.echo(f"{prepared.task.data.name}: {', '.join(sizes)}")
+    classes = prepared.task.classes
+    if classes is not None and classes.labels is not None:
+        typer.echo(f"classes: {classes}")
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
 

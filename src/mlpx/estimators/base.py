@@ -69,7 +69,9 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _restore(self, described: dict[str, Any]) -> None:
-        """The inverse of `_described`; of a model alone, {"model": model}, what can be told."""
+        """The inverse of `_described`; of {"model": model, "labels": of its classes or None}, what
+        can be told.
+        """
         raise NotImplementedError
 
     # Fitting.

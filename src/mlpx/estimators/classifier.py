@@ -129,8 +129,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _restore(self, described: dict[str, Any]) -> None:
         from mlpx.estimators.folders import labels_from_json, labels_of_model
 
-        model = described.get("model")
-        self._labels = labels_from_json(described) if model is None else labels_of_model(model)
+        model, known = described.get("model"), described.get("labels")
+        self._labels = labels_of_model(model, known) if model else labels_from_json(described)
         self.classes_ = self._labels.classes
 
     def _loss_and_outputs(self) -> tuple[Loss, int]:

@@ -17,7 +17,15 @@ from mlpx.kernels.activations import Activation
 from mlpx.layers import Dense, Dropout
 from mlpx.model import MLP
 from mlpx.records import Record
-from mlpx.runs import MODEL, claimed, read_config, read_history, save_run
+from mlpx.runs import (
+    MODEL,
+    claimed,
+    class_labels,
+    label_array,
+    read_config,
+    read_history,
+    save_run,
+)
 
 KEY = "estimator"
 FOUND = (
@@ -164,7 +172,8 @@ def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) 
         **({"learning_rate_init": rate} if (rate := config.get("learning_rate")) else {}),
     )
     estimator._begin()
-    estimator._restore({"model": model})
+    labels = class_labels(config)
+    estimator._restore({"model": model, "labels": None if labels is None else label_array(labels)})
     curve = [float(epoch["loss"]) for epoch in history.epochs]
     estimator.loss_curve_, estimator.n_iter_ = curve, len(curve)
     estimator.loss_, estimator.best_loss_ = curve[-1], min(curve)
@@ -197,13 +206,15 @@ def labels_from_json(described: dict[str, Any]) -> Labels:
     return Labels(classes, several=bool(described["several"]))
 
 
-def labels_of_model(model: MLP) -> Labels:
-    """The classes 0, 1, ... that a model without names for them tells apart.
+def labels_of_model(model: MLP, classes: np.ndarray | None) -> Labels:
+    """The classes that a model tells apart: 0, 1, ... where they have no labels of their own.
 
     Raises CheckpointError for a model of values.
     """
     kind = model.loss.target_kind(model.d_out)
     if kind == "values":
         raise CheckpointError("the model predicts values: use MLPRegressor.from_run")
+    if classes is not None:
+        return Labels(classes)
     several = kind == "binary" and model.d_out > 1
     return Labels(np.arange(max(2, model.d_out)), several=several)

@@ -1,0 +1,92 @@
+"""Predictions for people and for files: by the names of the classes where they have some."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+
+from mlpx.types import Array
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model said of n rows.
+
+    `found`: classes (n,), their probabilities (n, k), or values (n, k). `labels` are the classes as
+    the data set has them, `names` as people call them; None where they are just numbers.
+    """
+
+    found: Array
+    labels: Array | None
+    names: Sequence[str] | None
+
+    @classmethod
+    def of(cls, found: Array, config: dict[str, Any] | None, *, classes: int) -> Answers:
+        """By the names that a run's settings have for so many classes, if any."""
+        from mlpx.runs import class_labels, label_array
+
+        labels = class_labels(config)
+        names = (config or {}).get("class_names") or labels
+        if names is None or len(names) != classes:
+            return cls(found, None, None)
+        return cls(found, None if labels is None else label_array(labels), list(map(str, names)))
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether each row's answer is one class."""
+        return bool(self.found.ndim == 1)
+
+    def lines(self) -> str:
+        """A line a row, numbers with blanks between."""
+        if self.are_classes and self.names is not None:
+            return "".join(f"{self.names[i]}\n" for i in self.found)
+        text = io.StringIO()
+        np.savetxt(text, self.found, fmt="%d" if self.found.dtype.kind in "iu" else "%.6g")
+        return text.getvalue()
+
+    def write(self, path: Path) -> None:
+        """Into a file by its ending: .npy with labels as the data set has them, .csv with names.
+
+        Raises CheckpointError.
+        """
+        from mlpx.checkpoint import write_atomically
+
+        as_csv = path.suffix.lower() == ".csv"
+        write_atomically(path, self._csv().encode() if as_csv else self._npy())
+        shape = "" if as_csv else f", shape {self.found.shape}, {self._array().dtype}"
+        typer.echo(f"{path}: {len(self.found):,} rows{shape}", err=True)
+
+    def _array(self) -> Array:
+        if self.are_classes and self.labels is not None:
+            return self.labels[self.found]
+        return self.found
+
+    def _npy(self) -> bytes:
+        content = io.BytesIO()
+        np.save(content, self._array(), allow_pickle=False)
+        return content.getvalue()
+
+    def _csv(self) -> str:
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(self._header())
+        if self.are_classes and self.names is not None:
+            lines.writerows([self.names[i]] for i in self.found)
+        else:
+            lines.writerows(self.found.reshape(len(self.found), -1).astype(str))
+        return text.getvalue()
+
+    def _header(self) -> Sequence[str]:
+        if self.are_classes:
+            return ["class"]
+        k = self.found.shape[1]
+        if self.names is not None and len(self.names) == k:
+            return self.names
+        return ["prediction"] if k == 1 else [str(i) for i in range(k)]

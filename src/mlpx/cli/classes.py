@@ -1,0 +1,137 @@
+"""Labels of a data set, whatever they are, as the network's outputs 0, 1, ..., and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx.errors import DataFormatError
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.data import Dataset
+
+Label = int | str
+TEXT = "US"
+LISTED = 10
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The labels that a data set has, in the order of the network's outputs.
+
+    `labels` is None where they are the outputs' numbers themselves.
+    """
+
+    count: int
+    labels: tuple[Label, ...] | None = None
+
+    @classmethod
+    def of(cls, data: Dataset) -> Classes:
+        """All labels there are, in the order of numbers or of the alphabet.
+
+        Raises DataFormatError for what is no label, and where some are text and some not.
+        """
+        train, test = labels_of(data.name, "y_train", data.y_train), set[Label]()
+        if data.y_test is not None and len(data.y_test):
+            test = labels_of(data.name, "y_test", data.y_test)
+            if holds_text(data.y_test) != holds_text(data.y_train):
+                raise DataFormatError(
+                    f"{data.name}: y_train has dtype {data.y_train.dtype} and y_test "
+                    f"{data.y_test.dtype}; wanted text or numbers in both"
+                )
+        labels = tuple(sorted(train | test))
+        return cls(len(labels), None if labels == tuple(range(len(labels))) else labels)
+
+    @classmethod
+    def kept(cls, config: dict[str, Any] | None) -> Classes | None:
+        """Those that the settings of a run name, None if they name none.
+
+        Raises CheckpointError for what is no list of labels.
+        """
+        from mlpx.runs import class_labels
+
+        labels = class_labels(config)
+        return None if labels is None else cls(len(labels), tuple(labels))
+
+    def encoded(self, data: Dataset) -> Dataset:
+        """`data` with the numbers of the outputs for its labels.
+
+        Raises DataFormatError for a label that is none of these.
+        """
+        test = None if data.y_test is None else self.encode(data.name, "y_test", data.y_test)
+        return replace(data, y_train=self.encode(data.name, "y_train", data.y_train), y_test=test)
+
+    def encode(self, file: str, name: str, y: Array) -> Array:
+        """The numbers of the outputs (n,) for the labels y, (n,) or (n, 1); else y as it is.
+
+        Raises DataFormatError for a label that is none of these.
+        """
+        if self.labels is None and holds_text(y):
+            raise DataFormatError(
+                f"{file}: {name} holds text; this model knows its classes by number"
+            )
+        if self.labels is None or not holds_labels(y):
+            return y
+        numbers = {label: i for i, label in enumerate(self.labels)}
+        distinct, at = np.unique(y, return_inverse=True)
+        codes = np.array([numbers.get(label, -1) for label in _plain(distinct)], np.int64)
+        found: Array = codes[at.reshape(len(y))]
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            (label,) = _plain(y.reshape(len(y))[unknown[:1]])
+            raise DataFormatError(
+                f"{file}: {name} has label {label!r} at row {unknown[0]}; the classes are {self}"
+            )
+        return found
+
+    def __str__(self) -> str:
+        labels = tuple(range(self.count)) if self.labels is None else self.labels
+        if len(labels) <= LISTED:
+            return ", ".join(map(str, labels))
+        return f"{', '.join(map(str, labels[:LISTED]))}, ... {labels[-1]} ({len(labels):,} in all)"
+
+
+def holds_text(y: Array) -> bool:
+    """Whether labels are text."""
+    return y.dtype.kind in TEXT
+
+
+def holds_labels(y: Array) -> bool:
+    """Whether y is one label a row, (n,) or (n, 1): text, or whole numbers."""
+    single = y.ndim == 1 or (y.ndim == 2 and y.shape[1] == 1)
+    return single and (holds_text(y) or holds_whole(y))
+
+
+def holds_whole(y: Array) -> bool:
+    """Whether all numbers of y are whole."""
+    return y.dtype.kind in "iub" or (
+        y.dtype.kind == "f" and bool((np.isfinite(y) & (y == np.floor(y))).all())
+    )
+
+
+def labels_of(file: str, name: str, y: Array) -> set[Label]:
+    """The labels that y has.
+
+    Raises DataFormatError for what is no label.
+    """
+    if not holds_labels(y):
+        where = ""
+        if y.dtype.kind == "f" and y.ndim == 1:
+            row = int(np.flatnonzero(~(np.isfinite(y) & (y == np.floor(y))))[0])
+            where = f" and {y[row]} at row {row}"
+        raise DataFormatError(
+            f"{file}: {name} has dtype {y.dtype}{where}; wanted a label a row, text or whole "
+            "numbers"
+        )
+    return set(_plain(np.unique(y)))
+
+
+def _plain(labels: Array) -> list[Label]:
+    """Labels as Python has them, so that 1.0 is 1 and nothing is rounded."""
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    found: list[Label] = labels.tolist()
+    return [int(label) for label in found] if labels.dtype.kind in "fb" else found

@@ -1,0 +1,118 @@
+"""Rows to predict for: NPY, or numbers as text, in a file or on standard input."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import typer
+
+from mlpx.data.npz import ARCHIVE, SINGLE, refuse_foreign
+from mlpx.errors import DataFormatError, DataNotFoundError
+from mlpx.types import Array
+
+STDIN = "-"
+AS_TEXT = (".csv", ".tsv", ".txt")
+
+
+def read_rows(path: Path, *, columns: int) -> Array:
+    """The rows in the file `path`, or on standard input for "-"; images become rows.
+
+    An .npy file is memory-mapped. Raises DataNotFoundError, DataFormatError.
+    """
+    if str(path) == STDIN:
+        return as_rows(_read(typer.get_binary_stream("stdin"), "standard input", columns), columns)
+    try:
+        if path.suffix.lower() in AS_TEXT:
+            return parse(path.read_bytes(), str(path), columns=columns)
+        return as_rows(_load(path, str(path)), columns)
+    except FileNotFoundError:
+        raise DataNotFoundError(
+            f"{path} does not exist; wanted a .npy or .csv file, or - for standard input"
+        ) from None
+
+
+def as_rows(x: Array, columns: int) -> Array:
+    """x with each image as a row, if images are of so many numbers."""
+    if x.ndim > 2 and math.prod(x.shape[1:]) == columns:
+        return x.reshape(len(x), columns)
+    return x
+
+
+def _read(stream: IO[bytes], source: str, columns: int) -> Array:
+    content = stream.read()
+    if content.startswith((SINGLE, ARCHIVE)):
+        return _load(io.BytesIO(content), source)
+    return parse(content, source, columns=columns)
+
+
+def _load(file: Path | io.BytesIO, source: str) -> Array:
+    try:
+        with file if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
+            refuse_foreign(stream, source, wanted=SINGLE)
+            if isinstance(file, io.BytesIO):
+                return np.load(file, allow_pickle=False)
+        x: Array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (DataFormatError, FileNotFoundError):
+        raise
+    except (OSError, ValueError, EOFError) as error:
+        raise DataFormatError(
+            f"{source} is not usable: {error}; wanted an array of numbers written by numpy.save"
+        ) from None
+    return x
+
+
+def parse(content: bytes, source: str, *, columns: int) -> Array:
+    """The numbers (n, d) in lines of text, with commas or blanks between; a first line of `columns`
+    names without any number is a header; no lines are (0, columns).
+
+    Raises DataFormatError naming the line.
+    """
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise DataFormatError(
+            f"{source} is neither an array written by numpy.save nor lines of numbers"
+        ) from None
+    numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
+    delimiter = "," if numbered and "," in numbered[0][1] else None
+    first = _fields(numbered[0][1], delimiter) if numbered else []
+    if len(first) == columns and not any(map(_is_number, first)):
+        numbered = numbered[1:]
+    if not numbered:
+        return np.zeros((0, columns))
+    try:
+        return np.loadtxt(
+            [line for _, line in numbered], delimiter=delimiter, ndmin=2, comments=None,
+            quotechar='"',
+        )  # fmt: skip
+    except ValueError:
+        raise DataFormatError(f"{source}, {_trouble(numbered, delimiter)}") from None
+
+
+def _fields(line: str, delimiter: str | None) -> list[str]:
+    return [field.strip().strip('"') for field in line.split(delimiter)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _trouble(numbered: list[tuple[int, str]], delimiter: str | None) -> str:
+    """What is wrong with lines of which some holds something else than numbers."""
+    width = len(_fields(numbered[0][1], delimiter))
+    for i, line in numbered:
+        fields = _fields(line, delimiter)
+        odd = [field for field in fields if not _is_number(field)]
+        if odd:
+            return f"line {i}: {odd[0]!r} is no number"
+        if len(fields) != width:
+            return f"line {i} has {len(fields)} numbers; the lines before have {width}"
+    return "which holds something else than numbers"

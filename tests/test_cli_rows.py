@@ -1,0 +1,94 @@
+"""Rows that `mlpx predict` reads: as text or NPY, from a file or standard input."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mlpx import MLP
+from mlpx.cli import app
+from mlpx.cli.rows import parse, read_rows
+from mlpx.errors import DataFormatError
+
+ROWS = np.array([[1.5, -2.0, 3e-4], [4.0, 5.0, 6.0]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1.5,-2,3e-4\n4,5,6\n",
+        "1.5, -2 , 0.0003\n\n4,5,6",
+        "1.5 -2\t0.0003\n  4 5 6  \n",
+        "a,b,c\r\n1.5,-2,3e-4\r\n4,5,6\r\n",
+        'a b c\n"1.5" "-2" 3e-4\n4 5 6\n',
+        "\ufeff1.5,-2,3e-4\n4,5,6\n",
+    ],
+)
+def test_numbers_in_lines(text):
+    assert parse(text.encode(), "it", columns=3).tolist() == ROWS.tolist()
+
+
+def test_no_lines_are_no_rows():
+    for text in ("", "\n\n", "a,b,c\n"):
+        assert parse(text.encode(), "it", columns=3).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1,2,3\n\n1,x,3\n", "it, line 3: 'x' is no number"),
+        (b"1,2,3\n1,,3\n", "it, line 2: '' is no number"),
+        (b"1,2,3\n1,2\n", "it, line 2 has 2 numbers; the lines before have 3"),
+        (b"1;2;3\n", "it, line 1: '1;2;3' is no number"),
+        (b"1,b,3\n", "it, line 1: 'b' is no number"),
+        (b"\x80\x04\xff", "it is neither an array written by numpy.save nor lines of numbers"),
+    ],
+)
+def test_a_line_that_is_none_is_named(content, words):
+    with pytest.raises(DataFormatError, match=f"^{words}$"):
+        parse(content, "it", columns=3)
+
+
+def test_files_by_their_ending(tmp_path):
+    for name in ("x.csv", "x.txt", "x.CSV"):
+        (tmp_path / name).write_text("1.5,-2,3e-4\n4,5,6\n")
+        assert read_rows(tmp_path / name, columns=3).tolist() == ROWS.tolist()
+    np.save(tmp_path / "none.npy", np.zeros((0, 1, 3)))
+    assert read_rows(tmp_path / "none.npy", columns=3).shape == (0, 3)
+
+
+def test_standard_input_and_empty_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    MLP([3, 2], seed=1).save("model.safetensors")
+    wanted = MLP([3, 2], seed=1).predict(ROWS).tolist()
+
+    def predict(*options, stdin=b""):
+        found = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
+            app, ["predict", *options], input=stdin
+        )
+        return found.exit_code, found.stdout.split() or found.stderr
+
+    content = io.BytesIO()
+    np.save(content, ROWS)
+    for stdin in (b"1.5,-2,3e-4\n4,5,6\n", content.getvalue()):
+        assert predict("model.safetensors", "-", stdin=stdin) == (0, list(map(str, wanted)))
+    assert predict("model.safetensors", "-") == (0, "")
+    archive = io.BytesIO()
+    np.savez(archive, a=ROWS)
+    code, text = predict("model.safetensors", "-", stdin=archive.getvalue())
+    assert (code, "standard input is an archive of arrays" in text) == (1, True)
+    for options in (("", "-"), ("model.safetensors", ""), ("model.safetensors", "-", "--out", "")):
+        code, text = predict(*options)
+        assert (code, "the name is empty" in text) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--out", "--csv-log", "--resume"])
+def test_train_wants_names(option):
+    found = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
+        app, ["train", "digits", option, ""]
+    )
+    assert found.exit_code == 2
+    assert "the name is empty" in found.stderr
