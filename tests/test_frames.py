@@ -91,6 +91,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r"has no value in column 'b' \(boolean\) at row 1; fill in",
     ),
     "polars": (pl.DataFrame({"a": A, "city": list("uvuvuvuv")}), r"column 'city' \(String\)"),
+    "dates in polars": (
+        pl.DataFrame({"a": A, "day": DATES.to_pydatetime().tolist()}), r"column 'day' \(Datetime"
+    ),
     "missing in polars": (
         pl.DataFrame({"a": A, "b": [True, None] * 4}), r"column 'b' \(Boolean\) at row 1"
     ),

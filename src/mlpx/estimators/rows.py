@@ -55,6 +55,8 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
         return X
     check_unmasked(X, "X")
     if not is_foreign(X):
+        if any(np.asarray(column).dtype.kind in "mM" for _, column in columns_of(X) or ()):
+            refuse_columns(X)  # some of its libraries make numbers of dates
         try:
             found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
         except (ValueError, TypeError):
