@@ -134,7 +134,7 @@ class TestAccepted:
         x.flush()
         del x
         x = np.memmap(path, dtype=dtype, mode="r", shape=(n, d))
-        y = np.zeros(n, dtype=np.int64)
+        y = np.arange(n) % K
         model = MLP([d, 5, K])
         model.fit(x[:64], y[:64], epochs=1, verbose=0)
         tracemalloc.start()

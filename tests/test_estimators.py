@@ -621,3 +621,16 @@ def test_without_scikit_learn_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "mlpx[sklearn]" in said.stdout
+
+
+@pytest.mark.parametrize("scale", [1e-46, 1e300])
+def test_weights_count_by_their_ratios_unless_alpha_counts_them(scale: float) -> None:
+    w = np.random.default_rng(0).random(len(Y)) + 0.1
+    options = {**SMALL, "dtype": "float32", "alpha": 0.0}
+    wanted, found = (
+        MLPClassifier(**options).fit(X, Y, sample_weight=each) for each in (w, w * scale)
+    )
+    np.testing.assert_allclose(found.coefs_[0], wanted.coefs_[0], rtol=1e-4, atol=1e-6)
+    assert found.loss_ == pytest.approx(wanted.loss_, rel=1e-5)
+    with pytest.raises(InputError, match=r"an estimator's alpha.*give weights around 1"):
+        MLPClassifier(**{**options, "alpha": 1e-4}).fit(X, Y, sample_weight=w * scale)

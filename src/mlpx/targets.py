@@ -66,7 +66,7 @@ def _numbers(name: str, given: Any, kind: TargetKind, backend: Backend) -> Array
         raise InputTypeError(
             f"{str(error).partition(';')[0]}; class labels are whole numbers from 0: "
             "classes, y = numpy.unique(y, return_inverse=True) makes them, and "
-            "classes[model.predict(x)] names them again; mlpx.estimators.MLPClassifier takes "
+            "classes[model.predict(x)] names them again; mlpx.MLPClassifier takes "
             "labels as they are"
         ) from None
 

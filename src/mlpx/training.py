@@ -231,7 +231,7 @@ def _both(
     else:
         data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
         held_out = _prepare_validation(model, validation, given[-1], checks, notes)
-    if len(data) > 1 and _one_class_a_row(model):
+    if len(data) > 1 and model.training_state is None and _one_class_a_row(model):
         checks.require(_varied(data.y), partial(_say_one_class, data.y, model, notes))
     checks.settle()
     return data, held_out
