@@ -180,6 +180,7 @@ def test_rows_are_those_of_the_file():
     assert text == "error: data: x_train has nan at row 18, column 1; wanted finite numbers"
     text = refused(Y, x_test=bad, y_test=Y)
     assert text == "error: data: x_test has nan at row 18, column 1; wanted finite numbers"
+    assert "data: x_train is empty" in refused(Y[:0], x=X[:0])
     assert "data: x_test is empty" in refused(Y, x_test=X[:0], y_test=Y[:0])
     trained(Y, epochs=1)
     saved(Y, x_test=bad, y_test=Y)

@@ -163,7 +163,7 @@ def test_parts_draw_their_own_masks() -> None:
     rule = SGD(0.0, accumulate=2)
     loss = model.fit(
         x,
-        np.zeros(16, int),
+        np.arange(16) % 2,
         optimizer=rule,
         batch_size=8,
         epochs=1,
@@ -171,7 +171,7 @@ def test_parts_draw_their_own_masks() -> None:
         verbose=0,
     ).step_loss
     half = MLP([40, Dropout(0.5), 2], dtype="float64").fit(
-        x[:8], np.zeros(8, int), optimizer=SGD(0.0), batch_size=8, epochs=1,
+        x[:8], np.arange(8) % 2, optimizer=SGD(0.0), batch_size=8, epochs=1,
         sampling="sequential", verbose=0,
     ).step_loss  # fmt: skip
     assert abs(loss[0] - half[0]) > 1e-3

@@ -136,9 +136,9 @@ def fit(
     return run.train()
 
 
-def _one_class_a_row(model: MLP) -> bool:
+def _tells_classes_apart(model: MLP) -> bool:
     kind = model.loss.target_kind(model.d_out)
-    return kind == "classes" or (kind == "binary" and model.d_out == 1)
+    return kind == "classes" if model.d_out > 1 else kind == "binary"
 
 
 def _varied(y: Array) -> Array:
@@ -231,7 +231,7 @@ def _both(
     else:
         data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
         held_out = _prepare_validation(model, validation, given[-1], checks, notes)
-    if len(data) > 1 and model.training_state is None and _one_class_a_row(model):
+    if len(data) > 1 and model.training_state is None and _tells_classes_apart(model):
         checks.require(_varied(data.y), partial(_say_one_class, data.y, model, notes))
     checks.settle()
     return data, held_out

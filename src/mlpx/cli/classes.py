@@ -43,7 +43,7 @@ class Classes:
                     f"{data.y_test.dtype}; wanted text or numbers in both"
                 )
         labels = tuple(sorted(train | test))
-        return cls(len(labels), None if labels == tuple(range(len(labels))) else labels)
+        return cls(max(1, len(labels)), None if labels == tuple(range(len(labels))) else labels)
 
     @classmethod
     def kept(cls, config: dict[str, Any] | None) -> Classes | None:
