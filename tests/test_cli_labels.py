@@ -239,6 +239,9 @@ def test_fit_warns_of_a_single_class():
         (MLP([3, 1], loss="mean_squared_error"), np.ones(N)),
     ):
         assert model.fit(X, y, epochs=1, verbose=0).notes == []
+    with pytest.warns(UserWarning, match="y has one class only, 2 in all 48 rows") as said:
+        MLP([3, 4]).fit(X, np.full(N, 2), epochs=1, validation_split=0.2, verbose=0)
+    assert said[0].filename == __file__
     model = MLP([3, 3])
     assert model.fit(X[:1], Y[:1], epochs=1, verbose=0).notes == []
     assert model.fit(X[::3], Y[::3], epochs=1, verbose=0).notes == []  # goes on, part by part

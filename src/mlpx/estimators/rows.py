@@ -55,16 +55,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
         return X
     check_unmasked(X, "X")
     if not is_foreign(X):
-        if any(np.asarray(column).dtype.kind in "mM" for _, column in columns_of(X) or ()):
-            refuse_columns(X)  # some of its libraries make numbers of dates
-        try:
-            found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
-        except (ValueError, TypeError):
-            refuse_columns(X)
-            raise
-        if found.dtype.kind not in "fiub":
-            refuse_columns(X)
-        return found
+        return _check_host_rows(estimator, X, reset=reset)
     array = check_array("X", X, backend)
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"X.shape = {array.shape}; wanted (n, columns): reshape your data")
@@ -78,6 +69,19 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
         )
     check_finite(array, dtype=array.dtype, name="X")
     return array
+
+
+def _check_host_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
+    if any(np.asarray(column).dtype.kind in "mM" for _, column in columns_of(X) or ()):
+        refuse_columns(X)  # some of its libraries make numbers of dates
+    try:
+        found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+    except (ValueError, TypeError):
+        refuse_columns(X)
+        raise
+    if found.dtype.kind not in "fiub":
+        refuse_columns(X)
+    return found
 
 
 def _is_as_before(estimator: Any, X: Any) -> bool:
