@@ -165,7 +165,7 @@ def evaluate(
     scores = Scores(model, x, y, w, metrics=chosen, batch_size=batch_size)
     found = scores.named(model.backend.to_numpy(scores.run()))
     for why in scores.undefined(found):
-        warnings.warn(why, UserWarning, stacklevel=3)
+        warnings.warn(why, UserWarning, stacklevel=4)
     return found
 
 
