@@ -85,7 +85,7 @@ def test_standard_input_and_empty_names(tmp_path, monkeypatch):
         assert (code, "the name is empty" in text) == (2, True)
 
 
-@pytest.mark.parametrize("option", ["--out", "--csv-log", "--resume"])
+@pytest.mark.parametrize("option", ["--out", "--csv-log", "--resume", "--data-dir"])
 def test_train_wants_names(option):
     found = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
         app, ["train", "digits", option, ""]

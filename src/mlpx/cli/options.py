@@ -126,6 +126,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
+        parser=path,
         help="Look for the data set's files here first, then in the folder MLPX_DATA names, "
         "then in the user's cache.",
         show_default=False,
