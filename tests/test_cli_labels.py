@@ -156,6 +156,10 @@ def test_two_classes_for_a_loss_of_one_output():
 
 
 def test_what_is_no_label_is_refused_in_a_line():
+    owls = np.array(["cat", "owl"])[np.arange(9) % 2]
+    assert "y_test has label 'owl' at row 1; the classes are cat, dog, fox" in refused(
+        ANIMALS[Y], x_test=X[:9], y_test=owls
+    )
     assert "y_train has dtype int64 and y_test <U3; wanted text or numbers in both" in refused(
         Y, x_test=X[:9], y_test=ANIMALS[Y[:9]]
     )

@@ -422,9 +422,9 @@ def test_a_disk_that_is_too_small_is_found_before_training(table, resumed, monke
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        ([[1, 2, np.nan]], [0], "test x has nan at row 0, column 2"),
-        (np.zeros((0, 3)), np.zeros(0, int), "test x is empty"),
-        ([[1, 2, 3]], [-1], "test y "),
+        ([[1, 2, np.nan]], [0], "t: x_test has nan at row 0, column 2"),
+        (np.zeros((0, 3)), np.zeros(0, int), "t: x_test is empty"),
+        ([[1, 2, 3]], [-1], "t: y_test has label -1 at row 0; this model has 2 classes"),
     ],
 )
 def test_the_test_data_are_checked_before_training(x, y, words):

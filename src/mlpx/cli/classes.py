@@ -30,7 +30,8 @@ class Classes:
 
     @classmethod
     def of(cls, data: Dataset) -> Classes:
-        """All labels there are, in the order of numbers or of the alphabet.
+        """The labels to learn, in the order of numbers or of the alphabet; also those of the test
+        data alone if together they number the outputs.
 
         Raises DataFormatError for what is no label, and where some are text and some not.
         """
@@ -42,8 +43,11 @@ class Classes:
                     f"{data.name}: y_train has dtype {data.y_train.dtype} and y_test "
                     f"{data.y_test.dtype}; wanted text or numbers in both"
                 )
-        labels = tuple(sorted(train | test))
-        return cls(max(1, len(labels)), None if labels == tuple(range(len(labels))) else labels)
+        outputs = tuple(range(len(train | test)))
+        if (train | test) == set(outputs):
+            return cls(max(1, len(outputs)))
+        labels = tuple(sorted(train))
+        return cls(len(labels), None if labels == tuple(range(len(labels))) else labels)
 
     @classmethod
     def kept(cls, config: dict[str, Any] | None) -> Classes | None:
