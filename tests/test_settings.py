@@ -27,6 +27,8 @@ WRONG: dict[str, list[Any]] = {
     "steps": ["x", 0],
     "sampling": [None, 5, "x"],
     "batch_size": ["x", 0, 1.5, True],
+    "rows": [None, 0, 1.5, "x"],
+    "classes": ["x", [None], [1.5], 3],
     "validation": [None, "x", -0.1, 1, float("nan")],
     "device": [5, []],
     "engine": [None, 5, "x"],
@@ -43,7 +45,8 @@ def write(folder: Path, **entries: Any) -> None:
 
 
 def test_every_setting_of_a_run_is_checked() -> None:
-    assert {entry.name for entry in fields(Settings)} | {"class_names"} == set(SETTINGS)
+    beside = {"class_names", "classes", "rows"}
+    assert {entry.name for entry in fields(Settings)} | beside == set(SETTINGS)
     assert set(WRONG) == set(SETTINGS)
 
 
