@@ -73,7 +73,8 @@ def test_standard_input_and_empty_names(tmp_path, monkeypatch):
 
     content = io.BytesIO()
     np.save(content, ROWS)
-    for stdin in (b"1.5,-2,3e-4\n4,5,6\n", content.getvalue()):
+    lines = b"1.5,-2,3e-4\n4,5,6\n"
+    for stdin in (lines, b"PK,a,b\n" + lines, content.getvalue()):
         assert predict("model.safetensors", "-", stdin=stdin) == (0, list(map(str, wanted)))
     assert predict("model.safetensors", "-") == (0, "")
     archive = io.BytesIO()

@@ -10,11 +10,12 @@ from typing import IO
 import numpy as np
 import typer
 
-from mlpx.data.npz import ARCHIVE, SINGLE, refuse_foreign
+from mlpx.data.npz import SINGLE, refuse_foreign
 from mlpx.errors import DataFormatError, DataNotFoundError
 from mlpx.types import Array
 
 STDIN = "-"
+ZIP = b"PK\x03\x04"  # "PK" alone may be the beginning of a header
 AS_TEXT = (".csv", ".tsv", ".txt")
 
 
@@ -44,7 +45,7 @@ def as_rows(x: Array, columns: int) -> Array:
 
 def _read(stream: IO[bytes], source: str, columns: int) -> Array:
     content = stream.read()
-    if content.startswith((SINGLE, ARCHIVE)):
+    if content.startswith((SINGLE, ZIP)):
         return _load(io.BytesIO(content), source)
     return parse(content, source, columns=columns)
 
