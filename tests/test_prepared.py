@@ -186,7 +186,7 @@ def test_a_model_is_free_with_its_last_use() -> None:
             watched = [weakref.ref(each) for each in (model, *plans)]
             del model, plans
             assert not [each() for each in watched if each() is not None]
-        assert not [each for each in gc.get_objects() if isinstance(each, Translator)]
+        assert not [each for each in gc.get_objects() if type(each) is Translator]
     finally:
         gc.enable()
 
