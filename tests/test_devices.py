@@ -6,6 +6,9 @@ The device is the fake CuPy everywhere, and real hardware where there is some.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from mlpx.metrics import Metric
 from mlpx.training import SAMPLINGS
 from test_accepted_input import DTYPES, FORMS, X, Y
 
+DEVICES = ("cuda:0", "cuda:1")
 BOUND = 1e-11  # float64: four steps of sums over fewer than 50 numbers, 1000 eps each
 
 
@@ -218,3 +222,25 @@ def test_model_moves_and_comes_back(device: str) -> None:
     model.to("cpu")
     np.testing.assert_allclose(model.flat, twin.flat, rtol=BOUND, atol=BOUND)
     np.testing.assert_allclose(model.predict_proba(x), twin.predict_proba(x), rtol=BOUND)
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "auto"])
+def test_a_device_that_is_not_the_current_one(engine: str, tmp_path: Path) -> None:
+    """Of two, with data on the host, on it, or on the other: as on the first; that stays current."""
+    x, y = batch()
+    found = []
+    with fakecupy.installed(devices=2) as cupy:
+        for where, holder in (("cuda:0", "cuda:0"), *product(["cuda:1"], ["cpu", *DEVICES])):
+            model = MLP([7, 6, 3], device=where)
+            model.set_parameters({"1.b": get_backend(holder).asarray(np.ones(3))})
+            given = [get_backend(holder).asarray(a) for a in (x, y, np.linspace(0.5, 1, 23))]
+            fit = partial(model.fit, *given[:2], epochs=1, engine=engine, verbose=0)
+            fit(sample_weight=given[2], validation_data=tuple(given))
+            model.save(tmp_path / "m")
+            model = MLP.load(tmp_path / "m", device=where)
+            answers = [model.predict(given[0]), model.predict_proba(given[0])]
+            assert [a.device.id for a in answers] == [int(where[-1])] * 2
+            told = [model.backend.to_numpy(a).tobytes() for a in (*answers, model.flat)]
+            found.append([*told, model.evaluate(*given[:2], sample_weight=given[2])])
+            assert cupy.machine.current == 0
+    assert found == [found[0]] * 4

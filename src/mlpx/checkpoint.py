@@ -231,8 +231,9 @@ def _restore_training(
     moments = {}
     for prefix, moment in prefixes.items():
         moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
-        for name, view in model.layout.views(moments[moment]).items():
-            view[...] = model.backend.asarray(tensors[prefix + name])
+        with model.backend.failing("loading"):
+            for name, view in model.layout.views(moments[moment]).items():
+                view[...] = model.backend.asarray(tensors[prefix + name])
     pace = (sampling, rows, batch_size)
     model.training_state = TrainingState(
         optimizer, moments, step, epoch, position, pace, begin, total, schedule, drawn

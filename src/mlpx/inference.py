@@ -137,7 +137,8 @@ def probabilities(model: MLP, x: Any, *, batch_size: int) -> Array:
     """
     kernels.require_probabilities(model.loss)
     z = outputs(model, x, batch_size=batch_size)
-    return kernels.probabilities(model.backend.xp, model.loss, z)
+    with model.backend.failing("predicting"):
+        return kernels.probabilities(model.backend.xp, model.loss, z)
 
 
 def predictions(model: MLP, x: Any, *, batch_size: int) -> Array:
@@ -145,7 +146,8 @@ def predictions(model: MLP, x: Any, *, batch_size: int) -> Array:
     if model.loss.target_kind(model.d_out) == "classes":
         return _predict(model, x, batch_size, classes=True)
     z = outputs(model, x, batch_size=batch_size)
-    return kernels.predictions(model.backend.xp, model.loss, z)
+    with model.backend.failing("predicting"):
+        return kernels.predictions(model.backend.xp, model.loss, z)
 
 
 def evaluate(

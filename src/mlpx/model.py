@@ -146,8 +146,9 @@ class MLP:
                 raise InputError(
                     f"{name}.shape = {ready[name].shape}; this model's is {views[name].shape}"
                 )
-        for name, value in ready.items():
-            views[name][...] = value
+        with self.backend.failing("setting parameters"):
+            for name, value in ready.items():
+                views[name][...] = value
 
     def to(self, device: str | Backend) -> Self:
         """Move the parameters and the training state to `device`; returns the model itself."""

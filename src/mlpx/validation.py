@@ -58,13 +58,14 @@ def together(checks: Checks | None) -> Iterator[Checks]:
 
 
 def check_array(name: str, given: Any, backend: Backend) -> Array:
-    """`given` as an array of numbers, on the host or on `backend`'s device, not yet copied or cast.
+    """`given` as an array of numbers, on the host or on `backend`'s device, not yet cast, nor copied
+    unless it is on another device.
 
     Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers,
     InputError for masked entries.
     """
     plain = type(given) is np.ndarray and given.dtype.kind in "fiub"
-    array = given if plain else _as_array(name, given)
+    array = given if plain else _as_array(name, given, backend)
     kind, itemsize = array.dtype.kind, array.dtype.itemsize
     if kind not in "fiub" or itemsize > 8:
         raise InputTypeError(
@@ -73,14 +74,15 @@ def check_array(name: str, given: Any, backend: Backend) -> Array:
     return array
 
 
-def _as_array(name: str, given: Any) -> Array:
+def _as_array(name: str, given: Any, backend: Backend) -> Array:
     check_unmasked(given, name)
     columns = columns_of(given)
     if columns is not None:
         return array_of(name, given, columns)
     try:
         check_array_like(given)
-        return array_backend(given).asarray(given)
+        holder = array_backend(given)
+        return (holder if holder.kind == "cpu" else backend).asarray(given)
     except InputTypeError as error:
         raise InputTypeError(f"{name} is not usable: {error}") from None
     except InputError as error:

@@ -67,6 +67,7 @@ def installed(**pretended: int) -> Iterator[Any]:
 
     saved = {name: sys.modules.get(name) for name in ("cupy", "cupy.cuda")}
     machine.__dict__.update(vars(Machine(**pretended)))
+    machine.current = 0
     sys.modules.update({"cupy": cupy, "cupy.cuda": cupy.cuda})
     forget_devices()
     found, cupy.cublaslt = real.find, cublaslt.Library()

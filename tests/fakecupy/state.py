@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, fields
 
 INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
 ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress
 CAPTURE_UNSUPPORTED = 900  # cudaErrorStreamCaptureUnsupported
+_local = threading.local()
 
 
 @dataclass
@@ -38,7 +40,6 @@ class Machine:
     """The pretended hardware."""
 
     devices: int = 1
-    current: int = 0
     total_bytes: int = 80 * 2**30
     free_bytes: int = 80 * 2**30
     driver: int = 13020
@@ -47,6 +48,15 @@ class Machine:
     """Calls of CUDA that can fail, since someone set this to 0."""
     fail_at: int = -1
     """The one of them that fails; later ones do not."""
+
+    @property
+    def current(self) -> int:
+        """The current device, which each thread has for itself."""
+        return getattr(_local, "device", 0)
+
+    @current.setter
+    def current(self, device: int) -> None:
+        _local.device = device
 
 
 counters = Counters()

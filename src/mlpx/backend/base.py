@@ -117,9 +117,9 @@ class Backend(ABC):
         """A context in which work goes to this device, on a stream of its own."""
 
     def failing(self, doing: str, *, nobody_else: bool = False) -> AbstractContextManager[None]:
-        """A context in which what the device's libraries raise becomes a DeviceError that says on
-        which device, while `doing` what, and what to do; the RuntimeErrors of others stay as they
-        are unless `nobody_else` runs there.
+        """A context with this device current, in which what its libraries raise becomes a
+        DeviceError that says on which device, while `doing` what, and what to do; the RuntimeErrors
+        of others stay as they are unless `nobody_else` runs there.
         """
         del doing, nobody_else
         return nullcontext()

@@ -165,9 +165,10 @@ class CudaBackend(Backend):
 
     @contextmanager
     def failing(self, doing: str, *, nobody_else: bool = False) -> Iterator[None]:
-        """Turn what CUDA raises into a DeviceError."""
+        """Make this device current, and turn what CUDA raises into a DeviceError."""
         try:
-            yield
+            with self.xp.cuda.Device(self.index):
+                yield
         except DeviceError:
             raise
         except RuntimeError as error:
