@@ -60,6 +60,12 @@ def build(sources: Path = ENGINES / "cuda", flags: Sequence[str] = (), only: str
     return library
 
 
+@cache
+def built() -> Path:
+    """The library of the kernels as they are: their text is read once, not at every launch."""
+    return build()
+
+
 def compile_all(
     files: list[Path], sources: Path, scratch: Path, flags: Sequence[str]
 ) -> list[Path]:
@@ -105,7 +111,7 @@ def opened(path: Path) -> ctypes.PyDLL:
 
 def kernel(name: str, library: Path | None = None) -> Callable[..., None]:
     """What runs `name`: (grid, block, operation, state's address, bytes of shared memory)."""
-    found = opened(library or build())
+    found = opened(library or built())
     function = ctypes.cast(getattr(found, name), ctypes.c_void_p)
 
     def launch(
