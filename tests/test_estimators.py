@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import math
 import pickle
 import re
 import tracemalloc
@@ -31,10 +32,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from mlpx import MLP, Callback, Dense, Dropout, MLPClassifier, MLPRegressor
+from mlpx import MLP, Callback, Dense, Dropout, History, MLPClassifier, MLPRegressor
 from mlpx.errors import CheckpointError, InputError
 from mlpx.kernels.losses import Focal, Quantile
 from mlpx.optimizers import LBFGS, AdamW
+from mlpx.runs import save_run
 from mlpx.schedules import Schedule
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -574,6 +576,17 @@ def test_an_estimator_reads_what_the_command_line_trained(tmp_path: Path) -> Non
     assert fitted.score(digits.data, digits.target) > before  # with the scaling it was trained with
     with pytest.raises(CheckpointError, match=r"use MLPClassifier\.from_run"):
         MLPRegressor.from_run(run)
+
+
+def test_an_estimator_reads_a_run_that_was_stopped_in_its_first_epoch(tmp_path: Path) -> None:
+    model = MLP([X.shape[1], 5, 3])
+    model.save(tmp_path / "model.safetensors")
+    save_run(tmp_path, model, history=History(stop_reason="interrupted"), config={})
+    fitted = MLPClassifier.from_run(tmp_path)
+    assert (fitted.n_iter_, fitted.loss_curve_, fitted.best_loss_) == (0, [], math.inf)
+    assert np.array_equal(fitted.predict(X), model.predict(X))
+    fitted.partial_fit(X, Y)
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

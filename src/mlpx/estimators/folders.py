@@ -176,7 +176,9 @@ def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) 
     estimator._restore({"model": model, "labels": None if labels is None else label_array(labels)})
     curve = [float(epoch["loss"]) for epoch in history.epochs]
     estimator.loss_curve_, estimator.n_iter_ = curve, len(curve)
-    estimator.loss_, estimator.best_loss_ = curve[-1], min(curve)
+    estimator.best_loss_ = min(curve, default=math.inf)
+    if curve:  # none is of a run that was stopped in its first epoch
+        estimator.loss_ = curve[-1]
     estimator.t_, estimator.n_features_in_ = history.samples, model.d_in
     estimator.n_layers_, estimator._rate_rule = len(hidden) + 2, "constant"
     estimator.learning_rate_ = estimator.learning_rate_init

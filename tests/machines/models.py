@@ -1,0 +1,487 @@
+"""The machine of `MLP`."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+import signal
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant
+
+from machines import Machine, beginning, step
+from machines.arrays import FEW, MANY, Rows, rows
+from machines.disturbing import DEEDS, Deed, alarmed
+from machines.nets import Net, changes, fits, nets
+from machines.observing import Shown, frozen, shown
+from mlpx import MLP
+from mlpx.callbacks import EVENTS
+from mlpx.engines.threads import controllers
+from mlpx.errors import MlpxError
+from mlpx.metrics import Metric
+
+MOST = 3
+"""How many models, and how many sets of data, there are at a time."""
+FEW_PARAMETERS = 60
+"""Up to so many, gradients are also searched for."""
+SAYINGS = ("predict", "predict_proba", "predict_logits")
+
+
+class Truth:
+    """What a model is, in arrays that no model shares."""
+
+    def __init__(self, model: MLP) -> None:
+        self.config, to_numpy = model.config(), model.backend.to_numpy
+        self.parameters = {name: to_numpy(p).copy() for name, p in model.parameters.items()}
+        self.training = self._apart(model.training_state, lambda m: np.array(to_numpy(m)))
+
+    def fresh(self, device: str) -> MLP:
+        """A model that has done nothing yet."""
+        model = MLP.from_config(self.config, device=device)
+        model.set_parameters(self.parameters)
+        model.training_state = self._apart(self.training, lambda m: model.backend.asarray(m.copy()))
+        return model
+
+    @staticmethod
+    def _apart(state: Any, convert: Callable[[Any], Any]) -> Any:
+        if state is None:
+            return None
+        return dataclasses.replace(state.copied(convert), schedule=dict(state.schedule))
+
+    def told(self) -> dict[str, Any]:
+        """Everything, by name, to be compared."""
+        training = None if self.training is None else vars(self.training)
+        return {"config": self.config, **frozen(self.parameters), "training": frozen(training)}
+
+
+@dataclasses.dataclass
+class Held:
+    """A model under test, and what it must be."""
+
+    model: MLP
+    truth: Truth
+
+
+@dataclasses.dataclass
+class Given:
+    """Data, and how they were trained on last."""
+
+    rows: Rows
+    on_device: bool
+    how: dict[str, Any]
+    x: Any = None
+    y: Any = None
+    w: Any = None
+
+    def make(self, model: MLP) -> Given:
+        """The arrays, anew."""
+        self.x = self.rows.x(model.d_in)
+        self.y = self.rows.y(model.loss, model.d_out)
+        self.w = self.rows.weights()
+        if self.on_device:
+            self.x, self.y = (model.backend.asarray(a) for a in (self.x, self.y))
+        return self
+
+
+def settings() -> list[Any]:
+    """What the process has in common, which calls must leave as they find it."""
+    return [signal.getsignal(signal.SIGINT), np.geterr(), [c.num_threads for c in controllers()]]
+
+
+which = st.integers(0, MOST - 1)
+
+
+class Models(Machine):
+    """One or more models of one architecture, each beside its truth."""
+
+    device: ClassVar[str] = "cpu"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    most_steps: ClassVar[int] = 12
+    """How many steps a fit takes."""
+    fit_rows: ClassVar[tuple[int, ...]] = (1, 2, 5, 17, 33, 64, 130)
+
+    @beginning(net=nets(1, 4, 20, 100, 300), how=fits(), careful=st.booleans())
+    def begin(self, net: Net, how: dict[str, Any], careful: bool) -> None:
+        """`careful`: answers are compared after every step, and that makes calls of its own."""
+        model = net.build(self.device)
+        self.held, self.careful = [Held(model, Truth(model))], careful
+        self.given = [Given(Rows(17), on_device=False, how=how).make(model)]
+        self.answers: deque[tuple[Any, Any]] = deque(maxlen=6)
+        self.files = 0
+        self.found = settings()
+
+    # What is compared.
+
+    def same(self, ours: Shown, twins: Shown) -> None:
+        assert ours == twins
+
+    def ask(self, i: int, question: Callable[[MLP], Any]) -> Shown:
+        """A question to a model, which answers like a fresh one and stays as it is."""
+        held, results = self._held(i), []
+
+        def ours() -> Any:
+            results.append(question(held.model))
+            return results[-1]
+
+        said = shown(ours)
+        self.same(said, shown(lambda: question(held.truth.fresh(held.model.device))))
+        self.answers += [(result, frozen(result)) for result in results]
+        return said
+
+    def change(self, i: int, deed: Callable[[MLP], Any]) -> Shown:
+        """A call that changes a model, as it changes a fresh one."""
+        held = self._held(i)
+        twin = held.truth.fresh(held.model.device)
+        said = shown(lambda: deed(held.model))
+        self.same(said, shown(lambda: deed(twin)))
+        held.truth = Truth(twin)
+        return said
+
+    @invariant()
+    def nothing_else_changed(self) -> None:
+        if not hasattr(self, "held"):
+            return
+        for held in self.held:
+            assert Truth(held.model).told() == held.truth.told()
+        for answer, was in self.answers:
+            assert frozen(answer) == was, "a later call changed what an earlier one returned"
+        assert settings() == self.found
+        if self.careful:
+            for n in (1, 3):
+                self.ask(0, lambda model, n=n: model.predict_logits(Rows(n).x(model.d_in)))
+
+    def _held(self, i: int) -> Held:
+        return self.held[i % len(self.held)]
+
+    def _keep(self, i: int, model: MLP, truth: Truth) -> None:
+        """Another model beside those there are, or in the place of one."""
+        if len(self.held) < MOST:
+            self.held.append(Held(model, truth))
+        else:
+            self.held[i % MOST] = Held(model, truth)
+
+    # Asking.
+
+    @step(i=which, rows=rows(*FEW, *MANY), say=st.sampled_from(SAYINGS), on_device=st.booleans())
+    def predict(self, i: int, rows: Rows, say: str, on_device: bool) -> None:
+        x = self._placed(i, rows, on_device)
+        before = frozen(x) if isinstance(x, np.ndarray) else None
+        said = self.ask(i, lambda model: getattr(model, say)(x))
+        assert before in (None, frozen(x))
+        assert said.error is None or say == "predict_proba"
+
+    @step(
+        i=which, counts=st.lists(st.sampled_from((*FEW, *MANY)), min_size=2, max_size=5),
+        batch_size=st.sampled_from((1024, 1, 7, 100, 5000)),
+    )  # fmt: skip
+    def predict_many(self, i: int, counts: list[int], batch_size: int) -> None:
+        """Calls with nothing between them, on several numbers of rows."""
+        for n in counts:
+            size = max(batch_size, n // 50)
+            x = Rows(n).x(self._held(i).model.d_in)
+            self.ask(i, lambda model, x=x, size=size: model.predict_logits(x, batch_size=size))
+
+    def _placed(self, i: int, rows: Rows, on_device: bool) -> Any:
+        model = self._held(i).model
+        x = rows.x(model.d_in)
+        return model.backend.asarray(x) if on_device else x
+
+    @step(
+        i=which, rows=rows(*FEW, *MANY), weighted=st.booleans(),
+        metric=st.one_of(st.none(), st.integers(0, 30)),
+    )  # fmt: skip
+    def evaluate(self, i: int, rows: Rows, weighted: bool, metric: int | None) -> None:
+        model = self._held(i).model
+        x, y = rows.x(model.d_in), rows.y(model.loss, model.d_out)
+        options = {"sample_weight": rows.weights()} if weighted else {}
+        if metric is not None:
+            options["metrics"] = fitting_metrics(model, metric)
+        self.ask(i, lambda model: model.evaluate(x, y, **options))
+
+    @step(i=which, say=st.sampled_from((repr, str)))
+    def look(self, i: int, say: Callable[[Any], str]) -> None:
+        self.ask(i, lambda model: [model.summary(), model.config(), model.parameter_count])
+        assert say(self._held(i).model) == say(self._held(i).truth.fresh(self._held(i).model.device))
+
+    # Training.
+
+    @step(i=which, j=which, rows=rows(*fit_rows), how=fits(), on_device=st.booleans())
+    def fit(self, i: int, j: int, rows: Rows, how: dict[str, Any], on_device: bool) -> None:
+        rows = dataclasses.replace(rows, n=min(rows.n, max(self.fit_rows)))
+        given = Given(rows, on_device, how).make(self._held(i).model)
+        if len(self.given) < MOST:
+            self.given.append(given)
+        else:
+            self.given[j] = given
+        self._fit(i, given)
+
+    @step(i=which)
+    def again(self, i: int) -> None:
+        """On the same data in the same way."""
+        self._fit(i, self._given(i))
+
+    @step(i=which, j=which, times=st.integers(1, 3))
+    def fit_again(self, i: int, j: int, times: int) -> None:
+        for _ in range(times):
+            self._fit(i, self._given(j))
+
+    @step(i=which, j=which, change=changes(), back=st.booleans())
+    def fit_likewise(self, i: int, j: int, change: dict[str, Any], back: bool) -> None:
+        """The same data, another way; and `back`."""
+        given = self._given(j)
+        before = given.how
+        given.how = without_length(before) | change if lengths(change) else before | change
+        self._fit(i, given)
+        if back:
+            given.how = before
+            self._fit(i, given)
+
+    @step(i=which, j=which, rounds=st.integers(1, 2))
+    def fit_alternately(self, i: int, j: int, rounds: int) -> None:
+        """Two models, and two sets of data, in turn."""
+        for _ in range(rounds):
+            for k in (0, 1):
+                self._fit(i + k, self._given(j + k))
+
+    @step(i=which, j=which, how=st.sampled_from(("in place", "freed")), first=st.booleans())
+    def change_data(self, i: int, j: int, how: str, first: bool) -> None:
+        """Other numbers in the same arrays, or in arrays that may lie where those were."""
+        given = self._given(j)
+        if first:
+            self._fit(i, given)
+        if how == "freed":
+            given.x = given.y = given.w = None
+            given.rows = dataclasses.replace(given.rows, seed=given.rows.seed + 10)
+            given.make(self._held(0).model)
+        for part in (given.x, given.y, given.w):
+            if how == "in place" and isinstance(part, np.ndarray) and part.flags.writeable:
+                part[...] = part[::-1].copy()
+        self._fit(i, given)
+
+    @step(
+        i=which, j=which, event=st.sampled_from(EVENTS), at=st.integers(0, 1),
+        deed=st.sampled_from(sorted(DEEDS)),
+    )  # fmt: skip
+    def fit_disturbed(self, i: int, j: int, event: str, at: int, deed: str) -> None:
+        """A callback raises, presses Ctrl-C, stops, predicts or sets parameters."""
+        said = self._fit(i, self._given(j), lambda: [Deed(event, at, deed)])
+        assert said.error is None or said.error.startswith(DEEDS[deed].errors)
+
+    @step(i=which, j=which, after_ms=st.integers(0, 12), again=st.booleans())
+    def fit_with_ctrl_c(self, i: int, j: int, after_ms: int, again: bool) -> None:
+        """Pressed at any moment: the steps done are those of a shorter fit."""
+        held, given = self._held(i), self._given(j)
+        if held.model.device != "cpu" or not steady(given.how["optimizer"]):
+            return
+        options = without_length(self._options(held.model, given))
+        before = drawn(held.model)
+        whole = partial(held.model.fit, given.x, given.y, steps=5 * self.most_steps, **options)
+        shown(lambda: alarmed(whole, after_ms / 1e3))
+        self._shorter(held, given, options, drawn(held.model) - before)
+        if again:
+            self._fit(i, given)
+
+    def _shorter(self, held: Held, given: Given, options: dict[str, Any], steps: int) -> None:
+        """The truth after `steps` steps; without any, the fit may not have begun."""
+        if not steps and Truth(held.model).told() == held.truth.told():
+            return
+        length = {"steps": steps} if steps else {"epochs": 0}
+        twin = held.truth.fresh(held.model.device)
+        shown(lambda: twin.fit(given.x, given.y, **length, **options))
+        held.truth = Truth(twin)
+
+    @step(i=which, j=which, rows=rows(*FEW))
+    def in_two_threads(self, i: int, j: int, rows: Rows) -> None:
+        """Two models train at a time, and one predicts in two threads."""
+        first, second, given = self._held(i), self._held(i + 1), self._given(j)
+        if first is not second:
+            deeds = [(held, self._deed(held, given)) for held in (first, second)]
+        else:
+            x = rows.x(first.model.d_in)
+            deeds = 2 * [(first, lambda model: model.predict_logits(x))]
+        twins = [held.truth.fresh(held.model.device) for held, _ in deeds]
+        with ThreadPoolExecutor(2) as pool:
+            said = shown(lambda: list(pool.map(lambda d: d[1](d[0].model), deeds)))
+        expected = shown(
+            lambda: [deed(twin) for twin, (_, deed) in zip(twins, deeds, strict=True)]
+        )
+        if expected.error is None:  # else the other of the two may not have begun
+            self.same(dataclasses.replace(said, said=()), dataclasses.replace(expected, said=()))
+        for twin, (held, _) in zip(twins, deeds, strict=True):
+            held.truth = Truth(twin)
+            if expected.error is not None:
+                held.model = held.truth.fresh(held.model.device)
+
+    def _deed(self, held: Held, given: Given) -> Callable[[MLP], Any]:
+        options = self._options(held.model, given) | {"threads": 1}
+        return lambda model: model.fit(given.x, given.y, **options)
+
+    def _given(self, j: int) -> Given:
+        return self.given[j % len(self.given)]
+
+    def _fit(
+        self, i: int, given: Given, callbacks: Callable[[], list[Any]] = list
+    ) -> Shown:
+        options = self._options(self._held(i).model, given)
+        return self.change(
+            i, lambda model: model.fit(given.x, given.y, callbacks=callbacks(), **options)
+        )
+
+    def _options(self, model: MLP, given: Given) -> dict[str, Any]:
+        """The options of `fit`, as far as they suit the model and the time there is."""
+        options = {"verbose": 0} | given.how
+        rule, n = options["optimizer"], given.rows.n
+        size = n if rule.full_batch else min(options["batch_size"] * rule.accumulate, n)
+        if options.get("epochs", 0) * -(-n // size) > self.most_steps:
+            options = without_length(options) | {"steps": self.most_steps}
+        if rule.full_batch:
+            options = {k: v for k, v in options.items() if k not in ("batch_size", "sampling")}
+        if model.parameter_count > FEW_PARAMETERS:
+            options.pop("gradient", None)
+        if options.pop("weighted", False):
+            options["sample_weight"] = given.w
+        if options.pop("validated", False):
+            held_out = Rows(5, seed=given.rows.seed)
+            options["validation_data"] = (
+                held_out.x(model.d_in), held_out.y(model.loss, model.d_out)
+            )  # fmt: skip
+        metric = options.pop("metric", None)
+        return options if metric is None else options | {"metrics": fitting_metrics(model, metric)}
+
+    # Changing what it is.
+
+    @step(i=which, scale=st.sampled_from((0.5, 2.0)), part=st.integers(0, 9), how=st.integers(0, 2))
+    def set_parameters(self, i: int, scale: float, part: int, how: int) -> None:
+        """All, one, or one in place."""
+
+        def deed(model: MLP) -> None:
+            values = {k: model.backend.to_numpy(p) * scale for k, p in model.parameters.items()}
+            names = sorted(values)
+            name = names[part % len(names)] if names else None
+            if name is None or how == 0:
+                model.set_parameters(values)
+            elif how == 1:
+                model.set_parameters({name: values[name].tolist()})
+            else:
+                model.parameters[name][...] = model.backend.asarray(values[name], dtype=model.dtype)
+
+        self.change(i, deed)
+
+    @step(i=which, where=st.integers(0, 2))
+    def to(self, i: int, where: int) -> None:
+        held = self._held(i)
+        device = self.devices[where % len(self.devices)]
+        assert held.model.to(device) is held.model
+        assert held.model.device.startswith(device)
+
+    @step(i=which, where=st.integers(0, 2), instead=st.booleans(), state=st.booleans())
+    def save_and_load(self, i: int, where: int, instead: bool, state: bool) -> None:
+        held, path = self._held(i), self.folder / f"{self.files}.safetensors"
+        self.files += 1
+        held.model.save(path, training_state=state)
+        assert [entry.name for entry in self.folder.iterdir()] == [path.name]
+        loaded = MLP.load(path, device=self.devices[where % len(self.devices)])
+        truth = copy.copy(held.truth)
+        if not state:
+            truth.training = None
+        path.unlink()
+        self._other(i, loaded, truth, instead)
+
+    @step(
+        i=which, way=st.sampled_from(("copy", "deepcopy", *range(pickle.HIGHEST_PROTOCOL + 1))),
+        instead=st.booleans(),
+    )  # fmt: skip
+    def duplicate(self, i: int, way: Any, instead: bool) -> None:
+        model = self._held(i).model
+        if isinstance(way, int):
+            other = pickle.loads(pickle.dumps(model, protocol=way))
+        else:
+            other = getattr(copy, way)(model)
+        assert other.device == model.device
+        self._other(i, other, self._held(i).truth, instead)
+
+    def _other(self, i: int, model: MLP, truth: Truth, instead: bool) -> None:
+        if instead:
+            self.held[i % len(self.held)] = Held(model, truth)
+        else:
+            self._keep(i, model, truth)
+
+    @step(i=which, scale=st.sampled_from((0.5, 1.0)))
+    def another(self, i: int, scale: float) -> None:
+        """A model of the same architecture that has learnt nothing."""
+        model = MLP.from_config(self._held(i).truth.config, device=self._held(i).model.device)
+        self._keep(i, model, Truth(model))
+
+    # Refused calls.
+
+    @step(i=which, wrong=st.integers(0, 20))
+    def refuse(self, i: int, wrong: int) -> None:
+        calls = wrong_calls(self._held(i).model)
+        said = self.change(i, calls[wrong % len(calls)])
+        assert said.error is not None
+
+
+def fitting_metrics(model: MLP, number: int) -> list[str]:
+    """One of the metrics that the model can have, by number."""
+
+    def fits(name: str) -> bool:
+        try:
+            Metric.resolve(name).check(model.loss, model.d_out)
+        except MlpxError:
+            return False
+        return True
+
+    names = [name for name in sorted(Metric.table) if fits(name)]
+    return [names[number % len(names)]] if names else []
+
+
+def lengths(how: dict[str, Any]) -> bool:
+    return "steps" in how or "epochs" in how
+
+
+def without_length(how: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in how.items() if k not in ("steps", "epochs")}
+
+
+def steady(rule: Any) -> bool:
+    """Whether a shorter fit with it is the beginning of a longer one."""
+    return not (rule.open or rule.schedules or rule.full_batch)
+
+
+def drawn(model: MLP) -> int:
+    """The steps of the model's life."""
+    return 0 if model.training_state is None else model.training_state.drawn
+
+
+def wrong_calls(model: MLP) -> list[Callable[[MLP], Any]]:
+    """Calls that are refused."""
+    rows = Rows(4)
+    x, y, wide = rows.x(model.d_in), rows.y(model.loss, model.d_out), rows.x(model.d_in + 1)
+    nan = np.full_like(x, np.nan)
+    return [
+        lambda m: m.fit(nan, y, verbose=0),
+        lambda m: m.fit(wide, y, verbose=0),
+        lambda m: m.fit(x, y[:3], verbose=0),
+        lambda m: m.fit(x, y, validation_data=(wide, y), verbose=0),
+        lambda m: m.fit(x, y, epochs=1, steps=1, verbose=0),
+        lambda m: m.fit(x, y, steps=0, verbose=0),
+        lambda m: m.fit(x, y, optimizer="nobody", verbose=0),
+        lambda m: m.fit(x, y, engine="nobody", verbose=0),
+        lambda m: m.fit(x, y, sample_weight=-np.ones(4), verbose=0),
+        lambda m: m.predict(nan),
+        lambda m: m.predict(wide),
+        lambda m: m.predict_logits(x, batch_size=0),
+        lambda m: m.evaluate(x, y[:3]),
+        lambda m: m.evaluate(x, y, metrics=["nobody"]),
+        lambda m: m.set_parameters({"nobody": 0}),
+        lambda m: m.set_parameters(dict.fromkeys(m.parameters, np.zeros((7, 7, 7)))),
+        lambda m: m.to("nowhere"),
+        lambda m: m.save("/nowhere/at/all"),
+    ]

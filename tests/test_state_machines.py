@@ -1,0 +1,94 @@
+"""Random sequences of calls: after each, an object answers like a fresh one, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+import cudasim
+import fakecupy
+from machines import Machine, run
+from machines.folders import Folders
+from machines.learners import Learners
+from machines.models import Models
+from mlpx import engines
+
+
+class OnCUDA(Models):
+    device = "cuda"
+    devices = ("cuda", "cpu", "cuda:1")
+    most_steps = 3
+    fit_rows = (1, 2, 5, 17)
+
+
+@contextmanager
+def only(engine: str) -> Iterator[type[Models]]:
+    """The machine of `MLP`, where one engine does what it can."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLPX_DEVICE", raising=False)
+        if engine.startswith("interpreter"):
+            patch.setattr(engines, "PREFERENCE", (engines.Interpreter,))
+        if not engine.endswith("cuda"):
+            yield Models
+            return
+        if engine == "cuda" and cudasim.compiler() is None:
+            pytest.skip("no C++ compiler")
+        with fakecupy.installed(devices=2):
+            yield OnCUDA
+
+
+def rules(machine: type[Machine]) -> set[str]:
+    """The names of everything a machine does."""
+    return {rule.function.__name__ for rule in (*machine.rules(), *machine.initialize_rules())}
+
+
+def few(machine: type[Machine], sequences: int, steps: int) -> None:
+    """The same sequences every time."""
+    taken = run(machine, sequences=sequences, steps=steps)
+    assert sum(taken.values()) >= sequences * steps
+
+
+def many(machine: type[Machine], sequences: int, steps: int) -> None:
+    """Other sequences every time; each rule has its turn."""
+    taken = run(machine, sequences=sequences, steps=steps, anew=True)
+    assert sum(taken.values()) >= sequences * steps
+    assert set(taken) == rules(machine)
+
+
+@pytest.mark.parametrize(
+    ("engine", "sequences"),
+    [("interpreter", 6), ("native", 8), ("interpreter on cuda", 4), ("cuda", 2)],
+)
+def test_model(engine: str, sequences: int) -> None:
+    with only(engine) as machine:
+        few(machine, sequences, 15)
+
+
+def test_estimators() -> None:
+    few(Learners, 4, 15)
+
+
+def test_run_folder() -> None:
+    few(Folders, 4, 15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "sequences"),
+    [("interpreter", 100), ("native", 200), ("interpreter on cuda", 60), ("cuda", 20)],
+)
+def test_model_at_length(engine: str, sequences: int) -> None:
+    with only(engine) as machine:
+        many(machine, sequences, 30)
+
+
+@pytest.mark.slow
+def test_estimators_at_length() -> None:
+    many(Learners, 60, 25)
+
+
+@pytest.mark.slow
+def test_run_folder_at_length() -> None:
+    many(Folders, 40, 25)
