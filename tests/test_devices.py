@@ -226,7 +226,7 @@ def test_model_moves_and_comes_back(device: str) -> None:
 
 @pytest.mark.parametrize("engine", ["interpreter", "auto"])
 def test_a_device_that_is_not_the_current_one(engine: str, tmp_path: Path) -> None:
-    """Of two, with data on the host, on it, or on the other: as on the first; that stays current."""
+    """Of two, with data on the host, on it, or on the other: as on the first, which stays so."""
     x, y = batch()
     found = []
     with fakecupy.installed(devices=2) as cupy:

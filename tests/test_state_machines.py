@@ -19,7 +19,7 @@ from mlpx import engines
 class OnCUDA(Models):
     device = "cuda"
     devices = ("cuda", "cpu", "cuda:1")
-    most_steps = 3
+    most_steps = 2
     fit_rows = (1, 2, 5, 17)
 
 
@@ -59,19 +59,19 @@ def many(machine: type[Machine], sequences: int, steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "sequences"),
-    [("interpreter", 6), ("native", 8), ("interpreter on cuda", 4), ("cuda", 2)],
+    [("interpreter", 8), ("native", 12), ("interpreter on cuda", 6), ("cuda", 2)],
 )
 def test_model(engine: str, sequences: int) -> None:
     with only(engine) as machine:
-        few(machine, sequences, 15)
+        few(machine, sequences, 8 if engine == "cuda" else 15)
 
 
 def test_estimators() -> None:
-    few(Learners, 4, 15)
+    few(Learners, 6, 15)
 
 
 def test_run_folder() -> None:
-    few(Folders, 4, 15)
+    few(Folders, 3, 12)
 
 
 @pytest.mark.slow

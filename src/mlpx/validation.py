@@ -58,8 +58,8 @@ def together(checks: Checks | None) -> Iterator[Checks]:
 
 
 def check_array(name: str, given: Any, backend: Backend) -> Array:
-    """`given` as an array of numbers, on the host or on `backend`'s device, not yet cast, nor copied
-    unless it is on another device.
+    """`given` as an array of numbers, on the host or on `backend`'s device: brought there only from
+    another one, and not yet cast.
 
     Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers,
     InputError for masked entries.

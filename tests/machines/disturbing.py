@@ -13,7 +13,6 @@ from machines.observing import BoomError
 from mlpx import Callback
 from mlpx.callbacks import EVENTS
 
-
 OURS = str(Path(mlpx.__file__).parent)
 
 

@@ -158,9 +158,7 @@ class Folders(Machine):
         rng = np.random.default_rng(seed)
         self.x = rng.normal(size=(50, WIDTH)).astype("f4")
         y = np.arange(50) % 3 if labels else rng.normal(size=50)
-        np.savez(
-            self.data, x_train=self.x[:40], y_train=y[:40], x_test=self.x[40:], y_test=y[40:]
-        )
+        np.savez(self.data, x_train=self.x[:40], y_train=y[:40], x_test=self.x[40:], y_test=y[40:])
         self.test = self.x[40:], y[40:]
         self.rows = self.folder / "rows.npy"
         np.save(self.rows, self.x[:17])

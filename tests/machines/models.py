@@ -55,10 +55,16 @@ class Truth:
             return None
         return dataclasses.replace(state.copied(convert), schedule=dict(state.schedule))
 
+    def differs(self, model: MLP) -> list[str]:
+        """The names of what is otherwise in a model."""
+        ours, others = self.told(), Truth(model).told()
+        return [name for name in sorted({*ours, *others}) if ours.get(name) != others.get(name)]
+
     def told(self) -> dict[str, Any]:
         """Everything, by name, to be compared."""
-        training = None if self.training is None else vars(self.training)
-        return {"config": self.config, **frozen(self.parameters), "training": frozen(training)}
+        training = {} if self.training is None else vars(self.training)
+        told = {f"training {name}": frozen(value) for name, value in training.items()}
+        return {"config": self.config, **frozen(self.parameters), **told}
 
 
 @dataclasses.dataclass
@@ -82,7 +88,7 @@ class Given:
 
     def make(self, model: MLP) -> Given:
         """The arrays, anew."""
-        self.x = self.rows.x(model.d_in)
+        self.x = self.rows.x(model.d_in, model.dtype)
         self.y = self.rows.y(model.loss, model.d_out)
         self.w = self.rows.weights()
         if self.on_device:
@@ -90,9 +96,13 @@ class Given:
         return self
 
 
-def settings() -> list[Any]:
+def settings() -> dict[str, Any]:
     """What the process has in common, which calls must leave as they find it."""
-    return [signal.getsignal(signal.SIGINT), np.geterr(), [c.num_threads for c in controllers()]]
+    return {
+        "Ctrl-C": signal.getsignal(signal.SIGINT),
+        "NumPy's errors": np.geterr(),
+        "threads": [library.num_threads for library in controllers()],
+    }
 
 
 which = st.integers(0, MOST - 1)
@@ -107,7 +117,7 @@ class Models(Machine):
     """How many steps a fit takes."""
     fit_rows: ClassVar[tuple[int, ...]] = (1, 2, 5, 17, 33, 64, 130)
 
-    @beginning(net=nets(1, 4, 20, 100, 300), how=fits(), careful=st.booleans())
+    @beginning(net=nets(300, 20, 1, 4, 100), how=fits(), careful=st.booleans())
     def begin(self, net: Net, how: dict[str, Any], careful: bool) -> None:
         """`careful`: answers are compared after every step, and that makes calls of its own."""
         model = net.build(self.device)
@@ -149,13 +159,15 @@ class Models(Machine):
         if not hasattr(self, "held"):
             return
         for held in self.held:
-            assert Truth(held.model).told() == held.truth.told()
+            assert held.truth.differs(held.model) == []
         for answer, was in self.answers:
             assert frozen(answer) == was, "a later call changed what an earlier one returned"
         assert settings() == self.found
         if self.careful:
             for n in (1, 3):
-                self.ask(0, lambda model, n=n: model.predict_logits(Rows(n).x(model.d_in)))
+                self.ask(
+                    0, lambda model, n=n: model.predict_logits(Rows(n).x(model.d_in, model.dtype))
+                )
 
     def _held(self, i: int) -> Held:
         return self.held[i % len(self.held)]
@@ -178,19 +190,20 @@ class Models(Machine):
         assert said.error is None or say == "predict_proba"
 
     @step(
-        i=which, counts=st.lists(st.sampled_from((*FEW, *MANY)), min_size=2, max_size=5),
+        i=which, counts=st.lists(st.sampled_from((*MANY, *FEW)), min_size=2, max_size=5),
         batch_size=st.sampled_from((1024, 1, 7, 100, 5000)),
     )  # fmt: skip
     def predict_many(self, i: int, counts: list[int], batch_size: int) -> None:
         """Calls with nothing between them, on several numbers of rows."""
+        model = self._held(i).model
         for n in counts:
             size = max(batch_size, n // 50)
-            x = Rows(n).x(self._held(i).model.d_in)
+            x = Rows(n).x(model.d_in, model.dtype)
             self.ask(i, lambda model, x=x, size=size: model.predict_logits(x, batch_size=size))
 
     def _placed(self, i: int, rows: Rows, on_device: bool) -> Any:
         model = self._held(i).model
-        x = rows.x(model.d_in)
+        x = rows.x(model.d_in, model.dtype)
         return model.backend.asarray(x) if on_device else x
 
     @step(
@@ -199,7 +212,7 @@ class Models(Machine):
     )  # fmt: skip
     def evaluate(self, i: int, rows: Rows, weighted: bool, metric: int | None) -> None:
         model = self._held(i).model
-        x, y = rows.x(model.d_in), rows.y(model.loss, model.d_out)
+        x, y = rows.x(model.d_in, model.dtype), rows.y(model.loss, model.d_out)
         options = {"sample_weight": rows.weights()} if weighted else {}
         if metric is not None:
             options["metrics"] = fitting_metrics(model, metric)
@@ -208,7 +221,9 @@ class Models(Machine):
     @step(i=which, say=st.sampled_from((repr, str)))
     def look(self, i: int, say: Callable[[Any], str]) -> None:
         self.ask(i, lambda model: [model.summary(), model.config(), model.parameter_count])
-        assert say(self._held(i).model) == say(self._held(i).truth.fresh(self._held(i).model.device))
+        assert say(self._held(i).model) == say(
+            self._held(i).truth.fresh(self._held(i).model.device)
+        )
 
     # Training.
 
@@ -290,7 +305,7 @@ class Models(Machine):
 
     def _shorter(self, held: Held, given: Given, options: dict[str, Any], steps: int) -> None:
         """The truth after `steps` steps; without any, the fit may not have begun."""
-        if not steps and Truth(held.model).told() == held.truth.told():
+        if not steps and not held.truth.differs(held.model):
             return
         length = {"steps": steps} if steps else {"epochs": 0}
         twin = held.truth.fresh(held.model.device)
@@ -304,14 +319,12 @@ class Models(Machine):
         if first is not second:
             deeds = [(held, self._deed(held, given)) for held in (first, second)]
         else:
-            x = rows.x(first.model.d_in)
+            x = rows.x(first.model.d_in, first.model.dtype)
             deeds = 2 * [(first, lambda model: model.predict_logits(x))]
         twins = [held.truth.fresh(held.model.device) for held, _ in deeds]
         with ThreadPoolExecutor(2) as pool:
             said = shown(lambda: list(pool.map(lambda d: d[1](d[0].model), deeds)))
-        expected = shown(
-            lambda: [deed(twin) for twin, (_, deed) in zip(twins, deeds, strict=True)]
-        )
+        expected = shown(lambda: [deed(twin) for twin, (_, deed) in zip(twins, deeds, strict=True)])
         if expected.error is None:  # else the other of the two may not have begun
             self.same(dataclasses.replace(said, said=()), dataclasses.replace(expected, said=()))
         for twin, (held, _) in zip(twins, deeds, strict=True):
@@ -326,9 +339,7 @@ class Models(Machine):
     def _given(self, j: int) -> Given:
         return self.given[j % len(self.given)]
 
-    def _fit(
-        self, i: int, given: Given, callbacks: Callable[[], list[Any]] = list
-    ) -> Shown:
+    def _fit(self, i: int, given: Given, callbacks: Callable[[], list[Any]] = list) -> Shown:
         options = self._options(self._held(i).model, given)
         return self.change(
             i, lambda model: model.fit(given.x, given.y, callbacks=callbacks(), **options)
@@ -374,15 +385,21 @@ class Models(Machine):
 
         self.change(i, deed)
 
-    @step(i=which, where=st.integers(0, 2))
-    def to(self, i: int, where: int) -> None:
-        held = self._held(i)
-        device = self.devices[where % len(self.devices)]
-        assert held.model.to(device) is held.model
-        assert held.model.device.startswith(device)
+    @step(i=which, where=st.permutations(range(3)), further=st.booleans(), back=st.booleans())
+    def to(self, i: int, where: list[int], further: bool, back: bool) -> None:
+        """Another device, to learn `further` there, and `back`."""
+        held, home = self._held(i), self._held(i).model.device
+        for device in [self.devices[where[0] % len(self.devices)], *([home] if back else [])]:
+            assert held.model.to(device) is held.model
+            assert held.model.device.startswith(device)
+            if further:
+                self._fit(i, self._given(0))
 
-    @step(i=which, where=st.integers(0, 2), instead=st.booleans(), state=st.booleans())
-    def save_and_load(self, i: int, where: int, instead: bool, state: bool) -> None:
+    @step(
+        i=which, where=st.integers(0, 2), state=st.booleans(), instead=st.booleans(),
+        further=st.booleans(),
+    )  # fmt: skip
+    def save_and_load(self, i: int, where: int, state: bool, instead: bool, further: bool) -> None:
         held, path = self._held(i), self.folder / f"{self.files}.safetensors"
         self.files += 1
         held.model.save(path, training_state=state)
@@ -392,22 +409,25 @@ class Models(Machine):
         if not state:
             truth.training = None
         path.unlink()
-        self._other(i, loaded, truth, instead)
+        self._other(i, loaded, truth, instead, further)
 
     @step(
-        i=which, way=st.sampled_from(("copy", "deepcopy", *range(pickle.HIGHEST_PROTOCOL + 1))),
-        instead=st.booleans(),
+        i=which, way=st.sampled_from(("copy", "deepcopy", 2, pickle.HIGHEST_PROTOCOL)),
+        instead=st.booleans(), further=st.booleans(),
     )  # fmt: skip
-    def duplicate(self, i: int, way: Any, instead: bool) -> None:
+    def duplicate(self, i: int, way: Any, instead: bool, further: bool) -> None:
         model = self._held(i).model
         if isinstance(way, int):
             other = pickle.loads(pickle.dumps(model, protocol=way))
         else:
             other = getattr(copy, way)(model)
         assert other.device == model.device
-        self._other(i, other, self._held(i).truth, instead)
+        self._other(i, other, self._held(i).truth, instead, further)
 
-    def _other(self, i: int, model: MLP, truth: Truth, instead: bool) -> None:
+    def _other(self, i: int, model: MLP, truth: Truth, instead: bool, further: bool) -> None:
+        """A model made of another; `further`: first the other is trained, which must not show."""
+        if further:
+            self._fit(i, self._given(0))
         if instead:
             self.held[i % len(self.held)] = Held(model, truth)
         else:
@@ -421,11 +441,14 @@ class Models(Machine):
 
     # Refused calls.
 
-    @step(i=which, wrong=st.integers(0, 20))
-    def refuse(self, i: int, wrong: int) -> None:
-        calls = wrong_calls(self._held(i).model)
-        said = self.change(i, calls[wrong % len(calls)])
-        assert said.error is not None
+    @step(i=which, part=st.integers(0, 2), rows=rows(*FEW))
+    def refuse(self, i: int, part: int, rows: Rows) -> None:
+        """Every third of the calls that are wrong; then one that is not."""
+        model = self._held(i).model
+        for call in wrong_calls(model)[part::3]:
+            assert self.change(i, call).error is not None
+            x = rows.x(model.d_in, model.dtype)
+            assert self.ask(i, lambda model, x=x: model.predict(x)).error is None
 
 
 def fitting_metrics(model: MLP, number: int) -> list[str]:
@@ -463,7 +486,11 @@ def drawn(model: MLP) -> int:
 def wrong_calls(model: MLP) -> list[Callable[[MLP], Any]]:
     """Calls that are refused."""
     rows = Rows(4)
-    x, y, wide = rows.x(model.d_in), rows.y(model.loss, model.d_out), rows.x(model.d_in + 1)
+    x, y, wide = (
+        rows.x(model.d_in, model.dtype),
+        rows.y(model.loss, model.d_out),
+        rows.x(model.d_in + 1),
+    )
     nan = np.full_like(x, np.nan)
     return [
         lambda m: m.fit(nan, y, verbose=0),

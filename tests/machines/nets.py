@@ -89,7 +89,10 @@ def nets(*widths: int) -> st.SearchStrategy[Net]:
     return st.builds(
         Net,
         d_in=st.sampled_from(widths),
-        hidden=st.lists(st.one_of(dense(), others), max_size=3).map(tuple),
+        hidden=st.one_of(
+            dense().map(lambda layer: (layer,)),
+            st.lists(st.one_of(dense(), others), max_size=3).map(tuple),
+        ),
         outputs=st.sampled_from((3, 2, 1)),
         loss=st.one_of(st.just(Loss.resolve("softmax_cross_entropy")), named(Loss)),
         penalty=st.sampled_from((None, *sorted(Penalty.table))),
