@@ -13,6 +13,8 @@ import pytest
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
+pytest.register_assert_rewrite("machines")
+
 # A shell's background job starts with Ctrl-C ignored; tests of it need it as a terminal has it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -77,7 +77,7 @@ def test_run_folder() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "sequences"),
-    [("interpreter", 100), ("native", 200), ("interpreter on cuda", 60), ("cuda", 20)],
+    [("interpreter", 100), ("native", 150), ("interpreter on cuda", 60), ("cuda", 16)],
 )
 def test_model_at_length(engine: str, sequences: int) -> None:
     with only(engine) as machine:
@@ -91,4 +91,4 @@ def test_estimators_at_length() -> None:
 
 @pytest.mark.slow
 def test_run_folder_at_length() -> None:
-    many(Folders, 40, 25)
+    many(Folders, 25, 25)

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 import mlpx
 from machines import Machine, beginning, step
 from machines.disturbing import ctrl_c
-from machines.models import Truth, settings
 from machines.observing import frozen
+from machines.truth import Truth, settings
 from mlpx import MLP, atomic, plots
 from mlpx.cli import app
 from mlpx.errors import CheckpointError, MissingExtraError

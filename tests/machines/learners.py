@@ -16,9 +16,9 @@ from sklearn.base import clone
 from machines import Machine, beginning, step
 from machines.arrays import FEW, Rows
 from machines.disturbing import Deed
-from machines.models import Truth, settings
 from machines.nets import RATE, named
 from machines.observing import Shown, frozen, shown
+from machines.truth import Truth, settings
 from mlpx.callbacks import EVENTS
 from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.kernels.activations import Activation

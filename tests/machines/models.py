@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import signal
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,88 +20,16 @@ from machines.arrays import FEW, MANY, Rows, rows
 from machines.disturbing import DEEDS, Deed, alarmed
 from machines.nets import Net, changes, fits, nets
 from machines.observing import Shown, frozen, shown
+from machines.suiting import drawn, fitting_metrics, lengths, steady, without_length, wrong_calls
+from machines.truth import Given, Held, Truth, settings
 from mlpx import MLP
 from mlpx.callbacks import EVENTS
-from mlpx.engines.threads import controllers
-from mlpx.errors import MlpxError
-from mlpx.metrics import Metric
 
 MOST = 3
 """How many models, and how many sets of data, there are at a time."""
 FEW_PARAMETERS = 60
 """Up to so many, gradients are also searched for."""
 SAYINGS = ("predict", "predict_proba", "predict_logits")
-
-
-class Truth:
-    """What a model is, in arrays that no model shares."""
-
-    def __init__(self, model: MLP) -> None:
-        self.config, to_numpy = model.config(), model.backend.to_numpy
-        self.parameters = {name: to_numpy(p).copy() for name, p in model.parameters.items()}
-        self.training = self._apart(model.training_state, lambda m: np.array(to_numpy(m)))
-
-    def fresh(self, device: str) -> MLP:
-        """A model that has done nothing yet."""
-        model = MLP.from_config(self.config, device=device)
-        model.set_parameters(self.parameters)
-        model.training_state = self._apart(self.training, lambda m: model.backend.asarray(m.copy()))
-        return model
-
-    @staticmethod
-    def _apart(state: Any, convert: Callable[[Any], Any]) -> Any:
-        if state is None:
-            return None
-        return dataclasses.replace(state.copied(convert), schedule=dict(state.schedule))
-
-    def differs(self, model: MLP) -> list[str]:
-        """The names of what is otherwise in a model."""
-        ours, others = self.told(), Truth(model).told()
-        return [name for name in sorted({*ours, *others}) if ours.get(name) != others.get(name)]
-
-    def told(self) -> dict[str, Any]:
-        """Everything, by name, to be compared."""
-        training = {} if self.training is None else vars(self.training)
-        told = {f"training {name}": frozen(value) for name, value in training.items()}
-        return {"config": self.config, **frozen(self.parameters), **told}
-
-
-@dataclasses.dataclass
-class Held:
-    """A model under test, and what it must be."""
-
-    model: MLP
-    truth: Truth
-
-
-@dataclasses.dataclass
-class Given:
-    """Data, and how they were trained on last."""
-
-    rows: Rows
-    on_device: bool
-    how: dict[str, Any]
-    x: Any = None
-    y: Any = None
-    w: Any = None
-
-    def make(self, model: MLP) -> Given:
-        """The arrays, anew."""
-        self.x = self.rows.x(model.d_in, model.dtype)
-        self.y = self.rows.y(model.loss, model.d_out)
-        self.w = self.rows.weights()
-        if self.on_device:
-            self.x, self.y = (model.backend.asarray(a) for a in (self.x, self.y))
-        return self
-
-
-def settings() -> dict[str, Any]:
-    """What the process has in common, which calls must leave as they find it."""
-    return {
-        "Ctrl-C": signal.getsignal(signal.SIGINT),
-        "NumPy's errors": np.geterr(),
-        "threads": [library.num_threads for library in controllers()],
-    }
 
 
 which = st.integers(0, MOST - 1)
@@ -449,66 +376,3 @@ class Models(Machine):
             assert self.change(i, call).error is not None
             x = rows.x(model.d_in, model.dtype)
             assert self.ask(i, lambda model, x=x: model.predict(x)).error is None
-
-
-def fitting_metrics(model: MLP, number: int) -> list[str]:
-    """One of the metrics that the model can have, by number."""
-
-    def fits(name: str) -> bool:
-        try:
-            Metric.resolve(name).check(model.loss, model.d_out)
-        except MlpxError:
-            return False
-        return True
-
-    names = [name for name in sorted(Metric.table) if fits(name)]
-    return [names[number % len(names)]] if names else []
-
-
-def lengths(how: dict[str, Any]) -> bool:
-    return "steps" in how or "epochs" in how
-
-
-def without_length(how: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in how.items() if k not in ("steps", "epochs")}
-
-
-def steady(rule: Any) -> bool:
-    """Whether a shorter fit with it is the beginning of a longer one."""
-    return not (rule.open or rule.schedules or rule.full_batch)
-
-
-def drawn(model: MLP) -> int:
-    """The steps of the model's life."""
-    return 0 if model.training_state is None else model.training_state.drawn
-
-
-def wrong_calls(model: MLP) -> list[Callable[[MLP], Any]]:
-    """Calls that are refused."""
-    rows = Rows(4)
-    x, y, wide = (
-        rows.x(model.d_in, model.dtype),
-        rows.y(model.loss, model.d_out),
-        rows.x(model.d_in + 1),
-    )
-    nan = np.full_like(x, np.nan)
-    return [
-        lambda m: m.fit(nan, y, verbose=0),
-        lambda m: m.fit(wide, y, verbose=0),
-        lambda m: m.fit(x, y[:3], verbose=0),
-        lambda m: m.fit(x, y, validation_data=(wide, y), verbose=0),
-        lambda m: m.fit(x, y, epochs=1, steps=1, verbose=0),
-        lambda m: m.fit(x, y, steps=0, verbose=0),
-        lambda m: m.fit(x, y, optimizer="nobody", verbose=0),
-        lambda m: m.fit(x, y, engine="nobody", verbose=0),
-        lambda m: m.fit(x, y, sample_weight=-np.ones(4), verbose=0),
-        lambda m: m.predict(nan),
-        lambda m: m.predict(wide),
-        lambda m: m.predict_logits(x, batch_size=0),
-        lambda m: m.evaluate(x, y[:3]),
-        lambda m: m.evaluate(x, y, metrics=["nobody"]),
-        lambda m: m.set_parameters({"nobody": 0}),
-        lambda m: m.set_parameters(dict.fromkeys(m.parameters, np.zeros((7, 7, 7)))),
-        lambda m: m.to("nowhere"),
-        lambda m: m.save("/nowhere/at/all"),
-    ]
