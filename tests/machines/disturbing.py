@@ -94,9 +94,9 @@ def alarmed(call: Callable[[], Any], after_s: float) -> None:
     try:
         signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-5))
         call()
-        listening = False
     except KeyboardInterrupt:
-        listening = False
+        pass
     finally:
+        listening = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant
+from hypothesis.stateful import invariant, precondition
 
 from machines import Machine, beginning, step
 from machines.arrays import FEW, MANY, Rows, rows
@@ -42,6 +42,8 @@ class Models(Machine):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     most_steps: ClassVar[int] = 12
     """How many steps a fit takes."""
+    any_moment: ClassVar[bool] = False
+    """Whether Ctrl-C is also pressed by a clock, at another moment each time."""
     fit_rows: ClassVar[tuple[int, ...]] = (1, 2, 5, 17, 33, 64, 130)
 
     @beginning(net=nets(300, 20, 1, 4, 100), how=fits(), careful=st.booleans())
@@ -216,6 +218,7 @@ class Models(Machine):
         said = self._fit(i, self._given(j), lambda: [Deed(event, at, deed)])
         assert said.error is None or said.error.startswith(DEEDS[deed].errors)
 
+    @precondition(lambda self: self.any_moment)
     @step(i=which, j=which, after_ms=st.integers(0, 12), again=st.booleans())
     def fit_with_ctrl_c(self, i: int, j: int, after_ms: int, again: bool) -> None:
         """Pressed at any moment: the steps done are those of a shorter fit."""
