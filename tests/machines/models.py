@@ -46,11 +46,11 @@ class Models(Machine):
     """Whether Ctrl-C is also pressed by a clock, at another moment each time."""
     fit_rows: ClassVar[tuple[int, ...]] = (1, 2, 5, 17, 33, 64, 130)
 
-    @beginning(net=nets(300, 20, 1, 4, 100), how=fits(), careful=st.booleans())
+    @beginning(net=nets(300, 300, 4, 300, 300, 20, 300, 1), how=fits(), careful=st.booleans())
     def begin(self, net: Net, how: dict[str, Any], careful: bool) -> None:
         """`careful`: answers are compared after every step, and that makes calls of its own."""
         model = net.build(self.device)
-        self.held, self.careful = [Held(model, Truth(model))], careful
+        self.held, self.careful, self.touched = [Held(model, Truth(model))], careful, 0
         self.given = [Given(Rows(17), on_device=False, how=how).make(model)]
         self.answers: deque[tuple[Any, Any]] = deque(maxlen=6)
         self.files = 0
@@ -92,13 +92,12 @@ class Models(Machine):
         for answer, was in self.answers:
             assert frozen(answer) == was, "a later call changed what an earlier one returned"
         assert settings() == self.found
-        if self.careful:
-            for n in (1, 3):
-                self.ask(
-                    0, lambda model, n=n: model.predict_logits(Rows(n).x(model.d_in, model.dtype))
-                )
+        for n in (1, 3) if self.careful else ():
+            x = Rows(n).x(self.held[0].model.d_in, self.held[0].model.dtype)
+            self.ask(self.touched, lambda model, x=x: model.predict_logits(x))
 
     def _held(self, i: int) -> Held:
+        self.touched = i
         return self.held[i % len(self.held)]
 
     def _keep(self, i: int, model: MLP, truth: Truth) -> None:
@@ -110,25 +109,39 @@ class Models(Machine):
 
     # Asking.
 
-    @step(i=which, rows=rows(*FEW, *MANY), say=st.sampled_from(SAYINGS), on_device=st.booleans())
-    def predict(self, i: int, rows: Rows, say: str, on_device: bool) -> None:
-        x = self._placed(i, rows, on_device)
-        before = frozen(x) if isinstance(x, np.ndarray) else None
-        said = self.ask(i, lambda model: getattr(model, say)(x))
-        assert before in (None, frozen(x))
-        assert said.error is None or say == "predict_proba"
+    @step(
+        i=which, several=st.lists(rows(*MANY, *FEW), min_size=2, max_size=5),
+        say=st.sampled_from(SAYINGS), on_device=st.booleans(), anew=st.sampled_from((True, True, False)),
+    )  # fmt: skip
+    def predict(self, i: int, several: list[Rows], say: str, on_device: bool, anew: bool) -> None:
+        """`anew`: by a model that has done nothing before."""
+        self._renewed(i, anew)
+        for each in several:
+            x = self._placed(i, each, on_device)
+            before = frozen(x) if isinstance(x, np.ndarray) else None
+            said = self.ask(i, lambda model, x=x: getattr(model, say)(x))
+            assert before in (None, frozen(x))
+            assert said.error is None or say == "predict_proba"
 
     @step(
-        i=which, counts=st.lists(st.sampled_from((*MANY, *FEW)), min_size=2, max_size=5),
-        batch_size=st.sampled_from((1024, 1, 7, 100, 5000)),
+        i=which, most=st.sampled_from(MANY), counts=st.lists(st.sampled_from((*FEW, *MANY))),
+        batch_size=st.sampled_from((1024, 5000, 1024, 1024, 1024, 100, 7, 1)), anew=st.sampled_from((True, True, False)),
     )  # fmt: skip
-    def predict_many(self, i: int, counts: list[int], batch_size: int) -> None:
-        """Calls with nothing between them, on several numbers of rows."""
-        model = self._held(i).model
-        for n in counts:
+    def predict_in_batches(
+        self, i: int, most: int, counts: list[int], batch_size: int, anew: bool
+    ) -> None:
+        """Many rows, then others, with nothing between them."""
+        model = self._renewed(i, anew)
+        for n in (most, *counts[:4], 2):
             size = max(batch_size, n // 50)
             x = Rows(n).x(model.d_in, model.dtype)
             self.ask(i, lambda model, x=x, size=size: model.predict_logits(x, batch_size=size))
+
+    def _renewed(self, i: int, anew: bool) -> MLP:
+        held = self._held(i)
+        if anew:
+            held.model = held.truth.fresh(held.model.device)
+        return held.model
 
     def _placed(self, i: int, rows: Rows, on_device: bool) -> Any:
         model = self._held(i).model
@@ -146,13 +159,6 @@ class Models(Machine):
         if metric is not None:
             options["metrics"] = fitting_metrics(model, metric)
         self.ask(i, lambda model: model.evaluate(x, y, **options))
-
-    @step(i=which, say=st.sampled_from((repr, str)))
-    def look(self, i: int, say: Callable[[Any], str]) -> None:
-        self.ask(i, lambda model: [model.summary(), model.config(), model.parameter_count])
-        assert say(self._held(i).model) == say(
-            self._held(i).truth.fresh(self._held(i).model.device)
-        )
 
     # Training.
 
@@ -342,17 +348,21 @@ class Models(Machine):
         self._other(i, loaded, truth, instead, further)
 
     @step(
-        i=which, way=st.sampled_from(("copy", "deepcopy", 2, pickle.HIGHEST_PROTOCOL)),
+        i=which, way=st.sampled_from(("copy", "anew", "deepcopy", 2, pickle.HIGHEST_PROTOCOL)),
         instead=st.booleans(), further=st.booleans(),
     )  # fmt: skip
     def duplicate(self, i: int, way: Any, instead: bool, further: bool) -> None:
-        model = self._held(i).model
+        """A copy, or `anew` a model of the same architecture that has learnt nothing."""
+        model, truth = self._held(i).model, self._held(i).truth
         if isinstance(way, int):
             other = pickle.loads(pickle.dumps(model, protocol=way))
+        elif way == "anew":
+            other = MLP.from_config(truth.config, device=model.device)
+            truth = Truth(other)
         else:
             other = getattr(copy, way)(model)
         assert other.device == model.device
-        self._other(i, other, self._held(i).truth, instead, further)
+        self._other(i, other, truth, instead, further)
 
     def _other(self, i: int, model: MLP, truth: Truth, instead: bool, further: bool) -> None:
         """A model made of another; `further`: first the other is trained, which must not show."""
@@ -363,18 +373,13 @@ class Models(Machine):
         else:
             self._keep(i, model, truth)
 
-    @step(i=which, scale=st.sampled_from((0.5, 1.0)))
-    def another(self, i: int, scale: float) -> None:
-        """A model of the same architecture that has learnt nothing."""
-        model = MLP.from_config(self._held(i).truth.config, device=self._held(i).model.device)
-        self._keep(i, model, Truth(model))
-
     # Refused calls.
 
     @step(i=which, part=st.integers(0, 2), rows=rows(*FEW))
     def refuse(self, i: int, part: int, rows: Rows) -> None:
-        """Every third of the calls that are wrong; then one that is not."""
+        """Every third of the calls that are wrong, each followed by one that is not; and a look."""
         model = self._held(i).model
+        self.ask(i, lambda model: [repr(model), model.summary(), model.config()])
         for call in wrong_calls(model)[part::3]:
             assert self.change(i, call).error is not None
             x = rows.x(model.d_in, model.dtype)

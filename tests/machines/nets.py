@@ -90,7 +90,7 @@ def nets(*widths: int) -> st.SearchStrategy[Net]:
         Net,
         d_in=st.sampled_from(widths),
         hidden=st.one_of(
-            dense().map(lambda layer: (layer,)),
+            st.lists(dense(), min_size=1, max_size=2).map(tuple),
             st.lists(st.one_of(dense(), others), max_size=3).map(tuple),
         ),
         outputs=st.sampled_from((3, 2, 1)),
