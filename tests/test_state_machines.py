@@ -9,7 +9,7 @@ import pytest
 
 import cudasim
 import fakecupy
-from machines import Machine, run
+from machines import Machine, names, run
 from machines.folders import Folders
 from machines.learners import Learners
 from machines.models import Models
@@ -39,22 +39,17 @@ def only(engine: str) -> Iterator[type[Models]]:
             yield OnCUDA
 
 
-def rules(machine: type[Machine]) -> set[str]:
-    """The names of everything a machine does."""
-    return {rule.function.__name__ for rule in (*machine.rules(), *machine.initialize_rules())}
-
-
 def few(machine: type[Machine], sequences: int, steps: int) -> None:
     """The same sequences every time."""
     taken = run(machine, sequences=sequences, steps=steps)
-    assert sum(taken.values()) > 0.8 * sequences * steps  # a long one may end before its time
+    assert sum(taken.values()) > 0.7 * sequences * steps  # a long one may end before its time
 
 
 def many(machine: type[Machine], sequences: int, steps: int) -> None:
     """Other sequences every time; each rule has its turn."""
     taken = run(machine, sequences=sequences, steps=steps, anew=True)
-    assert sum(taken.values()) > 0.8 * sequences * steps  # a long one may end before its time
-    assert set(taken) == rules(machine)
+    assert sum(taken.values()) > 0.7 * sequences * steps  # a long one may end before its time
+    assert set(taken) == names(machine)
 
 
 @pytest.mark.parametrize(
@@ -77,11 +72,15 @@ def test_run_folder() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "sequences"),
-    [("interpreter", 100), ("native", 150), ("interpreter on cuda", 60), ("cuda", 16)],
+    [("interpreter", 100), ("native", 150), ("interpreter on cuda", 60), ("cuda", 14)],
 )
 def test_model_at_length(engine: str, sequences: int) -> None:
     with only(engine) as machine:
-        many(type(machine.__name__, (machine,), {"any_moment": True}), sequences, 30)
+        many(
+            type(machine.__name__, (machine,), {"any_moment": True}),
+            sequences,
+            20 if engine == "cuda" else 30,
+        )
 
 
 @pytest.mark.slow

@@ -27,6 +27,9 @@ SEED = "MLPX_MACHINE_SEED"
 """The environment variable that repeats the random sequences of a long run."""
 
 
+_STEPS: set[str] = set()
+
+
 class Machine(RuleBasedStateMachine):
     """Counts what it did, and has a folder."""
 
@@ -42,6 +45,11 @@ class Machine(RuleBasedStateMachine):
         self._folder.cleanup()
 
 
+def names(machine: type[Machine]) -> set[str]:
+    """The names of everything a machine does."""
+    return {name for each in machine.__mro__ for name in vars(each) if name in _STEPS}
+
+
 def step(**drawn: Any) -> Callable[[Any], Any]:
     """A rule that is counted."""
     return lambda function: rule(**drawn)(_counted(function))
@@ -53,6 +61,8 @@ def beginning(**drawn: Any) -> Callable[[Any], Any]:
 
 
 def _counted(function: Any) -> Any:
+    _STEPS.add(function.__name__)
+
     @functools.wraps(function)
     def counted(self: Machine, *arguments: Any, **named: Any) -> Any:
         self.taken[function.__name__] += 1

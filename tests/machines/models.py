@@ -111,7 +111,8 @@ class Models(Machine):
 
     @step(
         i=which, several=st.lists(rows(*MANY, *FEW), min_size=2, max_size=5),
-        say=st.sampled_from(SAYINGS), on_device=st.booleans(), anew=st.sampled_from((True, True, False)),
+        say=st.sampled_from(SAYINGS), on_device=st.booleans(),
+        anew=st.sampled_from((True, True, False)),
     )  # fmt: skip
     def predict(self, i: int, several: list[Rows], say: str, on_device: bool, anew: bool) -> None:
         """`anew`: by a model that has done nothing before."""
@@ -125,7 +126,8 @@ class Models(Machine):
 
     @step(
         i=which, most=st.sampled_from(MANY), counts=st.lists(st.sampled_from((*FEW, *MANY))),
-        batch_size=st.sampled_from((1024, 5000, 1024, 1024, 1024, 100, 7, 1)), anew=st.sampled_from((True, True, False)),
+        batch_size=st.sampled_from((1024, 5000, 1024, 1024, 1024, 100, 7, 1)),
+        anew=st.sampled_from((True, True, False)),
     )  # fmt: skip
     def predict_in_batches(
         self, i: int, most: int, counts: list[int], batch_size: int, anew: bool
