@@ -41,6 +41,19 @@ def test_thread_counts_agree_and_repeat(engine: str) -> None:
     assert np.array_equal(two.flat, again.flat)
 
 
+def test_a_signal_on_the_way_in_leaves_the_blas_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, put = counts(), engine_threads._set
+
+    def interrupted(count: int) -> None:
+        put(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine_threads, "_set", interrupted)
+    with pytest.raises(KeyboardInterrupt), blas_threads(1):
+        pass
+    assert (counts(), engine_threads._users) == (before, 0)
+
+
 @pytest.mark.parametrize("engine", engines())
 def test_the_blas_gets_its_threads_back(engine: str) -> None:
     before = counts()

@@ -35,19 +35,26 @@ def blas_threads(count: int | None) -> Iterator[None]:
     if count is None:
         yield
         return
-    with _lock:
-        if _users == 0:
-            _before.update({id(c): c.num_threads for c in controllers()})
-        _users += 1
-        _set(count)
+    joined = False
     try:
+        with _lock:
+            if _users == 0:
+                _before.update({id(c): c.num_threads for c in controllers()})
+            _users, joined = _users + 1, True
+            _set(count)  # a signal may raise in here as well
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for controller in controllers():
-                    controller.set_num_threads(_before[id(controller)])
+        if joined:
+            _leave()
+
+
+def _leave() -> None:
+    global _users
+    with _lock:
+        _users -= 1
+        if _users == 0:
+            for controller in controllers():
+                controller.set_num_threads(_before[id(controller)])
 
 
 def _set(count: int) -> None:
