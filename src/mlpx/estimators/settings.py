@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -112,9 +113,19 @@ def layers(estimator: Any, *, outputs: int) -> list[Layer]:
     """The layers of the network, dropout after each hidden one, with the penalty of `alpha`."""
     widths, functions = hidden_widths(estimator), activations(estimator)
     rates = per_layer("dropout", estimator.dropout, len(widths))
-    penalty = penalty_of(estimator)
+    hidden = tuple(zip(widths, functions, rates, strict=True))
+    try:
+        return list(_layers(hidden, outputs, penalty_of(estimator)))
+    except TypeError:  # what cannot be looked up; its record says what is wrong with it
+        return _layers.__wrapped__(hidden, outputs, penalty_of(estimator))
+
+
+@lru_cache(maxsize=64)
+def _layers(
+    hidden: tuple[tuple[int, Activation, float], ...], outputs: int, penalty: L2 | None
+) -> list[Layer]:
     made: list[Layer] = []
-    for width, f, rate in zip(widths, functions, rates, strict=True):
+    for width, f, rate in hidden:
         made.append(Dense(width, activation=f, initializer="glorot_uniform", penalty=penalty))
         made += [Dropout(rate)] if rate else []
     return [*made, Dense(outputs, initializer="glorot_uniform", penalty=penalty)]
@@ -163,13 +174,18 @@ def _rule(estimator: Any) -> Optimizer:
     rate, solver = float(estimator.learning_rate_init), estimator.solver
     if solver == "adam":
         beta1, beta2 = float(estimator.beta_1), float(estimator.beta_2)
-        return AdamHat(rate, beta1=beta1, beta2=beta2, epsilon=float(estimator.epsilon))
+        return _adam(rate, beta1, beta2, float(estimator.epsilon))
     if solver == "sgd":
         momentum = float(estimator.momentum)
         nesterov = bool(estimator.nesterovs_momentum and momentum > 0)
         return SGD(rate, momentum=momentum, nesterov=nesterov)
     rule = Optimizer.resolve(solver)
     return dataclasses.replace(rule, learning_rate=rate) if isinstance(solver, str) else rule
+
+
+@lru_cache(maxsize=64)
+def _adam(rate: float, beta1: float, beta2: float, epsilon: float) -> AdamHat:
+    return AdamHat(rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
 
 
 def loss_of(given: Any, names: dict[str, Loss]) -> Loss:
