@@ -19,6 +19,7 @@ from mlpx import MLP, SGD, Adam, BatchNorm, Dense, Dropout, callbacks, engines, 
 from mlpx.engines.lowering import Translator
 from mlpx.engines.native import NativeEngine
 from mlpx.optimizers.averaging import EMA
+from mlpx.schedules import Cosine
 from mlpx.step import TrainingProgram
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -248,6 +249,15 @@ def test_a_copy_trains_its_own(device: str, engine: str, copied: Callable[[MLP],
     assert np.array_equal(model.backend.to_numpy(model.flat), before)
     fit(model, engine, 1)
     assert_same(model, other)
+
+
+def test_what_no_fit_can_use_again_is_not_kept() -> None:
+    model = network()
+    for seed in range(3):
+        fit(model, "auto", seed, optimizer=Adam(Cosine(0.01)))
+    assert model.prepared == []
+    fit(model, "auto", 0, steps=8, callbacks=[Nested("auto")])  # one kind, twice at a time
+    assert len(model.prepared) == 1
 
 
 def test_a_model_that_moves_leaves_it_behind() -> None:

@@ -67,6 +67,18 @@ def test_unknown_name_suggests() -> None:
         Fruit.resolve("aple")
 
 
+def test_what_can_be_changed_is_made_anew() -> None:
+    class Counter(Fruit, name="counter"):
+        def __init__(self) -> None:
+            self.count = 0
+
+    try:
+        assert Fruit.resolve("counter") is not Fruit.resolve(Counter)
+        assert Fruit.resolve("sour_pear") is Fruit.resolve(SourPear)
+    finally:
+        del Fruit.table["counter"]
+
+
 class Basket(Fruit, name="basket"):
     """One with a way of its own to be made."""
 

@@ -80,7 +80,8 @@ def leave(model: MLP, prepared: Prepared) -> None:
     prepared.feed(NOTHING)
     kept, room = list[Prepared](), MOST_BYTES[model.backend.kind]
     for each in (prepared, *model.prepared):
-        if each.trains(prepared.arrays) and each.nbytes <= room:
+        again = any(each.kind == other.kind for other in kept)
+        if each.trains(prepared.arrays) and not again and each.nbytes <= room:
             kept.append(each)
             room -= each.nbytes
     model.prepared = kept[:MOST]

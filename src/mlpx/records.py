@@ -15,7 +15,7 @@ import dataclasses
 import operator
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from mlpx.errors import InputError, InputTypeError, UnknownNameError, refuse_unk
 
 _FAMILIES: dict[str, type[Record]] = {}
 _default: Callable[[Any], Any] = cache(lambda member: member())
-"""The record of a class with all its defaults; nobody can change it, so there is one."""
+"""The record of a class that is frozen with all its defaults: there is one."""
 
 
 class Record:
@@ -69,13 +69,19 @@ class Record:
         if isinstance(given, cls):
             return given
         if isinstance(given, type) and issubclass(given, cls):
-            return cast(Self, _default(given))
+            return cls._with_defaults(given)
         if isinstance(given, str):
-            return cast(Self, _default(cls._member(given)))
+            return cls._with_defaults(cls._member(given))
         raise InputTypeError(
             f"{cls.kind} is {given!r}, a {type(given).__name__}; "
             f"it must be a name or an instance, for example {next(iter(cls.table))!r}"
         )
+
+    @classmethod
+    def _with_defaults(cls, member: type[Self]) -> Self:
+        own: Any = vars(member).get("__dataclass_params__")
+        found: Self = _default(member) if own is not None and own.frozen else member()
+        return found
 
     @classmethod
     def _member(cls, name: str) -> type[Self]:

@@ -148,7 +148,8 @@ class Run:
                 history.seconds = time.perf_counter() - started_s
                 history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
                 history.stop_reason = self.stopping or "completed"
-            leave(model, prepared)  # but not what an error came out of
+            if not self.state.optimizer.open:  # else the next fit has other rates
+                leave(model, prepared)
         return history
 
     def _record_engine(self, engine: Engine, reason: str) -> None:

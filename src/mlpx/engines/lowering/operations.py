@@ -25,14 +25,6 @@ class Access:
     writes: bool
     division: Any = None
 
-    def conflicts(self, other: Access) -> bool:
-        """Whether the two must not overlap in time, seen from different threads."""
-        if not (self.writes or other.writes):
-            return False
-        if self.start >= other.stop or other.start >= self.stop:
-            return False
-        return self.division is None or self.division != other.division
-
     def overlaps(self, other: Access) -> bool:
         """Whether the order of the two matters at all."""
         shared = self.start < other.stop and other.start < self.stop
