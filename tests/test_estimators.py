@@ -647,3 +647,14 @@ def test_weights_count_by_their_ratios_unless_alpha_counts_them(scale: float) ->
     assert found.loss_ == pytest.approx(wanted.loss_, rel=1e-5)
     with pytest.raises(InputError, match=r"an estimator's alpha.*give weights around 1"):
         MLPClassifier(**{**options, "alpha": 1e-4}).fit(X, Y, sample_weight=w * scale)
+
+
+def test_few_heavy_rows_among_light_ones_are_the_same_at_every_scale() -> None:
+    """Whether a row weighs something is asked of the weights as the network has them."""
+    w = np.where(np.arange(len(Y)) % 20, 0.01, 1.0)
+    options = {**SMALL, "dtype": "float32", "alpha": 0.0, "batch_size": 10}
+    curves = [
+        MLPClassifier(**options).fit(X, Y, sample_weight=w * scale).loss_curve_
+        for scale in (1, 1e-37, 1e-40, 1e30)
+    ]
+    np.testing.assert_allclose(curves[1:], [curves[0]] * 3, rtol=1e-5)

@@ -20,15 +20,12 @@ from mlpx.callbacks import check_callbacks
 from mlpx.engines.threads import usable
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
-from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, open_window, weighing
+from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, enough_weighing, open_window
 from mlpx.estimators.stopping import Bookkeeper
 from mlpx.kernels.losses import Loss
 from mlpx.model import MLP
-from mlpx.objective import divides_by_weight
 from mlpx.progress import display
 from mlpx.step import TrainingData
-from mlpx.targets import check_y
-from mlpx.validation import check_finite, check_in_range, in_range
 
 Held = tuple[Any, Any, Any]
 NOT_FINITE = (
@@ -192,22 +189,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> TrainingData:
         """Checked rows as the network takes them."""
-        model = self._model
-        backend, dtype = model.backend, model.dtype
-        check_finite(X.data if rows.is_sparse(X) else X, dtype=dtype, name="X")
-        target = check_y(
-            y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
-        )
-        if w is not None and not w.any():
-            raise InputError(
-                f"sample_weight is zero for all {len(y)} rows of a part, to train or to validate "
-                "on; at least one must be positive"
-            )
-        if w is not None:
-            whole = divides_by_weight(model)
-            w = check_in_range(w, dtype, "sample_weight") if whole else in_range(w, dtype)
-        weights = None if w is None else backend.asarray(w[:, None])
-        return TrainingData(rows.kept(X, backend, dtype), backend.asarray(target), weights)
+        return rows.as_data(X, y, w, model=self._model)
 
     def _keeps_best(self, held_out: Any) -> bool:
         """Whether the epoch with the best validation score is put back at the end."""
@@ -217,10 +199,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _train(
         self, X: Any, y: Any, w: Any, validation: TrainingData | None, *, partial: bool
     ) -> Self:
-        X, y, w = self._weighing(X, y, self._class_factors(y, w))
+        w = self._class_factors(y, w)
+        rule = settings.optimizer(self, weight=float(len(y) if w is None else w.sum()))
+        w = rows.in_model_range(w, self._model)
+        if not rule.full_batch:
+            X, y, w = enough_weighing(X, y, w, batch_rows=settings.batch_rows(self))
         data = self._data(X, y, w)
-        total = float(len(data) if w is None else w.sum())
-        rule = settings.optimizer(self, weight=total)
         run = self._run(data, validation, rule)
         run.weights, run.constants = w, self._loss_constants(y)
         ruled = self.solver == "sgd" and settings.has_rate_rule(self)
@@ -239,16 +223,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.history_ = run.history
         self._conclude(run, partial=partial)
         return self
-
-    def _weighing(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> Held:
-        """X, y and w, without the rows of weight 0 if there are too few others for all batches."""
-        if w is None or settings.full_batch(self):
-            return X, y, w
-        weighs = weighing(w, self._model.dtype)
-        size = 200 if isinstance(self.batch_size, str) else int(self.batch_size)
-        if weighs.sum() * size >= len(y) or not weighs.any():
-            return X, y, w
-        return rows.take(X, weighs), y[weighs], w[weighs]
 
     def _run(self, data: TrainingData, validation: TrainingData | None, rule: Any) -> Any:
         """The run of our engines that does the work."""
@@ -274,14 +248,13 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return run
 
     def _batch_rows(self, n: int) -> int:
-        if isinstance(self.batch_size, str):
-            return min(200, n)
-        if self.batch_size > n:
+        size = settings.batch_rows(self)
+        if size > n and not isinstance(self.batch_size, str):
             told = (
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             )
             warnings.warn(told, UserWarning, stacklevel=7)
-        return min(int(self.batch_size), n)
+        return min(size, n)
 
     def _threads(self) -> int | None:
         """`n_threads`, or what joblib leaves to one of its workers; None is as many as suit."""

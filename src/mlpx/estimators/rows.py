@@ -15,8 +15,11 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.frames import array_of, columns_of
 from mlpx.inference import chunks
 from mlpx.model import MLP
+from mlpx.objective import divides_by_weight
+from mlpx.step import TrainingData
+from mlpx.targets import check_y
 from mlpx.types import Array
-from mlpx.validation import check_array, check_finite
+from mlpx.validation import check_array, check_finite, check_in_range, in_range
 
 CHUNK_ROWS = 1024
 
@@ -129,6 +132,40 @@ def check_weights(given: Any, n: int) -> np.ndarray | None:
     if not w.max() > 0:
         raise InputError("sample_weight is zero for every row; at least one must be positive")
     return w
+
+
+def in_model_range(w: np.ndarray | None, model: MLP) -> np.ndarray | None:
+    """Checked weights (n,) in the model's dtype, scaled where it would not hold them.
+
+    Raises InputError if all are zero, or if they are to be scaled and their sum counts.
+    """
+    if w is None:
+        return None
+    if not w.any():
+        raise InputError(
+            f"sample_weight is zero for all {len(w)} rows of a part, to train or to validate on; "
+            "at least one must be positive"
+        )
+    whole = divides_by_weight(model)
+    found: np.ndarray = (
+        check_in_range(w, model.dtype, "sample_weight") if whole else in_range(w, model.dtype)
+    )
+    return found
+
+
+def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> TrainingData:
+    """Checked rows as `model` takes them.
+
+    Raises InputError for numbers that its dtype does not hold.
+    """
+    backend, dtype = model.backend, model.dtype
+    check_finite(X.data if is_sparse(X) else X, dtype=dtype, name="X")
+    target = check_y(
+        y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
+    )
+    w = in_model_range(w, model)
+    weights = None if w is None else backend.asarray(w[:, None])
+    return TrainingData(kept(X, backend, dtype), backend.asarray(target), weights)
 
 
 def take(X: Any, rows: np.ndarray) -> Any:

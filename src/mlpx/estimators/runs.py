@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from mlpx.estimators.rows import take
 from mlpx.full_batch import FullBatchRun
 from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.run import Run
 from mlpx.step import LOSS, WEIGHT, TrainingData
 
+Part = tuple[Any, Any, Any]
 WINDOW_ELEMENTS = 1 << 21
 """How many numbers of sparse rows are dense at a time, unless one batch has more."""
 
@@ -53,10 +55,21 @@ def fill(model: Any, window: Window, rows: np.ndarray) -> None:
         window.weights[:n] = source.weights[at]
 
 
-def weighing(w: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Which weights are something in `dtype`, (n,)."""
-    found: np.ndarray = w >= np.finfo(dtype).tiny
+def weighing(w: np.ndarray) -> np.ndarray:
+    """Which weights in a model's range (n,) count in its dtype: engines flush what is denormal."""
+    found: np.ndarray = w >= np.finfo(w.dtype).tiny
     return found
+
+
+def enough_weighing(X: Any, y: np.ndarray, w: np.ndarray | None, *, batch_rows: int) -> Part:
+    """X, y and w, those rows left out that weigh nothing if all batches cannot have one that does.
+
+    w is in the model's range, so that its scale decides nothing.
+    """
+    weighs = None if w is None else weighing(w)
+    if w is None or weighs is None or weighs.sum() * batch_rows >= len(y):
+        return X, y, w
+    return take(X, weighs), y[weighs], w[weighs]
 
 
 def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -82,6 +95,7 @@ class ShuffledRun(Run):
     objective = math.nan
     """The loss of the last epoch as scikit-learn has it: batches count as their rows do."""
     weights: np.ndarray | None = None
+    """Those of the data in the model's range, (n,)."""
     constants: np.ndarray | None = None
     """What the loss of each row has besides, (n,)."""
     _true_order: np.ndarray
@@ -90,7 +104,7 @@ class ShuffledRun(Run):
         order = self.estimator._next_order(len(self.data), anew=self.state.position == 0)
         self._starts = self.batch_size * np.arange(self.program.steps)
         if self.weights is not None:
-            order = spread(order, weighing(self.weights, self.model.dtype), self._starts)
+            order = spread(order, weighing(self.weights), self._starts)
         self._true_order = order
         if not isinstance(self.data, Window):
             return self._true_order
@@ -109,7 +123,8 @@ class ShuffledRun(Run):
         if self.constants is None:
             return np.zeros(len(self._starts))
         w = np.ones(len(self.data)) if self.weights is None else self.weights
-        sums = [np.add.reduceat(a[self._true_order], self._starts) for a in (w * self.constants, w)]
+        parts = (w * self.constants, w.astype(np.float64))
+        sums = [np.add.reduceat(a[self._true_order], self._starts) for a in parts]
         means: np.ndarray = sums[0] / sums[1]
         return means
 

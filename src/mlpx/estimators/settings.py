@@ -144,6 +144,11 @@ def full_batch(estimator: Any) -> bool:
     return bool(solver == "lbfgs" or getattr(solver, "full_batch", False))
 
 
+def batch_rows(estimator: Any) -> int:
+    """How many rows a step sees if there are as many."""
+    return 200 if isinstance(estimator.batch_size, str) else int(estimator.batch_size)
+
+
 def initial_factors(estimator: Any) -> list[float]:
     """The factor in each Dense layer's starting bound sqrt(factor / (fan_in + fan_out))."""
     given = [2.0 if f.name == "sigmoid" else 6.0 for f in activations(estimator)]
