@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +28,10 @@ ROWS = np.array([[1.5, -2.0, 3e-4], [4.0, 5.0, 6.0]])
         "a,b,c\r\n1.5,-2,3e-4\r\n4,5,6\r\n",
         'a b c\n"1.5" "-2" 3e-4\n4 5 6\n',
         "\ufeff1.5,-2,3e-4\n4,5,6\n",
+        "sepal length\tsepal width\tpetal, cm\n1.5\t-2\t3e-4\n4\t 5\t6\n",
+        '"len, cm",w,"a ""high"" one"\n"1.5",-2,3e-4\n4,5,6\n',
+        '"len, cm"\tw\th\n1.5\t"-2"\t3e-4\n4\t5\t6\n',
+        '"sepal length"  w h\n1.5 -2 3e-4\n4 5 6\n',
     ],
 )
 def test_numbers_in_lines(text):
@@ -42,6 +49,8 @@ def test_no_lines_are_no_rows():
         (b"1,2,3\n\n1,x,3\n", "it, line 3: 'x' is no number"),
         (b"1,2,3\n1,,3\n", "it, line 2: '' is no number"),
         (b"1,2,3\n1,2\n", "it, line 2 has 2 numbers; the lines before have 3"),
+        (b"1\t2\t3\n1\t\t3\n", "it, line 2: '' is no number"),
+        (b"a b\tc d\n1\t2\n", "it, line 1: 'a b' is no number"),
         (b"1;2;3\n", "it, line 1: '1;2;3' is no number"),
         (b"1,b,3\n", "it, line 1: 'b' is no number"),
         (b"\x80\x04\xff", "it is neither an array written by numpy.save nor lines of numbers"),
@@ -58,6 +67,36 @@ def test_files_by_their_ending(tmp_path):
         assert read_rows(tmp_path / name, columns=3).tolist() == ROWS.tolist()
     np.save(tmp_path / "none.npy", np.zeros((0, 1, 3)))
     assert read_rows(tmp_path / "none.npy", columns=3).shape == (0, 3)
+
+
+def test_lines_as_long_as_they_may_be():
+    """A field of the csv module has at most 131,072 characters, and so would a whole line."""
+    for between, quote in (" ", ""), ("\t", ""), (",", '"'):
+        line = between.join([f"{quote}1.25{quote}"] * 40_000)
+        assert parse(line.encode(), "it", columns=40_000).shape == (1, 40_000)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have no names here")
+@pytest.mark.parametrize("name", ["pipe", "pipe.npy", "pipe.csv"])
+@pytest.mark.parametrize("kind", ["text", "array"])
+def test_a_pipe_is_read_as_standard_input_is(name, kind, tmp_path):
+    content = io.BytesIO(b"1.5,-2,3e-4\n4,5,6\n")
+    if kind == "array":
+        np.save(content, ROWS)
+    os.mkfifo(tmp_path / name)
+    writer = threading.Thread(
+        target=(tmp_path / name).write_bytes, args=[content.getvalue()], daemon=True
+    )
+    writer.start()
+    assert read_rows(tmp_path / name, columns=3).tolist() == ROWS.tolist()
+    writer.join()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="open files have no names here")
+def test_an_open_file_by_its_number(tmp_path):
+    (tmp_path / "x.csv").write_text("1.5,-2,3e-4\n4,5,6\n")
+    with open(tmp_path / "x.csv") as stream:
+        assert read_rows(Path(f"/dev/fd/{stream.fileno()}"), columns=3).tolist() == ROWS.tolist()
 
 
 def test_standard_input_and_empty_names(tmp_path, monkeypatch):

@@ -27,8 +27,8 @@ def predict(
             metavar="INPUT",
             parser=path,
             help="Rows as the data set stores them, (n, d) or images (n, height, width), in an "
-            ".npy file; or lines of numbers, with commas or blanks between, in a .csv or .txt "
-            "file. - is standard input, of either kind.",
+            ".npy file; or lines of numbers, with commas, tabs or blanks between, in a .csv, .tsv "
+            "or .txt file. - is standard input, and a pipe is read as that, of either kind.",
             show_default=False,
         ),
     ],

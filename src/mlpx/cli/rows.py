@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import math
 from pathlib import Path
@@ -17,16 +18,22 @@ from mlpx.types import Array
 STDIN = "-"
 ZIP = b"PK\x03\x04"  # "PK" alone may be the beginning of a header
 AS_TEXT = (".csv", ".tsv", ".txt")
+DELIMITERS = (",", "\t", None)
+"""What may be between numbers; None is blanks of any kind."""
 
 
 def read_rows(path: Path, *, columns: int) -> Array:
     """The rows in the file `path`, or on standard input for "-"; images become rows.
 
-    An .npy file is memory-mapped. Raises DataNotFoundError, DataFormatError.
+    An .npy file is memory-mapped; what a pipe or a name without ending has is told by its first
+    bytes. Raises DataNotFoundError, DataFormatError.
     """
     if str(path) == STDIN:
         return as_rows(_read(typer.get_binary_stream("stdin"), "standard input", columns), columns)
     try:
+        if _is_stream(path):
+            with open(path, "rb") as stream:
+                return as_rows(_read(stream, str(path), columns), columns)
         if path.suffix.lower() in AS_TEXT:
             return parse(path.read_bytes(), str(path), columns=columns)
         return as_rows(_load(path, str(path)), columns)
@@ -34,6 +41,13 @@ def read_rows(path: Path, *, columns: int) -> Array:
         raise DataNotFoundError(
             f"{path} does not exist; wanted a .npy or .csv file, or - for standard input"
         ) from None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether `path` is something to read of which the name does not say what it is, such as a
+    pipe or /dev/stdin.
+    """
+    return path.exists() and not path.is_dir() and not (path.suffix and path.is_file())
 
 
 def as_rows(x: Array, columns: int) -> Array:
@@ -61,14 +75,15 @@ def _load(file: Path | io.BytesIO, source: str) -> Array:
         raise
     except (OSError, ValueError, EOFError) as error:
         raise DataFormatError(
-            f"{source} is not usable: {error}; wanted an array of numbers written by numpy.save"
+            f"{source} is not usable: {str(error).rstrip('.')}; wanted an array of numbers written "
+            "by numpy.save"
         ) from None
     return x
 
 
 def parse(content: bytes, source: str, *, columns: int) -> Array:
-    """The numbers (n, d) in lines of text, with commas or blanks between; a first line of `columns`
-    names without any number is a header; no lines are (0, columns).
+    """The numbers (n, d) in lines of text, with commas, tabs or blanks between, quoted or not; a
+    first line of `columns` names without any number is a header; no lines are (0, columns).
 
     Raises DataFormatError naming the line.
     """
@@ -79,7 +94,7 @@ def parse(content: bytes, source: str, *, columns: int) -> Array:
             f"{source} is neither an array written by numpy.save nor lines of numbers"
         ) from None
     numbered = [(i, line) for i, line in enumerate(lines, 1) if line.strip()]
-    delimiter = "," if numbered and "," in numbered[0][1] else None
+    delimiter = _delimiter(numbered[0][1], columns) if numbered else None
     first = _fields(numbered[0][1], delimiter) if numbered else []
     if len(first) == columns and not any(map(_is_number, first)):
         numbered = numbered[1:]
@@ -94,8 +109,24 @@ def parse(content: bytes, source: str, *, columns: int) -> Array:
         raise DataFormatError(f"{source}, {_trouble(numbered, delimiter)}") from None
 
 
+def _delimiter(line: str, columns: int) -> str | None:
+    """The one that makes `columns` fields of the line, else the first that makes several."""
+    counts = {delimiter: len(_fields(line, delimiter)) for delimiter in DELIMITERS}
+    several = [delimiter for delimiter, count in counts.items() if count > 1]
+    fitting = [delimiter for delimiter in several if counts[delimiter] == columns]
+    return next(iter(fitting or several), None)
+
+
 def _fields(line: str, delimiter: str | None) -> list[str]:
-    return [field.strip().strip('"') for field in line.split(delimiter)]
+    if '"' not in line:
+        return [field.strip() for field in line.split(delimiter)]
+    if delimiter is None:
+        line, delimiter = " ".join(line.split()), " "
+    try:
+        (fields,) = csv.reader([line], delimiter=delimiter, skipinitialspace=True)
+    except csv.Error:  # a field longer than that module takes
+        return [line]
+    return [field.strip() for field in fields]
 
 
 def _is_number(text: str) -> bool:
