@@ -133,7 +133,10 @@ def test_numbers_of_outputs_stay_as_they_are():
     saved(ANIMALS[Y], x_test=X, y_test=ANIMALS[Y])
     found = mlpx("evaluate", "run", "data.npz")
     assert found.exit_code == 1
-    assert "y_test holds text; this model knows its classes by number" in found.stderr
+    wanted = "y_test holds text; wanted numbers, as this model was trained on\n"
+    assert found.stderr.endswith(wanted)
+    MLP([3, 1], loss="mean_squared_error").save("values.safetensors")
+    assert mlpx("evaluate", "values.safetensors", "data.npz").stderr.endswith(wanted)
 
 
 def test_outputs_that_no_row_is_of_when_layers_ask_for_them():
@@ -213,6 +216,13 @@ def test_a_single_class_is_pointed_out_once():
     )
     assert answers() == ["cat"] * 6
     assert trained(np.full(N, "cat"), "--quiet", epochs=1).stderr == ""
+    of_two = ("--loss", "binary_cross_entropy")  # where `fit` is the one who finds out
+    assert trained(np.zeros(N, int), *of_two, epochs=1).stderr == (
+        "note: y has one class only, 0 in all 54 rows: the model learns to answer that and nothing "
+        "else\n"
+    )
+    quiet = trained(np.zeros(N, int), *of_two, "--quiet", epochs=1)
+    assert quiet.output == ""
 
 
 def test_a_class_for_every_other_row_is_pointed_out():

@@ -22,7 +22,7 @@ def run(options: dict[str, Any]) -> None:
     """
     prepared = prepare(options)
     settings = prepared.settings
-    with spoken_warnings():
+    with spoken_warnings(quiet=prepared.quiet):
         curve = find_learning_rate(
             prepared.model,
             *prepared.parts.train,

@@ -18,10 +18,10 @@ from mlpx.progress import Outlet
 
 
 @contextmanager
-def spoken_warnings() -> Iterator[None]:
-    """Warnings as one line on stderr each, without the line of code they come from."""
+def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
+    """Warnings as one line on stderr each, without the line of code they come from; or none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("default")
+        warnings.simplefilter("ignore" if quiet else "default")
         warnings.showwarning = _speak
         yield
 

@@ -67,7 +67,7 @@ def run(options: Options) -> None:
 
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
-    with spoken_warnings(), outlived_stdout(), ExitStack() as held:
+    with spoken_warnings(quiet=options["quiet"]), outlived_stdout(), ExitStack() as held:
         again = None if options["resume"] is None else run_folder(options["resume"])
         if again is not None:
             held.enter_context(locked(again))
