@@ -75,7 +75,7 @@ class Classes:
         """
         if self.labels is None and holds_text(y):
             raise DataFormatError(
-                f"{file}: {name} holds text; this model knows its classes by number"
+                f"{file}: {name} holds text; wanted numbers, as this model was trained on"
             )
         if self.labels is None or not holds_labels(y):
             return y
