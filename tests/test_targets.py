@@ -21,7 +21,7 @@ from mlpx.kernels.losses import (
     SoftmaxCrossEntropy,
 )
 from mlpx.kernels.penalties import L2
-from mlpx.targets import check_y, row_weights
+from mlpx.targets import check_data, check_y, row_weights
 from stepping import Step
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -511,3 +511,23 @@ def test_weights_whose_sum_counts_are_not_scaled(scale: float) -> None:
     assert np.array_equal(model.flat, before)
     shared = {"sample_weight": np.ones(24), "validation_data": (X, LABELS, w)}
     assert np.isfinite(model.fit(X, LABELS, epochs=1, verbose=0, **shared).epochs[-1]["val_loss"])
+
+
+def test_rows_are_checked_by_the_names_their_owner_knows() -> None:
+    """That the check of what is finite can be left out is said only to who can leave it out."""
+    model, bad, weights = MLP([4, 3]), X.copy(), np.ones(24)
+    bad[3, 1] = np.nan
+    end = "_train has nan at row 3, column 1; wanted finite numbers"
+    for options, told in (
+        ({"suffix": "_train"}, f"x{end}"),
+        ({"prefix": "validation ", "suffix": "_train"}, f"validation x{end}"),
+        ({"suffix": "_train", "finite": True}, rf"x{end} \(check_finite=False skips this check\)"),
+    ):
+        with pytest.raises(InputError, match=f"^{told}$"):
+            check_data(model, bad, LABELS, **options)
+    with pytest.raises(InputError, match=r"^y_train has label 4 at row 0"):
+        check_data(model, X, LABELS + 3, suffix="_train")
+    with pytest.raises(InputError, match=r"^sample_weight_train\.shape = \(3,\)"):
+        check_data(model, X, LABELS, weights[:3], suffix="_train")
+    x, y, w = check_data(model, bad, LABELS, weights, finite=False)
+    assert (x is bad, y.dtype, None if w is None else w.shape) == (True, np.int64, (24, 1))

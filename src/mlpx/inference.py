@@ -18,9 +18,9 @@ from mlpx.metrics.undefined import undefined
 from mlpx.objective import loss_work, plan_by_column, plan_targets
 from mlpx.program import Buffers, Plan, plan_forward
 from mlpx.records import require_count
-from mlpx.targets import check_y, row_weights
+from mlpx.targets import check_data
 from mlpx.types import Array
-from mlpx.validation import check_finite, check_x, together
+from mlpx.validation import check_finite, check_x
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -169,28 +169,6 @@ def evaluate(
     for why in scores.undefined(found):
         warnings.warn(why, UserWarning, stacklevel=4)
     return found
-
-
-def check_data(
-    model: MLP, x: Any, y: Any, sample_weight: Any = None, *, prefix: str = ""
-) -> tuple[Array, Array, Array | None]:
-    """x, y and weights as arrays that `model` can be evaluated on; the prefix goes into messages.
-
-    Raises InputError, InputTypeError.
-    """
-    backend, dtype = model.backend, model.dtype
-    x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
-    with together(None) as checks:
-        check_finite(x, dtype=dtype, name=f"{prefix}x", checks=checks)
-        y = check_y(
-            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend,
-            name=f"{prefix}y", checks=checks,
-        )  # fmt: skip
-        w = row_weights(
-            sample_weight, y, d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend,
-            name=f"{prefix}sample_weight", checks=checks,
-        )  # fmt: skip
-    return x, y, w
 
 
 class Scores:

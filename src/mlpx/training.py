@@ -26,16 +26,14 @@ from mlpx.run import Run
 from mlpx.sampling import SAMPLINGS, hold_out
 from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
-from mlpx.targets import ClassWeight, check_y, row_weights
+from mlpx.targets import ClassWeight, Rows, check_data, row_weights
 from mlpx.types import Array
-from mlpx.validation import Checks, check_array, check_x, together
-from mlpx.validation import check_finite as require_finite
+from mlpx.validation import Checks, check_array
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
 DEFAULT_BATCH = 32
-Rows = tuple[Array, Array, Array | None]
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 __all__ = ["Run", "fit"]
@@ -174,38 +172,10 @@ def prepare_data(
     `notes` gets a line if x does not fit there.
     """
     rows = check_data(
-        model, x, y, weights, finite, prefix, class_weight=class_weight, checks=checks
-    )
+        model, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
+        absolute=not prefix and divides_by_weight(model), checks=checks,
+    )  # fmt: skip
     return _on_device(model, rows, prefix, notes)
-
-
-def check_data(
-    model: MLP,
-    x: Any,
-    y: Any,
-    weights: Any,
-    finite: bool,
-    prefix: str,
-    *,
-    class_weight: ClassWeight = None,
-    checks: Checks | None = None,
-) -> Rows:
-    """x, y and the rows' weights as arrays, wherever they are."""
-    backend = model.backend
-    with together(checks) as asked:
-        x = check_x(x, columns=model.d_in, backend=backend, name=f"{prefix}x")
-        if finite:
-            require_finite(x, dtype=model.dtype, name=f"{prefix}x", checks=asked, optional=True)
-        y = check_y(
-            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-            backend=backend, name=f"{prefix}y", finite=finite, checks=asked,
-        )  # fmt: skip
-        w = row_weights(
-            weights, y, d_out=model.d_out, loss=model.loss, dtype=model.dtype, backend=backend,
-            class_weight=class_weight, name=f"{prefix}sample_weight", checks=asked,
-            absolute=not prefix and divides_by_weight(model),
-        )  # fmt: skip
-    return x, y, w
 
 
 def _on_device(model: MLP, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
@@ -243,7 +213,7 @@ def _split(
 ) -> tuple[TrainingData, TrainingData]:  # fmt: skip
     """The data in two parts: to train on, and a `share` of the rows to validate on."""
     model, x, y, weights, finite = given
-    x, y, _ = check_data(model, x, y, weights, finite, "")
+    x, y, _ = check_data(model, x, y, weights, finite=finite, absolute=divides_by_weight(model))
     n = len(x)
     count = round(share * n)
     if not 0 < count < n:

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import typer
 
 from mlpx.cli.task import Task
@@ -140,11 +139,9 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
 
 def held_out(n: int, *, share: float, seed: int) -> tuple[Array, Array]:
     """Of n rows those that are trained on and the `share` that is held out, each in order."""
-    from mlpx.random import Purpose, permutation, words
+    from mlpx.sampling import hold_out
 
-    size = round(share * n)
-    order = permutation(words(seed, Purpose.SPLIT, count=n))
-    return np.sort(order[size:]), np.sort(order[:size])
+    return hold_out(seed, n, round(share * n))
 
 
 def build_model(settings: Settings, task: Task) -> MLP:
@@ -180,16 +177,10 @@ def check(model: MLP, data: Dataset) -> None:
 
 def check_part(model: MLP, file: str, part: str, x: Array, y: Array) -> None:
     """Raises DataFormatError if `model` cannot take x and y, the `part` of a file."""
-    from mlpx.targets import check_y
-    from mlpx.validation import check_finite, check_x
+    from mlpx.targets import check_data
 
     try:
-        x = check_x(x, columns=model.d_in, backend=model.backend, name=f"x_{part}")
-        check_finite(x, dtype=model.dtype, name=f"x_{part}")
-        check_y(
-            y, n=len(x), d_out=model.d_out, loss=model.loss, dtype=model.dtype,
-            backend=model.backend, name=f"y_{part}",
-        )  # fmt: skip
+        check_data(model, x, y, suffix=f"_{part}")
     except (InputError, InputTypeError) as error:
         raise DataFormatError(f"{file}: {error}") from None
 
