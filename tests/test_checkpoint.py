@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import fakecupy
 from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale, checkpoint
 from mlpx.errors import CheckpointError, DeviceError, InputError
-from mlpx.layers import Layer
+from mlpx.layers import Layer, Residual
 from mlpx.schedules import OneCycle
 from test_training import data, net, quiet, same
 
@@ -201,6 +201,26 @@ def test_many_layers_are_refused_before_they_are_built(
         MLP.load(path)
     assert len(made) <= 20
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("inner", ["dropout", {"kind": "activation", "name": "relu"}])
+@pytest.mark.parametrize("key", ["layers", "units"])
+def test_many_layers_inside_one_are_refused_before_they_are_built(
+    key: str, inner: Any, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, tensors = parts(path)
+    block = {"kind": "layer", "name": "residual", "layers": ["relu"]}
+    header["model"]["layers"] = [4, block | {"layers": [block | {key: [inner] * 20_000}]}]
+    write(path, header, tensors)
+    monkeypatch.setattr(Layer, "from_config", lambda config: pytest.fail("it is built"))
+    with pytest.raises(CheckpointError, match=r"20,00\d layers, and only 18 arrays"):
+        MLP.load(path)
+
+
+def test_many_layers_without_arrays_come_back(tmp_path: Path) -> None:
+    model = MLP([4, *["relu"] * 400, Residual(["tanh"] * 300), 2])
+    model.save(tmp_path / "model")
+    assert MLP.load(tmp_path / "model").layers == model.layers
 
 
 def test_a_header_that_is_too_deep(path: Path) -> None:

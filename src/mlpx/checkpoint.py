@@ -32,8 +32,8 @@ WRONG_HEADER = (
     *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
     RecursionError,
 )
-MOST_LAYERS = 100
-"""How many layers a file may describe for each array that it holds."""
+MOST_LAYERS, MANY_LAYERS = 100, 10_000
+"""How many layers a file may describe for each array that it holds, and however few it holds."""
 NAMED = 10
 """How many names a message lists, and how many may be missing before a file is refused."""
 LINE_BYTES = 160
@@ -163,8 +163,8 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
 
     shapes, missing = {}, []
     with _telling(path, "describes a model that cannot be built"):
-        layers = len(config["layers"]) - 1
-        if layers > MOST_LAYERS * (1 + len(tensors)):
+        layers = _count_layers(config["layers"])
+        if layers > max(MANY_LAYERS, MOST_LAYERS * len(tensors)):
             raise CheckpointError(f"{layers:,} layers, and only {len(tensors):,} arrays")
         for name, shape in MLP.shapes(config):
             shapes[name] = shape
@@ -176,6 +176,20 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
             f"{path} does not fit its own architecture: missing {missing[:NAMED]} and more"
         )
     return shapes
+
+
+def _count_layers(described: Any) -> int:
+    """How many layers a list describes, those inside others too, and whatever else fills lists."""
+    count, left = 0, [described]
+    while left:
+        entry = left.pop()
+        if isinstance(entry, list):
+            parts = [part for part in entry if isinstance(part, dict | list | str)]
+            count += len(parts)
+        else:
+            parts = list(entry.values()) if isinstance(entry, dict) else []
+        left += parts
+    return count
 
 
 def _few(names: set[str]) -> str:
