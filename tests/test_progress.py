@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -204,6 +205,17 @@ def test_a_standard_output_that_dies_does_not_end_a_training(monkeypatch, verbos
 def test_no_standard_output_at_all(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     assert len(MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=3)) == 3
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_what_the_encoding_does_not_have_is_a_question_mark(encoding):
+    content = io.BytesIO()
+    out = Outlet(io.TextIOWrapper(content, encoding=encoding))
+    for text in ("café ", "模型 ", "done"):
+        assert out.write(text) == len(text)
+    out.flush()
+    cafe = "caf?" if encoding == "ascii" else "café"
+    assert content.getvalue().decode(encoding) == f"{cafe} ?? done"
 
 
 def test_an_outlet_takes_text_alone():

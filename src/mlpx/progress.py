@@ -37,10 +37,17 @@ class Outlet:
             raise TypeError(f"text is a {type(text).__name__}; wanted a str")  # click tries bytes
         if self.stream is not None:
             try:
-                self.stream.write(text)
+                self._put(self.stream, text)
             except (OSError, ValueError) as error:  # ValueError: it is closed
                 self._die(error)
         return len(text)
+
+    def _put(self, stream: IO[str], text: str) -> None:
+        """Write `text`, with ? for what the stream's encoding does not have."""
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
 
     def flush(self) -> None:
         """As a stream's."""
