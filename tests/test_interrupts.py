@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Callback
-from mlpx.interrupts import ending_signals
+from mlpx.interrupts import ending_signals, held_interrupt
 from test_training import data, net, quiet, same
 
 
@@ -138,6 +138,41 @@ class Signals(Callback):
 
 
 TERM, HUP, INT = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
+
+
+class TestBetweenTwoHandlers:
+    """A signal that comes while they are set, or put back, leaves none behind."""
+
+    @pytest.mark.parametrize("at", range(6))
+    @pytest.mark.parametrize("held", [ending_signals, held_interrupt])
+    @pytest.mark.parametrize("times", [1, 2])
+    def test_all_are_put_back(
+        self, held: Any, at: int, times: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ending_signals():
+            before = [signal.getsignal(number) for number in (INT, TERM, HUP)]
+            if held is ending_signals:
+                signal.signal(TERM, signal.SIG_DFL)
+                signal.signal(HUP, signal.SIG_DFL)
+                before[1:] = [signal.SIG_DFL, signal.SIG_DFL]
+            true_signal, calls = signal.signal, []
+
+            def sends(number: Any, handler: Any) -> Any:
+                found = true_signal(number, handler)
+                calls.append(number)
+                for _ in range(times * (len(calls) == at + 1)):
+                    signal.raise_signal(INT)
+                return found
+
+            monkeypatch.setattr(signal, "signal", sends)
+            try:
+                with held():
+                    pass
+            except KeyboardInterrupt:
+                calls.append(None)
+            monkeypatch.undo()
+            assert [signal.getsignal(number) for number in (INT, TERM, HUP)] == before
+            assert (None in calls) == (len(calls) > at)
 
 
 class TestOtherSignals:

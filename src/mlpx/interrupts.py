@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -42,20 +42,19 @@ def ending_signals() -> Iterator[list[int]]:
     as_ctrl_c = _AsCtrlC()
     main = threading.current_thread() is threading.main_thread()
     taken = [n for n in ENDING if main and signal.getsignal(n) is signal.SIG_DFL]
-    for number in taken:
-        signal.signal(number, as_ctrl_c)
-    try:
-        yield as_ctrl_c.came
-    finally:
+    with ExitStack() as put_back:  # each of them, also if a signal comes between two
         for number in taken:
-            signal.signal(number, signal.SIG_DFL)
+            put_back.callback(signal.signal, number, signal.SIG_DFL)
+            signal.signal(number, as_ctrl_c)
+        yield as_ctrl_c.came
 
 
 @contextmanager
 def held_interrupt() -> Iterator[threading.Event]:
     """Inside, Ctrl-C sets the event yielded; the KeyboardInterrupt comes at the end.
 
-    The second raises at once. So it is with SIGTERM and SIGHUP inside `ending_signals`.
+    The second raises at once. So it is with SIGTERM and SIGHUP inside `ending_signals`, but that
+    two SIGHUP in a row are one.
     Outside the main thread, which alone receives signals, and where the application handles Ctrl-C
     itself, nothing is changed and the event stays clear.
     """
@@ -69,13 +68,11 @@ def held_interrupt() -> Iterator[threading.Event]:
         held.append(number)
         interrupted.set()
 
-    for number in before:
-        signal.signal(number, hold)
-    try:
-        yield interrupted
-    finally:
+    with ExitStack() as put_back:  # as above
         for number, handler in before.items():
-            signal.signal(number, handler)
+            put_back.callback(signal.signal, number, handler)
+            signal.signal(number, hold)
+        yield interrupted
     if held:
         before[held[0]](held[0], None)
 

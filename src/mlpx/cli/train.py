@@ -263,7 +263,8 @@ def train(
 
     The folder gets the model (model.safetensors), what happened (history.json), the settings
     (config.json) and a picture of the learning curves (curves.png). Ctrl-C (or SIGTERM, or
-    SIGHUP) stops early and keeps what was learnt; the second time at once.
+    SIGHUP) stops early and keeps what was learnt; another of them ends at once, but for SIGHUP
+    after SIGHUP, which counts as the same.
     """
     if find_lr:
         from mlpx.cli.range_test import run
