@@ -15,6 +15,7 @@ from mlpx.cli import app
 from mlpx.cli.classes import Classes
 from mlpx.cli.task import understand
 from mlpx.data import load_dataset
+from mlpx.errors import CheckpointError
 from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.runs import class_labels, label_array, read_config
 
@@ -293,10 +294,10 @@ def test_names_of_the_data_set_are_printed_and_its_labels_kept():
     config = {"class_names": ["Trouser", "Coat"], "classes": None}
     from mlpx.cli.answers import Answers
 
-    found = Answers.of(np.array([1, 0]), config, classes=2)
+    found = Answers.of(np.array([1, 0]), config, model=MLP([1, 2]))
     assert (found.lines(), found._array().tolist()) == ("Coat\nTrouser\n", [1, 0])
-    assert Answers.of(np.array([1, 0]), config, classes=3).lines() == "1\n0\n"
-    assert Answers.of(np.array([1, 0]), None, classes=2).lines() == "1\n0\n"
+    assert Answers.of(np.array([1, 0]), config, model=MLP([1, 3])).lines() == "1\n0\n"
+    assert Answers.of(np.array([1, 0]), None, model=MLP([1, 2])).lines() == "1\n0\n"
 
 
 def test_what_an_estimator_saved_is_named_too():
@@ -324,6 +325,35 @@ def test_labels_of_settings_are_as_they_were():
         array = label_array(labels)
         assert array.dtype.kind in "iuU"
         assert list(map(str, array.tolist())) == list(map(str, labels))
+
+
+def test_as_many_labels_as_the_model_has_classes():
+    trained(ANIMALS[Y], epochs=1, x_test=X, y_test=ANIMALS[Y])
+    np.save("x.npy", X[:6])
+    config = json.loads(Path("run/config.json").read_text())
+    for labels in (["cat", "dog"], ["cat", "dog", "fox", "owl"], [0, 1]):
+        Path("run/config.json").write_text(json.dumps(config | {"classes": labels}))
+        told = f"config.json has {len(labels)} classes, and the model beside it 3; wanted a label"
+        for given in (
+            ("predict", "run", "x.npy"),
+            ("evaluate", "run"),
+            ("train", "--resume", "run", "--epochs", 1),
+        ):
+            found = mlpx(*given)
+            assert (found.exit_code, found.stdout) == (1, "")
+            assert told in found.stderr
+        with pytest.raises(CheckpointError, match=told):
+            MLPClassifier.from_run("run")
+    MLPClassifier((3,)).partial_fit(X, ANIMALS[Y], classes=ANIMALS).save("fitted")
+    config = json.loads(Path("fitted/config.json").read_text())
+    config["estimator"]["classes"] = ["cat", "dog"]
+    Path("fitted/config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="has 2 classes, and the model beside it 3"):
+        MLPClassifier.from_run("fitted")
+    for y in (np.zeros(60, int), Y % 2, Y):
+        MLPClassifier((3,)).partial_fit(X, y, classes=np.unique(y)).save("fitted")
+        assert mlpx("predict", "fitted", "x.npy").exit_code == 0
+        assert set(MLPClassifier.from_run("fitted").classes_) == set(y)
 
 
 # rows that are not the test data
@@ -357,3 +387,12 @@ def test_evaluate_says_which_rows_there_are_not():
     saved(Y[:40], X[:40])
     assert "x_train has 40 rows and had 60 when" in said("run", "--rows", "train")
     assert mlpx("evaluate", "run", "--rows", "tset").exit_code == 2
+    config = json.loads(Path("run/config.json").read_text())
+    saved(Y)
+    for name in ("seed", "validation"):
+        without = {key: value for key, value in config.items() if key != name}
+        Path("run/config.json").write_text(json.dumps(without))
+        for rows in ("train", "validation"):
+            assert f"run/config.json has no {name}, so it is not known" in said(
+                "run", "--rows", rows
+            )

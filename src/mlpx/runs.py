@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
     """A folder for a run, locked: `out`, or the first free one of runs/name, runs/name-2, ...
 
     A folder that is still empty at the end is removed. Raises InputError for an `out` that holds
-    anything but a run or that another process trains in, OSError where nothing can be written.
+    anything but a run or that is in use, OSError where nothing can be written.
     """
     folder = _first_free(name) if out is None else _checked(out)
     with locked(folder):
@@ -50,24 +49,27 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` against other processes; the end of this one, however it ends, lets it go.
+    """Hold `folder` against whoever else would; the end of this process, however it ends, lets it
+    go. Where the system has no such locks, nothing is held.
 
-    Raises InputError while another holds it, OSError if it cannot be opened.
+    Raises InputError while it is in use, OSError if it cannot be opened.
     """
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another process is training in {folder}; wait until it ends, or name another "
-                "folder"
-            ) from None
-        except OSError:
-            pass  # a file system without locks
+    with ExitStack() as held:
+        with suppress(ImportError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder} is in use by another training, or is being saved to; wait until "
+                    "that ends, or name another folder"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -249,11 +251,13 @@ def _read_format(folder: Path) -> dict[str, Any]:
     return config
 
 
-def class_labels(config: dict[str, Any] | None) -> list[int | str] | None:
+def class_labels(
+    config: dict[str, Any] | None, *, model: MLP | None = None
+) -> list[int | str] | None:
     """The labels that the classes of a run had in its data, in the order of the model's outputs;
     None where they are the outputs' numbers.
 
-    Raises CheckpointError for what is no list of labels.
+    Raises CheckpointError for what is no list of labels, or of another number than `model` has.
     """
     described = (config or {}).get("estimator") or config or {}
     found = None if described.get("several") else described.get("classes")
@@ -262,7 +266,24 @@ def class_labels(config: dict[str, Any] | None) -> list[int | str] | None:
     labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
     if not all(isinstance(label, int | str) for label in labels):
         raise CheckpointError(f"{CONFIG} has classes = {found!r}; wanted a list of labels")
+    if model is not None:
+        check_classes(len(labels), model)
     return None if labels == list(range(len(labels))) else labels
+
+
+def check_classes(count: int, model: MLP) -> None:
+    """Raises CheckpointError if settings cannot name so many classes for what `model` gives."""
+    if count not in (model.d_out, class_count(model)):  # one output may have learnt one class
+        raise CheckpointError(
+            f"{CONFIG} has {count} classes, and the model beside it {class_count(model)}; wanted a "
+            "label for each, in the order of its outputs"
+        )
+
+
+def class_count(model: MLP) -> int:
+    """How many classes `model` tells apart; of a model of values, how many it gives."""
+    binary = model.d_out == 1 and model.loss.target_kind(1) == "binary"
+    return 2 if binary else model.d_out
 
 
 def label_array(labels: list[int | str]) -> np.ndarray:

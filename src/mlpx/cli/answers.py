@@ -7,12 +7,15 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import typer
 
 from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.model import MLP
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,16 @@ class Answers:
     names: Sequence[str] | None
 
     @classmethod
-    def of(cls, found: Array, config: dict[str, Any] | None, *, classes: int) -> Answers:
-        """By the names that a run's settings have for so many classes, if any."""
-        from mlpx.runs import class_labels, label_array
+    def of(cls, found: Array, config: dict[str, Any] | None, *, model: MLP) -> Answers:
+        """By the names that a run's settings have for the classes of `model`, if any.
 
-        labels = class_labels(config)
+        Raises CheckpointError for labels that are not those of `model`.
+        """
+        from mlpx.runs import class_count, class_labels, label_array
+
+        labels = class_labels(config, model=model)
         names = (config or {}).get("class_names") or labels
-        if names is None or len(names) != classes:
+        if names is None or len(names) != class_count(model):
             return cls(found, None, None)
         return cls(found, None if labels is None else label_array(labels), list(map(str, names)))
 

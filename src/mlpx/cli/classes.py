@@ -12,6 +12,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
+    from mlpx.model import MLP
 
 Label = int | str
 TEXT = "US"
@@ -50,14 +51,14 @@ class Classes:
         return cls(len(labels), None if labels == tuple(range(len(labels))) else labels)
 
     @classmethod
-    def kept(cls, config: dict[str, Any] | None) -> Classes | None:
+    def kept(cls, config: dict[str, Any] | None, *, model: MLP) -> Classes | None:
         """Those that the settings of a run name, None if they name none.
 
-        Raises CheckpointError for what is no list of labels.
+        Raises CheckpointError for what is no list of labels, one for each class of `model`.
         """
         from mlpx.runs import class_labels
 
-        labels = class_labels(config)
+        labels = class_labels(config, model=model)
         return None if labels is None else cls(len(labels), tuple(labels))
 
     def encoded(self, data: Dataset) -> Dataset:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from mlpx.cli.options import BatchRows, DataDir, Debug, Device, NoDownload, Run, one_of
-from mlpx.errors import InputError
+from mlpx.errors import CheckpointError, InputError
 from mlpx.types import Array
 
 PARTS = ("test", "train", "validation")
@@ -54,7 +55,7 @@ def evaluate(
     from mlpx.cli.options import open_backend, read_dataset
     from mlpx.cli.task import encode
     from mlpx.model import MLP
-    from mlpx.runs import locate
+    from mlpx.runs import CONFIG, locate
 
     open_backend(device)
     path, config = locate(run)
@@ -67,10 +68,10 @@ def evaluate(
     x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
     if x is None:
         raise InputError(f"{name} has no x_test and y_test to evaluate on; see --rows")
-    y = encode(config, data.name, f"y_{part}", y)
+    y = encode(config, data.name, f"y_{part}", y, model=model)
     check_part(model, data.name, part, x, y)
     if part == "train":
-        x, y = _share(x, y, rows, own=own_settings(config, name))
+        x, y = _share(x, y, rows, own=own_settings(config, name), file=path.parent / CONFIG)
     found = model.evaluate(x, y, batch_size=batch_size)
     told = {"dataset": data.name, "part": rows, "rows": len(x), "device": model.device}
     _print(found, told, as_json=json)
@@ -84,10 +85,12 @@ def own_settings(config: dict[str, Any] | None, dataset: str) -> dict[str, Any] 
     return config if known else None
 
 
-def _share(x: Array, y: Array, rows: str, *, own: dict[str, Any] | None) -> tuple[Array, Array]:
-    """The rows that a run learnt from, or held out to validate.
+def _share(
+    x: Array, y: Array, rows: str, *, own: dict[str, Any] | None, file: Path
+) -> tuple[Array, Array]:
+    """The rows that a run with the settings `own`, of `file`, learnt from, or held out to validate.
 
-    Raises InputError if it had none, or if they cannot be told.
+    Raises InputError if it had none, InputError or CheckpointError if they cannot be told.
     """
     from mlpx.cli.experiment import held_out
 
@@ -100,6 +103,11 @@ def _share(x: Array, y: Array, rows: str, *, own: dict[str, Any] | None) -> tupl
             f"x_train has {len(x):,} rows and had {own['rows']:,} when the run was trained, so it "
             "is not known which it learnt from"
         )
+    for name in ("validation", "seed"):
+        if name not in own:
+            raise CheckpointError(
+                f"{file} has no {name}, so it is not known which rows the run learnt from"
+            )
     kept, out = held_out(len(x), share=own["validation"], seed=own["seed"])
     if rows == "validation" and not len(out):
         raise InputError("the run held no rows out: it was trained with --validation 0")

@@ -69,8 +69,7 @@ def predict(
     x = read_rows(rows, columns=model.d_in)
     say = model.predict_proba if proba else model.predict
     found = model.backend.to_numpy(say(x, batch_size=batch_size))
-    binary = model.loss.target_kind(model.d_out) == "binary" and model.d_out == 1
-    answers = Answers.of(found, config, classes=2 if binary else model.d_out)
+    answers = Answers.of(found, config, model=model)
     if out is None:
         typer.echo(answers.lines(), nl=False)
     else:

@@ -63,16 +63,16 @@ def resumed(data: Dataset, model: MLP, config: dict[str, Any] | None) -> Task:
 
     Raises DataFormatError for a label that is none of these, CheckpointError.
     """
-    classes = Classes.kept(config) or Classes(model.d_out)
+    classes = Classes.kept(config, model=model) or Classes(model.d_out)
     return Task(classes.encoded(data), model.loss.name, classes)
 
 
-def encode(config: dict[str, Any] | None, file: str, name: str, y: Array) -> Array:
-    """Targets y as a model with the settings `config`, if it has any, takes them.
+def encode(config: dict[str, Any] | None, file: str, name: str, y: Array, *, model: MLP) -> Array:
+    """Targets y as `model`, with the settings `config` if it has any, takes them.
 
     Raises DataFormatError for a label that is none of its classes, CheckpointError.
     """
-    return (Classes.kept(config) or Classes(0)).encode(file, name, y)
+    return (Classes.kept(config, model=model) or Classes(0)).encode(file, name, y)
 
 
 def default_loss(y: Array) -> str:

@@ -19,6 +19,7 @@ from mlpx.model import MLP
 from mlpx.records import Record
 from mlpx.runs import (
     MODEL,
+    check_classes,
     claimed,
     class_labels,
     label_array,
@@ -124,6 +125,8 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
         if described is None:
             estimator = _of_command(cls, config, model, history)
         else:
+            if described.get("classes") is not None:
+                check_classes(len(described["classes"]), model)
             estimator = _of_estimator(cls, folder, described)
             estimator.set_params(device=device)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -172,7 +175,7 @@ def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) 
         **({"learning_rate_init": rate} if (rate := config.get("learning_rate")) else {}),
     )
     estimator._begin()
-    labels = class_labels(config)
+    labels = class_labels(config, model=model)
     estimator._restore({"model": model, "labels": None if labels is None else label_array(labels)})
     curve = [float(epoch["loss"]) for epoch in history.epochs]
     estimator.loss_curve_, estimator.n_iter_ = curve, len(curve)
