@@ -29,7 +29,7 @@ from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
-from mlpx.runs import locked, read_config, read_history
+from mlpx.runs import joined, locked, read_config, read_history
 from mlpx.sampling import SAMPLINGS
 
 TRUE_FIT = MLP.fit
@@ -527,7 +527,7 @@ def test_one_training_at_a_time_in_a_folder(table):
         for given in ([table, "--out", "run"], resumed, [*resumed, "--out", "b"],
                       ["--resume", "run/model.safetensors"]):  # fmt: skip
             text = refused(*given, code=1)
-            assert "another process is training in run; wait until it ends, or name" in text
+            assert "run is in use by another training, or is being saved to; wait until" in text
     assert {name: Path("run", name).read_bytes() for name in FILES} == before
     assert not Path("b").exists()
 
@@ -655,6 +655,41 @@ def test_sigterm_before_the_first_step_of_a_real_process_says_so():
     assert found.stderr == "error: interrupted; nothing was written\n"
 
 
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("on_train_end", signal.SIGINT), ("joined", signal.SIGTERM), ("fitted", signal.SIGINT)],
+)
+def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkeypatch):
+    class AtTheEnd(Callback):
+        def on_train_end(self, run):
+            if moment == "on_train_end":
+                signal.raise_signal(number)
+
+    def joins(*histories):
+        if moment == "joined":
+            signal.raise_signal(number)
+        return joined(*histories)
+
+    def fits(*given, **options):
+        history = TRUE_FIT(*given, **options)
+        if moment == "fitted":
+            signal.raise_signal(number)
+        return history
+
+    monkeypatch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
+    train(table, "--epochs", 2, "--out", "run")
+    train(table, "--epochs", 5, "--out", "whole")
+    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", AtTheEnd)
+    monkeypatch.setattr("mlpx.cli.training_run.joined", joins)
+    monkeypatch.setattr(MLP, "fit", fits)
+    found = mlpx("train", "--resume", "run", "--epochs", 3, "--stop-on-plateau")
+    assert found.exit_code == 128 + number
+    assert found.stderr == "error: interrupted after the training; the run is in run\n"
+    assert same_weights("run", "whole")
+    history = read_history(Path("run"))
+    assert (history.stop_reason, len(history)) == ("completed", 5)
+
+
 class AtOnce(Callback):
     """Ctrl-C when training has begun and no step was taken."""
 
@@ -742,6 +777,16 @@ def test_resume_keeps_the_model(table, option):
     train(table, "--epochs", 1, "--out", "run")
     value = "float64" if option == "--dtype" else "5"
     assert f"{option} belongs to the model" in refused("--resume", "run", option, value)
+
+
+def test_resume_holds_out_what_the_run_held_out(table, monkeypatch):
+    monkeypatch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
+    train(table, "--epochs", 1, "--validation", 0.2, "--out", "run")
+    for share in (0.4, 0):
+        text = refused("--resume", "run", "--validation", share)
+        assert f"{share:g}, and the run held out 0.2, which stays: rows that it learnt from" in text
+    train("--resume", "run", "--epochs", 1, "--validation", 0.2)
+    assert len(read_history(Path("run"))["val_loss"]) == 2
 
 
 def test_resume_what_is_no_run(table):

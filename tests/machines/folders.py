@@ -38,7 +38,6 @@ Said = tuple[int, str, str]
 WORDS: dict[str, st.SearchStrategy[Any]] = {
     "--optimizer": st.sampled_from(sorted(Optimizer.table)),
     "--batch-size": st.sampled_from((1, 8, 32)),
-    "--validation": st.sampled_from((0, 0.2)),
     "--lr": st.just(0.05),
     "--sampling": st.sampled_from(sorted(SAMPLINGS)),
     "--early-stopping": st.just("loss"),
@@ -51,6 +50,7 @@ NEW = {
     "--activation": st.sampled_from(sorted(Activation.table)),
     "--dtype": st.sampled_from(("float32", "float64")),
     "--seed": st.integers(0, 3),
+    "--validation": st.sampled_from((0, 0.2)),
 }
 """Options of a new model."""
 

@@ -63,7 +63,7 @@ class Settings:
                 raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
         recipe = RECIPES.get(given.get("dataset", ""), {})
         if before is not None:
-            _refuse_changes(given)
+            _refuse_changes(given, before)
             recipe = {k: v for k, v in before.items() if k in names}
             recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
         if "steps" in given or "epochs" in given:
@@ -87,12 +87,19 @@ def _takes_all_rows(optimizer: str) -> bool:
     return Optimizer.resolve(optimizer).full_batch
 
 
-def _refuse_changes(given: dict[str, Any]) -> None:
+def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
     for name in OF_THE_MODEL:
         if name in given:
             raise typer.BadParameter(
                 f"--{name} belongs to the model, which --resume takes as it is; leave it out"
             )
+    held_out = before.get("validation", given.get("validation"))
+    if given.get("validation", held_out) != held_out:
+        raise typer.BadParameter(
+            f"{given['validation']:g}, and the run held out {held_out:g}, which stays: rows that "
+            "it learnt from cannot validate it; leave it out",
+            param_hint="--validation",
+        )
 
 
 def explain_default(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,8 @@ def _train(prepared: Experiment, folder: Path) -> None:
     """
     size = size_bytes(prepared.model, Optimizer.resolve(prepared.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
-        history, whole = _fit(prepared)
-        if prepared.before is not None:
-            history = joined(prepared.before, history)
-        release()
-        test, trouble = _saved(prepared, folder / MODEL, whole)
+        found = _fit(prepared)
+        history, test, trouble = _saved(prepared, folder / MODEL, *found, release=release)
         try:
             with held_interrupt():
                 config = _config(prepared)
@@ -111,18 +109,18 @@ def _train(prepared: Experiment, folder: Path) -> None:
         typer.echo(f"{'written':<15} {folder}/: {', '.join([MODEL, *written])}")
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
-    _complain(history, folder, whole, trouble)
+    _complain(history, folder, trouble)
 
 
-def _complain(history: History, folder: Path, whole: bool, trouble: BaseException | None) -> None:
+def _complain(history: History, folder: Path, trouble: BaseException | None) -> None:
     """Raise what was the matter with a run that is written."""
-    if not whole:
+    if history.stop_reason == "interrupted":
         raise KeyboardInterrupt(
             f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
             f"go on with: mlpx train --resume {folder}"
         )
     if isinstance(trouble, KeyboardInterrupt):
-        raise KeyboardInterrupt(f"interrupted before the test; the run is in {folder}")
+        raise KeyboardInterrupt(f"interrupted after the training; the run is in {folder}")
     if trouble is not None:
         raise MlpxError(f"no test: {trouble or 'out of memory'}; the run is in {folder}")
     if history.stop_reason.startswith("diverged"):
@@ -130,24 +128,35 @@ def _complain(history: History, folder: Path, whole: bool, trouble: BaseExceptio
 
 
 def _saved(
-    prepared: Experiment, path: Path, whole: bool
-) -> tuple[dict[str, float] | None, BaseException | None]:
-    """Save the model, before anything else; then what the test data say, or why they do not.
+    prepared: Experiment,
+    path: Path,
+    history: History,
+    interrupt: KeyboardInterrupt | None,
+    *,
+    release: Callable[[], None],
+) -> tuple[History, dict[str, float] | None, BaseException | None]:
+    """Save the model in the room to `release`, before anything else; the whole history, and what
+    the test data say, or why they do not.
 
     Raises CheckpointError.
     """
     saved = False
     try:
         with held_interrupt():
+            if prepared.before is not None:
+                history = joined(prepared.before, history)
+            release()
             prepared.model.save(path)
             saved = True
-        if whole and prepared.parts.test is not None:
-            return prepared.model.evaluate(*prepared.parts.test), None
+        if interrupt is not None:
+            raise interrupt
+        if prepared.parts.test is not None:
+            return history, prepared.model.evaluate(*prepared.parts.test), None
     except (KeyboardInterrupt, MlpxError, MemoryError) as error:
         if not saved:
             raise
-        return None, error
-    return None, None
+        return history, None, error
+    return history, None, None
 
 
 def prepare(options: Options) -> Experiment:
@@ -228,8 +237,11 @@ class _Keep(Callback):
         self.history = run.history
 
 
-def _fit(prepared: Experiment) -> tuple[History, bool]:
-    """The history, and whether the training came to its own end rather than to Ctrl-C."""
+def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
+    """The history, and Ctrl-C if it came, be it when all was learnt.
+
+    Raises KeyboardInterrupt if nothing was learnt, or if it broke a step off.
+    """
     settings, keep = prepared.settings, _Keep()
     _announce(prepared)
     try:
@@ -247,12 +259,12 @@ def _fit(prepared: Experiment) -> tuple[History, bool]:
             threads=settings.threads,
             verbose=0 if prepared.quiet else None,
         )
-    except KeyboardInterrupt:
-        found = keep.history
-        if found is None or found.stop_reason != "interrupted" or not len(found.step_loss):
+    except KeyboardInterrupt as interrupt:
+        found, broken_off = keep.history, f"{type(interrupt).__name__}:"
+        if found is None or found.stop_reason.startswith(broken_off) or not len(found.step_loss):
             raise
-        return found, False
-    return history, True
+        return found, interrupt
+    return history, None
 
 
 def _config(prepared: Experiment) -> dict[str, Any]:
