@@ -13,9 +13,11 @@ from typer.testing import CliRunner
 from mlpx import MLP
 from mlpx.cli import app
 from mlpx.cli.classes import Classes
+from mlpx.cli.downloads import download_display
+from mlpx.cli.rows import read_rows
 from mlpx.cli.task import understand
 from mlpx.data import load_dataset
-from mlpx.errors import CheckpointError
+from mlpx.errors import CheckpointError, DataNotFoundError
 from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.runs import class_labels, label_array, read_config
 
@@ -396,3 +398,20 @@ def test_evaluate_says_which_rows_there_are_not():
             assert f"run/config.json has no {name}, so it is not known" in said(
                 "run", "--rows", rows
             )
+
+
+def test_names_that_the_terminal_lacks_stay_apart():
+    trained(np.array(["na\u00efve", "\u65e5\u672c", "\u65e5\u6708"])[Y], epochs=20)
+    np.save("x.npy", X[:3])
+    found = CliRunner(charset="latin-1").invoke(app, ["predict", "run", "x.npy"])
+    assert found.stdout.splitlines() == ["na\u00efve", r"\u65e5\u672c", r"\u65e5\u6708"]
+
+
+def test_streams_that_are_closed_are_no_traceback(monkeypatch):
+    trained(ANIMALS[Y], epochs=1)
+    monkeypatch.setattr("sys.stderr", None)
+    with download_display() as show:
+        assert show is None
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataNotFoundError, match="standard input is closed"):
+        read_rows(Path("-"), columns=3)

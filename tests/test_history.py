@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mlpx import History
-from mlpx.errors import InputError, MissingExtraError
+from mlpx.errors import InputError, InputTypeError, MissingExtraError
 from test_training import N, data, net, quiet
 
 
@@ -83,6 +83,8 @@ def test_best_epoch() -> None:
     assert History(epochs=[{"loss": 2.0}]).best() == {"epoch": 1, "loss": 2.0}
     with pytest.raises(KeyError, match="'val_f1'; this history has"):
         history.best("val_f1")
+    with pytest.raises(InputTypeError, match="metric is 3; wanted a name, one of \\['loss'"):
+        history.best(3)  # type: ignore[arg-type]
     for empty in (History(), History(epochs=[{"loss": nan}])):
         with pytest.raises(InputError, match="no epoch of this history has a finite 'loss'"):
             empty.best()

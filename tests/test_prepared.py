@@ -271,6 +271,7 @@ def test_a_model_that_moves_leaves_it_behind() -> None:
 
 def test_what_is_kept_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network()
+    monkeypatch.setattr(prepared, "MOST", 4)
     for n in range(20, 30):
         fit(model, "auto", 0, rows=n)
     assert [each.program.rows for each in model.prepared] == [29, 28, 27, 26]

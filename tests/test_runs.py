@@ -15,7 +15,16 @@ import pytest
 from mlpx import runs
 from mlpx.errors import CheckpointError, InputError
 from mlpx.history import History
-from mlpx.runs import claimed, describe_run, is_run, locked, read_history, room, run_folder
+from mlpx.runs import (
+    claimed,
+    describe_run,
+    is_run,
+    locked,
+    read_config,
+    read_history,
+    room,
+    run_folder,
+)
 
 
 def test_a_folder_that_another_trains_in_is_refused_and_left(tmp_path: Path) -> None:
@@ -120,3 +129,33 @@ def test_what_is_no_run_is_called_by_its_name(tmp_path: Path, monkeypatch: Any) 
     Path("folder/model.safetensors").write_text("")
     for name in ("folder", "folder/model.safetensors"):
         assert run_folder(Path(name)) == Path("folder")
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"), [(errno.ENOSPC, "make room, or name"), (errno.EFBIG, "ulimit -f")]
+)
+def test_the_advice_is_about_what_is_lacking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(runs, "allocate", refuse)
+    with pytest.raises(CheckpointError, match=advice), room(tmp_path, 1):
+        pass
+
+
+@pytest.mark.parametrize("name", ["engine", "device", "first_epoch", "seconds", "samples", "notes"])
+def test_a_history_edited_by_hand_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "history.json"
+    History(epochs=[{"loss": 1.0}]).save(path)
+    assert len(read_history(tmp_path)) == 1
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: {"x": 1}}))
+    with pytest.raises(CheckpointError, match=rf'history.json is not a .*{name} = {{\\?"x'):
+        read_history(tmp_path)
+
+
+def test_settings_of_many_brackets_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
+        read_config(tmp_path)

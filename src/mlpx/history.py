@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlpx.atomic import replace_file
-from mlpx.errors import InputError, MissingExtraError
+from mlpx.errors import InputError, InputTypeError, MissingExtraError
 from mlpx.metrics import Metric
 
 
@@ -43,8 +43,11 @@ class History:
     def __getitem__(self, name: str) -> list[float]:
         """The values of one column, an epoch each; KeyError names the columns there are."""
         if self.epochs and name not in self.epochs[0]:
-            raise KeyError(f"{name!r}; this history has {sorted(self.epochs[0])}")
+            raise KeyError(f"{name!r}; this history has {self._columns()}")
         return [epoch[name] for epoch in self.epochs]
+
+    def _columns(self) -> list[str]:
+        return sorted(self.epochs[0]) if self.epochs else []
 
     def __contains__(self, name: object) -> bool:
         return bool(self.epochs) and name in self.epochs[0]
@@ -68,6 +71,8 @@ class History:
         are best where they are lowest, metrics as `mlpx.metrics` says; the first of equals, never
         NaN. Raises KeyError for a column there is not, InputError if no epoch has a number in it.
         """
+        if metric is not None and not isinstance(metric, str):
+            raise InputTypeError(f"metric is {metric!r}; wanted a name, one of {self._columns()}")
         name = metric or ("val_loss" if "val_loss" in self else "loss")
         known = Metric.table.get(name.removeprefix("val_"))
         sign = -1.0 if known is not None and known.higher_is_better else 1.0

@@ -18,7 +18,7 @@ from mlpx.types import Array
 if TYPE_CHECKING:
     from mlpx.model import MLP
 
-MOST = 4
+MOST = 32
 MOST_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
 """How many a model keeps, and how much memory they may take in all, by the kind of its device."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -84,10 +85,12 @@ def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
         except OSError as error:
             file.close()
             free_bytes = shutil.disk_usage(folder).free
+            advice = "make room, or name a folder on another disk"
+            if error.errno == errno.EFBIG:
+                advice = "raise the limit on the size of a file (ulimit -f)"
             raise CheckpointError(
                 f"{folder} has no room for the run ({error.strerror or error}): it needs "
-                f"{size_bytes:,} bytes, {free_bytes:,} are free; make room, or name a folder on "
-                "another disk"
+                f"{size_bytes:,} bytes, {free_bytes:,} are free; {advice}"
             ) from None
         yield file.close
 
@@ -193,6 +196,9 @@ def read_history(folder: Path) -> History:
     """
     content = _read_json(folder / HISTORY)
     try:
+        for name, kinds in HISTORY_KINDS.items():
+            if not isinstance(content[name], kinds):
+                raise TypeError(f"{name} = {json.dumps(content[name])}")
         return History(
             **{
                 name: content[name] for name in ("engine", "engine_reason", "device", "first_epoch")
@@ -203,6 +209,12 @@ def read_history(folder: Path) -> History:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error!r}") from error
+
+
+HISTORY_KINDS: dict[str, type | tuple[type, ...]] = {
+    "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
+    "first_epoch": int, "seconds": (int, float), "samples": int,
+}  # fmt: skip
 
 
 def _number(value: float | None) -> float:
@@ -328,7 +340,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is not a run folder: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object")

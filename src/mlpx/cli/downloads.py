@@ -11,7 +11,7 @@ from typing import Any
 @contextmanager
 def download_display() -> Iterator[Callable[[int, int | None], None] | None]:
     """A callback that draws a bar on stderr from the first byte on; None if that is no terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     bars: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -71,6 +72,8 @@ def predict(
     found = model.backend.to_numpy(say(x, batch_size=batch_size))
     answers = Answers.of(found, config, model=model)
     if out is None:
-        typer.echo(answers.lines(), nl=False)
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        text = answers.lines().encode(encoding, "backslashreplace")  # two names stay two
+        typer.echo(text.decode(encoding), nl=False)
     else:
         answers.write(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -29,6 +30,8 @@ def read_rows(path: Path, *, columns: int) -> Array:
     bytes. Raises DataNotFoundError, DataFormatError.
     """
     if str(path) == STDIN:
+        if sys.stdin is None:
+            raise DataNotFoundError("standard input is closed; wanted rows of numbers")
         return as_rows(_read(typer.get_binary_stream("stdin"), "standard input", columns), columns)
     try:
         if _is_stream(path):
