@@ -589,6 +589,19 @@ def test_an_estimator_reads_a_run_that_was_stopped_in_its_first_epoch(tmp_path: 
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
 
 
+def test_an_estimator_whose_fit_was_broken_off_is_saved_as_it_is(tmp_path: Path) -> None:
+    class Broken(Callback):
+        def on_check(self, run: Any) -> None:
+            raise RuntimeError("asked to")
+
+    fitted = MLPClassifier(**SMALL, callbacks=[Broken()])
+    with pytest.raises(RuntimeError, match="asked to"):
+        fitted.fit(X, Y)
+    fitted.save(tmp_path / "run")
+    again = MLPClassifier.from_run(tmp_path / "run")
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match=r"letter\.txt"):

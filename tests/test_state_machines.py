@@ -85,7 +85,7 @@ def test_model_at_length(engine: str, sequences: int) -> None:
 
 @pytest.mark.slow
 def test_estimators_at_length() -> None:
-    few(Learners, 30, 15)  # the same sequences each time, until what random ones find is mended
+    many(Learners, 60, 25)
 
 
 @pytest.mark.slow

@@ -52,7 +52,8 @@ def save(estimator: Any, folder: Path) -> None:
     }
     config = {"loss": estimator.model_.loss.name, KEY: described}
     with claimed(folder, name=folder.name) as out:
-        save_run(out, estimator.model_, history=estimator.history_, config=_plain(config))
+        history = getattr(estimator, "history_", History())  # none: its fit was broken off
+        save_run(out, estimator.model_, history=history, config=_plain(config))
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
