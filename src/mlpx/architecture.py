@@ -83,9 +83,9 @@ def split_batches(layers: Sequence[Layer], rows: int, batch_size: int) -> tuple[
     InputError if whole batches are too small for a layer.
     """
     full, last = divmod(rows, batch_size)
-    neediest = max(layers, key=lambda layer: layer.least_rows)
-    least = neediest.least_rows
+    least = max(layer.least_rows for layer in layers)
     if min(batch_size, rows) < least:
+        neediest = next(layer for layer in layers if layer.least_rows == least)
         raise InputError(
             f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
             f"takes statistics over each batch and needs at least {least} rows: use a larger "

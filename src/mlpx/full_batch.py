@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ class FullBatchRun(Run):
             if place.parameter.max_norm is not None:
                 raise InputError(f"{name} has a max_norm; lbfgs moves without such bounds")
 
-    def _epochs(self, interrupted: threading.Event) -> None:
+    def _epochs(self, interrupted: list[int]) -> None:
         rule = self.state.optimizer
         assert isinstance(rule, LBFGS)
         if not self.total_steps:
@@ -59,7 +58,7 @@ class FullBatchRun(Run):
         self._move_to(found.x)
         if self.stopping is None and self.steps_done < self.total_steps:
             self.stop(f"lbfgs ended: {found.message}")
-        elif interrupted.is_set():
+        elif interrupted:
             self.stopping = "interrupted"
 
     def _options(self, rule: LBFGS) -> dict[str, Any]:
@@ -109,7 +108,7 @@ class FullBatchRun(Run):
         self.steps_done += 1
         self.display.step(self)
         self._finish(0, 1)
-        if self.stopping or self._interrupted.is_set() or self.steps_done >= self.total_steps:
+        if self.stopping or self._interrupted or self.steps_done >= self.total_steps:
             raise StopIteration
         self._tell("on_epoch_begin", self.state.epoch)
 

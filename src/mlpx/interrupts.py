@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+try:
+    # CPython's own: `signal` looks for an enum of each handler, which takes longer than the step of
+    # a small net.
+    import _signal as plain  # type: ignore[import-not-found]
+except ImportError:
+    plain = signal
+
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that end a process which does nothing about them."""
 HANG_UP = getattr(signal, "SIGHUP", None)
@@ -50,15 +57,14 @@ def ending_signals() -> Iterator[list[int]]:
 
 
 @contextmanager
-def held_interrupt() -> Iterator[threading.Event]:
-    """Inside, Ctrl-C sets the event yielded; the KeyboardInterrupt comes at the end.
+def held_interrupt() -> Iterator[list[int]]:
+    """Inside, Ctrl-C fills the list yielded; the KeyboardInterrupt comes at the end.
 
     The second raises at once. So it is with SIGTERM and SIGHUP inside `ending_signals`, but that
     two SIGHUP in a row are one.
     Outside the main thread, which alone receives signals, and where the application handles Ctrl-C
-    itself, nothing is changed and the event stays clear.
+    itself, nothing is changed and the list stays empty.
     """
-    interrupted = threading.Event()
     before = _interrupting()
     held: list[int] = []
 
@@ -66,13 +72,12 @@ def held_interrupt() -> Iterator[threading.Event]:
         if held and not held[-1] == number == HANG_UP:
             before[number](number, frame)
         held.append(number)
-        interrupted.set()
 
     with ExitStack() as put_back:  # as above
         for number, handler in before.items():
-            put_back.callback(signal.signal, number, handler)
-            signal.signal(number, hold)
-        yield interrupted
+            put_back.callback(plain.signal, number, handler)
+            plain.signal(number, hold)
+        yield held
     if held:
         before[held[0]](held[0], None)
 
@@ -81,7 +86,7 @@ def _interrupting() -> dict[int, Any]:
     """The signals that raise KeyboardInterrupt, with their handlers."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    handlers = {number: plain.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     return {
         number: handler
         for number, handler in handlers.items()

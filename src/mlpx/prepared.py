@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 from mlpx.engines import Engine, Runner
@@ -23,7 +24,7 @@ MOST_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
 """How many a model keeps, and how much memory they may take in all, by the kind of its device."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Prepared:
     """A program, the engine that runs it and why that one, ready to run."""
 
@@ -35,6 +36,8 @@ class Prepared:
     engine: Engine
     reason: str
     execute: Runner
+    stretch: int = 1
+    """How many steps one call of the engine ran at last."""
 
     @cached_property
     def nbytes(self) -> int:
@@ -43,8 +46,7 @@ class Prepared:
 
     def trains(self, arrays: tuple[Array, ...]) -> bool:
         """Whether it is these arrays, and no copies of them, that it trains."""
-        pairs = zip(self.arrays, arrays, strict=False)
-        return len(self.arrays) == len(arrays) and all(mine is other for mine, other in pairs)
+        return len(self.arrays) == len(arrays) and all(map(is_, self.arrays, arrays))
 
     def feed(self, data: TrainingData) -> None:
         """Take the rows of `data` from now on, which is of the kind it was made for."""

@@ -10,7 +10,9 @@ permutations) is mapped here, because NumPy may change how its `Generator` deriv
 from __future__ import annotations
 
 import os
+import threading
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,15 +71,32 @@ def words(
     return raw
 
 
+class _Generators(threading.local):
+    """One generator for each thread: a new one would ask the system for entropy that is not used,
+    which takes longer than to draw a few words.
+    """
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+        self.idle: Any = self.philox.state  # with an empty buffer
+
+
+_generators = _Generators()
+
+
 def _generator(seed: int, purpose: int, counter: int) -> np.random.Philox:
+    """The thread's generator, to be used before the next is asked for."""
     # NumPy advances the counter before it draws, so it starts one before ours.
     key = np.array([seed, int(purpose)], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=_before(counter))
+    philox, state = _generators.philox, {"key": key, "counter": _before(counter)}
+    philox.state = _generators.idle | {"state": state}
+    return philox
 
 
 def _before(counter: int) -> Words:
-    previous = (counter - 1) % (1 << 256)
-    return np.array([(previous >> shift) % _WORD for shift in (0, 64, 128, 192)], dtype=np.uint64)
+    low, mask = (counter - 1) % (1 << 256), _WORD - 1
+    words = (low & mask, low >> 64 & mask, low >> 128 & mask, low >> 192)
+    return np.array(words, dtype=np.uint64)
 
 
 def uniform(raw: Words) -> NDArray[np.float64]:

@@ -17,14 +17,12 @@ class Report:
 
     def read(self, *arrays: Array | None) -> list[np.ndarray]:
         """A host copy of each array, in float64, empty for None; waits for the device once."""
-        stop, places = 0, []
+        stop, places = 0, list[tuple[slice, tuple[int, ...]]]()
         for array in arrays:
-            places.append(slice(stop, stop + (0 if array is None else array.size)))
-            stop = places[-1].stop
+            shape = (0,) if array is None else array.shape
+            start, stop = stop, stop + (0 if array is None else array.size)
+            places.append((slice(start, stop), shape))
             if array is not None:
-                self.flat[places[-1]].reshape(array.shape)[...] = array
-        host = self.backend.to_numpy(self.flat[:stop])
-        return [
-            host[place].copy().reshape((0,) if array is None else array.shape)
-            for place, array in zip(places, arrays, strict=True)
-        ]
+                self.flat[start:stop].reshape(shape)[...] = array
+        host = np.array(self.backend.to_numpy(self.flat[:stop]))  # which may be flat itself
+        return [host[place].reshape(shape) for place, shape in places]

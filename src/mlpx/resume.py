@@ -57,7 +57,8 @@ def resume(
     if before is not None and before.optimizer == optimizer:
         begun = before.pace == pace and before.position < steps_per_epoch
         position = before.position if begun else 0
-        return replace(before, position=position, pace=pace, schedule=dict(before.schedule))
+        changed = {"position": position, "pace": pace, "schedule": dict(before.schedule)}
+        return TrainingState(**(vars(before) | changed))
     moments = {
         name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
     }
@@ -67,12 +68,11 @@ def resume(
     return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
 
 
-def swap(a: Array, b: Array | None, *, work: Array) -> None:
+def swap(a: Array, b: Array, *, work: Array) -> None:
     """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
     zeroed.
     """
-    if b is not None:
-        work[...] = a
-        a[...] = b
-        b[...] = work
-        work.fill(0)
+    work[...] = a
+    a[...] = b
+    b[...] = work
+    work.fill(0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import math
 import time
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import proxy
 
@@ -48,6 +48,8 @@ RUN_S = 0.05
 class Run:
     """One call of `fit`, as callbacks see it."""
 
+    gradient_rule: GradientRule = Backpropagation()
+
     def __init__(
         self,
         model: MLP,
@@ -80,7 +82,6 @@ class Run:
         self.stretch = 1
         """How many steps one call of the engine runs: few at first, then about RUN_S's worth."""
         self.stopping: str | None = None
-        self.gradient_rule: GradientRule = Backpropagation()
         self.wants_norms = False
         self.threads: int | None = None
         self.precision = "float32"
@@ -127,6 +128,7 @@ class Run:
         prepared = self._prepared()
         engine, reason = prepared.engine, prepared.reason
         self.program, self.execute = prepared.program, prepared.execute
+        self.stretch = prepared.stretch
         self._prepare_report()
         self._tell("on_check")
         model, history = self.model, self.history
@@ -149,6 +151,7 @@ class Run:
                 history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
                 history.stop_reason = self.stopping or "completed"
             if not self.state.optimizer.open:  # else the next fit has other rates
+                prepared.stretch = self.stretch
                 leave(model, prepared)
         return history
 
@@ -219,13 +222,13 @@ class Run:
             state.begin, state.total = state.step, self.total_steps
         return state.optimizer.resolved(state.begin, state.total)
 
-    def _epochs(self, interrupted: threading.Event) -> None:
+    def _epochs(self, interrupted: list[int]) -> None:
         while self.steps_done < self.total_steps and self.stopping is None:
             self._epoch(interrupted)
-            if interrupted.is_set():
+            if interrupted:
                 self.stopping = "interrupted"
 
-    def _epoch(self, interrupted: threading.Event) -> None:
+    def _epoch(self, interrupted: list[int]) -> None:
         state, program = self.state, self.program
         self._tell("on_epoch_begin", state.epoch)
         order = self._order()
@@ -234,9 +237,9 @@ class Run:
         before = {"step": state.step - first, "drawn": state.drawn - first}
         program.start_epoch(order, **before, position=first, rate_scale=scale)
         end = min(program.steps, first + self.total_steps - self.steps_done)
-        with self._trained_parameters():
+        with self._trained_parameters() if "average" in state.moments else nullcontext():
             for _ in self._stretches(end):
-                if interrupted.is_set():
+                if interrupted:
                     break
         self._finish(first, end)
 
@@ -252,11 +255,12 @@ class Run:
     @contextmanager
     def _trained_parameters(self) -> Iterator[None]:
         """Put the parameters that training moves in the place of their average."""
-        swap(self.model.flat, self.state.moments.get("average"), work=self.program.gradient)
+        average = self.state.moments["average"]
+        swap(self.model.flat, average, work=self.program.gradient)
         try:
             yield
         finally:
-            swap(self.model.flat, self.state.moments.get("average"), work=self.program.gradient)
+            swap(self.model.flat, average, work=self.program.gradient)
 
     def _stretches(self, end: int) -> Iterator[None]:
         """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
@@ -303,13 +307,20 @@ class Run:
         self.history.epochs.append(logs)
         self.display.epoch(self, logs)
         self._tell("on_epoch_end", epoch, logs)
-        bad = np.flatnonzero(~np.isfinite(log[:, LOSS]))
-        if len(bad) and self.stopping is None:
-            self.stop(
-                f"diverged: the loss is {log[bad[0], LOSS]} at step "
-                f"{state.step - len(log) + int(bad[0]) + 1}; lower the learning rate or scale x"
-            )
-            warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=7)
+        if not math.isfinite(logs["loss"]) and self.stopping is None:
+            self._diverge(log[:, LOSS])
+
+    def _diverge(self, losses: np.ndarray) -> None:
+        """Stop if one of the epoch's step losses is not finite; their mean may be too large."""
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if not len(bad):
+            return
+        step = self.state.step - len(losses) + int(bad[0]) + 1
+        self.stop(
+            f"diverged: the loss is {losses[bad[0]]} at step {step}; lower the learning rate or "
+            "scale x"
+        )
+        warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=8)
 
     def _prepare_report(self) -> None:
         """Allocate what the end of an epoch needs."""
@@ -349,9 +360,10 @@ class Run:
     def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
         """What an epoch reports, from the lines of its steps and the validation's scores."""
         weight = log[:, WEIGHT]
-        logs = {"loss": float(log[:, LOSS] @ weight / weight.sum())}
+        total = weight.sum()
+        logs = {"loss": float(log[:, LOSS] @ weight / total)}
         if self.model.loss.targets != "values":
-            logs["accuracy"] = float(log[:, HITS] @ weight / weight.sum())
+            logs["accuracy"] = float(log[:, HITS] @ weight / total)
         if self.scores is not None:
             logs |= {f"val_{name}": value for name, value in self.scores.named(scores).items()}
         return logs

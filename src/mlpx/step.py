@@ -7,7 +7,7 @@ a plan of its own on the same buffers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -41,7 +41,7 @@ class TrainingData:
     def apart(self) -> TrainingData:
         """The same data as arrays of its own: x and y may be one array."""
         x, y, weights = (a if a is None else a.view() for a in (self.x, self.y, self.weights))
-        return replace(self, x=x, y=y, weights=weights)
+        return TrainingData(x, y, weights, resident=self.resident)
 
 
 NOTHING = TrainingData(None, None, None)
@@ -148,7 +148,7 @@ class TrainingProgram:
         upload(order, out=self.order)
         columns = self._columns(t, rate_scale)
         if columns:
-            upload(np.stack(columns, axis=1), out=self.table)
+            upload(np.array(columns).T, out=self.table)
         if position == 0 and step // FLUSH_STEPS != (step + self.steps) // FLUSH_STEPS:
             self._flush()
         upload(np.array([position, drawn + position]), out=self.state)

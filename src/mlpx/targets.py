@@ -23,6 +23,7 @@ from mlpx.validation import (
     check_weights,
     check_x,
     in_range,
+    largest,
     together,
 )
 
@@ -129,6 +130,8 @@ def _labels(y: Array, classes: int, loss: Loss, name: str, checks: Checks) -> Ar
     if ignored is not None:
         fine &= (y != ignored).any()
     checks.require(fine, partial(_refuse_labels, y, classes, loss, name))
+    if y.dtype.kind != "f":
+        return y.astype(np.int64, copy=False)
     with np.errstate(invalid="ignore"):  # NaN on a device is not known yet
         return y.astype(np.int64, copy=False)
 
@@ -156,9 +159,7 @@ def _refuse_labels(y: Array, classes: int, loss: Loss, name: str) -> None:
 def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[float, float]:
     if kind != "values":
         return 0.0, 1.0 if kind == "binary" else 1.0 + SUM_TOLERANCE
-    limit = float(np.finfo(dtype).max)
-    if y.dtype.kind == "f":
-        limit = min(limit, float(np.finfo(y.dtype).max))
+    limit = largest(y, dtype)
     return -limit if loss.least is None else loss.least, limit
 
 

@@ -28,7 +28,7 @@ from mlpx.schedules import Schedule
 from mlpx.step import TrainingData
 from mlpx.targets import ClassWeight, Rows, check_data, row_weights
 from mlpx.types import Array
-from mlpx.validation import Checks, check_array
+from mlpx.validation import Checks, by_row, check_array
 
 if TYPE_CHECKING:
     from mlpx.model import MLP
@@ -180,13 +180,13 @@ def prepare_data(
 
 def _on_device(model: MLP, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
     (x, y, w), backend = rows, model.backend
-    placed, resident = backend.asarray_in_reach(_by_row(x))
+    placed, resident = backend.asarray_in_reach(by_row(x))
     if notes is not None and not resident:
         notes.append(
             f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
             "fetches its rows"
         )
-    y, w = (None if part is None else backend.asarray(_by_row(part)) for part in (y, w))
+    y, w = (None if part is None else backend.asarray(by_row(part)) for part in (y, w))
     return TrainingData(placed, y, w, resident=resident)
 
 
@@ -238,11 +238,6 @@ def _split(
 
 def _take(array: Array, rows: np.ndarray) -> Array:
     return None if array is None else array[array_backend(array).asarray(rows)]
-
-
-def _by_row(array: Array) -> Array:
-    """`array` itself if rows can be taken from it without a copy of the whole, else such a copy."""
-    return np.require(array, requirements=["C", "A"]) if isinstance(array, np.ndarray) else array
 
 
 def _prepare_validation(

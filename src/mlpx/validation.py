@@ -5,9 +5,9 @@ Inside the library nothing is checked again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -23,17 +23,30 @@ CHUNK_ELEMENTS = 1 << 22
 SUM_TOLERANCE = 1e-3
 
 
+def by_row(array: Array) -> Array:
+    """`array` itself if rows can be taken from it without a copy of the whole, else such a copy."""
+    if not isinstance(array, np.ndarray) or (array.flags.c_contiguous and array.flags.aligned):
+        return array
+    return np.require(array, requirements=["C", "A"])
+
+
 class Checks:
     """What is asked of several arrays: on the host at once, on a device together with one wait."""
 
     def __init__(self) -> None:
         self._asked: dict[str, list[tuple[Array, Callable[[], None]]]] = {}
 
+    def __enter__(self) -> Checks:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.settle()
+
     def require(self, fine: Array, refuse: Callable[[], None]) -> None:
         """Have `refuse` look closer and raise if `fine`, a boolean scalar, turns out false."""
-        backend = array_backend(fine)
-        if backend.kind != "cpu":
-            self._asked.setdefault(backend.device, []).append((fine, refuse))
+        if not isinstance(fine, np.ndarray | np.bool_):
+            self._asked.setdefault(array_backend(fine).device, []).append((fine, refuse))
         elif not fine:
             refuse()
 
@@ -48,13 +61,9 @@ class Checks:
                     refuse()
 
 
-@contextmanager
-def together(checks: Checks | None) -> Iterator[Checks]:
+def together(checks: Checks | None) -> AbstractContextManager[Checks]:
     """`checks` as they are, or for None new ones that are settled at the end."""
-    asked = checks or Checks()
-    yield asked
-    if checks is None:
-        asked.settle()
+    return Checks() if checks is None else nullcontext(checks)
 
 
 def check_array(name: str, given: Any, backend: Backend) -> Array:
@@ -140,8 +149,12 @@ def check_finite(
 
 def largest(array: Array, dtype: np.dtype) -> float:
     """The largest number that both `array`, if it holds floats, and `dtype` can hold."""
-    kinds = [dtype, array.dtype] if array.dtype.kind == "f" else [dtype]
-    return min(float(np.finfo(kind).max) for kind in kinds)
+    return _least_range(dtype, array.dtype) if array.dtype.kind == "f" else _least_range(dtype)
+
+
+@cache
+def _least_range(*dtypes: np.dtype) -> float:
+    return min(float(np.finfo(dtype).max) for dtype in dtypes)
 
 
 def _refuse(

@@ -60,9 +60,10 @@ def get_backend(device: str | Backend | None = None) -> Backend:
     """
     if isinstance(device, Backend):
         return device
-    if isinstance(device, str) and device in _opened:
-        return _opened[device]
-    kind, index = _parse(*_asked(device))
+    asked, called = _asked(device)
+    if asked in _opened:
+        return _opened[asked]
+    kind, index = _parse(asked, called)
     name = f"{kind}:{index}" if kind != "cpu" else kind
     if name not in _opened:
         _opened[name] = BACKENDS[kind].open(index)

@@ -53,6 +53,8 @@ class CpuBackend(Backend):
     @classmethod
     def owner(cls, x: object) -> str | None:
         """``"cpu"`` when ``x`` lies in host memory."""
+        if type(x) is np.ndarray:
+            return "cpu"
         where = dlpack_device(x)
         if where is not None:
             return "cpu" if where[0] in DLPACK_HOST else None

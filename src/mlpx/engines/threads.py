@@ -38,8 +38,6 @@ def blas_threads(count: int | None) -> Iterator[None]:
     joined = False
     try:
         with _lock:
-            if _users == 0:
-                _before.update({id(c): c.num_threads for c in controllers()})
             _users, joined = _users + 1, True
             _set(count)  # a signal may raise in here as well
         yield
@@ -54,12 +52,15 @@ def _leave() -> None:
         _users -= 1
         if _users == 0:
             for controller in controllers():
-                controller.set_num_threads(_before[id(controller)])
+                if id(controller) in _before:  # a signal may have come before its turn
+                    controller.set_num_threads(_before.pop(id(controller)))
 
 
 def _set(count: int) -> None:
     for controller in controllers():
-        if controller.num_threads != count:
+        now = controller.num_threads
+        _before.setdefault(id(controller), now)
+        if now != count:
             controller.set_num_threads(count)
 
 

@@ -45,6 +45,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         """y encoded; the `first` time its classes or columns are learnt, from `whole` data."""
         raise NotImplementedError
 
+    def _for_model(self, y: np.ndarray) -> np.ndarray:
+        """Encoded y as the network takes it."""
+        raise NotImplementedError
+
     def _loss_and_outputs(self) -> tuple[Loss, int]:
         """The loss, and how many outputs the network has."""
         raise NotImplementedError
@@ -189,7 +193,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> TrainingData:
         """Checked rows as the network takes them."""
-        return rows.as_data(X, y, w, model=self._model)
+        return rows.as_data(X, self._for_model(y), w, model=self._model)
 
     def _keeps_best(self, held_out: Any) -> bool:
         """Whether the epoch with the best validation score is put back at the end."""

@@ -20,6 +20,9 @@ from mlpx.kernels import losses
 from mlpx.kernels.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from mlpx.types import Array, Namespace
 
+YES_OR_NO, ONE_OF_SEVERAL = BinaryCrossEntropy(reduction="sum"), SoftmaxCrossEntropy()
+"""What scikit-learn calls log_loss: of each output, or over all classes."""
+
 
 def learns_in_parts(estimator: Any) -> bool:
     """Whether `partial_fit` is there: not with a solver that needs all rows at once.
@@ -135,10 +138,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _loss_and_outputs(self) -> tuple[Loss, int]:
         labels = self._labels
-        names: dict[str, Loss] = {"log_loss": BinaryCrossEntropy(reduction="sum")}
-        if labels.kind == "multiclass":
-            names["log_loss"] = SoftmaxCrossEntropy()
-        loss = loss_of(self.loss, names)
+        log_loss = ONE_OF_SEVERAL if labels.kind == "multiclass" else YES_OR_NO
+        loss = loss_of(self.loss, {"log_loss": log_loss})
         outputs = len(labels.classes) if loss.targets == "classes" else labels.outputs
         kind = loss.target_kind(outputs)
         if kind == "values" or (labels.several and kind == "classes"):
@@ -146,11 +147,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             raise InputError(f"loss = {self.loss!r} is over {kind}; wanted one over {wanted}")
         return loss, outputs
 
-    def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> Any:
-        k = self._model.d_out
-        if y.ndim == 1 and k > 1 and self._model.loss.target_kind(k) == "binary":
-            y = np.eye(k)[y]  # each class against the rest
-        return super()._data(X, y, w)
+    def _for_model(self, y: np.ndarray) -> np.ndarray:
+        k, dtype = self._model.d_out, self._model.dtype
+        if self._model.loss.target_kind(k) == "classes":
+            return y
+        if y.ndim == 1 and k > 1:
+            return np.asarray(np.eye(k, dtype=dtype)[y])  # each class against the rest
+        return y.reshape(-1, k).astype(dtype)
 
     def _class_factors(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
         if self.class_weight is None:

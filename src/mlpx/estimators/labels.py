@@ -52,13 +52,13 @@ class Labels:
             return y
         if y.ndim != 1:
             raise InputError(f"y.shape = {y.shape}; this model has one class a row")
-        at = np.searchsorted(self.classes, y).clip(max=len(self.classes) - 1)
-        if (self.classes[at] != y).any():
+        at = self.classes.searchsorted(y)
+        if (self.classes.take(at, mode="clip") != y).any():
             raise InputError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
                 f"'y' has {unique(y)}."
             )
-        return at.astype(np.int64)
+        return at.astype(np.int64, copy=False)
 
     def decode(self, found: np.ndarray) -> np.ndarray:
         """What class indices (n,), or 0 and 1 (n, k), are called."""

@@ -15,11 +15,12 @@ from mlpx.backend.base import check_unmasked
 from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.classifier import learns_in_parts
-from mlpx.estimators.rows import handed_back, is_foreign
+from mlpx.estimators.rows import handed_back, is_foreign, is_plain
 from mlpx.estimators.settings import loss_of
 from mlpx.kernels import losses
 from mlpx.kernels.losses import HalfSquaredError, Loss, Poisson, Quantile
 from mlpx.records import is_whole
+from mlpx.targets import check_y
 
 LOSSES: dict[str, Loss] = {
     "squared_error": HalfSquaredError(reduction="sum"),
@@ -78,6 +79,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         elif columns != self._columns:
             raise InputError(f"y has {columns} columns; this model was fitted to {self._columns}")
         return values
+
+    def _for_model(self, y: np.ndarray) -> np.ndarray:
+        model, n = self._model, len(y)
+        dtype, backend = model.dtype, model.backend
+        found: np.ndarray = check_y(
+            y, n=n, d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
+        )
+        return found
 
     def _described(self) -> dict[str, Any]:
         return {"columns": self._columns}
@@ -143,10 +152,14 @@ def host_values(y: Any) -> np.ndarray:
 
     Raises ValueError for what holds no finite numbers.
     """
-    check_unmasked(y, "y")
-    if is_foreign(y):
-        y = array_backend(y).to_numpy(y)
-    values = check_array(y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0)
+    values = y
+    if not is_plain(y) or y.ndim != 1:  # else the checks would find nothing to say
+        check_unmasked(y, "y")
+        if is_foreign(y):
+            y = array_backend(y).to_numpy(y)
+        values = check_array(
+            y, ensure_2d=False, dtype="numeric", input_name="y", ensure_min_samples=0
+        )
     if values.ndim == 2 and values.shape[1] == 1:
         values = column_or_1d(values, warn=True)
     if values.ndim not in (1, 2):

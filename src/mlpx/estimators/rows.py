@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -17,9 +18,8 @@ from mlpx.inference import chunks
 from mlpx.model import MLP
 from mlpx.objective import divides_by_weight
 from mlpx.step import TrainingData
-from mlpx.targets import check_y
 from mlpx.types import Array
-from mlpx.validation import check_array, check_finite, check_in_range, in_range
+from mlpx.validation import by_row, check_array, check_finite, check_in_range, in_range
 
 CHUNK_ROWS = 1024
 
@@ -91,13 +91,17 @@ def _is_as_before(estimator: Any, X: Any) -> bool:
     """Whether X is what `validate_data` would return as it is: finite floats, with the columns that
     were there before, and no names on either side.
     """
-    if type(X) is not np.ndarray or X.dtype not in (np.float32, np.float64):
+    if not is_plain(X) or X.ndim != 2 or hasattr(estimator, "feature_names_in_"):
         return False
-    if X.ndim != 2 or not len(X) or X.shape[1] != getattr(estimator, "n_features_in_", None):
+    return bool(len(X) and X.shape[1] == getattr(estimator, "n_features_in_", None))
+
+
+def is_plain(array: Any) -> bool:
+    """Whether it is an array of NumPy's of floats that are finite, also in sum."""
+    if type(array) is not np.ndarray or array.dtype.char not in "fd":
         return False
     with np.errstate(all="ignore"):
-        finite = np.isfinite(X.sum())
-    return bool(finite) and not hasattr(estimator, "feature_names_in_")
+        return math.isfinite(array.sum())
 
 
 def refuse_columns(X: Any) -> None:
@@ -154,18 +158,16 @@ def in_model_range(w: np.ndarray | None, model: MLP) -> np.ndarray | None:
 
 
 def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> TrainingData:
-    """Checked rows as `model` takes them.
+    """Checked rows as `model` takes them, and y.
 
     Raises InputError for numbers that its dtype does not hold.
     """
     backend, dtype = model.backend, model.dtype
-    check_finite(X.data if is_sparse(X) else X, dtype=dtype, name="X")
-    target = check_y(
-        y, n=X.shape[0], d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
-    )
+    if X.dtype.itemsize > dtype.itemsize:  # else what is finite in the one is in the other
+        check_finite(X.data if is_sparse(X) else X, dtype=dtype, name="X")
     w = in_model_range(w, model)
     weights = None if w is None else backend.asarray(w[:, None])
-    return TrainingData(kept(X, backend, dtype), backend.asarray(target), weights)
+    return TrainingData(kept(X, backend, dtype), backend.asarray(y), weights)
 
 
 def take(X: Any, rows: np.ndarray) -> Any:
@@ -180,8 +182,7 @@ def kept(X: Any, backend: Backend, dtype: np.dtype) -> Any:
     """X as a training program holds it."""
     if is_sparse(X):
         return SparseRows(X, dtype)
-    whole = np.require(X, requirements=["C", "A"]) if isinstance(X, np.ndarray) else X
-    return backend.asarray(whole)
+    return backend.asarray(by_row(X))
 
 
 def outputs(model: MLP, X: Any) -> Array:

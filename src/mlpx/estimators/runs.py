@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,6 @@ class ShuffledRun(Run):
 
     def _order(self) -> np.ndarray:
         order = self.estimator._next_order(len(self.data), anew=self.state.position == 0)
-        self._starts = self.batch_size * np.arange(self.program.steps)
         if self.weights is not None:
             order = spread(order, weighing(self.weights), self._starts)
         self._true_order = order
@@ -111,19 +111,31 @@ class ShuffledRun(Run):
         self._shown = -1
         return np.arange(self.rows) % self.data.rows
 
-    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-        stop = self.state.position or self.program.steps
-        ran = slice(stop - len(log), stop)
-        rows = np.diff(self._starts, append=self.rows)[ran]
-        self.objective = float((log[:, LOSS] + self._constants()[ran]) @ rows / rows.sum())
-        return super()._logs(log, scores)
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Where each batch begins, (steps,)."""
+        return self.batch_size * np.arange(self.program.steps)
 
-    def _constants(self) -> np.ndarray:
+    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+        logs = super()._logs(log, scores)
+        self.objective = logs["loss"]
+        if self.weights is not None or self.constants is not None:
+            self.objective = self._by_rows(log[:, LOSS])
+        return logs
+
+    def _by_rows(self, losses: np.ndarray) -> float:
+        """The mean of the batches' losses, `constants` added, where each counts as its rows do."""
+        stop = self.state.position or self.program.steps
+        ran = slice(stop - len(losses), stop)
+        rows = np.diff(self._starts, append=self.rows)[ran]
+        if self.constants is not None:
+            losses = losses + self._means(self.constants)[ran]
+        return float(losses @ rows / rows.sum())
+
+    def _means(self, constants: np.ndarray) -> np.ndarray:
         """The weighted mean of each batch's `constants`, (steps,)."""
-        if self.constants is None:
-            return np.zeros(len(self._starts))
         w = np.ones(len(self.data)) if self.weights is None else self.weights
-        parts = (w * self.constants, w.astype(np.float64))
+        parts = (w * constants, w.astype(np.float64))
         sums = [np.add.reduceat(a[self._true_order], self._starts) for a in parts]
         means: np.ndarray = sums[0] / sums[1]
         return means

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, wraps
 from numbers import Integral, Real
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +19,10 @@ from mlpx.kernels.penalties import L2
 from mlpx.layers import Dense, Dropout, Layer
 from mlpx.metrics import Metric
 from mlpx.optimizers import LBFGS, SGD, AdamHat, Optimizer
+from mlpx.records import is_whole
 from mlpx.schedules import Schedule
+
+R = TypeVar("R")
 
 RATE_RULES = ("constant", "invscaling", "adaptive")
 ACTIVATIONS = {"logistic": "sigmoid"}
@@ -39,24 +43,47 @@ COUNTS = ("max_iter", "max_fun")
 FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 
 
+def remembered(function: Callable[..., R]) -> Callable[..., R]:
+    """`function`, which looks up what it said of the same numbers and records before."""
+    kept = lru_cache(maxsize=64, typed=True)(function)
+
+    @wraps(function)
+    def asked(*given: Any) -> R:
+        try:
+            return kept(*given)
+        except TypeError:  # they cannot be looked up, or are wrong, which `function` says again
+            return function(*given)
+
+    return asked
+
+
 def check(estimator: Any) -> None:
     """Refuse constructor parameters that mean nothing.
 
     Raises InputError or InputTypeError naming the parameter, its value and what is wanted.
     """
+    _check(*attrgetter(*CHECKED)(estimator))
+
+
+CHECKED = (*RANGES, *COUNTS, *FLAGS, "batch_size", "n_iter_no_change", "n_threads")
+
+
+@remembered
+def _check(*values: Any) -> None:
+    given = dict(zip(CHECKED, values, strict=True))
     for name, (low, high, ends) in RANGES.items():
-        _check_range(name, getattr(estimator, name), low, high, ends)
+        _check_range(name, given[name], low, high, ends)
     for name in COUNTS:
-        _check_count(name, getattr(estimator, name))
+        _check_count(name, given[name])
     for name in FLAGS:
-        if not isinstance(getattr(estimator, name), bool | np.bool_):
-            raise InputTypeError(f"{name} = {getattr(estimator, name)!r}; wanted True or False")
-    if not (isinstance(estimator.batch_size, str) and estimator.batch_size == "auto"):
-        _check_count("batch_size", estimator.batch_size, other=" or 'auto'")
-    if estimator.n_iter_no_change != math.inf:
-        _check_count("n_iter_no_change", estimator.n_iter_no_change, other=" or infinity")
-    if estimator.n_threads is not None:
-        _check_count("n_threads", estimator.n_threads, other=" or None")
+        if not isinstance(given[name], bool | np.bool_):
+            raise InputTypeError(f"{name} = {given[name]!r}; wanted True or False")
+    if not (isinstance(given["batch_size"], str) and given["batch_size"] == "auto"):
+        _check_count("batch_size", given["batch_size"], other=" or 'auto'")
+    if given["n_iter_no_change"] != math.inf:
+        _check_count("n_iter_no_change", given["n_iter_no_change"], other=" or infinity")
+    if given["n_threads"] is not None:
+        _check_count("n_threads", given["n_threads"], other=" or None")
 
 
 def _check_range(name: str, value: Any, low: float, high: float, ends: str) -> None:
@@ -84,7 +111,7 @@ def hidden_widths(estimator: Any) -> list[int]:
     given = estimator.hidden_layer_sizes
     widths = list(given) if hasattr(given, "__iter__") and not isinstance(given, str) else [given]
     for width in widths:
-        if isinstance(width, bool | np.bool_) or not isinstance(width, Integral):
+        if not is_whole(width):
             raise InputTypeError(f"hidden_layer_sizes = {given!r}; wanted whole numbers")
         if width <= 0:
             raise InputError(f"hidden_layer_sizes must be > 0, got {widths}.")
@@ -105,37 +132,39 @@ def per_layer(name: str, given: Any, layers: int) -> list[Any]:
 
 def activations(estimator: Any) -> list[Activation]:
     """The activation of each hidden layer."""
-    names = per_layer("activation", estimator.activation, len(hidden_widths(estimator)))
+    return _activations(estimator.activation, len(hidden_widths(estimator)))
+
+
+def _activations(given: Any, count: int) -> list[Activation]:
+    names = per_layer("activation", given, count)
     return [Activation.resolve(ACTIVATIONS.get(f, f) if isinstance(f, str) else f) for f in names]
 
 
 def layers(estimator: Any, *, outputs: int) -> list[Layer]:
     """The layers of the network, dropout after each hidden one, with the penalty of `alpha`."""
-    widths, functions = hidden_widths(estimator), activations(estimator)
-    rates = per_layer("dropout", estimator.dropout, len(widths))
-    hidden = tuple(zip(widths, functions, rates, strict=True))
-    try:
-        return list(_layers(hidden, outputs, penalty_of(estimator)))
-    except TypeError:  # what cannot be looked up; its record says what is wrong with it
-        return _layers.__wrapped__(hidden, outputs, penalty_of(estimator))
+    widths, strength = tuple(hidden_widths(estimator)), penalty_strength(estimator)
+    return list(_layers(widths, estimator.activation, estimator.dropout, outputs, strength))
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _layers(
-    hidden: tuple[tuple[int, Activation, float], ...], outputs: int, penalty: L2 | None
+    widths: tuple[int, ...], activation: Any, dropout: Any, outputs: int, strength: float
 ) -> list[Layer]:
     made: list[Layer] = []
-    for width, f, rate in hidden:
+    functions = _activations(activation, len(widths))
+    rates = per_layer("dropout", dropout, len(widths))
+    penalty = L2(strength, per_row=True) if strength else None
+    for width, f, rate in zip(widths, functions, rates, strict=True):
         made.append(Dense(width, activation=f, initializer="glorot_uniform", penalty=penalty))
         made += [Dropout(rate)] if rate else []
     return [*made, Dense(outputs, initializer="glorot_uniform", penalty=penalty)]
 
 
-def penalty_of(estimator: Any) -> L2 | None:
-    """alpha / (2 n) |W|**2 for batches of n rows; L-BFGS has it as weight decay."""
-    if full_batch(estimator) or not estimator.alpha:
-        return None
-    return L2(float(estimator.alpha) / 2, per_row=True)
+def penalty_strength(estimator: Any) -> float:
+    """That of the L2 penalty alpha / (2 n) |W|**2 for batches of n rows; L-BFGS has it as weight
+    decay.
+    """
+    return 0.0 if full_batch(estimator) else float(estimator.alpha) / 2
 
 
 def full_batch(estimator: Any) -> bool:
@@ -188,7 +217,7 @@ def _rule(estimator: Any) -> Optimizer:
     return dataclasses.replace(rule, learning_rate=rate) if isinstance(solver, str) else rule
 
 
-@lru_cache(maxsize=64)
+@remembered
 def _adam(rate: float, beta1: float, beta2: float, epsilon: float) -> AdamHat:
     return AdamHat(rate, beta1=beta1, beta2=beta2, epsilon=epsilon)
 

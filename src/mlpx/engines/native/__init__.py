@@ -84,6 +84,7 @@ class NativeRunner:
         library = load()
         assert library is not None
         self._run, self._state = library.mlpx_run, address(program.state)
+        self._blas_threads = blas().threads
         dtype, count = program.network.dtype, threads
         weights = program.network.flat.nbytes
         others = np.zeros((count - 1, program.gradient.size), dtype) if count > 1 else None
@@ -116,8 +117,7 @@ class NativeRunner:
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan so many times."""
         ops = self._made[id(plan)]
-        # Our threads call the BLAS side by side, so it is to use one of its own.
-        with blas_threads(1), pool(self.threads) as workers:
+        with blas_threads(self._blas_threads), pool(self.threads) as workers:
             self._run(ops, len(ops), steps, self._state, workers, self.threads)
 
     def feed(self) -> None:

@@ -40,7 +40,7 @@ class NativeForward:
         self.copied_rows = self.rows = self._rows(sum(network.widths))
         """How many rows a chunk has; fewer, where x is copied into the cache first."""
         self.size = sum(p.parameter.size for p in network.layout.places.values())
-        self.blas_threads = None if blas().name == "mlpx" else 1
+        self.blas_threads = blas().threads
         """Ours has no threads; another's would get in the way of those that call it."""
         self._lanes = [self._lane()]
         one = self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise

@@ -62,6 +62,13 @@ class Blas:
     wide: bool
     """Whether its integers have 64 bits."""
 
+    @property
+    def threads(self) -> int | None:
+        """How many it is to use of its own where our threads call it side by side; None where it
+        has none.
+        """
+        return None if self.name == "mlpx" else 1
+
 
 @cache
 def load() -> ctypes.CDLL | None:
