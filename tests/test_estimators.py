@@ -671,3 +671,35 @@ def test_few_heavy_rows_among_light_ones_are_the_same_at_every_scale() -> None:
         for scale in (1, 1e-37, 1e-40, 1e30)
     ]
     np.testing.assert_allclose(curves[1:], [curves[0]] * 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "fine", "alike"),
+    [("beta_1", 0.0, False), ("max_iter", 1, True), ("max_iter", 1, 1.0), ("shuffle", True, 1),
+     ("hidden_layer_sizes", (1,), (True,)), ("hidden_layer_sizes", (1,), (1.0,))],
+)  # fmt: skip
+def test_what_equals_a_parameter_that_was_fine_is_refused(name: str, fine: Any, alike: Any) -> None:
+    MLPClassifier(**{**SMALL, name: fine}).fit(X, Y)
+    with pytest.raises(TypeError, match=name):
+        MLPClassifier(**{**SMALL, name: alike}).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", ["hidden_layer_sizes", "activation", "dropout"])
+def test_a_parameter_that_is_changed_in_place_is_seen(name: str) -> None:
+    values: dict[str, Any] = {
+        "hidden_layer_sizes": [8], "activation": ["relu"], "dropout": [0.0]
+    }  # fmt: skip
+    model = MLPClassifier(**values, max_iter=1, random_state=0).fit(X, Y)
+    other = {"hidden_layer_sizes": 9, "activation": "tanh", "dropout": 0.5}[name]
+    values[name][0] = other
+    wanted = MLPClassifier(**values, max_iter=1, random_state=0).fit(X, Y)
+    assert model.fit(X, Y).model_.layers == wanted.model_.layers
+    np.testing.assert_array_equal(model.predict_proba(X), wanted.predict_proba(X))
+
+
+def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:
+    model = MLPClassifier(**SMALL).partial_fit(X, Y, classes=[0, 1, 2])
+    for unknown in (-1, 3):
+        with pytest.raises(ValueError, match="classes not in"):
+            model.partial_fit(X, np.where(Y == 1, unknown, Y))
+    assert model.t_ == len(X)

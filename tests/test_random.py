@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import permutations
 from math import erf, log, pi, sqrt
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,21 @@ def test_fill_words_is_words(count: int) -> None:
     out = np.full(count, 7, dtype=np.uint64)
     fill_words(4, Purpose.DROPOUT, step=3, item=2, out=out)
     np.testing.assert_array_equal(out, words(4, Purpose.DROPOUT, count=count, step=3, item=2))
+
+
+def test_another_thread_disturbs_nothing() -> None:
+    class Disturbed(np.ndarray):
+        """While a piece of it is looked for, another thread draws words."""
+
+        def __getitem__(self, part: Any) -> Any:
+            other = Thread(target=words, args=(1, Purpose.ORDER), kwargs={"count": 3})
+            other.start()
+            other.join()
+            return super().__getitem__(part)
+
+    out = np.zeros(20_000, np.uint64)
+    fill_words(4, Purpose.DROPOUT, step=3, item=2, out=out.view(Disturbed))
+    np.testing.assert_array_equal(out, words(4, Purpose.DROPOUT, count=20_000, step=3, item=2))
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 5])

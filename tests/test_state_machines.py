@@ -46,10 +46,11 @@ def few(machine: type[Machine], sequences: int, steps: int) -> None:
 
 
 def many(machine: type[Machine], sequences: int, steps: int) -> None:
-    """Other sequences every time; each rule has its turn."""
+    """Other sequences every time; where there are many, each rule has its turn."""
     taken = run(machine, sequences=sequences, steps=steps, anew=True)
     assert sum(taken.values()) > 0.7 * sequences * steps  # a long one may end before its time
-    assert set(taken) == names(machine)
+    # A sequence has about half of the rules: a few may by chance all be without one.
+    assert set(taken) == names(machine) or sequences < 25
 
 
 @pytest.mark.parametrize(
