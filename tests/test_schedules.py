@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -275,6 +276,16 @@ def test_an_improvement_exceeds_the_least_change() -> None:
     assert schedule.after_epoch(state, {"loss": 3.25})["best"] == 3.25
 
 
+def test_a_first_value_that_is_undefined_is_no_best() -> None:
+    schedule, state = ReduceOnPlateau(0.1, "val_r2", patience=1, factor=0.5, mode="max"), {}
+    scales = []
+    for value in (math.nan, math.nan, 0.25, 0.5, math.nan, 0.5):
+        state = schedule.after_epoch(state, {"val_r2": value})
+        scales.append(state["scale"])
+    assert scales == [1.0, 0.5, 0.5, 0.5, 0.5, 0.25]
+    assert state["best"] == -0.5
+
+
 # In runs.
 def data() -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(2)
@@ -408,7 +419,9 @@ def test_plateau_acts_between_epochs_and_survives_a_file(tmp_path: Any) -> None:
     assert whole.training_state.schedule["scale"] == 0.5**5
     parts.fit(x, y, optimizer=rule, epochs=3, batch_size=40, verbose=0)
     parts.save(tmp_path / "model")
+    saved = repr(parts.training_state.schedule)
     parts = MLP.load(tmp_path / "model")
+    assert repr(parts.training_state.schedule) == saved
     assert parts.training_state.schedule["scale"] == 0.25
     parts.fit(x, y, optimizer=rule, epochs=3, batch_size=40, verbose=0)
     np.testing.assert_array_equal(parts.flat, whole.flat)

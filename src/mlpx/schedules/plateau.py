@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,18 +55,15 @@ class ReduceOnPlateau(Schedule, name="reduce_on_plateau"):
 
     def after_epoch(self, state: dict[str, float], logs: dict[str, float]) -> dict[str, float]:
         value = logs[self.monitor] * (1.0 if self.mode == "min" else -1.0)
-        scale, waited, cooling = (
-            state.get("scale", 1.0),
-            state.get("waited", 0),
-            state.get("cooling", 0),
-        )
-        best = state.get("best")
-        if best is None or value < best - self.min_change:
-            best, waited = value, 0
+        scale, best = state.get("scale", 1.0), state.get("best", math.inf)
+        waited, cooling = state.get("waited", 0.0), state.get("cooling", 0.0)
+        if value < best - self.min_change:  # NaN is never better
+            best, waited = value, 0.0
         else:
             waited += 1
         if cooling > 0:
-            cooling, waited = cooling - 1, 0
+            cooling, waited = cooling - 1, 0.0
         if waited > self.patience:
-            scale, waited, cooling = max(scale * self.factor, self.least), 0, self.cooldown
+            scale = max(scale * self.factor, self.least)
+            waited, cooling = 0.0, float(self.cooldown)
         return {"scale": scale, "best": best, "waited": waited, "cooling": cooling}
