@@ -697,6 +697,19 @@ def test_a_parameter_that_is_changed_in_place_is_seen(name: str) -> None:
     np.testing.assert_array_equal(model.predict_proba(X), wanted.predict_proba(X))
 
 
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+def test_nan_that_scikit_learn_assumes_away_undoes_no_training(kind: Any, form: Any) -> None:
+    model = kind(**SMALL).fit(X, Y)
+    before, bad = model.model_.flat.copy(), X.copy()
+    bad[3, 1] = np.nan
+    with config_context(assume_finite=True):
+        for learn in (model.partial_fit, clone(model).fit):
+            with pytest.raises(ValueError, match="X has nan at row"):
+                learn(form(bad), Y)
+    np.testing.assert_array_equal(model.model_.flat, before)
+
+
 def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:
     model = MLPClassifier(**SMALL).partial_fit(X, Y, classes=[0, 1, 2])
     for unknown in (-1, 3):

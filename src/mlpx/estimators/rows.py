@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from sklearn import get_config
 from sklearn.utils import check_array as as_array
 from sklearn.utils.validation import validate_data
 
@@ -84,6 +85,8 @@ def _check_host_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         raise
     if found.dtype.kind not in "fiub":
         refuse_columns(X)
+    if get_config()["assume_finite"]:  # one row with NaN would undo all that was learnt
+        _check_finite(found, found.dtype)
     return found
 
 
@@ -164,10 +167,14 @@ def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> Train
     """
     backend, dtype = model.backend, model.dtype
     if X.dtype.itemsize > dtype.itemsize:  # else what is finite in the one is in the other
-        check_finite(X.data if is_sparse(X) else X, dtype=dtype, name="X")
+        _check_finite(X, dtype)
     w = in_model_range(w, model)
     weights = None if w is None else backend.asarray(w[:, None])
     return TrainingData(kept(X, backend, dtype), backend.asarray(y), weights)
+
+
+def _check_finite(X: Any, dtype: np.dtype) -> None:
+    check_finite(X.data if is_sparse(X) else X, dtype=dtype, name="X")
 
 
 def take(X: Any, rows: np.ndarray) -> Any:
