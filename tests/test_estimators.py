@@ -386,6 +386,24 @@ def test_sparse_rows_are_as_dense_ones(solver: str) -> None:
     )
 
 
+@pytest.mark.parametrize("n", [60, 1500])
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_sparse_rows_are_validated_as_dense_ones(kind: Any, n: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(n, 5)), np.arange(n) % 2
+    fits = []
+    for given in (x, scipy.sparse.csr_matrix(x)):
+        stopping = kind(**{**SMALL, "early_stopping": True}).fit(given, y)
+        validated = clone(stopping).set_params(early_stopping=False)
+        validated.fit(given, y, X_val=given[: n - 7], y_val=y[: n - 7])
+        fits.append((stopping, validated))
+    for dense, sparse in zip(*fits, strict=True):
+        np.testing.assert_allclose(sparse.model_.flat, dense.model_.flat, rtol=1e-12)
+        np.testing.assert_allclose(
+            sparse.validation_scores_, dense.validation_scores_, rtol=1e-12, atol=1e-12
+        )
+
+
 def test_sparse_rows_are_never_all_dense() -> None:
     n, d = 4000, 5000
     x = scipy.sparse.random_array(

@@ -11,6 +11,7 @@ from weakref import proxy
 import numpy as np
 
 from mlpx import engines
+from mlpx.backend.base import is_array_like
 from mlpx.engines.interpreter import run_once
 from mlpx.kernels import losses as kernels
 from mlpx.metrics import Metric, Results, choose_metrics
@@ -196,11 +197,7 @@ class Scores:
 
     def run(self) -> Array:
         """The loss and each metric, (1 + metrics,) in float64 on the device; nothing waits."""
-        model, forward = self.model, _forward(self.model)
-        if forward is None:
-            z = _interpret(self.program, self.x, self.z)
-        else:
-            z, _ = forward.run(model.backend.asarray(self.x), classes=False, rows=self.program.rows)
+        model, z = self.model, self._outputs()
         for part in chunks(len(self.x), self.program.rows):
             self.losses[part] = self.program.losses(z[part], self.y[part])
         self.found[0] = mean(self.losses[:, 0], self.w)
@@ -208,6 +205,18 @@ class Scores:
         for i, metric in enumerate(self.metrics):
             self.found[1 + i] = metric.compute(results)
         return self.found
+
+    def _outputs(self) -> Array:
+        """The outputs (n, d_out); of rows that are no array, such as sparse ones, in parts."""
+        x, rows, asarray = self.x, self.program.rows, self.model.backend.asarray
+        forward = _forward(self.model)
+        if forward is None:
+            return _interpret(self.program, x, self.z)
+        if is_array_like(x):
+            return forward.run(asarray(x), classes=False, rows=rows)[0]
+        for part in chunks(len(x), rows):
+            self.z[part], _ = forward.run(asarray(x[part]), classes=False, rows=rows)
+        return self.z
 
     def named(self, found: np.ndarray) -> dict[str, float]:
         """What `run` found, brought to the host, by name."""
