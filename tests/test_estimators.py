@@ -34,7 +34,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from mlpx import MLP, Callback, Dense, Dropout, History, MLPClassifier, MLPRegressor
 from mlpx.errors import CheckpointError, InputError
-from mlpx.kernels.losses import Focal, Quantile
+from mlpx.kernels.losses import Focal, Quantile, SoftmaxCrossEntropy
 from mlpx.optimizers import LBFGS, AdamW
 from mlpx.runs import save_run
 from mlpx.schedules import Schedule
@@ -726,6 +726,13 @@ def test_nan_that_scikit_learn_assumes_away_undoes_no_training(kind: Any, form: 
             with pytest.raises(ValueError, match="X has nan at row"):
                 learn(form(bad), Y)
     np.testing.assert_array_equal(model.model_.flat, before)
+
+
+def test_rows_of_the_ignored_label_alone_are_refused() -> None:
+    loss = SoftmaxCrossEntropy(ignore_label=1)
+    model = MLPClassifier(**SMALL, loss=loss).partial_fit(X, Y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match="ignore_label = 1 in every row"):
+        model.partial_fit(X[Y == 1], Y[Y == 1])
 
 
 def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:

@@ -148,8 +148,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return loss, outputs
 
     def _for_model(self, y: np.ndarray) -> np.ndarray:
-        k, dtype = self._model.d_out, self._model.dtype
-        if self._model.loss.target_kind(k) == "classes":
+        k, dtype, loss = self._model.d_out, self._model.dtype, self._model.loss
+        if loss.target_kind(k) == "classes":
+            ignored = loss.ignored_label()
+            if ignored is not None and (y == ignored).all():
+                raise InputError(f"y has ignore_label = {ignored} in every row; nothing is left")
             return y
         if y.ndim == 1 and k > 1:
             return np.asarray(np.eye(k, dtype=dtype)[y])  # each class against the rest
