@@ -1,0 +1,177 @@
+"""Our own step on the GPU: by graphs of one and of many steps, on one lane and on more, and each of
+its operations alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+
+from gpu.data import images
+from gpu.section import Row, Setup
+from mlpx.backend import get_backend
+from mlpx.engines import choose
+from mlpx.engines.cuda import graphs, runner
+from mlpx.engines.cuda.graphs import LANES
+from mlpx.engines.cuda.products import PRODUCTS
+from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
+from mlpx.layers import Rescale
+from mlpx.model import MLP
+from mlpx.optimizers import Optimizer
+from mlpx.step import TrainingData, TrainingProgram
+
+ROUNDS, QUICK_ROUNDS = 7, 2
+REPEATED, QUICK_REPEATED = 50, 2
+"""How often an operation stands in the graph that times it."""
+ROWS, QUICK_ROWS = 60_000, 40
+
+
+class Net(NamedTuple):
+    """What is trained, from bytes."""
+
+    hidden: tuple[int, ...]
+    activation: str
+    optimizer: str
+    batch_size: int
+    precision: str = "float32"
+
+
+NETS = (
+    Net((50,), "sigmoid", "sgd", 100),
+    Net((512, 512), "relu", "adam", 128),
+    Net((512, 512), "relu", "adam", 8192),
+    Net((512, 512), "relu", "adam", 8192, "tf32"),
+    Net((512, 512), "relu", "adam", 8192, "bf16"),
+)
+
+
+def run(setup: Setup) -> Iterator[Row]:
+    for net in NETS[:1] if setup.quick else NETS:
+        described = {"network": [784, *net.hidden, 10]} | {
+            name: getattr(net, name) for name in ("optimizer", "batch_size", "precision")
+        }
+        try:
+            for row in measure(net, setup):
+                yield described | row
+        except Exception as error:
+            yield described | {"passed": False, "why": f"{type(error).__name__}: {error}"}
+
+
+def measure(net: Net, setup: Setup) -> Iterator[Row]:
+    """The step in each way, then its operations."""
+    bench = Bench(net, setup)
+    for steps, lane_count in ((MOST_STEPS, LANES), (1, LANES), (MOST_STEPS, 1), (MOST_STEPS, 2)):
+        row: Row = {"what": "step", "graph_steps": steps, "lanes": lane_count}
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(runner, "MOST_STEPS", steps))
+            stack.enter_context(patch.object(graphs, "LANES", lane_count))
+            stack.enter_context(patch.object(runner, "LANES", lane_count))
+            execute = bench.runner()
+            row |= {"step_us": bench.step_us(execute), "nodes": len(bench.launches(execute))}
+        yield row | {"passed": not execute.notes, "why": "; ".join(execute.notes)}
+    execute = bench.runner()
+    yield {"what": "operations", "us": bench.operations(execute)}
+    yield {"what": "products of our own", "us": bench.own_products(execute)}
+
+
+class Bench:
+    """A net with its data, and the clock of its device."""
+
+    def __init__(self, net: Net, setup: Setup) -> None:
+        self.quick = setup.quick
+        rows = QUICK_ROWS if setup.quick else ROWS
+        x, y = images(rows)
+        self.backend: Any = get_backend(setup.device)
+        self.cuda: Any = self.backend.xp.cuda
+        model = MLP(
+            [784, Rescale(1 / 255), *net.hidden, 10], activation=net.activation, device=setup.device
+        )
+        optimizer = Optimizer.resolve(net.optimizer)
+        moments = {
+            name: self.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
+        }
+        data = TrainingData(self.backend.asarray(x), self.backend.asarray(y), None)
+        self.program = TrainingProgram(
+            model, data, optimizer=optimizer, moments=moments, precision=net.precision,
+            batch_size=min(net.batch_size, rows // 2), rows=rows,
+        )  # fmt: skip
+        self.order = np.random.default_rng(1).permutation(rows)
+        self.rounds = QUICK_ROUNDS if setup.quick else ROUNDS
+        self.repeated = QUICK_REPEATED if setup.quick else REPEATED
+
+    def runner(self) -> CudaRunner:
+        made = choose("cuda", self.program)[0].prepare(self.program)
+        assert isinstance(made, CudaRunner)
+        return made
+
+    def launches(self, execute: CudaRunner) -> list[graphs.Launch]:
+        return execute.launches[id(self.program.full)]
+
+    def step_us(self, execute: CudaRunner) -> float:
+        """The median time of a step in an epoch of full batches."""
+        plan, steps = self.program.full, self.program.full_steps
+        assert plan is not None
+        found = [self.time(partial(execute, plan, steps)) / steps for _ in range(self.rounds + 1)]
+        return median(found[1:])
+
+    def time(self, call: Callable[[], Any]) -> float:
+        """Microseconds of what a call puts on the device, from the start of an epoch."""
+        self.program.start_epoch(self.order, step=0)
+        with self.cuda.Device(self.backend.index):
+            start, stop = self.cuda.Event(), self.cuda.Event()
+            self.backend.synchronize()
+            start.record()
+            call()
+            stop.record()
+            stop.synchronize()
+            return float(1e3 * self.cuda.get_elapsed_time(start, stop))
+
+    def operations(self, execute: CudaRunner) -> dict[str, float]:
+        """Microseconds of each operation behind itself in a graph: its node and what it does."""
+        assert self.program.full is not None
+        self.time(partial(execute, self.program.full, 1))
+        found: dict[str, float] = {}
+        for i, (operation, put) in enumerate(self.launches(execute)):
+            sizes = "x".join(map(str, operation.n[:3]))
+            found[f"{i} {operation.name} {sizes}"] = self.repeated_us(put)
+        return found
+
+    def own_products(self, execute: CudaRunner) -> dict[str, float]:
+        """The same of the products by our own kernels instead of cublasLt's."""
+        found: dict[str, float] = {}
+        for i, (operation, _) in enumerate(self.launches(execute)):
+            if operation.name in PRODUCTS:
+                sizes = "x".join(map(str, operation.n[:3]))
+                put = execute._launcher(operation)
+                found[f"{i} {operation.name} {sizes}"] = self.repeated_us(put)
+        return found
+
+    def repeated_us(self, put: graphs.Put) -> float:
+        """Microseconds of a launch in a graph of many of it."""
+        with self.cuda.Device(self.backend.index):
+            stream = self.cuda.Stream(non_blocking=True)
+            with stream:
+                put()
+                stream.begin_capture()
+                for _ in range(self.repeated):
+                    put()
+                graph = stream.end_capture()
+            times = []
+            for _ in range(self.rounds):
+                # so that positions stay inside the tables, whatever advances them
+                self.program.start_epoch(self.order, step=0)
+                self.backend.synchronize()
+                start, stop = self.cuda.Event(), self.cuda.Event()
+                with stream:
+                    start.record()
+                    graph.launch(stream)
+                    stop.record()
+                stop.synchronize()
+                times.append(1e3 * self.cuda.get_elapsed_time(start, stop) / self.repeated)
+        return float(median(times))
