@@ -149,7 +149,10 @@ def test_in_place(name: str) -> None:
             check(name, given._replace(p=p, wanted={out: given.wanted[out]}), "float64")
 
 
-@pytest.mark.parametrize("name", ["column_sum", "sum_squares", "weighted_mean", "scale_shift_sums"])
+SUMMING = ("column_sum", "sum_squares", "weighted_mean", "scale_shift_sums", "softmax_head")
+
+
+@pytest.mark.parametrize("name", SUMMING)
 def test_many_blocks_add_up_one_sum(name: str) -> None:
     shape = (1, 400_000) if name in FLAT else (40_000, 3)
     case = CASES[name][0](Given("float64", *shape))

@@ -71,6 +71,11 @@ def total(n: Sequence[int]) -> Launch:
     return one_block(n)._replace(grid=max(1, min(MOST_SUMMING, blocks)))
 
 
+def rows_summing(n: Sequence[int]) -> Launch:
+    """A warp for each row; the last block adds up what all are worth, with a thread for each."""
+    return one_block(n)._replace(grid=max(1, min(THREADS, -(-n[0] * WARP // THREADS))))
+
+
 def tiles(m: int, n: int) -> Launch:
     """A block for each tile of a product."""
     return Launch(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
@@ -110,6 +115,9 @@ FILES: dict[str, dict[str, Size]] = {
         "column_loss": rows,
         "kl_loss": rows,
         "focal_loss": rows,
+    },
+    "heads.cu": {
+        "softmax_head": rows_summing,
     },
     "layers.cu": {
         "sum": elements,

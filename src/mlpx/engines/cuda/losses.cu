@@ -1,5 +1,5 @@
 /* Losses with their gradients, the targets they take, and which rows are right. A warp takes a row. */
-#include "sums.cuh"
+#include "softmax.cuh"
 
 namespace mlpx {
 
@@ -65,27 +65,13 @@ KERNEL(all_correct) {
     }
 }
 
-/* The largest of a row's numbers, and the least that it can be subtracted from without overflow. */
-template <class Real> struct Reach {
-    Real most, least;
-    __device__ __forceinline__ Reach(const Real *z, long long k, int lane) {
-        most = z[0];
-        EACH_COLUMN(j, k) most = z[j] > most ? z[j] : most;
-        most = warp_max(most);
-        least = (most > 0 ? most : 0) - Limits<Real>::largest * (1 - 4 * Limits<Real>::epsilon);
-        least = least < most ? least : most;
-    }
-    /* z less the largest, finite. */
-    __device__ __forceinline__ Real below(Real z) const { return (z < least ? least : z) - most; }
-};
-
 /* n: rows, k, by labels. p: z, labels or t, r, rows, dz. Softmax cross-entropy of each row and its gradient. */
 KERNEL(softmax_loss) {
     const long long k = op.n[1];
     EACH_ROW(i, op.n[0]) {
         const Real *z = array<const Real>(op, 0) + i * k, r = array<const Real>(op, 2)[i];
         Real *dz = array<Real>(op, 4) + i * k, total = 0, loss;
-        const Reach<Real> reach(z, k, lane);
+        const Reach<Real> reach(largest_of(z, k, lane));
         EACH_COLUMN(j, k) total += dz[j] = exp_(reach.below(z[j]));
         total = warp_sum(total);
         if (op.n[2]) {
@@ -135,7 +121,7 @@ KERNEL(column_loss) {
 
 /* out = log softmax(z) of a row; each lane reads back only what it wrote. */
 template <class Real> FN void log_softmax(const Real *z, Real *out, long long k, int lane) {
-    const Reach<Real> reach(z, k, lane);
+    const Reach<Real> reach(largest_of(z, k, lane));
     Real total = 0;
     EACH_COLUMN(j, k) total += exp_(out[j] = reach.below(z[j]));
     total = log(warp_sum(total));

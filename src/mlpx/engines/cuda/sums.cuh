@@ -72,12 +72,8 @@ FN bool last_block(unsigned *ticket, unsigned blocks) {
     return last;
 }
 
-/* N sums over [0, count), by all blocks of the launch. add(i, sums) adds what i is worth, finish(sums) is called by one
- * thread at the end. */
-template <int N, class T, class Add, class Finish>
-FN void sum_all(const Operation &op, long long count, Add add, Finish finish) {
-    T sums[N] = {};
-    EACH(i, count) add(i, sums);
+/* The sums over all blocks of what each thread has of N sums; finish(sums) is called by one thread at the end. */
+template <int N, class T, class Finish> FN void add_up(const Operation &op, T *sums, Finish finish) {
     for (int a = 0; a < N; a++) sums[a] = block_sum(sums[a]);
     if (gridDim.x > 1) {
         T *each = parts<T>(op);
@@ -88,6 +84,15 @@ FN void sum_all(const Operation &op, long long count, Add add, Finish finish) {
             sums[a] = block_sum(threadIdx.x < gridDim.x ? each[a * gridDim.x + threadIdx.x] : T(0));
     }
     if (threadIdx.x == 0) finish(sums);
+}
+
+/* N sums over [0, count), by all blocks of the launch. add(i, sums) adds what i is worth, finish(sums) is called by one
+ * thread at the end. */
+template <int N, class T, class Add, class Finish>
+FN void sum_all(const Operation &op, long long count, Add add, Finish finish) {
+    T sums[N] = {};
+    EACH(i, count) add(i, sums);
+    add_up<N>(op, sums, finish);
 }
 
 /* The largest value(i) over [0, count), and at least 0, by all blocks of the launch; finish(largest) is called by one
