@@ -561,7 +561,7 @@ def test_a_changed_header_is_another_kernel(
     for text in ("one", "two"):
         (tmp_path / "operation.cuh").write_text(text)
         backend = SimpleNamespace(xp=SimpleNamespace(RawModule=lambda **given: given))
-        made.append(kernels.compiled.__wrapped__(backend, "some.cu"))
+        made.append(kernels.module(backend, "some.cu"))
     assert made[0]["code"] != made[1]["code"]
     assert made[0]["code"].endswith("// a kernel\n")
     assert made[0]["options"] == (f"-I{tmp_path}",)

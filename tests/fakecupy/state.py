@@ -9,6 +9,7 @@ INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
 ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress
 CAPTURE_UNSUPPORTED = 900  # cudaErrorStreamCaptureUnsupported
 _local = threading.local()
+_counting = threading.Lock()
 
 
 @dataclass
@@ -92,8 +93,10 @@ def require_driver() -> None:
 
 def cuda_call(name: str) -> None:
     """Count a call of CUDA, and let it fail if its turn has come."""
-    machine.calls += 1
-    if machine.calls == machine.fail_at:
+    with _counting:
+        machine.calls += 1
+        fails = machine.calls == machine.fail_at
+    if fails:
         raise CUDARuntimeError(ILLEGAL_ADDRESS, f"cudaErrorIllegalAddress: injected in {name}")
 
 
