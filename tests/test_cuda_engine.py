@@ -624,6 +624,24 @@ def test_data_that_does_not_fit_stays_in_host_memory(
     np.testing.assert_array_equal(history.step_loss, resident.step_loss)
 
 
+def test_data_in_host_memory_takes_what_it_needs(fake_cupy: Any) -> None:
+    """No power of two, and no longer than it is used."""
+    backend = network().backend
+    x = np.arange(3 * 1000, dtype=np.float32).reshape(1000, 3)
+    fake_cupy.machine.free_bytes = 100
+    array, resident = backend.asarray_in_reach(x)
+    assert not resident
+    assert fake_cupy.machine.pinned_bytes == x.nbytes
+    part = array[10:]
+    del array
+    gc.collect()
+    assert fake_cupy.machine.pinned_bytes == x.nbytes
+    np.testing.assert_array_equal(backend.to_numpy(part), x[10:])
+    del part
+    gc.collect()
+    assert fake_cupy.machine.pinned_bytes == 0
+
+
 def host_data(fake_cupy: Any, **options: Any) -> Any:
     """A fit on more data than the device has room for."""
     x, y = images(n=1400)

@@ -45,6 +45,8 @@ class Machine:
     free_bytes: int = 80 * 2**30
     driver: int = 13020
     runtime: int = 13020
+    pinned_bytes: int = 0
+    """Of the host's memory, held for the device to read."""
     calls: int = 0
     """Calls of CUDA that can fail, since someone set this to 0."""
     fail_at: int = -1
