@@ -34,7 +34,7 @@ def fit(model: MLP, **options: Any) -> np.ndarray:
 
 @pytest.fixture
 def happened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The epochs whose order was drawn, and None wherever the host waited for the numbers of one."""
+    """The epochs whose order was drawn, and None wherever the host waited for what one gave."""
     found: list[Any] = []
     read = Report.read
 
