@@ -35,8 +35,11 @@ class RawModule:
             raise RuntimeError("no C++ compiler to run kernels with")
         self.code = code
 
-    def get_function(self, name: str) -> RawKernel:
+    def compile(self, log_stream: Any = None) -> None:
         cuda_call("moduleLoad")
+
+    def get_function(self, name: str) -> RawKernel:
+        cuda_call("moduleGetFunction")
         return RawKernel(name)
 
 

@@ -1,14 +1,14 @@
 """Runs the plans of a program on one CUDA device: once by launches, then as graphs.
 
 The first step of a plan is launched operation by operation: it is a real step, and whatever a
-kernel or cublasLt does at its first call is done then. The same launches, captured, are a graph of
-one step and a graph of several; a replay costs the host one call. Nothing here waits for the device
-but to stay at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mean something.
+kernel or cublasLt does at its first call is done then. The same launches, captured, are graphs of
+1, 2, 4, ... steps; a replay costs the host one call. Nothing here waits for the device but to stay
+at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mean something.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -45,6 +45,11 @@ AHEAD = 2
 NODES = 512
 """About how many operations the graph of several steps holds: its launch costs the host little."""
 MOST_STEPS = 32
+WANTED = 2
+"""So many runs have a place for a graph of a few steps before it is captured. A capture costs the
+host as much as a launch of every operation of those steps, and spares a launch a step: it pays for
+epochs, whose rest is always the same, not for the first runs, each longer than the one before.
+"""
 SCALES = ("first", "second", "back", "zero")
 """What float16 factors are multiplied by, what their product then is, and no more."""
 NO_BITS = "the way forward keeps no bits of its relu"
@@ -62,6 +67,8 @@ class CudaRunner:
         self.cuda: Any = self.backend.xp.cuda
         self.notes: list[str] = []
         self.graphs: dict[tuple[int, int], Any] = {}
+        self.wanted: Counter[tuple[int, int]] = Counter()
+        """In how many runs a graph of a plan and so many steps would have had a place."""
         self.captures = True
         self.warm: set[int] = set()
         self.ahead: deque[Any] = deque()
@@ -103,16 +110,24 @@ class CudaRunner:
             self._warm_up(self.launches[id(plan)])
             self.warm.add(id(plan))
             steps -= 1
-        several = max(1, min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
-        while steps:
-            count = several if steps >= several else 1
-            graph = self._graph(plan, count)
-            if graph is None:
-                self._step(plan)
-                count = 1
-            else:
-                graph.launch(self.stream)
-            steps -= count
+        for count in counts(steps, self._most(plan)):
+            self.wanted[id(plan), count] += 1
+            self._replay(plan, count)
+
+    def _most(self, plan: Plan) -> int:
+        """How many steps the largest graph holds."""
+        return largest(min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
+
+    def _replay(self, plan: Plan, count: int) -> None:
+        """Put so many steps, a power of two: one graph, or two halves where there is none."""
+        graph = self._graph(plan, count)
+        if graph is not None:
+            graph.launch(self.stream)
+        elif count == 1:
+            self._step(plan)
+        else:
+            for _ in range(2):
+                self._replay(plan, count // 2)
 
     def _warm_up(self, launches: list[Launch]) -> None:
         """One step, in which what cublasLt planned but cannot run becomes something simpler."""
@@ -133,12 +148,15 @@ class CudaRunner:
         for _, put in self.launches[id(plan)]:
             put()
 
-    def _graph(self, plan: Plan, steps: int) -> Any:
-        """The graph of so many steps, captured when first asked for; None where that fails."""
-        key = id(plan), steps
-        if key not in self.graphs and self.captures:
+    def _graph(self, plan: Plan, count: int) -> Any:
+        """The graph of so many steps, captured when that is worth it; None where it was not, or
+        where it fails.
+        """
+        key = id(plan), count
+        ends = count in (1, self._most(plan))
+        if key not in self.graphs and self.captures and (ends or self.wanted[key] >= WANTED):
             try:
-                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], steps)
+                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], count)
             except RuntimeError as error:
                 self.captures = False
                 self._note(f"launched one by one, for a step cannot be captured: {error}")
@@ -220,6 +238,7 @@ class CudaRunner:
             if start not in (0, arguments["p"][0, 0]):
                 arguments["p"][0, 0] = start
                 self.graphs.clear()
+                self.wanted.clear()
 
     @property
     def nbytes(self) -> int:
@@ -312,6 +331,19 @@ class CudaRunner:
 
 def nothing() -> None:
     """Put nothing anywhere."""
+
+
+def largest(most: int) -> int:
+    """The largest power of two that is not above `most`; at least 1."""
+    return 1 << max(1, most).bit_length() - 1
+
+
+def counts(steps: int, most: int) -> Iterator[int]:
+    """The fewest powers of two, none above `most`, that add up to so many steps."""
+    while steps:
+        count = min(most, largest(steps))
+        yield count
+        steps -= count
 
 
 def multiply(cuda: Any, product: Product) -> None:
