@@ -520,18 +520,6 @@ def refuse_capture(*_: Any) -> None:
     raise RuntimeError("not now")
 
 
-def test_bf16_copies_have_room(runner: list[Any]) -> None:
-    """For the largest factor, each row padded; and products of square matrices stay float32."""
-    model = MLP([49, Dense(13), Dense(80), 10], device="cuda")
-    train(model=model, optimizer="muon", precision="bf16", epochs=1)
-    (made,) = runner
-    sizes = [[scratch.size for scratch in lane] for lane in made.scratch]
-    assert sizes == [[8 * 80, 80 * 16], [8 * 80, 8 * 16], [8 * 16, 8 * 80]]
-    squares = [o for o, _ in made.launches[id(made.program.full)] if o.name == "matrix_product"]
-    assert squares
-    assert made._narrowed(squares[0]) == ([], None)
-
-
 def test_a_changed_header_is_another_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

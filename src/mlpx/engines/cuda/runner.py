@@ -19,22 +19,14 @@ import numpy as np
 
 from mlpx.backend.cuda import first_line
 from mlpx.engines.cuda import cublaslt
+from mlpx.engines.cuda.casts import Casts
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.prefetch import gathers, prefetch
-from mlpx.engines.cuda.products import (
-    HALVES,
-    PRODUCTS,
-    Matrix,
-    Narrow,
-    Product,
-    operands,
-    padded,
-    workspace,
-)
+from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.errors import EngineError
 from mlpx.program import Plan
@@ -50,8 +42,6 @@ WANTED = 2
 host as much as a launch of every operation of those steps, and spares a launch a step: it pays for
 epochs, whose rest is always the same, not for the first runs, each longer than the one before.
 """
-SCALES = ("first", "second", "back", "zero")
-"""What float16 factors are multiplied by, what their product then is, and no more."""
 NO_BITS = "the way forward keeps no bits of its relu"
 
 
@@ -84,9 +74,8 @@ class CudaRunner:
             self.stream = self.cuda.Stream(non_blocking=True)
             self.library = self._open_cublaslt()
             # What is on one lane of a graph runs beside the others, so it works elsewhere.
-            self.scales = [self.backend.zeros(len(SCALES)) for _ in range(LANES)]
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(LANES)]
-            self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in range(LANES)]
+            self.casts = Casts(self.backend, program.precision)
             self.workspaces: dict[int, Any] = {}
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
@@ -174,50 +163,18 @@ class CudaRunner:
         """A launch of cublasLt, None where it has no plan for the operation."""
         if self.library is None:
             return None
-        casts, narrow = self._narrowed(operation)
         if operation.lane not in self.workspaces:
             self.workspaces[operation.lane] = workspace(self.backend)
         product = Product(
             self.library, self.workspaces[operation.lane], operation, self.program.network.dtype,
-            tf32=self.program.precision == "tf32", narrow=narrow,
+            tf32=self.program.precision == "tf32", narrow=self.casts.narrow(operation),
         )  # fmt: skip
-        if product.found is None:
-            return None
-        last = partial(multiply, self.cuda, product)
-        return in_turn([*casts, last]) if casts else last
-
-    def _narrowed(self, operation: Operation) -> tuple[list[Put], Narrow | None]:
-        """What writes the factors of an affine product in 16 bits, and those; nothing where that is
-        not asked for.
-        """
-        precision = self.program.precision
-        if precision not in HALVES or operation.name == "matrix_product":
-            return [], None
-        lane, matrices = operation.lane, operands(operation)[:2]
-        casts, scratch, found = list[Operation](), self.scratch[lane], list[Matrix]()
-        scales = [address(self.scales[lane][i:]) or 0 for i in range(len(SCALES))]
-        back = scales[SCALES.index("back")] if precision == "fp16" else 0
-        for i, matrix in enumerate(matrices):
-            size = matrix.rows * padded(matrix.columns)
-            if scratch[i].size < size:
-                scratch[i] = self.backend.empty(size, np.uint16)
-                self.kept.append(scratch[i])
-            scale = scales[i : i + 1] if back else []
-            if back:
-                n, others = (matrix.rows * matrix.columns,), (scales[0], back) if i else ()
-                casts.append(Operation("scale_of", n, (), (matrix.address, *scale, *others), ()))
-            cast, made = matrix.narrowed(f"to_{precision}", scratch[i], *scale)
-            casts.append(cast)
-            found.append(made)
-        casts = [replace(cast, lane=lane) for cast in casts]
-        return [self._launcher(cast) for cast in casts], Narrow(
-            found[0], found[1], HALVES[precision], back
-        )
+        return None if product.found is None else partial(multiply, self.cuda, product)
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
-        operations = self._fused(lowered) if self.library else lowered
+        operations = self.casts.put_into(self._fused(lowered)) if self.library else lowered
         placed = zip(operations, lanes(operations), strict=True)
         made = (launch for op, lane in placed for launch in self._launch(replace(op, lane=lane)))
         return [self._let_go(plan, *launch) for launch in made]
@@ -243,8 +200,7 @@ class CudaRunner:
     @property
     def nbytes(self) -> int:
         """The bytes of what launches work in."""
-        scratch = [array for pair in self.scratch for array in pair]
-        held = (*self.scales, *self.rooms, *self.kept, *scratch, *self.workspaces.values())
+        held = (*self.rooms, *self.kept, *self.casts.kept, *self.workspaces.values())
         return sum(int(array.nbytes) for array in held)
 
     def _fused(self, operations: list[Operation]) -> list[Operation]:
@@ -349,13 +305,3 @@ def counts(steps: int, most: int) -> Iterator[int]:
 def multiply(cuda: Any, product: Product) -> None:
     """Put a product on the current stream."""
     product.launch(cuda.get_current_stream().ptr)
-
-
-def in_turn(puts: list[Put]) -> Put:
-    """One after the other."""
-
-    def put() -> None:
-        for each in puts:
-            each()
-
-    return put
