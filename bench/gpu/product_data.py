@@ -21,12 +21,12 @@ Wanted = dict[str, Callable[[], np.ndarray]]
 
 def gelu(z: np.ndarray) -> np.ndarray:
     """GELU by tanh."""
-    return np.asarray(0.5 * z * (1 + np.tanh(SLOPE * (z + CUBE * z**3))))
+    return np.asarray(0.5 * z * (1 + np.tanh(SLOPE * (z + CUBE * z * z * z))))
 
 
 def gelu_slope(z: np.ndarray) -> np.ndarray:
     """Its derivative."""
-    t = np.tanh(SLOPE * (z + CUBE * z**3))
+    t = np.tanh(SLOPE * (z + CUBE * z * z * z))
     return np.asarray(0.5 * (1 + t) + 0.5 * z * (1 - t * t) * SLOPE * (1 + 3 * CUBE * z * z))
 
 
@@ -52,10 +52,12 @@ class Data:
 
     def product(self, a: str, b: str) -> np.ndarray:
         """In float64, made once; an apostrophe is a transpose."""
-        key = f"{a} {b}"
+        return self.once(f"{a} {b}", lambda: self.factor(a) @ self.factor(b))
+
+    def once(self, key: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """What is the same in every precision is made once: it takes longer than the product."""
         if key not in self.made:
-            left, right = (self.factor(name) for name in (a, b))
-            self.made[key] = left @ right
+            self.made[key] = make()
         return self.made[key]
 
     def factor(self, name: str) -> np.ndarray:
@@ -131,13 +133,17 @@ def affine(made: Built, end: str) -> None:
     made.put("affine", (n, d, k), made.at("x"), made.at("W"), z)
 
     def total() -> np.ndarray:
-        return data.product("x", "W") + (data.factor("b") if end != "none" else 0)
+        product = data.product("x", "W")
+        return product if end == "none" else data.once("z", lambda: product + data.factor("b"))
 
-    made.wanted["z"] = (lambda: np.maximum(total(), 0)) if end.startswith("relu") else total
+    def positive() -> np.ndarray:
+        return data.once("relu", lambda: np.maximum(total(), 0))
+
+    made.wanted["z"] = positive if end.startswith("relu") else total
     if end == "gelu_aux_bias":
         y = made.out("y", n, k)
         made.activate("gelu_tanh", z, y, made.at("b"))
-        made.wanted["y"] = lambda: gelu(total())
+        made.wanted["y"] = lambda: data.once("gelu", lambda: gelu(total()))
     elif end != "none":
         made.activate("identity" if end == "bias" else "relu", z, z, made.at("b"))
     if end == "relu_aux_bias":  # what the bits are shows when they are used
@@ -165,7 +171,9 @@ def affine_dx(made: Built, end: str) -> None:
         found = data.product("dz", "W'")
         if end.startswith("drelu"):
             return np.asarray(found * made.positive("h"))
-        return np.asarray(found * gelu_slope(data.factor("kept"))) if end == "dgelu" else found
+        if end == "dgelu":
+            return data.once(end, lambda: np.asarray(found * gelu_slope(data.factor("kept"))))
+        return found
 
     made.wanted["dx"] = wanted
     if end == "drelu_bgrad":

@@ -63,7 +63,7 @@ def errors(case: Case, found: list[Any], dtype: str) -> Iterator[Wrong]:
 
 
 def distance(got: np.ndarray, wanted: np.ndarray, dtype: np.dtype, eps: float) -> np.ndarray:
-    """|got - wanted| in units of eps x (scale + |wanted|), infinite where it has no such measure."""
+    """|got - wanted| in units of eps x (scale + |wanted|), infinite where that says nothing."""
     same = (got == wanted) | (np.isnan(got) & np.isnan(wanted))
     if dtype.kind in "iu":
         return np.where(same, 0.0, np.inf)
