@@ -99,7 +99,7 @@ inline int run(int count, unsigned seed, std::function<void()> kernel) {
         fiber.context.uc_stack.ss_sp = fiber.stack.get(), fiber.context.uc_stack.ss_size = 32 << 10;
         makecontext(&fiber.context, begin, 0);
     }
-    for (int pass = 0; pass < 20000; pass++) {
+    for (int pass = 0; pass < 8000; pass++) {
         if (seed) std::shuffle(order.begin(), order.end(), random);
         bool left = false;
         for (int i : order) {
