@@ -105,7 +105,7 @@ def test_ours_is_checked_and_timed_with_the_engine_forced(gpu: SimpleNamespace) 
     """Who cannot take part is a row with its reason, and peers may be missing."""
     cells = (*gpu.small.QUICK, *gpu.large.QUICK)
     names = ("torch/graph", gpu.peers.OURS, "nobody/x", "torch/whole")
-    rows = list(gpu.peers.measure(cells, names, gpu.setup, budget_s=60))
+    rows = list(gpu.peers.measure(cells, names, gpu.setup, budget_s=60, rounds=3))
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert set(rows[0]["ceilings"]) >= {"node_s", "bf16_flops_s"}
     for i, precision in enumerate(("float32", "bf16")):
@@ -131,7 +131,9 @@ def test_ours_wrong_or_fallen_back_is_a_failure(
     gpu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def row() -> dict[str, Any]:
-        rows = gpu.peers.measure(gpu.small.QUICK, (gpu.peers.OURS,), gpu.setup, budget_s=60)
+        rows = gpu.peers.measure(
+            gpu.small.QUICK, (gpu.peers.OURS,), gpu.setup, budget_s=60, rounds=3
+        )
         return next(row for row in rows if "contender" in row)
 
     from mlpx.benchmark.ours import Bare
@@ -157,7 +159,8 @@ def bench(gpu: SimpleNamespace, times_us: dict[str, float], wrong: str = "") -> 
     """The last row of contenders whose steps take so long."""
     cell = gpu.small.QUICK[0]
     problem, judge = gpu.cells.problem_and_judge(cell, gpu.setup)
-    made = gpu.peers.Bench(cell, gpu.setup, 0.0, problem, judge, {"gemm": 1.0})
+    pace = gpu.cells.Pace.of(gpu.setup, rounds=3)
+    made = gpu.peers.Bench(cell, gpu.setup, pace, 0.0, problem, judge, {"gemm": 1.0})
     for name, step_us in times_us.items():
         made.seats.append(gpu.peers.Seat(name, None, 1, name != wrong, [step_us] * 3))
     found: dict[str, Any] = made._together()
@@ -178,13 +181,16 @@ def test_ratios_are_peer_over_ours(gpu: SimpleNamespace) -> None:
 
 @pytest.mark.usefixtures("fake_cupy")
 def test_what_there_is_no_time_for_is_said(gpu: SimpleNamespace) -> None:
-    rows = list(gpu.peers.measure(gpu.large.CELLS, (), gpu.setup, budget_s=-1.0))
+    rows = list(gpu.peers.measure(gpu.large.CELLS, (), gpu.setup, budget_s=-1.0, rounds=3))
     (left,) = [row for row in rows if "left_out_for_want_of_time" in row]
     assert left["left_out_for_want_of_time"][0] == "784-512-512-10 adam 128 float32"
     cell = gpu.small.QUICK[0]
     problem, judge = gpu.cells.problem_and_judge(cell, gpu.setup)
     soon_s = time.perf_counter() + gpu.peers.COMPILE_S / 2
-    made = gpu.peers.Bench(cell, gpu.setup._replace(quick=False), soon_s, problem, judge)
+    setup = gpu.setup._replace(quick=False)
+    pace = gpu.cells.Pace.of(setup, rounds=15)
+    assert pace.rounds == 15
+    made = gpu.peers.Bench(cell, setup, pace, soon_s, problem, judge)
     (row,) = made.measure(("torch/whole",))
     assert row["why"].startswith("no time: ")
 
@@ -197,7 +203,9 @@ def test_a_lost_device_ends_it(gpu: SimpleNamespace, fake_cupy: Any, monkeypatch
         raise RuntimeError("illegal address")
 
     monkeypatch.setattr(gpu.peers.Bench, "_admit", lose)
-    rows = list(gpu.peers.measure(gpu.small.QUICK * 2, ("a", "b"), gpu.setup, budget_s=60))
+    rows = list(
+        gpu.peers.measure(gpu.small.QUICK * 2, ("a", "b"), gpu.setup, budget_s=60, rounds=3)
+    )
     assert [row.get("why") for row in rows[1:]] == [
         "RuntimeError: illegal address", "the device is lost: illegal address"
     ]  # fmt: skip

@@ -44,9 +44,9 @@ def run(setup: Setup) -> Iterator[Row]:
 
 def measure(backend: Any, *, quick: bool) -> Iterator[tuple[str, float | str]]:
     """Every ceiling as soon as it is known; what cannot be measured is the reason why."""
-    n, size = (64, 1 << 16) if quick else (8192, 1 << 30)
+    n, size, nodes = (64, 1 << 16, 8) if quick else (8192, 1 << 30, NODES)
     wanted: dict[str, Callable[[], float]] = {
-        "node_s": partial(node_s, backend),
+        "node_s": partial(node_s, backend, nodes),
         "barrier_s": partial(barrier_s, backend),
         "copied_bytes_s": partial(copied_bytes_s, backend, size),
         **{f"{name}_flops_s": partial(product_flops_s, backend, n, name) for name in PRECISIONS},
@@ -126,17 +126,17 @@ def product_flops_s(backend: Any, n: int, precision: str) -> float:
     return 2 * n**3 / seconds(backend.xp.cuda, lambda: product.launch(current().ptr))
 
 
-def node_s(backend: Any) -> float:
+def node_s(backend: Any, nodes: int) -> float:
     """The time of a small kernel that waits for the one before it, in a graph of many."""
     cuda, x = backend.xp.cuda, backend.asarray(numbers((128,)))
     touch = backend.xp.RawModule(code=SOURCE).get_function("touch")
     with backend.stream() as stream:
         touch((1,), (128,), (x,))
         stream.begin_capture()
-        for _ in range(NODES):
+        for _ in range(nodes):
             touch((1,), (128,), (x,))
         graph = stream.end_capture()
-        return seconds(cuda, lambda: graph.launch(stream)) / NODES
+        return seconds(cuda, lambda: graph.launch(stream)) / nodes
 
 
 def barrier_s(backend: Any) -> float:

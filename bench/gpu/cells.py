@@ -58,9 +58,9 @@ class Pace(NamedTuple):
     rounds: int
 
     @classmethod
-    def of(cls, setup: Setup) -> Pace:
+    def of(cls, setup: Setup, *, rounds: int) -> Pace:
         """Turns of 50 ms; a rehearsal only sees that everything works."""
-        return cls(0.0, 0.001, 3) if setup.quick else cls(0.2, 0.05, 15)
+        return cls(0.0, 0.001, 3) if setup.quick else cls(0.2, 0.05, rounds)
 
 
 def floors_of(cell: Cell, known: ceilings.Ceilings) -> dict[str, float]:

@@ -57,6 +57,7 @@ class Bench:
 
     cell: Cell
     setup: Setup
+    pace: Pace
     deadline_s: float
     problem: Problem
     judge: Judge
@@ -115,7 +116,7 @@ class Bench:
         made.synchronize()
         self.judge.task = task
         verdict = self.judge.verdict(made.outcome(), epsilon=kind.epsilon)
-        pace = Pace.of(self.setup)
+        pace = self.pace
         step_s = warm_up(made, seconds=pace.warm_s)
         steps = steps_for(made, step_s=step_s, seconds=pace.turn_s)
         made.reset()
@@ -128,10 +129,10 @@ class Bench:
 
     def _turns(self) -> None:
         """Rounds in which every seat has one turn, in random order; earlier rounds are dropped."""
-        order, pace = random.Random(0), Pace.of(self.setup)
+        order = random.Random(0)
         for seat in self.seats:
             seat.wall_us, seat.device_us = [], []
-        for _ in range(pace.rounds):
+        for _ in range(self.pace.rounds):
             for seat in order.sample(self.seats, len(self.seats)):
                 if self.cell.workload.parameter_count <= RESETTABLE:
                     seat.contender.reset()
@@ -176,13 +177,14 @@ class DeviceLostError(Exception):
 
 
 def measure(
-    cells: tuple[Cell, ...], names: tuple[str, ...], setup: Setup, *, budget_s: float
+    cells: tuple[Cell, ...], names: tuple[str, ...], setup: Setup, *, budget_s: float, rounds: int
 ) -> Iterator[Row]:
     """The cells in order, as many as there is time for; each one's contenders are freed before the
     next.
     """
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     deadline_s = time.perf_counter() + budget_s
+    pace = Pace.of(setup, rounds=rounds)
     known: ceilings.Ceilings = {}
     for name, found in ceilings.measure(get_backend(setup.device), quick=setup.quick):
         known[name] = found
@@ -197,7 +199,7 @@ def measure(
                 made = None  # two data sets need not be there at a time
                 made = (cell[:2], *problem_and_judge(cell, setup))
             floors = floors_of(cell, known)
-            yield from Bench(cell, setup, deadline_s, *made[1:], floors).measure(names)
+            yield from Bench(cell, setup, pace, deadline_s, *made[1:], floors).measure(names)
         except DeviceLostError:
             return
         except Exception as error:

@@ -18,4 +18,4 @@ BUDGET_S = 80.0
 def run(setup: Setup) -> Iterator[Row]:
     """See `peers.Bench.measure`; `torch.compile` comes last."""
     cells = QUICK if setup.quick else CELLS
-    return peers.measure(cells, peers.EVERYBODY, setup, budget_s=BUDGET_S)
+    return peers.measure(cells, peers.EVERYBODY, setup, budget_s=BUDGET_S, rounds=15)
