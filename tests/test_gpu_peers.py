@@ -117,6 +117,7 @@ def test_ours_is_checked_and_timed_with_the_engine_forced(gpu: SimpleNamespace) 
         assert ours["check"]["reason"] == ""
         assert (ours["engine"], ours["notes"]) == ("CudaRunner", [])
         assert ours["precision"] == precision
+        assert (ours["check"]["value_error"] > 1e-3) == (precision == "bf16")
         assert ours["step_us"] > 0
         assert len(ours["quartiles_us"]) == 2
         assert together["step_us"].keys() == {gpu.peers.OURS}

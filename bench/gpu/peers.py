@@ -122,7 +122,7 @@ class Bench:
         made.reset()
         timed(made, steps)  # compiles what depends on the number of steps
         self.seats.append(Seat(name, made, steps, not verdict.reason))
-        row = self._row(name, note=kind.note, device=task.device, precision=self.cell.arithmetic)
+        row = self._row(name, note=kind.note, device=task.device, precision=task.arithmetic)
         row |= {"versions": kind.versions() or {"mlpx": installed("mlpx")}}
         row |= {"agrees": not verdict.reason, "check": plain(verdict.to_json())}
         return row | ({"why": verdict.reason} if verdict.reason else {}) | engine(made)
