@@ -17,7 +17,7 @@ OPERATION = np.dtype([("n", np.int64, 8), ("c", np.float64, 8), ("p", np.uint64,
 
 
 def touch(grid: tuple[int, ...], block: tuple[int, ...], x: Any) -> None:
-    """Adds one to each number: bench/gpu_ceilings.py."""
+    """Adds one to each number: bench/gpu/ceilings.py."""
     x._host[: grid[0] * block[0]] += 1
 
 
