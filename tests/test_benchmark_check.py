@@ -5,16 +5,19 @@ from __future__ import annotations
 import gc
 import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mlpx.benchmark.check import Judge, distance
 from mlpx.benchmark.contender import LIBRARIES, PEERS, Contender, contender, modes
+from mlpx.benchmark.peers.jax import product
 from mlpx.benchmark.reference import Reference, mean_loss
 from mlpx.benchmark.workloads import CHECK_STEPS, PHASES, Task, Workload, make_problem
 from mlpx.engines import NativeEngine
 from mlpx.errors import UnknownNameError
+from mlpx.step import TrainingProgram
 
 pytest_plugins = ["fakecupy.fixtures"]
 OURS = [
@@ -269,3 +272,51 @@ def test_what_is_absent_is_refused(monkeypatch):
     monkeypatch.undo()
     kind = contender("sklearn/partial_fit")
     assert "does not run on cuda" in kind.refuses(Task(NETS["relu adam"], 1, device="cuda"))
+
+
+@pytest.mark.parametrize("name", ["mlpx/cuda", "mlpx/cuda fit", "torch/graph", "jax/scan"])
+def test_tf32_is_a_cell_of_its_own_on_a_gpu(name):
+    kind, task = contender(name), Task(NETS["relu adam"], 16, device="cuda", precision="tf32")
+    assert "multiply" not in (kind.refuses(task) or "")
+    assert "there is no tf32 on cpu" in (kind._refuses_precision(replace(task, device="cpu")))
+    assert "is for training steps" in kind._refuses_precision(replace(task, phase="predict"))
+    for other in ("mlpx/interpreter", "mlpx/native", "gemm/numpy"):
+        assert "does not multiply in tf32" in contender(other)._refuses_precision(task)
+
+
+@pytest.mark.parametrize("name", ["mlpx/cuda", "mlpx/cuda fit"])
+def test_ours_trains_in_the_precision_of_its_cell(fake_cupy, monkeypatch, name):
+    seen = []
+    run = TrainingProgram.__init__
+
+    def watched(self, *args, **options):
+        seen.append(options["precision"])
+        run(self, *args, **options)
+
+    monkeypatch.setattr(TrainingProgram, "__init__", watched)
+    task = Task(NETS["relu adam"], 16, device="cuda", precision="bf16")
+    problem = make_problem(task)
+    made = contender(name)(task, problem)
+    made.reset()
+    made.run(task.check_steps)
+    verdict = Judge(task, problem).verdict(made.outcome())
+    assert set(seen) == {"bf16"}
+    assert 1e-4 < verdict.value_error < verdict.value_tolerance == pytest.approx(0.4)
+
+
+def test_jax_is_asked_for_the_precision_of_the_cell():
+    """On a GPU it rounds float32 to TF32 by itself."""
+    jax = SimpleNamespace(numpy=SimpleNamespace(matmul=print))
+    task = Task(NETS["relu adam"], 16, device="cuda")
+    tasks = (task, replace(task, precision="tf32"), replace(task, device="cpu"))
+    asked = [product(jax, each).keywords["precision"] for each in tasks]
+    assert asked == ["highest", "tensorfloat32", None]
+
+
+def test_a_result_computed_elsewhere_is_what_is_wanted():
+    task = Task(NETS["relu adam"], 4)
+    problem = make_problem(task)
+    wanted = Judge(task, problem).wanted("outside")
+    judge = Judge(task, problem, wanted=[2 * a for a in wanted])
+    assert judge.verdict(wanted).reason
+    assert not judge.verdict([2 * a for a in wanted]).reason

@@ -254,7 +254,7 @@ class Wrong:
 
     asked: ClassVar[list] = []
 
-    def __init__(self, name, *, threads, environment):
+    def __init__(self, name, *, threads, environment, pinned):
         self.name, self.environment = name, environment
         Wrong.asked.append((name, environment))
 

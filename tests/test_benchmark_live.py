@@ -9,6 +9,7 @@ from rich.console import Console
 
 from mlpx.benchmark import environment
 from mlpx.benchmark.live import Live
+from mlpx.benchmark.results import cell_record
 from mlpx.benchmark.rounds import Rules, Seat
 from mlpx.benchmark.session import Settings, others_than, roster
 from mlpx.benchmark.workloads import WORKLOADS, Task
@@ -136,6 +137,14 @@ def test_tables_of_tasks():
     assert [t.batch_size for t in next(iter(settings().tables()))] == list(
         WORKLOADS["mnist"].batch_sizes
     )
+
+
+def test_arithmetic_that_rounds_has_tables_of_its_own():
+    wanted = settings(batch_sizes=(8,), dtypes=("float64", "tf32"), devices=("cuda",))
+    (double,), (rounded,) = wanted.tables()
+    assert (double.dtype, double.precision) == ("float64", "float32")
+    assert (rounded.dtype, rounded.precision) == ("float32", "tf32")
+    assert cell_record(rounded)["dtype"] == "tf32"
 
 
 def test_a_mode_without_the_phase_is_worth_a_word_only_if_its_library_has_no_other():

@@ -32,14 +32,15 @@ def test_peer_agrees_with_the_reference(kind, tmp_path):
     environment = {**device_environment("cpu"), **kind.environment}
     with Process(kind.name(), threads=1, environment=environment) as process:
         for net in NETS:
-            for phase in kind.phases():
-                task = Task(net, 16, phase, seed=2)
+            rounded = [Task(net, 16, seed=2, precision="bf16")] * ("bf16" in kind.precisions)
+            for task in [Task(net, 16, phase, seed=2) for phase in kind.phases()] + rounded:
                 process.ask("build", task=task.to_json(), contender=kind.name())
                 process.ask("check", file=str(file))
                 with np.load(file) as arrays:
                     found = [arrays[f"a{i}"] for i in range(len(arrays.files))]
                 verdict = Judge(task, make_problem(task)).verdict(found, epsilon=kind.epsilon)
-                assert verdict.reason == "", (net.name, phase)
+                assert verdict.reason == "", (net.name, task.phase, task.precision)
+                assert task.precision == "float32" or verdict.value_error > 1e-4, "not rounded"
                 warm = process.ask("warm", seconds=0.001, round_s=0.001)
                 assert process.ask("run", steps=warm["steps"])["wall_s"] > 0
                 # a second start from the first weights ends where the first did

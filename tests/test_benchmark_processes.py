@@ -8,11 +8,12 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlpx.benchmark import memory
+from mlpx.benchmark import load, memory
 from mlpx.benchmark.accuracy import HIGHEST_RATE, climb, scaled_rate
 from mlpx.benchmark.contender import contender
 from mlpx.benchmark.floor import NumpyFloor, SplitFloor
@@ -95,6 +96,17 @@ def test_processes_are_pinned(process):
     assert len(os.sched_getaffinity(process._child.pid)) == 1
     environment = thread_environment(3)
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "3"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity on this system")
+def test_beside_a_gpu_nobody_is_pinned():
+    usable = len(os.sched_getaffinity(0))
+    with Process("mlpx/interpreter", threads=8, environment={}, pinned=False) as made:
+        made.ask("build", task=TASK.to_json(), contender="mlpx/interpreter")
+        assert len(os.sched_getaffinity(made._child.pid)) == usable
+        environment = Path(f"/proc/{made._child.pid}/environ").read_bytes().split(b"\0")
+        assert b"OMP_NUM_THREADS=8" in environment
+    assert load.processors(None) == sorted(os.sched_getaffinity(0))
 
 
 def test_the_worker_answers_line_by_line():
@@ -201,7 +213,9 @@ def test_the_floor_computes_its_products_in_every_layout():
         out = call.keywords["out"]
         out[...] = 0
         call()
-        assert (out == 7).all()
+        a, b = call.args[:2]
+        assert np.allclose(out, a @ b, atol=1e-5)
+        assert a.std() > 0.5  # a GPU multiplies equal numbers faster
         assert out.shape == (4, 5)
 
 
@@ -228,13 +242,14 @@ def test_the_native_floor_computes_its_products_with_every_blas():
     for shape in ((4, 7, 5), (1, 7, 5), (4, 1, 5)):
         made.kept.clear()
         calls = made._variants(shape)
-        outs = made.kept[2::3]
+        factors, outs = list(zip(made.kept[::3], made.kept[1::3], strict=True)), made.kept[2::3]
         assert len(calls) == 3 * len(available())
         for i, call in enumerate(calls):
             out = outs[i // len(available())]
+            a, b = factors[i // len(available())]
             out[...] = 0
             call()
-            assert (out == shape[1]).all()
+            assert np.allclose(out, a @ b, atol=1e-5)
     assert NativeFloor(Task(NET, 15, threads=2), make_problem(TASK)).batch_rows() == 8
     assert NativeFloor(Task(NET, 1, threads=2), make_problem(TASK)).batch_rows() == 1
 

@@ -50,12 +50,12 @@ def quiet(monkeypatch):
     return shares
 
 
-def table(log, rules=RULES, **scripts):
+def table(log, rules=RULES, bounded=True, **scripts):
     seats = [
         Seat(name.replace("_", "/"), Played(log, name.replace("_", "/"), script), 10)
         for name, script in scripts.items()
     ]
-    return Table(seats, threads=1, rules=rules)
+    return Table(seats, threads=1, rules=rules, bounded=bounded)
 
 
 def test_turns_are_interleaved_in_random_order(quiet):
@@ -121,6 +121,15 @@ def test_a_result_below_the_floor_of_its_round_is_rejected(quiet):
     assert fast.below_floor == 1
     assert fast.step_s[:2] == pytest.approx([just, 2.0])
     assert made.seats[0].below_floor == 0
+
+
+def test_on_a_gpu_nothing_is_too_fast(quiet):
+    """A graph is: the floor calls its products one by one."""
+    made = table([], bounded=False, gemm_torch=[1.0], a_1=[0.5])
+    made.measure()
+    fast = made.seats[1]
+    assert fast.below_floor == 0
+    assert set(fast.step_s) == {0.5}
 
 
 def test_the_fastest_floor_counts(quiet):

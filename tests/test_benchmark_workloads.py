@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mlpx.benchmark.workloads import (
+    ARITHMETIC,
     CHECK_STEPS,
     WORKLOADS,
     Task,
@@ -73,8 +75,27 @@ def test_flops_by_hand():
 
 
 def test_a_task_survives_json():
-    task = Task(SMALL, 32, "backward", "float64", "cpu", threads=2, seed=7)
+    task = Task(SMALL, 32, "backward", "float64", "cpu", 2, 7, least_rows=9)
     assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+    task = replace(task, dtype="float32", precision="bf16")
+    assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
+
+
+def test_arithmetic_is_the_least_that_is_kept():
+    found = {name: Task(SMALL, 1, dtype=dtype, precision=precision).arithmetic
+             for name, (dtype, precision) in ARITHMETIC.items()}  # fmt: skip
+    assert found == {name: name for name in ARITHMETIC}
+
+
+def test_a_gpu_has_a_host_with_threads():
+    assert Task(SMALL, 1, threads=2).host_threads == 2
+    assert Task(SMALL, 1, device="cuda:1", threads=2).host_threads == 8
+    assert Task(SMALL, 1, device="cuda", threads=12).host_threads == 12
+
+
+def test_rows_are_as_many_as_asked_for_in_whole_batches():
+    assert Task(SMALL, 100, least_rows=60_000).rows == 60_000
+    assert Task(SMALL, 32, least_rows=40).rows == 5 * 32
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 4096])

@@ -18,44 +18,40 @@ import pytest
 
 import cudasim
 from cudasim import mutants
-from cudasim.cases import CASES, FLAT, POSITION, SINGLE, STEP, TABLE, Case, Given
+from cudasim.cases import CASES, POSITION, SINGLE, STEP, TABLE, Case, Given
+from cudasim.checking import (
+    FILL,
+    IN_PLACE,
+    MANY,
+    SHAPES,
+    STATE,
+    TOLERANCE,
+    Packed,
+    errors,
+    in_place,
+    shapes,
+)
 from mlpx.engines.cuda import launches
 from mlpx.engines.cuda.kernels import OPERATION
 from mlpx.engines.cuda.launches import ROOM_BYTES, SOURCES, launch
 
 pytestmark = pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler")
 
-SHAPES = [(1, 1), (1, 257), (31, 3), (32, 32), (33, 10), (257, 1), (257, 33), (31, 65), (600, 11)]
-SIZES = [1, 31, 32, 33, 257, 2049, 9001]
-GUARD = 24
-"""Bytes before and after each array; no multiple of 16, so that no array is aligned to that."""
-FILL = 0x5A
+
+def apart(a: np.ndarray) -> np.ndarray:
+    """A copy at the very end of memory of its own: a sanitizer sees what is read behind it."""
+    memory = np.full(a.nbytes + 8, FILL, np.uint8)
+    found = memory[8:].view(a.dtype).reshape(a.shape)
+    found[...] = a
+    return found
 
 
-class Guarded:
-    """A copy of an array at an odd place, with guards around it; `tight`: before it only, so that a
-    sanitizer sees what is read behind it.
-    """
-
-    def __init__(self, a: np.ndarray, *, tight: bool = False) -> None:
-        size = a.nbytes
-        if tight:
-            self.memory = np.full(size + 8, FILL, np.uint8)
-            self.inside = slice(8, 8 + size)
-            self.array = self.memory[self.inside].view(a.dtype).reshape(a.shape)
-            self.array[...] = a
-            return
-        self.memory = np.full(size + 2 * GUARD, FILL, np.uint8)
-        start = GUARD if self.memory.ctypes.data % 16 == 0 else GUARD - 8
-        self.inside = slice(start, start + size)
-        self.array = self.memory[self.inside].view(a.dtype).reshape(a.shape)
-        self.array[...] = a
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing around it has changed."""
-        outside = np.delete(self.memory, np.r_[self.inside])
-        return bool((outside == FILL).all())
+def placed(packed: Packed) -> np.ndarray:
+    """The bytes of a case at a multiple of 16."""
+    memory = np.empty(packed.bytes.size + 16, np.uint8)
+    start = -memory.ctypes.data % 16
+    memory[start : start + packed.bytes.size] = packed.bytes
+    return memory[start : start + packed.bytes.size]
 
 
 def run(
@@ -63,48 +59,42 @@ def run(
     library: Path | None = None, tight: bool = False,
 ) -> list[Any]:  # fmt: skip
     """The arrays after one launch; nothing is written but what the case says."""
-    held: dict[int, Guarded] = {}
-    for a in case.p:
-        if a is not None and id(a) not in held:
-            held[id(a)] = Guarded(a, tight=tight)
-    arrays = [None if a is None else held[id(a)].array for a in case.p]
-    given, room = np.zeros(1, OPERATION), np.zeros(ROOM_BYTES, np.uint8)
-    addresses = [0 if a is None else a.ctypes.data for a in arrays]
+    packed = Packed(case)
+    memory = placed(packed)
+    arrays, start = packed.arrays(memory), memory.ctypes.data
+    addresses, room = packed.addresses(start), memory[:ROOM_BYTES]
+    held: dict[int, np.ndarray] = {}
+    if tight:
+        for place, a in zip(addresses, arrays, strict=True):
+            if place and place not in held:
+                held[place] = apart(a)
+        arrays = [held.get(place) for place in addresses]
+        addresses = [0 if a is None else a.ctypes.data for a in arrays]
+        room = np.zeros(ROOM_BYTES, np.uint8)
+    given = np.zeros(1, OPERATION)
     for field, values in (("n", case.n), ("c", case.c), ("p", addresses)):
         given[field][0, : len(values)] = values
     given["p"][0, -1] = room.ctypes.data
-    state = np.array([POSITION, STEP])
     size = launch(name, case.n)
     kernel = cudasim.kernel(f"{name}_{dtype}", library)
     kernel(
-        size.grid, size.block, given.tobytes(), state.ctypes.data, size.shared_bytes,
+        size.grid, size.block, given.tobytes(), start + STATE, size.shared_bytes,
         schedule=schedule, seed=seed,
     )  # fmt: skip
-    assert all(guarded.whole for guarded in held.values()), "written outside the arrays"
-    tickets = room[: room.nbytes - 2 * 128 * 8 * 8].view(np.uint32)
-    assert not tickets.any(), "a ticket that the next launch would find"
-    for a, after, i in zip(case.p, arrays, range(len(arrays)), strict=True):
-        if a is not None and i not in case.wanted and not any(a is case.p[j] for j in case.wanted):
-            np.testing.assert_array_equal(after, a, err_msg=f"p[{i}] is only read")
+    if tight:
+        memory[:ROOM_BYTES] = room
+        for into, a in zip(packed.arrays(memory), arrays, strict=True):
+            if a is not None:
+                into[...] = a
+    assert (wrong := packed.spoilt(memory)) is None, wrong
     return arrays
 
 
 def check(name: str, case: Case, dtype: str, **how: Any) -> list[Any]:
     found = run(name, case, dtype, **how)
-    eps = float(np.finfo(dtype).eps)
-    for i, wanted in case.wanted.items():
-        bound = 0 if found[i].dtype.kind in "iu" else 40 * eps
-        finite = np.abs(wanted[np.isfinite(wanted)])
-        scale = float(finite.max(initial=0))
-        np.testing.assert_allclose(
-            found[i].astype(np.float64).reshape(wanted.shape), wanted, rtol=bound,
-            atol=bound * min(scale, 1e30), err_msg=f"{name}, p[{i}]",
-        )  # fmt: skip
+    for wrong in errors(case, found, dtype):
+        assert wrong.units <= TOLERANCE, f"{name}: {wrong}"
     return found
-
-
-def shapes(name: str) -> list[tuple[int, int]]:
-    return [(1, size) for size in SIZES] if name in FLAT else SHAPES
 
 
 def test_every_kernel_has_a_case() -> None:
@@ -131,31 +121,16 @@ def test_kernel(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
                     np.testing.assert_array_equal(first, second)
 
 
-IN_PLACE = {
-    "scale": (0, 1), "activation": (0, 1), "activation_back": (0, 2), "prelu_back": (0, 3),
-    "softmax_back": (0, 2), "sum": (0, 2), "product": (1, 2), "standardise_rows_back": (0, 3),
-    "standardise_columns_back": (0, 3), "scale_shift": (0, 3),
-}  # fmt: skip
-"""What may be written to where it is read from."""
-
-
 @pytest.mark.parametrize("name", IN_PLACE)
 def test_in_place(name: str) -> None:
-    source, out = IN_PLACE[name]
     for make in CASES[name]:
         for shape in SHAPES:
-            given = make(Given("float64", *shape))
-            p = [given.p[source] if i == out else a for i, a in enumerate(given.p)]
-            check(name, given._replace(p=p, wanted={out: given.wanted[out]}), "float64")
+            check(name, in_place(name, make(Given("float64", *shape))), "float64")
 
 
-SUMMING = ("column_sum", "sum_squares", "weighted_mean", "scale_shift_sums", "softmax_head")
-
-
-@pytest.mark.parametrize("name", SUMMING)
+@pytest.mark.parametrize("name", MANY)
 def test_many_blocks_add_up_one_sum(name: str) -> None:
-    shape = (1, 400_000) if name in FLAT else (40_000, 3)
-    case = CASES[name][0](Given("float64", *shape))
+    case = CASES[name][0](Given("float64", *MANY[name]))
     assert launch(name, case.n).grid > 100
     found = check(name, case, "float64")
     for seed in (1, 2):

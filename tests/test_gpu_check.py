@@ -59,39 +59,6 @@ def test_parts_merge_into_one_file(gpu_check: ModuleType, tmp_path: Path) -> Non
         assert "mlpx/cuda" in cell["not_timed"]  # processes of its own do not see the fake
 
 
-def test_a_cell_times_every_contender(gpu_check: ModuleType) -> None:
-    """On the CPU, in processes of their own, as on a GPU."""
-    import gpu_throughput
-
-    ((workload, batch),) = gpu_throughput.QUICK
-    found = gpu_throughput.cell(workload, batch, "cpu", quick=True)
-    assert found["step_us"]["mlpx/interpreter"] > 0
-    assert found["not_timed"]["mlpx/cuda"] == "does not run on cpu"
-    assert found["best_peer_over_ours"] is None
-
-
-def test_floors(gpu_check: ModuleType) -> None:
-    """Where arithmetic is the longer, and where memory is; one node a kernel."""
-    import gpu_ceilings
-    from gpu_throughput import SMALL
-
-    slow = {"copied_bytes_s": 1e12, "float32_flops_s": 1e12, "tf32_flops_s": 1e18}
-    slow |= {"bf16_flops_s": 1e18, "fp16_flops_s": 1e18}
-    found = gpu_ceilings.floors_us(SMALL, 100, slow | {"node_s": 1e-6, "barrier_s": "none"})
-    flops = 2 * 100 * (2 * 784 * 50 + 3 * 50 * 10)
-    assert found["float32 graph"] == pytest.approx(flops / 1e6 + 8)
-    assert 8 < found["tf32 graph"] < 10
-    assert set(found) == {f"{precision} graph" for precision in PRECISIONS}
-
-
-def test_cells_without_time_are_left_out(gpu_check: ModuleType) -> None:
-    import gpu_throughput
-
-    found = gpu_throughput.measure("small", "cpu", deadline_s=0.0, quick=False)
-    assert found["cells"] == []
-    assert found["left_out_for_want_of_time"][0] == "784-50-10 sgd 100"
-
-
 def test_differing_curves_fail(
     gpu_check: ModuleType, fake_cupy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

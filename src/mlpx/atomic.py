@@ -1,12 +1,16 @@
-"""Files that appear whole or not at all, and room for them."""
+"""Files that appear whole or not at all, room for them, and files that one at a time holds."""
 
 from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+POLL_S = 0.02
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -46,3 +50,39 @@ def allocate(file: IO[bytes], size_bytes: int) -> None:
     for start in range(0, size_bytes, len(zeros)):
         file.write(zeros[: size_bytes - start])
     file.flush()
+
+
+@contextmanager
+def held(path: Path, *, wait_s: float) -> Iterator[bool]:
+    """Hold the file at `path`, made where it is not there, against other processes and threads; the
+    end of this process, however it ends, lets it go.
+
+    Yields whether it is held: not where the system or the file system has no such locks, where the
+    file cannot be made, nor if another still holds it after `wait_s`. The file stays: deleting it
+    would let two hold "it".
+    """
+    with ExitStack() as ends:
+        yield _hold(path, wait_s, ends)
+
+
+def _hold(path: Path, wait_s: float, ends: ExitStack) -> bool:
+    try:
+        import fcntl
+
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except (ImportError, OSError):
+        return False
+    ends.callback(os.close, handle)
+    stop_s = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= stop_s:
+                return False
+            time.sleep(POLL_S)
+        except OSError:
+            return False
+        else:
+            ends.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork has the handle, too
+            return True

@@ -87,6 +87,8 @@ class Run:
         self.precision = "float32"
         self.display = Silent()
         self._step_losses: list[np.ndarray] = []
+        self._drawn: dict[tuple[int, int], np.ndarray] = {}
+        """The order of the next epoch, by seed and number, once it is drawn."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -231,22 +233,39 @@ class Run:
     def _epoch(self, interrupted: list[int]) -> None:
         state, program = self.state, self.program
         self._tell("on_epoch_begin", state.epoch)
-        order = self._order()
         first = state.position
         scale = state.schedule.get("scale", 1.0)
         before = {"step": state.step - first, "drawn": state.drawn - first}
-        program.start_epoch(order, **before, position=first, rate_scale=scale)
+        program.start_epoch(self._order(), **before, position=first, rate_scale=scale)
         end = min(program.steps, first + self.total_steps - self.steps_done)
         with self._trained_parameters() if "average" in state.moments else nullcontext():
             for _ in self._stretches(end):
                 if interrupted:
                     break
+        if not interrupted:
+            self._draw_ahead()
         self._finish(first, end)
 
     def _order(self) -> np.ndarray:
         """The rows of the epoch that begins, or goes on."""
-        epoch, n = self.state.epoch, len(self.data)
-        return SAMPLINGS[self.sampling](self.model.seed, epoch, n, self.rows)
+        key = self.model.seed, self.state.epoch
+        found = self._drawn.pop(key, None)
+        self._drawn.clear()
+        return self._draw(*key) if found is None else found
+
+    def _draw(self, seed: int, epoch: int) -> np.ndarray:
+        return SAMPLINGS[self.sampling](seed, epoch, len(self.data), self.rows)
+
+    def _draw_ahead(self) -> None:
+        """Draw the next epoch's order while the device is at work on this one's last steps.
+
+        It is of the seed and the epoch's number alone: if it is not used after all, it is as if it
+        had not been drawn.
+        """
+        over = self.stopping is not None or self.steps_done >= self.total_steps
+        if self.model.backend.kind == "cuda" and not over:
+            key = self.model.seed, self.state.epoch + 1
+            self._drawn[key] = self._draw(*key)
 
     def _ready(self, position: int, end: int) -> int:
         """Up to which step before `end` there are data, from step `position` on."""

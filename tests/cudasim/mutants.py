@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import cudasim
 from cudasim.cases import CASES, SINGLE, Given
+from cudasim.checking import shapes
 from mlpx.engines.cuda import launches
 from mlpx.engines.cuda.launches import FILES
 
@@ -228,7 +229,7 @@ def try_kernels(source: Path, file: str) -> None:
     for name in [name for each in files for name in FILES[each]]:
         library = cudasim.build(source, ("-O0", "-g0", cudasim.ASAN), only=only(name))
         for make in CASES[name]:
-            for shape in test_cuda_kernels.shapes(name):
+            for shape in shapes(name):
                 dtype = "float32" if name in SINGLE else "float64"
                 for schedule in (cudasim.BACKWARD, cudasim.FORWARD, cudasim.RANDOM):
                     launches.MOST_BLOCKS = 1 if schedule == cudasim.RANDOM else 2048

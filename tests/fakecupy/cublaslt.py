@@ -82,6 +82,9 @@ class Library:
     def _cublasLtCreate(self, handle: Any) -> None:  # noqa: N802
         self._new(handle)
 
+    def _cublasLtGetVersion(self) -> int:  # noqa: N802
+        return 130_000
+
     def _cublasLtMatmulDescCreate(self, made: Any, compute: int, scale: int) -> int | None:  # noqa: N802
         if COMPUTES.get(compute) != scale:
             return INVALID_VALUE

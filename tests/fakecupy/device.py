@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -85,18 +86,39 @@ class MemoryPool:
         return None
 
 
-class PinnedMemoryPointer(np.ndarray):
-    """Host memory that the device can read."""
+class PinnedMemory:
+    """Host memory that the device can read, until nothing refers to it."""
 
-    @property
-    def ptr(self) -> int:
-        return self.ctypes.data
+    def __init__(self, size: int, flags: int = 0) -> None:
+        cuda_call("hostAlloc")
+        self.size = size
+        self.bytes = np.empty(size, np.uint8)
+        self.ptr = self.bytes.ctypes.data
+        machine.pinned_bytes += size
+        # NumPy's views refer to the array, not to this.
+        weakref.finalize(self.bytes, unpin, size)
+
+
+def unpin(size: int) -> None:
+    """Give so many bytes of pinned memory back."""
+    machine.pinned_bytes -= size
+
+
+class PinnedMemoryPointer(np.ndarray):
+    """A place in such memory; what is read and written of it are the bytes from there on."""
+
+    mem: PinnedMemory
+    ptr: int
+
+    def __new__(cls, mem: PinnedMemory, offset: int) -> PinnedMemoryPointer:
+        made = mem.bytes[offset:].view(cls)
+        made.mem, made.ptr = mem, mem.ptr + offset
+        return made
 
 
 def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
-    """Bytes of the host that stay where they are."""
-    cuda_call("hostAlloc")
-    return np.empty(size, np.uint8).view(PinnedMemoryPointer)
+    """Of a pool, which has sizes that are powers of two."""
+    return PinnedMemoryPointer(PinnedMemory(1 << max(9, (size - 1).bit_length())), 0)
 
 
 @dataclass
@@ -178,6 +200,7 @@ def build() -> ModuleType:
         Graph=Graph,
         MemoryPointer=MemoryPointer,
         MemoryPool=MemoryPool,
+        PinnedMemory=PinnedMemory,
         PinnedMemoryPointer=PinnedMemoryPointer,
         Stream=Stream,
         UnownedMemory=UnownedMemory,

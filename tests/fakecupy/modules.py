@@ -17,7 +17,7 @@ OPERATION = np.dtype([("n", np.int64, 8), ("c", np.float64, 8), ("p", np.uint64,
 
 
 def touch(grid: tuple[int, ...], block: tuple[int, ...], x: Any) -> None:
-    """Adds one to each number: bench/gpu_ceilings.py."""
+    """Adds one to each number: bench/gpu/ceilings.py."""
     x._host[: grid[0] * block[0]] += 1
 
 
@@ -35,8 +35,11 @@ class RawModule:
             raise RuntimeError("no C++ compiler to run kernels with")
         self.code = code
 
-    def get_function(self, name: str) -> RawKernel:
+    def compile(self, log_stream: Any = None) -> None:
         cuda_call("moduleLoad")
+
+    def get_function(self, name: str) -> RawKernel:
+        cuda_call("moduleGetFunction")
         return RawKernel(name)
 
 

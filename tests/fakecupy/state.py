@@ -9,6 +9,7 @@ INSUFFICIENT_DRIVER = 35  # cudaErrorInsufficientDriver
 ILLEGAL_ADDRESS = 700  # cudaErrorIllegalAddress
 CAPTURE_UNSUPPORTED = 900  # cudaErrorStreamCaptureUnsupported
 _local = threading.local()
+_counting = threading.Lock()
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Machine:
     free_bytes: int = 80 * 2**30
     driver: int = 13020
     runtime: int = 13020
+    pinned_bytes: int = 0
+    """Of the host's memory, held for the device to read."""
     calls: int = 0
     """Calls of CUDA that can fail, since someone set this to 0."""
     fail_at: int = -1
@@ -92,8 +95,10 @@ def require_driver() -> None:
 
 def cuda_call(name: str) -> None:
     """Count a call of CUDA, and let it fail if its turn has come."""
-    machine.calls += 1
-    if machine.calls == machine.fail_at:
+    with _counting:
+        machine.calls += 1
+        fails = machine.calls == machine.fail_at
+    if fails:
         raise CUDARuntimeError(ILLEGAL_ADDRESS, f"cudaErrorIllegalAddress: injected in {name}")
 
 

@@ -126,7 +126,8 @@ class CudaBackend(Backend):
         """A copy of ``x`` in host memory that the device reads over the bus, as its own array."""
         cuda, dtype = self.xp.cuda, native(x.dtype)
         with cuda.Device(self.index):
-            memory = cuda.alloc_pinned_memory(x.nbytes)
+            # CuPy's pool would round up to a power of two: 70 GB to 128.
+            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(x.nbytes), 0)
             np.frombuffer(memory, dtype, x.size).reshape(x.shape)[...] = x
             held = cuda.UnownedMemory(memory.ptr, x.nbytes, memory, self.index)
             return self.xp.ndarray(x.shape, dtype, cuda.MemoryPointer(held, 0))

@@ -46,6 +46,8 @@ class Contender(ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     """Modules that must be importable, and the distributions whose versions are recorded."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    precisions: ClassVar[tuple[str, ...]] = ("float32",)
+    """What its products can round float32 factors to."""
     epsilon: ClassVar[Epsilon] = "outside"
     floors: ClassVar[tuple[str, ...]] = ("gemm/numpy", "gemm/numpy split")
     """The contenders that run the same matrix products alone with the same BLAS; the fastest
@@ -79,7 +81,18 @@ class Contender(ABC):
             return f"has no phase {task.phase!r}"
         if task.device.partition(":")[0] not in cls.devices:
             return f"does not run on {task.device}"
-        return None
+        return cls._refuses_precision(task)
+
+    @classmethod
+    def _refuses_precision(cls, task: Task) -> str | None:
+        rounded = task.precision
+        if rounded == "float32":
+            return None
+        if rounded not in cls.precisions:
+            return f"does not multiply in {rounded}"
+        if rounded == "tf32" and not task.on_gpu:
+            return f"there is no tf32 on {task.device}"
+        return None if task.phase == "train" else f"{rounded} is for training steps"
 
     @property
     def leaves_garbage(self) -> bool:

@@ -26,11 +26,11 @@ class Busy:
         return cls(_busy_s(processors), time.perf_counter())
 
 
-def processors(threads: int) -> list[int]:
-    """The processors that a contender with so many threads is pinned to."""
+def processors(threads: int | None) -> list[int]:
+    """The processors that a contender with so many threads is pinned to; None: all, it is not."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))[:threads]
-    return list(range(threads))
+    return list(range(threads or os.cpu_count() or 1))
 
 
 def foreign_share(before: Busy, after: Busy, *, own_s: float, count: int) -> float | None:

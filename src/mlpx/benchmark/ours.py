@@ -29,7 +29,7 @@ def contenders() -> list[type[Contender]]:
     found: list[type[Contender]] = [Predicted, calls.FitABatch, calls.PartialFit]
     for name, engine in Engine.table.items():
         base = Interpreted if name == "interpreter" else Bare
-        of = {"engine": name, "devices": engine.devices}
+        of = {"engine": name, "devices": engine.devices, "precisions": engine.precisions}
         found.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
         found.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
     return found
@@ -74,6 +74,7 @@ class Ours(Contender):
             moments=self.moments,
             batch_size=self.task.batch_size,
             rows=self.task.rows,
+            precision=self.task.precision,
         )
 
     def parameters(self) -> Arrays:
@@ -242,6 +243,7 @@ class Fitted(Ours):
                 batch_size=self.task.batch_size,
                 optimizer=self.optimizer,
                 engine=self.engine,
+                precision=self.task.precision,
                 check_finite=False,
                 verbose=1,
             )

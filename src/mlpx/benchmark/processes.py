@@ -48,11 +48,13 @@ def device_environment(device: str) -> dict[str, str]:
 class Process:
     """One contender's process."""
 
-    def __init__(self, name: str, *, threads: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, *, threads: int, environment: dict[str, str], pinned: bool = True
+    ) -> None:
         self.name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115, closed with the process
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "mlpx.benchmark.worker", str(threads)],
+            [sys.executable, "-m", "mlpx.benchmark.worker", str(threads if pinned else 0)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -24,7 +24,7 @@ def cell_record(task: Task) -> dict[str, Any]:
         "optimizer": workload.optimizer,
         "phase": task.phase,
         "device": task.device,
-        "dtype": task.dtype,
+        "dtype": task.arithmetic,
         "threads": task.threads,
         "batch_size": task.batch_size,
         "flops": workload.flops(task.batch_size, task.phase),

@@ -81,10 +81,17 @@ Progress = Callable[[list[Seat]], None]
 
 
 class Table:
-    """Measures the contenders of one cell against each other."""
+    """Measures the contenders of one cell against each other.
 
-    def __init__(self, seats: list[Seat], *, threads: int, rules: Rules) -> None:
-        self.seats, self.rules = seats, rules
+    `bounded`: reject what is faster than its floor. On a GPU nothing is: the floor's products are
+    called one by one there, so a graph may be faster, and a library may round where the floor does
+    not.
+    """
+
+    def __init__(
+        self, seats: list[Seat], *, threads: int | None, rules: Rules, bounded: bool = True
+    ) -> None:
+        self.seats, self.rules, self.bounded = seats, rules, bounded
         self.processors = load.processors(threads)
         self.foreign: list[float] = []
         """The share of the processors that others took, turn by turn."""
@@ -150,7 +157,7 @@ class Table:
                 seat.busy += 1
                 return
             seat.disturbed += 1
-        if not seat.is_floor and turn.step_s < BELOW_FLOOR * floor_s:
+        if self.bounded and not seat.is_floor and turn.step_s < BELOW_FLOOR * floor_s:
             seat.below_floor += 1
             return
         seat.step_s.append(turn.step_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ from mlpx.benchmark.processes import ContenderError, Process, device_environment
 from mlpx.benchmark.reference import Arrays
 from mlpx.benchmark.results import cell_record, refusal, result_record
 from mlpx.benchmark.rounds import Rules, Seat, Table
-from mlpx.benchmark.workloads import Phase, Task, Workload, make_problem
+from mlpx.benchmark.workloads import ARITHMETIC, Phase, Task, Workload, make_problem
 from mlpx.engines import Engine
 from mlpx.errors import UnknownNameError
 
@@ -33,6 +33,7 @@ class Settings:
     """None: each workload's own."""
     phases: tuple[Phase, ...] = ("train",)
     dtypes: tuple[str, ...] = ("float32",)
+    """Names of `ARITHMETIC`."""
     devices: tuple[str, ...] = ("cpu",)
     peers: tuple[str, ...] = ()
     engines: tuple[str, ...] | None = None
@@ -53,11 +54,12 @@ class Settings:
             sizes = self.batch_sizes or workload.batch_sizes
             for device in self.devices:
                 for dtype in self.dtypes:
+                    array, precision = ARITHMETIC[dtype]
                     for phase in self.phases:
-                        yield [
-                            Task(workload, size, phase, dtype, device, self.threads, self.seed)
-                            for size in sizes
-                        ]
+                        task = Task(
+                            workload, 1, phase, array, device, self.threads, self.seed, precision
+                        )
+                        yield [replace(task, batch_size=size) for size in sizes]
 
 
 class Watcher(Protocol):
@@ -204,7 +206,8 @@ class Bench:
             if result["status"] != "ok" and kind not in unasked:
                 self.watcher.says(task, kind.name(), f"{result['status']}: {result['reason']}")
         del judge
-        table = Table(seats, threads=task.threads, rules=self.rules)
+        threads = None if task.on_gpu else task.threads
+        table = Table(seats, threads=threads, rules=self.rules, bounded=not task.on_gpu)
         table.measure(lambda seats: self.watcher.rounds(task, seats))
         self._write(record, seats, task)
         record["foreign_share"] = max(table.foreign, default=None)
@@ -255,7 +258,8 @@ class Bench:
         if kind.name() not in self.processes:
             self.processes[kind.name()] = Process(
                 kind.name(),
-                threads=task.threads,
+                threads=task.host_threads,
+                pinned=not task.on_gpu,
                 environment={**device_environment(task.device), **kind.environment},
             )
         return self.processes[kind.name()]

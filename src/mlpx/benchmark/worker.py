@@ -87,8 +87,8 @@ class Worker:
 
 
 def pin(threads: int) -> None:
-    """Keep this process on the first `threads` of the processors it may use."""
-    if hasattr(os, "sched_setaffinity"):
+    """Keep this process on the first `threads` of the processors it may use; 0 leaves it all."""
+    if threads and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 

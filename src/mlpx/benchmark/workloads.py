@@ -23,6 +23,16 @@ WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5
 LEAST_ROWS = 8192
+GPU_HOST_THREADS = 8
+ARITHMETIC: dict[str, tuple[str, str]] = {
+    "float32": ("float32", "float32"),
+    "float64": ("float64", "float32"),
+    "tf32": ("float32", "tf32"),
+    "bf16": ("float32", "bf16"),
+}
+"""A cell's arithmetic by name: the dtype of its arrays, and what products round float32 factors to.
+Sums, weights and moments stay in the dtype.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,9 @@ class Task:
     device: str = "cpu"
     threads: int = 1
     seed: int = 0
+    precision: str = "float32"
+    """What products round float32 factors to, as in `fit`."""
+    least_rows: int = LEAST_ROWS
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; `from_json` is the inverse."""
@@ -133,6 +146,25 @@ class Task:
         return cls(**{**values, "workload": Workload(**workload)})
 
     @property
+    def arithmetic(self) -> str:
+        """The dtype, or what products round to if that is less: cells of other arithmetic are not
+        compared.
+        """
+        return self.dtype if self.precision == "float32" else self.precision
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU does the work, and the host only sends it there."""
+        return self.device.partition(":")[0] != "cpu"
+
+    @property
+    def host_threads(self) -> int:
+        """Threads of every pool on the host. Beside a GPU at least 8, and nobody is pinned: they do
+        no arithmetic there, but autograd has a thread of its own, and compilers many.
+        """
+        return max(self.threads, GPU_HOST_THREADS) if self.on_gpu else self.threads
+
+    @property
     def moves(self) -> bool:
         """Whether a step changes the parameters."""
         return self.phase in (*WHOLE_STEPS, "update")
@@ -145,7 +177,7 @@ class Task:
     @property
     def rows(self) -> int:
         """Rows of the data set: whole batches, one for each step of the check at least."""
-        return max(LEAST_ROWS // self.batch_size, CHECK_STEPS) * self.batch_size
+        return max(self.least_rows // self.batch_size, CHECK_STEPS) * self.batch_size
 
     @property
     def steps_per_epoch(self) -> int:

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlpx.architecture import DTYPES
-from mlpx.benchmark.workloads import WORKLOADS
+from mlpx.benchmark.workloads import ARITHMETIC, WORKLOADS
 from mlpx.cli.options import Debug, folder, listed
 from mlpx.engines import Engine
 
@@ -80,7 +79,14 @@ def run_bench(
             help="cpu, cuda, or both. [dim]\\[default: cpu; with --advise all there are][/dim]",
         ),
     ] = None,
-    dtype: Annotated[str, typer.Option(metavar="NAME,...", help=f"{listed(DTYPES)}.")] = "float32",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help=f"{listed(ARITHMETIC)}. The last two: products of float32 arrays round their "
+            "factors, on CUDA.",
+        ),
+    ] = "float32",
     peers: Annotated[
         str,
         typer.Option(

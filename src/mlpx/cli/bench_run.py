@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.architecture import DTYPES
 from mlpx.cli.bench import ALL_PEERS, known, parts, sizes
 from mlpx.engines import Engine
 from mlpx.errors import MlpxError
@@ -32,7 +31,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
     from mlpx.benchmark.contender import PEERS
     from mlpx.benchmark.rounds import Rules
     from mlpx.benchmark.session import Settings
-    from mlpx.benchmark.workloads import PHASES, parse_workload
+    from mlpx.benchmark.workloads import ARITHMETIC, PHASES, parse_workload
 
     peers = ALL_PEERS if given["peers"].strip() == "all" else given["peers"]
     names = _workload_names(given["layers"] or given["workload"])
@@ -53,7 +52,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
         workloads=workloads,
         batch_sizes=sizes(given["batch_sizes"]) or (QUICK_SIZES if given["quick"] else None),
         phases=known("--phase", given["phase"], PHASES),  # type: ignore[arg-type]
-        dtypes=known("--dtype", given["dtype"], DTYPES),
+        dtypes=known("--dtype", given["dtype"], ARITHMETIC),
         devices=parts(given["device"]) or _default_devices(given["advise"]),
         peers=known("--peers", peers, PEERS),
         engines=known("--engine", given["engine"], Engine.table) if given["engine"] else None,

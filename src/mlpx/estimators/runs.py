@@ -111,6 +111,9 @@ class ShuffledRun(Run):
         self._shown = -1
         return np.arange(self.rows) % self.data.rows
 
+    def _draw_ahead(self) -> None:
+        """Nothing: the estimator's random state has moved on with each order."""
+
     @cached_property
     def _starts(self) -> np.ndarray:
         """Where each batch begins, (steps,)."""

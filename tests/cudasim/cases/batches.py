@@ -122,13 +122,13 @@ def to_fp16(given: Given) -> Case:
     return Case((given.n, given.d, stride), (), [x, out, scale], {1: wanted})
 
 
-def scaled(x: np.ndarray, wanted: int, *, other: int | None = None) -> Case:
-    """The scale is 2**wanted; back is given where there is another's."""
-    scale, back = (np.full(1, np.nan, np.float32) for _ in range(2))
-    if other is None:
-        return Case((x.size,), (), [x, scale, None, None], {1: np.full(1, 2.0**wanted)})
-    found = {1: np.full(1, 2.0**wanted), 3: np.full(1, 2.0 ** -(wanted + other))}
-    return Case((x.size,), (), [x, scale, np.full(1, 2.0**other, np.float32), back], found)
+def scaled(x: np.ndarray, wanted: int, *others: int) -> Case:
+    """The scale is 2**wanted; back is given for each other."""
+    p, found = [x, np.full(1, np.nan, np.float32)], {1: np.full(1, 2.0**wanted)}
+    for other in others:
+        p += [np.full(1, 2.0**other, np.float32), np.full(1, np.nan, np.float32)]
+        found[len(p) - 1] = np.full(1, 2.0 ** -(wanted + other))
+    return Case((x.size, len(others)), (), p, found)
 
 
 @case("scale_of", flat=True)
@@ -138,7 +138,7 @@ def scale_of(given: Given) -> Case:
     x[1::3], x[2::7] = np.nan, -np.inf
     largest = given.d // 2 // 21 * 21  # neither of those
     x[largest] = -3.5
-    return scaled(x, 13, other=-7)
+    return scaled(x, 13, -7, 5, 0, 60)
 
 
 @case("scale_of", flat=True)
@@ -149,19 +149,19 @@ def scale_of_powers(given: Given) -> Case:
 
 @case("scale_of", flat=True)
 def scale_of_nothing(given: Given) -> Case:
-    return scaled(np.zeros(given.d, given.dtype), 0, other=3)
+    return scaled(np.zeros(given.d, given.dtype), 0, 3)
 
 
 @case("scale_of", flat=True)
 def scale_of_extremes(given: Given) -> Case:
     """It stays within bounds, so that the product of two and its inverse are normal numbers."""
     x = np.full(given.d, 1e-30, given.dtype)
-    return scaled(x, 60, other=60)
+    return scaled(x, 60, 60)
 
 
 @case("scale_of", flat=True)
 def scale_of_large(given: Given) -> Case:
-    return scaled(np.full(given.d, -1e38, given.dtype), -60, other=-60)
+    return scaled(np.full(given.d, -1e38, given.dtype), -60, -60)
 
 
 @case("weigh")

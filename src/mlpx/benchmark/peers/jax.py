@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Jax(Contender):
     library = "jax"
     requires = ("jax",)
     devices = ("cpu", "cuda")
+    precisions = ("float32", "tf32", "bf16")
     floors = ("gemm/numpy", "gemm/numpy split", "gemm/torch")
 
     def __init__(self, task: Task, problem: Problem) -> None:
@@ -37,6 +39,7 @@ class Jax(Contender):
         )
         self.batch = self.x[self.order[0]], self.labels[self.order[0]]
         self.host_batch = problem.batch[0]
+        self.product = product(jax, task)
         self.functions()
         self.reset()
 
@@ -57,8 +60,8 @@ class Jax(Contender):
         nn, workload = self.jax.nn, self.task.workload
         activate = {"relu": nn.relu, "sigmoid": nn.sigmoid}[workload.activation]
         for i in range(0, len(p) - 2, 2):
-            x = activate(x @ p[i] + p[i + 1])
-        return x @ p[-2] + p[-1]
+            x = activate(self.product(x, p[i]) + p[i + 1])
+        return self.product(x, p[-2]) + p[-1]
 
     def _loss(self, p: Any, x: Any, labels: Any) -> Any:
         logs = self.jax.nn.log_softmax(self._logits(p, x))
@@ -169,8 +172,41 @@ class Scan(Jax):
         """Stretches of `chunk` steps."""
         while steps:
             count = min(steps, self.chunk)
-            self.state = self.scan(self.state, self.x, self.labels, self.order[:count])
+            order = self.order if count == len(self.order) else self.order[:count]
+            self.state = self.scan(self.state, self.x, self.labels, order)
             steps -= count
+
+
+def product(jax: Any, task: Task) -> Any:
+    """What multiplies, in its gradient too. On CUDA JAX rounds float32 factors to TF32 unless asked
+    not to.
+    """
+    if task.precision == "bf16":
+        return rounded_product(jax)
+    named = "tensorfloat32" if task.precision == "tf32" else "highest"
+    return partial(jax.numpy.matmul, precision=named if task.on_gpu else None)
+
+
+def rounded_product(jax: Any) -> Any:
+    """x W with the factors of all three products, its own and its gradient's, cast to bfloat16, and
+    their sums float32.
+    """
+    jnp = jax.numpy
+
+    def multiply(a: Any, b: Any) -> Any:
+        a, b = a.astype(jnp.bfloat16), b.astype(jnp.bfloat16)
+        return jnp.matmul(a, b, preferred_element_type=jnp.float32)
+
+    def forward(x: Any, W: Any) -> Any:
+        return multiply(x, W), (x, W)
+
+    def backward(factors: Any, dz: Any) -> Any:
+        x, W = factors
+        return multiply(dz, W.T), multiply(x.T, dz)
+
+    found = jax.custom_vjp(multiply)
+    found.defvjp(forward, backward)
+    return found
 
 
 def contenders() -> list[type[Contender]]:

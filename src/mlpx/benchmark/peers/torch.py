@@ -37,6 +37,7 @@ class Torch(Contender):
     library = "torch"
     requires = ("torch",)
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    precisions = ("float32", "tf32", "bf16")
     floors = ("gemm/torch",)
     fused: ClassVar[bool] = False
 
@@ -44,7 +45,8 @@ class Torch(Contender):
         super().__init__(task, problem)
         import torch
 
-        torch.set_num_threads(task.threads)
+        torch.set_num_threads(task.host_threads)
+        torch.set_float32_matmul_precision("high" if task.precision == "tf32" else "highest")
         self.torch: Any = torch
         self.x = torch.from_numpy(problem.x).to(task.device)
         self.labels = torch.from_numpy(problem.labels).to(task.device)
@@ -76,7 +78,16 @@ class Torch(Contender):
         )
 
     def _loss(self, x: Any, labels: Any) -> Any:
-        return self.torch.nn.functional.cross_entropy(self.model(x), labels)
+        return self._rounded_loss(self.model, x, labels)
+
+    def _rounded_loss(self, logits: Any, x: Any, labels: Any) -> Any:
+        """The mean loss of `logits(x)`; in bf16 by autocast, whose products also leave bf16."""
+        cross_entropy = self.torch.nn.functional.cross_entropy
+        if self.task.precision != "bf16":
+            return cross_entropy(logits(x), labels)
+        kind = self.task.device.partition(":")[0]
+        with self.torch.autocast(kind, dtype=self.torch.bfloat16, cache_enabled=False):
+            return cross_entropy(logits(x), labels)
 
     def _set_weights(self) -> None:
         linear = [layer for layer in self.model if hasattr(layer, "weight")]
@@ -216,15 +227,28 @@ class Whole(Torch):
         self.m = {name: zeros(p) for name, p in self.named.items()}
         self.v = {name: zeros(p) for name, p in self.named.items()}
         self.t = self.torch.zeros((), dtype=self.x.dtype, device=task.device)
+        if task.on_gpu:
+            self._stay()
         self.whole = compiled(self.torch, self._step, task)
 
+    def _stay(self) -> None:
+        """Say that all arrays stay where they are: what might move is copied in front of every
+        replay, the whole data set too, and what might move and is written to is in no graph.
+        """
+        states = (self.named, self.m, self.v)
+        stay = [array for named in states for array in named.values()]
+        for array in [*stay, self.t, self.x, self.labels]:
+            self.torch._dynamo.mark_static_address(array)
+
     def _step(self, rows: Any) -> None:
-        torch, func = self.torch, self.torch.func
+        func = self.torch.func
         x, labels = self.x[rows], self.labels[rows]
 
         def loss(named: dict[str, Any]) -> Any:
-            z = func.functional_call(self.model, named, (x,))
-            return torch.nn.functional.cross_entropy(z, labels)
+            def logits(x: Any) -> Any:
+                return func.functional_call(self.model, named, (x,))
+
+            return self._rounded_loss(logits, x, labels)
 
         gradients = func.grad(loss)(self.named)
         self.t.add_(1)
@@ -275,7 +299,7 @@ class Graphed(Torch):
         cuda.current_stream().wait_stream(side)
         self.optimizer.zero_grad(set_to_none=True)
         self.graph = cuda.CUDAGraph()
-        with cuda.graph(self.graph):
+        with cuda.graph(self.graph, capture_error_mode="thread_local"):  # others may be at work
             self._once()
 
     def _optimizer(self) -> Any:

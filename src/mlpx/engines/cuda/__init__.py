@@ -9,7 +9,8 @@ from typing import Any
 from mlpx.backend import diagnose
 from mlpx.backend.cuda import first_line
 from mlpx.engines.base import Engine, Runner
-from mlpx.engines.cuda.kernels import Kernels, function
+from mlpx.engines.cuda.kernels import Kernels, compile_all, function
+from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.lowering import Operation, UntranslatableError, lower
@@ -59,9 +60,14 @@ class CudaEngine(Engine, name="cuda"):
 
 def uncompiled(backend: Any, operations: list[Operation], program: TrainingProgram) -> str | None:
     """Why the kernels of the operations cannot be had on this machine; None if they can."""
+    names = {operation.name for operation in operations}
+    found = compile_all(backend, sorted({SOURCES[name] for name in names})).values()
+    problem = next((each.error for each in found if each.error), None)
     try:
+        if problem:
+            raise problem
         with backend.xp.cuda.Device(backend.index):
-            for name in {operation.name for operation in operations}:
+            for name in names:
                 function(backend, name, program.network.dtype)
     except Exception as error:  # a compiler's errors are of many classes
         return f"its kernels do not compile: {first_line(error)}"

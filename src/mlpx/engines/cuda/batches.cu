@@ -85,8 +85,8 @@ KERNEL(to_bf16) {
     }
 }
 
-/* n: elements. p: x, scale, another scale or NULL, back or NULL. scale = the power of two, from 2**-60 to 2**60, that
- * brings the largest finite |x| to 2**14 and above, below 2**15; back = 1 / (scale other). */
+/* n: elements, others. p: x, scale, and of each other: its scale, back. scale = the power of two, from 2**-60 to 2**60,
+ * that brings the largest finite |x| to 2**14 and above, below 2**15; back = 1 / (scale other). */
 KERNEL(scale_of) {
     max_all<float>(
         op, op.n[0],
@@ -99,7 +99,8 @@ KERNEL(scale_of) {
             const int bounded = exponent > 60 ? 60 : exponent < -60 ? -60 : exponent;
             const float scale = __int_as_float((127 + bounded) << 23);
             *array<float>(op, 1) = scale;
-            if (op.p[3]) *array<float>(op, 3) = 1 / (op.p[2] ? scale * *array<const float>(op, 2) : scale);
+            for (int k = 0; k < op.n[1]; k++)
+                *array<float>(op, 3 + 2 * k) = 1 / (scale * *array<const float>(op, 2 + 2 * k));
         });
 }
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from functools import cache, partial
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx.engines.cuda.launches import SOURCES, launch
+from mlpx.atomic import held
+from mlpx.engines.cuda.launches import FILES, SOURCES, launch
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, address
 from mlpx.engines.lowering.formulas import HEADER, codes
 from mlpx.types import Array
@@ -21,6 +25,9 @@ OPERATION = np.dtype(
 )
 """An operation as operation.cuh has it."""
 DTYPES = ("float32", "float64")
+COMPILING_S = 60.0
+"""How long to wait for another process that compiles the same file: several times as it takes."""
+_modules: dict[tuple[Any, str], Any] = {}
 
 
 class Kernels:
@@ -37,14 +44,67 @@ class Kernels:
         return codes(family).get(name, -1)
 
 
-@cache
+class Compiled(NamedTuple):
+    """How long it took until a file's kernels were there, and what was wrong if they are not."""
+
+    seconds: float
+    error: Exception | None
+
+
+def compile_all(backend: Any, sources: Iterable[str] = FILES) -> dict[str, Compiled]:
+    """Compile those of the .cu files that are not yet, all at a time: NVRTC holds no lock of Python
+    and does most of its work beside others'.
+    """
+    missing = [source for source in sources if (backend, source) not in _modules]
+    if len(missing) < 2:
+        return {source: timed(backend, source) for source in missing}
+    with ThreadPoolExecutor(len(missing)) as pool:
+        return dict(zip(missing, pool.map(partial(timed, backend), missing), strict=True))
+
+
+def timed(backend: Any, source: str) -> Compiled:
+    """Compile a .cu file on the backend's device, which each thread has to make current."""
+    started_s, problem = time.perf_counter(), None
+    try:
+        with backend.xp.cuda.Device(backend.index):
+            compiled(backend, source)
+    except Exception as error:  # a compiler's errors are of many classes
+        problem = error
+    return Compiled(time.perf_counter() - started_s, problem)
+
+
 def compiled(backend: Any, source: str) -> Any:
-    """A .cu file as a module on a backend's device, which must be current."""
+    """A .cu file as a module on a backend's device, which must be current.
+
+    Processes that start together compile it once: the others wait, and find it on CuPy's disk.
+    """
+    key = backend, source
+    if key not in _modules:
+        lock = cache_folder() / f"mlpx-{source}.lock"
+        with held(lock, wait_s=0.0 if in_memory() else COMPILING_S):
+            made = module(backend, source)
+            made.compile()
+        _modules[key] = made
+    return _modules[key]
+
+
+def module(backend: Any, source: str) -> Any:
+    """A .cu file as CuPy takes it."""
     text = (HERE / source).read_text()
     # CuPy finds what it compiled before by the text alone: headers that change must change it.
     headers = b"".join(path.read_bytes() for path in [*sorted(HERE.glob("*.cuh")), HEADER])
     code = f"// {hashlib.sha256(headers).hexdigest()}\n{text}"
     return backend.xp.RawModule(code=code, options=(f"-I{HERE}",))
+
+
+def cache_folder() -> Path:
+    """Where CuPy keeps what it compiled."""
+    return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
+
+
+def in_memory() -> bool:
+    """Whether CuPy was told to keep nothing on the disk: then there is nothing to wait for."""
+    return os.environ.get("CUPY_CACHE_IN_MEMORY") == "1"
 
 
 def function(backend: Any, name: str, dtype: np.dtype) -> Any:

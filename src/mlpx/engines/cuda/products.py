@@ -40,7 +40,9 @@ WORKSPACE_BYTES = 32 << 20
 LEAST_WORKSPACE_BYTES = 1 << 16
 
 
-PRODUCTS = ("affine", "affine_dx", "affine_dW", "matrix_product")
+AFFINE = ("affine", "affine_dx", "affine_dW")
+"""The products of a layer."""
+PRODUCTS = (*AFFINE, "matrix_product")
 """The operations that are products."""
 
 
@@ -76,11 +78,9 @@ class Matrix(NamedTuple):
         """The bytes that every row's start is a multiple of, a power of two, at most 256."""
         return lowest_bit(self.address | self.stride * itemsize | MOST_ALIGNMENT)
 
-    def narrowed(self, cast: str, scratch: Any, *given: Any) -> tuple[Operation, Matrix]:
-        """The operation that writes it in 16 bits into `scratch`, and what it is there."""
-        made = self._replace(address=address(scratch) or 0, padded=padded(self.columns))
-        n = (self.rows, self.columns, made.padded)
-        return Operation(cast, n, (), (self.address, scratch, *given), ()), made
+    def narrowed(self, start: int) -> Matrix:
+        """What it is in 16 bits, at another address."""
+        return self._replace(address=start, padded=padded(self.columns))
 
 
 def padded(columns: int) -> int:

@@ -1,14 +1,14 @@
 """Runs the plans of a program on one CUDA device: once by launches, then as graphs.
 
 The first step of a plan is launched operation by operation: it is a real step, and whatever a
-kernel or cublasLt does at its first call is done then. The same launches, captured, are a graph of
-one step and a graph of several; a replay costs the host one call. Nothing here waits for the device
-but to stay at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mean something.
+kernel or cublasLt does at its first call is done then. The same launches, captured, are graphs of
+1, 2, 4, ... steps; a replay costs the host one call. Nothing here waits for the device but to stay
+at most `AHEAD` calls in front of it, so that a clock and Ctrl-C mean something.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -19,22 +19,14 @@ import numpy as np
 
 from mlpx.backend.cuda import first_line
 from mlpx.engines.cuda import cublaslt
+from mlpx.engines.cuda.casts import Casts
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
 from mlpx.engines.cuda.kernels import Kernels, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.prefetch import gathers, prefetch
-from mlpx.engines.cuda.products import (
-    HALVES,
-    PRODUCTS,
-    Matrix,
-    Narrow,
-    Product,
-    operands,
-    padded,
-    workspace,
-)
+from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.errors import EngineError
 from mlpx.program import Plan
@@ -45,8 +37,11 @@ AHEAD = 2
 NODES = 512
 """About how many operations the graph of several steps holds: its launch costs the host little."""
 MOST_STEPS = 32
-SCALES = ("first", "second", "back", "zero")
-"""What float16 factors are multiplied by, what their product then is, and no more."""
+WANTED = 2
+"""So many runs have a place for a graph of a few steps before it is captured. A capture costs the
+host as much as a launch of every operation of those steps, and spares a launch a step: it pays for
+epochs, whose rest is always the same, not for the first runs, each longer than the one before.
+"""
 NO_BITS = "the way forward keeps no bits of its relu"
 
 
@@ -62,6 +57,8 @@ class CudaRunner:
         self.cuda: Any = self.backend.xp.cuda
         self.notes: list[str] = []
         self.graphs: dict[tuple[int, int], Any] = {}
+        self.wanted: Counter[tuple[int, int]] = Counter()
+        """In how many runs a graph of a plan and so many steps would have had a place."""
         self.captures = True
         self.warm: set[int] = set()
         self.ahead: deque[Any] = deque()
@@ -77,9 +74,8 @@ class CudaRunner:
             self.stream = self.cuda.Stream(non_blocking=True)
             self.library = self._open_cublaslt()
             # What is on one lane of a graph runs beside the others, so it works elsewhere.
-            self.scales = [self.backend.zeros(len(SCALES)) for _ in range(LANES)]
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(LANES)]
-            self.scratch = [[self.backend.empty(0, np.uint16)] * 2 for _ in range(LANES)]
+            self.casts = Casts(self.backend, program.precision)
             self.workspaces: dict[int, Any] = {}
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
@@ -103,16 +99,24 @@ class CudaRunner:
             self._warm_up(self.launches[id(plan)])
             self.warm.add(id(plan))
             steps -= 1
-        several = max(1, min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
-        while steps:
-            count = several if steps >= several else 1
-            graph = self._graph(plan, count)
-            if graph is None:
-                self._step(plan)
-                count = 1
-            else:
-                graph.launch(self.stream)
-            steps -= count
+        for count in counts(steps, self._most(plan)):
+            self.wanted[id(plan), count] += 1
+            self._replay(plan, count)
+
+    def _most(self, plan: Plan) -> int:
+        """How many steps the largest graph holds."""
+        return largest(min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
+
+    def _replay(self, plan: Plan, count: int) -> None:
+        """Put so many steps, a power of two: one graph, or two halves where there is none."""
+        graph = self._graph(plan, count)
+        if graph is not None:
+            graph.launch(self.stream)
+        elif count == 1:
+            self._step(plan)
+        else:
+            for _ in range(2):
+                self._replay(plan, count // 2)
 
     def _warm_up(self, launches: list[Launch]) -> None:
         """One step, in which what cublasLt planned but cannot run becomes something simpler."""
@@ -133,12 +137,15 @@ class CudaRunner:
         for _, put in self.launches[id(plan)]:
             put()
 
-    def _graph(self, plan: Plan, steps: int) -> Any:
-        """The graph of so many steps, captured when first asked for; None where that fails."""
-        key = id(plan), steps
-        if key not in self.graphs and self.captures:
+    def _graph(self, plan: Plan, count: int) -> Any:
+        """The graph of so many steps, captured when that is worth it; None where it was not, or
+        where it fails.
+        """
+        key = id(plan), count
+        ends = count in (1, self._most(plan))
+        if key not in self.graphs and self.captures and (ends or self.wanted[key] >= WANTED):
             try:
-                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], steps)
+                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], count)
             except RuntimeError as error:
                 self.captures = False
                 self._note(f"launched one by one, for a step cannot be captured: {error}")
@@ -156,50 +163,18 @@ class CudaRunner:
         """A launch of cublasLt, None where it has no plan for the operation."""
         if self.library is None:
             return None
-        casts, narrow = self._narrowed(operation)
         if operation.lane not in self.workspaces:
             self.workspaces[operation.lane] = workspace(self.backend)
         product = Product(
             self.library, self.workspaces[operation.lane], operation, self.program.network.dtype,
-            tf32=self.program.precision == "tf32", narrow=narrow,
+            tf32=self.program.precision == "tf32", narrow=self.casts.narrow(operation),
         )  # fmt: skip
-        if product.found is None:
-            return None
-        last = partial(multiply, self.cuda, product)
-        return in_turn([*casts, last]) if casts else last
-
-    def _narrowed(self, operation: Operation) -> tuple[list[Put], Narrow | None]:
-        """What writes the factors of an affine product in 16 bits, and those; nothing where that is
-        not asked for.
-        """
-        precision = self.program.precision
-        if precision not in HALVES or operation.name == "matrix_product":
-            return [], None
-        lane, matrices = operation.lane, operands(operation)[:2]
-        casts, scratch, found = list[Operation](), self.scratch[lane], list[Matrix]()
-        scales = [address(self.scales[lane][i:]) or 0 for i in range(len(SCALES))]
-        back = scales[SCALES.index("back")] if precision == "fp16" else 0
-        for i, matrix in enumerate(matrices):
-            size = matrix.rows * padded(matrix.columns)
-            if scratch[i].size < size:
-                scratch[i] = self.backend.empty(size, np.uint16)
-                self.kept.append(scratch[i])
-            scale = scales[i : i + 1] if back else []
-            if back:
-                n, others = (matrix.rows * matrix.columns,), (scales[0], back) if i else ()
-                casts.append(Operation("scale_of", n, (), (matrix.address, *scale, *others), ()))
-            cast, made = matrix.narrowed(f"to_{precision}", scratch[i], *scale)
-            casts.append(cast)
-            found.append(made)
-        casts = [replace(cast, lane=lane) for cast in casts]
-        return [self._launcher(cast) for cast in casts], Narrow(
-            found[0], found[1], HALVES[precision], back
-        )
+        return None if product.found is None else partial(multiply, self.cuda, product)
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
         lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
-        operations = self._fused(lowered) if self.library else lowered
+        operations = self.casts.put_into(self._fused(lowered)) if self.library else lowered
         placed = zip(operations, lanes(operations), strict=True)
         made = (launch for op, lane in placed for launch in self._launch(replace(op, lane=lane)))
         return [self._let_go(plan, *launch) for launch in made]
@@ -220,12 +195,12 @@ class CudaRunner:
             if start not in (0, arguments["p"][0, 0]):
                 arguments["p"][0, 0] = start
                 self.graphs.clear()
+                self.wanted.clear()
 
     @property
     def nbytes(self) -> int:
         """The bytes of what launches work in."""
-        scratch = [array for pair in self.scratch for array in pair]
-        held = (*self.scales, *self.rooms, *self.kept, *scratch, *self.workspaces.values())
+        held = (*self.rooms, *self.kept, *self.casts.kept, *self.workspaces.values())
         return sum(int(array.nbytes) for array in held)
 
     def _fused(self, operations: list[Operation]) -> list[Operation]:
@@ -314,16 +289,19 @@ def nothing() -> None:
     """Put nothing anywhere."""
 
 
+def largest(most: int) -> int:
+    """The largest power of two that is not above `most`; at least 1."""
+    return 1 << max(1, most).bit_length() - 1
+
+
+def counts(steps: int, most: int) -> Iterator[int]:
+    """The fewest powers of two, none above `most`, that add up to so many steps."""
+    while steps:
+        count = min(most, largest(steps))
+        yield count
+        steps -= count
+
+
 def multiply(cuda: Any, product: Product) -> None:
     """Put a product on the current stream."""
     product.launch(cuda.get_current_stream().ptr)
-
-
-def in_turn(puts: list[Put]) -> Put:
-    """One after the other."""
-
-    def put() -> None:
-        for each in puts:
-            each()
-
-    return put
