@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import gpu_throughput
 import numpy as np
 
-import gpu_throughput
 import mlpx
 from gpu_timings import crossover, images, network, time_epoch, time_precisions, time_step
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gpu import report
 from gpu.harness import Line, run_part
-from gpu.parts import PARTS, REHEARSED, Part, Section
+from gpu.parts import PARTS, REHEARSED, Part
 from gpu.section import Setup
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -52,6 +52,25 @@ def labels(given: Given) -> Case:
 
 
 @case("gather")
+def scaled_rows(given: Given) -> Case:
+    x = given.rng.integers(0, 256, size=(given.n + 3, given.d)).astype(np.uint8)
+    found, a, b = gathering(given, x, 2), given.rounded(1 / 255), given.rounded(-0.3)
+    wanted = {2: found.wanted[2] * a + b}
+    return found._replace(n=(*found.n, 0, 0, 1), c=(1 / 255, -0.3), wanted=wanted)
+
+
+@case("gather")
+def with_labels(given: Given) -> Case:
+    """Of the next step, as the rows are."""
+    found = gathering(given, given.normal(given.n + 3, given.d).astype(np.float32), 0)
+    x, table, out = found.p
+    labels, rows = given.rng.integers(0, 9, size=len(x)), table[POSITION + 1]
+    p = [x, table, out, labels, np.full(given.n, -7)]
+    wanted = {2: wide(x[rows]), 4: labels[rows].astype(np.float64)}
+    return found._replace(n=(*found.n, 1, TABLE), p=p, wanted=wanted)
+
+
+@case("gather")
 def own_order(given: Given) -> Case:
     return gathering(given, given.normal(given.n, given.d).astype(np.float32), 0, by_table=False)
 
@@ -196,4 +215,8 @@ def record(given: Given) -> Case:
 
 @case("advance", flat=True)
 def advance(given: Given) -> Case:
-    return Case((), (), [np.array([3, 9])], {0: np.array([4.0, 10.0])})
+    """The state, and where the next steps of a graph are from there."""
+    rows = given.d
+    p = [np.array([3, 9]), np.full((rows, 2), -7)]
+    table = np.array([8.0, 14.0]) + np.arange(rows)[:, None]
+    return Case((5, rows), (), p, {0: np.array([8.0, 14.0]), 1: table})

@@ -9,6 +9,7 @@ from typing import Any
 from mlpx.backend import diagnose
 from mlpx.backend.cuda import first_line
 from mlpx.engines.base import Engine, Runner
+from mlpx.engines.cuda.heads import with_heads
 from mlpx.engines.cuda.kernels import Kernels, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
@@ -35,9 +36,10 @@ class CudaEngine(Engine, name="cuda"):
         if program.precision in HALVES and not Kernels().has(cast, program.network.dtype):
             return f"no operation {cast}"
         try:
-            operations = [o for plan in program.plans for o in lower(program, plan, Kernels())]
+            lowered = [lower(program, plan, Kernels()) for plan in program.plans]
         except UntranslatableError as reason:
             return str(reason)
+        operations = [operation for each in lowered for operation in with_heads(each)]
         return uncompiled(program.network.backend, operations, program)
 
     def missing(self) -> str | None:
@@ -51,8 +53,13 @@ class CudaEngine(Engine, name="cuda"):
         return CudaRunner(program)
 
     def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
-        launches = CudaRunner(program).launches[id(program.plans[0])]
-        return [(f"{o.name} {'x'.join(map(str, o.n[:3]))}".strip(), put) for o, put in launches]
+        runner, plan = CudaRunner(program), program.plans[0]
+        with program.network.backend.failing("profiling a step", nobody_else=True):
+            runner.begin(plan)
+        named = [
+            (f"{o.name} {'x'.join(map(str, o.n[:3]))}", p) for o, p in runner.launches[id(plan)]
+        ]
+        return [*named, ("advance", runner.advance(1))]
 
     def notes(self, runner: Runner) -> list[str]:
         return runner.notes if isinstance(runner, CudaRunner) else []

@@ -1,14 +1,7 @@
-/* Batches: gathered, weighed, and what is kept of each step. */
+/* Batches: rounded and weighed, and what is kept of each step. */
 #include "sums.cuh"
 
 namespace mlpx {
-
-/* What 16 bits mean as an IEEE half. */
-FN float half_value(unsigned short bits) {
-    const int sign = (bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
-    if (exponent == 0) return __int_as_float(__float_as_int(float(mantissa) * 5.9604644775390625e-08f) | sign);
-    return __int_as_float(sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | mantissa << 13);
-}
 
 /* x as the bits of an IEEE half, to the nearest, ties to even. */
 FN unsigned short half_bits(float x) {
@@ -19,47 +12,6 @@ FN unsigned short half_bits(float x) {
     /* Below the smallest normal half: the last bit of a sum with 1/2 is worth what that of such a half is, and the 16
      * last bits of 1/2 are 0. */
     return (unsigned short)(sign | unsigned(__float_as_int(__int_as_float(int(size)) + 0.5f)));
-}
-
-/* Which row of x the batch's row i is: rows of the table, or x's own order. */
-FN long long source_row(const Operation &op, const long long *state, long long i) {
-    const long long next = state[0] + op.n[5], last = op.n[6] - 1;
-    const long long first = op.n[3] * (op.n[5] && next > last ? last : next);
-    return op.p[1] ? array<const long long>(op, 1)[first + i] : first + i;
-}
-
-template <class T, class Real, class Value>
-FN void gather_as(const Operation &op, const long long *state, Value value) {
-    const long long d = op.n[1];
-    const T *x = array<const T>(op, 0);
-    Real *out = array<Real>(op, 2);
-    EACH(e, op.n[0] * d) {
-        out[e] = Real(value(x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)]));
-    }
-}
-
-template <class T, class Real> FN void gather_numbers(const Operation &op, const long long *state) {
-    gather_as<T, Real>(op, state, [](T x) { return x; });
-}
-
-/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 for CuPy has bytes in one order only, and,
- * for the rows of a later step: how many steps ahead, how many there are. p: x, rows or NULL for x in its own order, out.
- */
-KERNEL(gather) {
-    switch (op.n[2]) {
-    case 0: gather_numbers<float, Real>(op, state); break;
-    case 1: gather_numbers<double, Real>(op, state); break;
-    case 2: gather_numbers<unsigned char, Real>(op, state); break;
-    case 3: gather_numbers<signed char, Real>(op, state); break;
-    case 4: gather_numbers<unsigned short, Real>(op, state); break;
-    case 5: gather_numbers<short, Real>(op, state); break;
-    case 6: gather_numbers<unsigned, Real>(op, state); break;
-    case 7: gather_numbers<int, Real>(op, state); break;
-    case 8: gather_numbers<unsigned long long, Real>(op, state); break;
-    case 9: gather_numbers<long long, Real>(op, state); break;
-    case 10: gather_numbers<long long, long long>(op, state); break; /* labels stay what they are */
-    case 11: gather_as<unsigned short, Real>(op, state, half_value); break;
-    }
 }
 
 /* n: rows, columns. p: x, out. out = x. */
@@ -146,9 +98,13 @@ KERNEL(record) {
     EACH(j, op.n[0]) array<Real>(op, 0)[state[0] * op.n[0] + j] = array<const Real>(op, 1)[j];
 }
 
-/* p: state. One step further: in the tables, and in all. */
+/* n: steps, rows of the table. p: state, table (rows, 2). So many steps further, in the tables and in all; table[i] = where
+ * that is, and i steps further. By one block. */
 KERNEL(advance) {
-    if (blockIdx.x == 0 && threadIdx.x < 2) array<long long>(op, 0)[threadIdx.x] += 1;
+    long long *at = array<long long>(op, 0), *table = array<long long>(op, 1);
+    if (threadIdx.x < 2) at[threadIdx.x] += op.n[0];
+    __syncthreads();
+    EACH(i, 2 * op.n[1]) table[i] = at[i % 2] + i / 2;
 }
 
 } // namespace mlpx

@@ -24,9 +24,20 @@ from mlpx.engines.cuda.cublaslt import (
     GELU_COLUMNS,
     MASK_COLUMNS,
 )
+from mlpx.engines.cuda.fusing import put_for
 from mlpx.engines.cuda.graphs import in_order
 from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.lowering.formulas import codes
+
+ENDS = {
+    codes("activation")[name]: kind
+    for name, kind in {
+        "identity": EPILOGUE_BIAS,
+        "relu": EPILOGUE_RELU_BIAS,
+        "gelu_tanh": EPILOGUE_GELU_AUX_BIAS,
+    }.items()
+}
+"""What cublasLt does for an activation behind a bias, by the formula's code."""
 
 
 class Epilogue(NamedTuple):
@@ -101,8 +112,10 @@ def fuse_relus(operations: Sequence[Operation], memory: Memory) -> list[Operatio
         size = dx.n[0] * columns // 8
         bits = Access(start := memory(size), start + size, True)
         ends = [slope, *sums_of(slope, rest)]
-        found = put_for(found, keeping_bits(forward, bits, columns))
-        found = put_for(found, back_through_bits(dx, ends, bits, columns))
+        made = keeping_bits(forward, bits, columns)
+        found = put_for(found, made, sources(made))
+        made = back_through_bits(dx, ends, bits, columns)
+        found = put_for(found, made, sources(made))
     return found
 
 
@@ -147,13 +160,6 @@ def back_through_bits(
     db = address(sums[0].p[1]) or 0 if sums else 0
     found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope.p[2]) or 0), dx, *ends)
     return replace(found, touches=(*found.touches, replace(bits, writes=False)))
-
-
-def put_for(operations: Sequence[Operation], made: Fused) -> list[Operation]:
-    """The operations with one in the place of the first of those it does."""
-    first, *others = sources(made)
-    found = [made if op is first else op for op in operations]
-    return [op for op in found if not any(op is other for other in others)]
 
 
 def sources(operation: Operation) -> list[Operation]:
@@ -210,10 +216,10 @@ def of_activation(first: Operation, second: Operation) -> Epilogue | None:
     z, y, bias = (address(array) or 0 for array in second.p[:3])
     if not biased or z != product:
         return None
-    if code == codes("activation")["gelu_tanh"] and y != z and first.n[2] % GELU_COLUMNS == 0:
-        return Epilogue(EPILOGUE_GELU_AUX_BIAS, bias, z, first.n[2], out=y)
-    kinds = {"identity": EPILOGUE_BIAS, "relu": EPILOGUE_RELU_BIAS}
-    kind = {codes("activation")[name]: kind for name, kind in kinds.items()}.get(code)
+    kind = ENDS.get(code)
+    if kind == EPILOGUE_GELU_AUX_BIAS:
+        fits = y != z and first.n[2] % GELU_COLUMNS == 0
+        return Epilogue(kind, bias, z, first.n[2], out=y) if fits else None
     return Epilogue(kind, bias) if kind and y == z else None
 
 

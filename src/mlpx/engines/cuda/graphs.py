@@ -20,8 +20,11 @@ LANES = 3
 """The chain, the gradients of weights, and the rest; each has a workspace of its own."""
 
 
-def capture(cuda: Any, launches: Sequence[Launch], steps: int) -> Any:
-    """A graph of so many steps; its streams are of its own, for a failure may spoil them.
+def capture(
+    cuda: Any, launches: Sequence[Launch], steps: int, move_to: Callable[[int], None], last: Put
+) -> Any:
+    """A graph of so many steps, and of `last` behind them; `move_to` is told which step comes. Its
+    streams are of its own, for a failure may spoil them.
 
     Raises RuntimeError, of whatever class CUDA chooses.
     """
@@ -29,9 +32,13 @@ def capture(cuda: Any, launches: Sequence[Launch], steps: int) -> Any:
     waits = needs([operation for operation, _ in launches])
     streams[0].begin_capture()
     try:
-        for _ in range(steps):
+        for step in range(steps):
+            move_to(step)
             put_step(cuda, launches, waits, streams)
+        with streams[0]:
+            last()
     finally:
+        move_to(0)
         graph = streams[0].end_capture()
     return graph
 
@@ -63,14 +70,13 @@ def wait(cuda: Any, later: Any, earlier: Any) -> None:
 
 def needs(operations: Sequence[Operation]) -> list[list[int]]:
     """Which others each operation must wait for itself: those before it that touch what it touches,
-    but for those that one of them waits for. The last, which moves on in the tables that all read,
-    waits for all.
+    but for those that one of them waits for.
     """
     found, behind = list[list[int]](), list[int]()
     for i, operation in enumerate(operations):
-        direct, every, last = list[int](), 0, i == len(operations) - 1
+        direct, every = list[int](), 0
         for j in reversed(range(i)):
-            if not every >> j & 1 and (last or in_order(operation, operations[j])):
+            if not every >> j & 1 and in_order(operation, operations[j]):
                 direct.append(j)
                 every |= behind[j] | 1 << j
         found.append(direct)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlpx.atomic import held
-from mlpx.engines.cuda.launches import FILES, SOURCES, launch
+from mlpx.engines.cuda.launches import FILES, SOURCES, Launch, launch
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, address
 from mlpx.engines.lowering.formulas import HEADER, codes
 from mlpx.types import Array
@@ -125,10 +126,40 @@ def packed(operation: Operation, room: Array) -> np.ndarray:
     return made
 
 
+class Places:
+    """Where each step of a graph is: the position in the epoch's tables and the steps taken, as
+    kernels read them. One table on the device for all of a graph's steps, so that nothing between
+    them has to count.
+    """
+
+    def __init__(self, backend: Any, steps: int) -> None:
+        self.table = backend.zeros((steps, 2), np.int64)
+        self.rows = [self.table[i] for i in range(steps)]
+        self.current = self.rows[0]
+
+    def move_to(self, step: int) -> None:
+        """Let what is launched next be of that step of the graph."""
+        self.current = self.rows[step]
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Puts an operation on the current stream when called."""
+
+    kernel: Any
+    size: Launch
+    given: np.ndarray
+    """The operation as its kernel takes it."""
+    places: Places
+
+    def __call__(self) -> None:
+        size, arguments = self.size, (self.given, self.places.current)
+        self.kernel((size.grid,), (size.block,), arguments, shared_mem=size.shared_bytes)
+
+
 def launcher(
-    backend: Any, operation: Operation, dtype: np.dtype, state: Array, room: Array
-) -> Callable[[], Any]:
-    """A function that puts the operation on the current stream."""
+    backend: Any, operation: Operation, dtype: np.dtype, places: Places, room: Array
+) -> Launcher:
+    """What launches the operation."""
     kernel, size = function(backend, operation.name, dtype), launch(operation.name, operation.n)
-    arguments = (packed(operation, room), state)
-    return partial(kernel, (size.grid,), (size.block,), arguments, shared_mem=size.shared_bytes)
+    return Launcher(kernel, size, packed(operation, room), places)

@@ -83,8 +83,10 @@ def tiles(m: int, n: int) -> Launch:
 
 Size = Callable[[Sequence[int]], Launch]
 FILES: dict[str, dict[str, Size]] = {
-    "batches.cu": {
+    "gather.cu": {
         "gather": elements,
+    },
+    "batches.cu": {
         "copy": elements,
         "scale": elements,
         "to_bf16": elements,

@@ -22,10 +22,12 @@ from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.casts import Casts
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused, fuse
+from mlpx.engines.cuda.fusing import same
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
-from mlpx.engines.cuda.kernels import Kernels, launcher
+from mlpx.engines.cuda.heads import with_heads
+from mlpx.engines.cuda.kernels import Kernels, Launcher, Places, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
-from mlpx.engines.cuda.prefetch import gathers, prefetch
+from mlpx.engines.cuda.prefetch import overlapped, prefetch, with_one_gather
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.errors import EngineError
@@ -67,8 +69,8 @@ class CudaRunner:
         self.unwritten: set[int] = set()
         """Addresses of relu's bits that cublasLt was to write, and does not."""
         self.sources: list[tuple[np.ndarray, str]] = []
-        """The operation, as its kernel takes it, that reads one of the data's arrays, and which."""
-        self.first_rows: dict[int, Put] = {}
+        """Where a launch has the address of one of the data's arrays, and which that is."""
+        self.first_rows: dict[int, list[Launch]] = {}
         """What brings the first rows of a plan that has them brought a step ahead."""
         with self.backend.failing("planning the step", nobody_else=True), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
@@ -76,6 +78,9 @@ class CudaRunner:
             # What is on one lane of a graph runs beside the others, so it works elsewhere.
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(LANES)]
             self.casts = Casts(self.backend, program.precision)
+            self.places = Places(self.backend, MOST_STEPS)
+            self.steps_taken: dict[int, Put] = {}
+            """What moves on by so many steps."""
             self.workspaces: dict[int, Any] = {}
             self.launches = {id(plan): self._launches(plan) for plan in program.plans}
 
@@ -94,14 +99,21 @@ class CudaRunner:
                 self.ahead.popleft().synchronize()
 
     def _run(self, plan: Plan, steps: int) -> None:
-        self.first_rows.get(id(plan), nothing)()
+        self.begin(plan)
         if id(plan) not in self.warm and steps:
             self._warm_up(self.launches[id(plan)])
+            self.advance(1)()
             self.warm.add(id(plan))
             steps -= 1
         for count in counts(steps, self._most(plan)):
             self.wanted[id(plan), count] += 1
             self._replay(plan, count)
+
+    def begin(self, plan: Plan) -> None:
+        """Put what steps stand on: where the program is, and the first rows of the plan."""
+        self.advance(0)()
+        for _, put in self.first_rows.get(id(plan), ()):
+            put()
 
     def _most(self, plan: Plan) -> int:
         """How many steps the largest graph holds."""
@@ -136,6 +148,15 @@ class CudaRunner:
     def _step(self, plan: Plan) -> None:
         for _, put in self.launches[id(plan)]:
             put()
+        self.advance(1)()
+
+    def advance(self, steps: int) -> Put:
+        """What moves the program's state and the places on by so many steps."""
+        if steps not in self.steps_taken:
+            p = self.program.state, self.places.table
+            operation = Operation("advance", (steps, len(self.places.rows)), (), p, ())
+            self.steps_taken[steps] = self._launcher(operation)
+        return self.steps_taken[steps]
 
     def _graph(self, plan: Plan, count: int) -> Any:
         """The graph of so many steps, captured when that is worth it; None where it was not, or
@@ -145,7 +166,10 @@ class CudaRunner:
         ends = count in (1, self._most(plan))
         if key not in self.graphs and self.captures and (ends or self.wanted[key] >= WANTED):
             try:
-                self.graphs[key] = capture(self.cuda, self.launches[id(plan)], count)
+                self.graphs[key] = capture(
+                    self.cuda, self.launches[id(plan)], count, self.places.move_to,
+                    self.advance(count),
+                )  # fmt: skip
             except RuntimeError as error:
                 self.captures = False
                 self._note(f"launched one by one, for a step cannot be captured: {error}")
@@ -173,27 +197,34 @@ class CudaRunner:
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
-        lowered = self._prefetched(plan, lower(self.program, plan, Kernels()))
+        lowered = self._prefetched(plan, with_heads(self._counted(plan)))
         operations = self.casts.put_into(self._fused(lowered)) if self.library else lowered
         placed = zip(operations, lanes(operations), strict=True)
         made = (launch for op, lane in placed for launch in self._launch(replace(op, lane=lane)))
         return [self._let_go(plan, *launch) for launch in made]
 
+    def _counted(self, plan: Plan) -> list[Operation]:
+        """The operations of a plan without the one that counts: graphs do that at their end."""
+        return [op for op in lower(self.program, plan, Kernels()) if op.name != "advance"]
+
     def _let_go(self, plan: Plan, operation: Operation, put: Put) -> Launch:
         """The launch without the data that it reads, which are the program's to hold."""
-        names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
-        if operation.name != "gather" or id(operation.p[0]) not in names:
+        if operation.name != "gather" or not isinstance(put, Launcher):
             return operation, put
-        source, *others = operation.p
-        self.sources.append((put.args[-1][0], names[id(source)]))  # type: ignore[attr-defined]
-        return replace(operation, p=(None, *others)), put
+        names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
+        p = list(operation.p)
+        for i, array in enumerate(operation.p):
+            if id(array) in names:
+                self.sources.append((put.given["p"][0, i : i + 1], names[id(array)]))
+                p[i] = None
+        return replace(operation, p=tuple(p)), put
 
     def feed(self) -> None:
         """Point the launches to where the data are now; what was captured is of where they were."""
-        for arguments, name in self.sources:
+        for place, name in self.sources:
             start = address(getattr(self.program.data, name)) or 0
-            if start not in (0, arguments["p"][0, 0]):
-                arguments["p"][0, 0] = start
+            if start not in (0, place[0]):
+                place[0] = start
                 self.graphs.clear()
                 self.wanted.clear()
 
@@ -225,14 +256,23 @@ class CudaRunner:
         return operation.epilogue.input in self.unwritten
 
     def _prefetched(self, plan: Plan, operations: list[Operation]) -> list[Operation]:
-        """The operations with the rows of x brought a step ahead, where they come from the host."""
-        program = self.program
-        found = gathers(operations, program.data.x)
-        if program.data.resident or plan is not program.full or len(found) != 1:
+        """The operations with the rows of x brought a step ahead, where that can be."""
+        data, steps = self.program.data, self.program.full_steps
+        x, resident = data.x, data.resident
+        if resident:
+            operations = with_one_gather(operations, x)
+        if plan is not self.program.full:
             return operations
-        staging = self.backend.empty(found[0].n[:2], program.network.dtype)
-        made = prefetch(operations, found[0], staging, positions=program.full_steps)
-        self.first_rows[id(plan)] = self._launcher(made.first)
+        found = [op for op in operations if op.name == "gather" and (resident or same(op.p[0], x))]
+        if resident:
+            made = overlapped(operations, found, positions=steps)
+        elif len(found) == 1:
+            staging = self.backend.empty(found[0].n[:2], self.program.network.dtype)
+            made = prefetch(operations, found[0], staging, positions=steps)
+        else:
+            return operations
+        first = [self._let_go(plan, op, self._launcher(op)) for op in made.first]
+        self.first_rows[id(plan)] = first
         return made.operations
 
     def _launch(self, operation: Operation) -> list[Launch]:
@@ -259,9 +299,9 @@ class CudaRunner:
             return [launch for part in parts for launch in self._launch(part)]
         return [(operation, self._launcher(operation))]
 
-    def _launcher(self, operation: Operation) -> Put:
+    def _launcher(self, operation: Operation) -> Launcher:
         dtype, room = self.program.network.dtype, self.rooms[operation.lane]
-        return launcher(self.backend, operation, dtype, self.program.state, room)
+        return launcher(self.backend, operation, dtype, self.places, room)
 
     def _note(self, text: str) -> None:
         line = text.splitlines()[0]
@@ -283,10 +323,6 @@ class CudaRunner:
             with suppress(RuntimeError):  # of the same failure
                 self.stream.synchronize()
             raise
-
-
-def nothing() -> None:
-    """Put nothing anywhere."""
 
 
 def largest(most: int) -> int:
