@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from mlpx import MLP
+from mlpx import MLP, Optimizer, profiling
+from mlpx.engines import cuda
+from mlpx.engines.cuda import CudaEngine
+from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.native.library import load
 from mlpx.errors import EngineError, InputError
 
@@ -45,7 +51,7 @@ def test_parts_of_the_cuda_engines_step(fake_cupy: Any) -> None:
     names = [part.name for part in found.parts]
     assert found.engine == "cuda"
     assert {"affine 8x6x5", "affine_dW 8x5x3", "gather 8x6x0"} <= set(names)
-    assert names[-1] == "advance"
+    assert names[0] == "advance"
     assert fake_cupy.cuda.nvtx.ranges == 3 * names
     assert fake_cupy.cuda.nvtx.open == []
     fake_cupy.cuda.nvtx.ranges.clear()
@@ -62,3 +68,21 @@ def test_what_cannot_be_profiled_is_refused() -> None:
         MLP([6, 5, 3]).profile(X, Y, steps=0)
     with pytest.raises(InputError, match="x has 6 columns"):
         MLP([7, 5, 3]).profile(X, Y)
+
+
+@pytest.mark.usefixtures("fake_cupy")
+def test_parts_keep_what_they_work_in() -> None:
+    """The runner that they come from holds it, and nobody else holds that."""
+    if load() is None:
+        pytest.skip("the native library was not built")
+    model = MLP([6, 5, 3], device="cuda")
+    program = profiling._program(model, X, Y, 8, Optimizer.resolve("sgd"), "float32")
+    made = [CudaRunner(program)]
+    runner = weakref.ref(made[0])
+    with patch.object(cuda, "CudaRunner", lambda _: made.pop()):
+        parts = CudaEngine().parts(program)
+    gc.collect()
+    assert runner() is not None
+    del parts
+    gc.collect()
+    assert runner() is None

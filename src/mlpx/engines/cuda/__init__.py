@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mlpx.backend import diagnose
 from mlpx.backend.cuda import first_line
 from mlpx.engines.base import Engine, Runner
+from mlpx.engines.cuda.graphs import Put
 from mlpx.engines.cuda.heads import with_heads
 from mlpx.engines.cuda.kernels import Kernels, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
@@ -56,13 +58,19 @@ class CudaEngine(Engine, name="cuda"):
         runner, plan = CudaRunner(program), program.plans[0]
         with program.network.backend.failing("profiling a step", nobody_else=True):
             runner.begin(plan)
-        named = [
-            (f"{o.name} {'x'.join(map(str, o.n[:3]))}", p) for o, p in runner.launches[id(plan)]
-        ]
-        return [*named, ("advance", runner.advance(1))]
+        parts = [("advance", runner.advance(0))]  # which reads where the program is
+        for operation, put in runner.launches[id(plan)]:
+            parts.append((f"{operation.name} {'x'.join(map(str, operation.n[:3]))}", put))
+        # A launch has no more than the addresses of what the runner holds.
+        return [(name, partial(call, put, runner)) for name, put in parts]
 
     def notes(self, runner: Runner) -> list[str]:
         return runner.notes if isinstance(runner, CudaRunner) else []
+
+
+def call(put: Put, _held: object) -> None:
+    """Put an operation; `_held` lives as long as this can be called."""
+    put()
 
 
 def uncompiled(backend: Any, operations: list[Operation], program: TrainingProgram) -> str | None:

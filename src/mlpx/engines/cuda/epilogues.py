@@ -223,6 +223,13 @@ def of_activation(first: Operation, second: Operation) -> Epilogue | None:
     return Epilogue(kind, bias) if kind and y == z else None
 
 
+def ends_a_product(activation: Operation) -> bool:
+    """Whether an activation can be the end of the product before it, by what it is."""
+    kind = ENDS.get(activation.n[2])
+    wide = activation.n[1] % GELU_COLUMNS == 0
+    return kind is not None and (wide or kind != EPILOGUE_GELU_AUX_BIAS)
+
+
 def is_slope(operation: Operation, dx: Operation, activation: str) -> bool:
     """Whether it multiplies what the product dx puts out by the slope of an activation."""
     return (

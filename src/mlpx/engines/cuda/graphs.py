@@ -86,7 +86,7 @@ def needs(operations: Sequence[Operation]) -> list[list[int]]:
 
 def lanes(operations: Sequence[Operation]) -> list[int]:
     """The lane of each operation: that of the one it is the heir of, else the one that is waited
-    for least.
+    for least, and of those the one that is free first.
 
     An operation's heir is what keeps the step waiting longest of all that wait for it.
     """
@@ -99,18 +99,23 @@ def lanes(operations: Sequence[Operation]) -> list[int]:
     for i, before in enumerate(needed):
         for j in before:
             heir[j] = max(heir.get(j, i), i, key=lambda k: (height[k], -k))
-    last, found = [-1] * LANES, list[int]()
+    last, found, depth = [-1] * LANES, list[int](), list[int]()
 
     def claim(lane: int, i: int) -> int:
         """How long the step would wait for what else is to come on the lane."""
         waiting = heir.get(last[lane], -1)
         return height[waiting] if waiting > i else -1
 
-    for i in range(len(operations)):
+    def free_at(lane: int) -> int:
+        """How many operations come one after the other until the lane is free."""
+        return depth[last[lane]] if last[lane] >= 0 else 0
+
+    for i, before in enumerate(needed):
         inherited = [k for k in range(LANES) if heir.get(last[k]) == i]
         chosen = max(inherited, key=lambda k: height[last[k]], default=None)
         if chosen is None:
-            chosen = min(range(LANES), key=lambda k: claim(k, i))
+            chosen = min(range(LANES), key=lambda k: (claim(k, i), free_at(k)))
+        depth.append(1 + max([free_at(chosen), *(depth[j] for j in before)]))
         last[chosen] = i
         found.append(chosen)
     return found

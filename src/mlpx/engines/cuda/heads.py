@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mlpx.engines.cuda.epilogues import ENDS
+from mlpx.engines.cuda.epilogues import ends_a_product
 from mlpx.engines.cuda.fusing import among, put_for, same, together, touches
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.lowering.formulas import codes
@@ -98,7 +98,7 @@ class Head:
             return None
         at = self.operations.index(self.product)
         found = last(self.operations[:at], "activation", 1, self.product.p[0])
-        fits = found is not None and found.n[3] and found.n[2] not in ENDS
+        fits = found is not None and found.n[3] and not ends_a_product(found)
         same = found is not None and found.n[:2] == self.product.n[:2]
         return found if fits and same else None
 

@@ -1,0 +1,107 @@
+"""The end of a classifier is one launch where it fits, with the results of the many."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cudasim
+from mlpx import MLP, SGD, Dense, Rescale
+from mlpx.engines.cuda import runner
+from mlpx.engines.cuda.graphs import needs
+from mlpx.engines.cuda.heads import MOST_OUTPUTS
+from mlpx.engines.lowering import Operation
+
+pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = [
+    pytest.mark.usefixtures("fake_cupy"),
+    pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler"),
+]
+PARTS = {"softmax_loss", "weighted_mean", "correct"}
+
+
+def fit(layers: list[Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """The operations of a full step, the history, the parameters and the runner."""
+    made = list[runner.CudaRunner]()
+    planned = runner.CudaRunner.__init__
+
+    def keep(self: runner.CudaRunner, program: Any) -> None:
+        planned(self, program)
+        made.append(self)
+
+    monkeypatch.setattr(runner.CudaRunner, "__init__", keep)
+    rng = np.random.default_rng(4)
+    y = options.pop("y", rng.integers(0, 3, size=22))
+    x = options.pop("x", rng.normal(size=(22, layers[0])))
+    given = {"epochs": 2, "batch_size": 6, "verbose": 0, "engine": "cuda"} | options
+    penalty = given.pop("penalty", None)
+    model = MLP(layers, device="cuda", dtype="float64", activation="tanh", seed=3, penalty=penalty)
+    history = model.fit(x, y, **given)
+    found = [operation for operation, _ in made[-1].launches[id(made[-1].program.full)]]
+    return found, history, model.backend.to_numpy(model.flat), made[-1]
+
+
+def names(operations: list[Operation]) -> list[str]:
+    return [operation.name for operation in operations]
+
+
+def test_a_step_is_few_launches_of_which_four_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = np.random.default_rng(1).integers(0, 256, size=(22, 7)).astype(np.uint8)
+    found = fit([7, Rescale(1 / 255), 6, 4], monkeypatch, x=x, optimizer="sgd")[0]
+    assert names(found) == [
+        "affine",
+        "softmax_head",
+        "affine_dW",
+        "affine_dW",
+        "rule_sgd",
+        "gather",
+    ]
+    chain = [0] * len(found)
+    for i, before in enumerate(needs(found)):
+        chain[i] = 1 + max((chain[j] for j in before), default=0)
+    assert max(chain) == 4
+    gather, rule = found[-1], found[-2]
+    assert chain[-1] == chain[-2] == 4, "the next rows are gathered beside the update"
+    assert gather.n[7] == 1, "and scaled"
+    assert gather.p[4] is not None, "with their labels"
+    assert rule.name == "rule_sgd"
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [5, 6, 4],
+        [5, 4],
+        [5, 6, "dropout", 4],
+        [5, Dense(6, activation="softplus"), 3],
+        [5, Dense(8, activation="relu"), Dense(8, activation="gelu_tanh"), MOST_OUTPUTS],
+        [5, "batch_norm", 6, "layer_norm", 4],
+        [5, 6, Dense(4, bias=False)],
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("how", [{}, {"penalty": True}, {"weights": True}, {"accumulate": True}])
+def test_results_are_those_of_the_parts(
+    layers: list[Any], how: dict[str, bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {}
+    if how.get("weights"):
+        options["sample_weight"] = np.linspace(0.2, 1, 22)
+    if how.get("accumulate"):
+        options["optimizer"] = SGD(0.1, accumulate=2)
+    if how.get("penalty"):
+        options["penalty"] = "l2"
+    found, history, flat, _ = fit(layers, monkeypatch, **options)
+    # The parts of a batch share their arrays: nothing there is between two operations alone.
+    assert bool(PARTS & set(names(found))) is ("softmax_head" not in names(found))
+    assert ("softmax_head" in names(found)) is not how.get("accumulate", False)
+    monkeypatch.setattr(runner, "with_heads", list)
+    parts, other, wanted, _ = fit(layers, monkeypatch, **options)
+    assert set(names(parts)) >= PARTS
+    np.testing.assert_allclose(history.step_loss, other.step_loss, rtol=1e-12)
+    np.testing.assert_allclose(history["accuracy"], other["accuracy"], rtol=1e-12)
+    np.testing.assert_allclose(flat, wanted, rtol=1e-11, atol=1e-13)
