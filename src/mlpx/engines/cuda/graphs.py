@@ -87,18 +87,9 @@ def needs(operations: Sequence[Operation]) -> list[list[int]]:
 def lanes(operations: Sequence[Operation]) -> list[int]:
     """The lane of each operation: that of the one it is the heir of, else the one that is waited
     for least, and of those the one that is free first.
-
-    An operation's heir is what keeps the step waiting longest of all that wait for it.
     """
     needed = needs(operations)
-    height = [0] * len(operations)
-    for i in reversed(range(len(operations))):
-        for j in needed[i]:
-            height[j] = max(height[j], height[i] + 1)
-    heir = dict[int, int]()
-    for i, before in enumerate(needed):
-        for j in before:
-            heir[j] = max(heir.get(j, i), i, key=lambda k: (height[k], -k))
+    height, heir = heirs(needed)
     last, found, depth = [-1] * LANES, list[int](), list[int]()
 
     def claim(lane: int, i: int) -> int:
@@ -119,6 +110,20 @@ def lanes(operations: Sequence[Operation]) -> list[int]:
         last[chosen] = i
         found.append(chosen)
     return found
+
+
+def heirs(needed: Sequence[Sequence[int]]) -> tuple[list[int], dict[int, int]]:
+    """How long the chain behind each operation is, and its heir: of all that wait for it the one
+    that keeps the step waiting longest.
+    """
+    height, heir = [0] * len(needed), dict[int, int]()
+    for i in reversed(range(len(needed))):
+        for j in needed[i]:
+            height[j] = max(height[j], height[i] + 1)
+    for i, before in enumerate(needed):
+        for j in before:
+            heir[j] = max(heir.get(j, i), i, key=lambda k: (height[k], -k))
+    return height, heir
 
 
 def in_order(operation: Operation, before: Operation) -> bool:
