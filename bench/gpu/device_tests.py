@@ -31,7 +31,7 @@ PAUSE_S = 0.05
 SLOWEST = 5
 
 
-class Tests(NamedTuple):
+class Chosen(NamedTuple):
     """Some of the tests of some files."""
 
     name: str
@@ -40,15 +40,15 @@ class Tests(NamedTuple):
 
 
 RUNS = (
-    Tests("devices", ("tests/test_devices.py",), "cuda and not fake"),
-    Tests(
+    Chosen("devices", ("tests/test_devices.py",), "cuda and not fake"),
+    Chosen(
         "what is known of CuPy and cublasLt",
         ("tests/test_diagnosis.py", "tests/test_fakecupy.py", "tests/test_cuda_cublaslt.py"),
         "test_this_machine or test_record_agrees_with_cupy or are_cupys or test_data_types"
         " or takes_our_descriptions",
     ),
 )
-QUICK = (Tests("quick", ("tests/test_devices.py",), "test_weights"),)
+QUICK = (Chosen("quick", ("tests/test_devices.py",), "test_weights"),)
 
 
 def run(setup: Setup) -> Iterator[Row]:
@@ -61,7 +61,7 @@ def run(setup: Setup) -> Iterator[Row]:
             yield {"what": "tests", "run": tests.name, "passed": False, "why": why}
 
 
-def watch(tests: Tests, deadline: float, setup: Setup) -> Iterator[Row]:
+def watch(tests: Chosen, deadline: float, setup: Setup) -> Iterator[Row]:
     """The failures of a run as they come, then what all of it came to."""
     tally, started = Tally(tests.name), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -86,11 +86,11 @@ def watch(tests: Tests, deadline: float, setup: Setup) -> Iterator[Row]:
     yield row | ({} if row["passed"] else {"said": tail})
 
 
-def command(tests: Tests) -> list[str]:
-    """Benchmarks are off, for their plugin warns beside xdist, and warnings are errors here."""
+def command(tests: Chosen) -> list[str]:
+    """Only the plugins that are named: others may warn, and warnings are errors here."""
     given = [sys.executable, "-m", "pytest", *tests.files, "-k", tests.wanted, "-q", "--tb=short"]
-    given += ["-p", "no:benchmark", "-p", "no:cacheprovider", "-p", "gpu.pytest_lines"]
-    return [*given, *(["-n", str(PROCESSES)] if shared() else [])]
+    given += ["-p", "no:cacheprovider", "-p", "gpu.pytest_lines"]
+    return [*given, *(["-p", "xdist.plugin", "-n", str(PROCESSES)] if shared() else [])]
 
 
 def shared() -> bool:
@@ -100,7 +100,11 @@ def shared() -> bool:
 
 def environment(lines: Path) -> dict[str, str]:
     paths = [str(ROOT / "src"), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {FILE: str(lines), "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return os.environ | {
+        FILE: str(lines),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
 
 
 def complete(log: Any) -> Iterator[dict[str, Any]]:

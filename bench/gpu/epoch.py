@@ -47,7 +47,8 @@ class Bench:
         self.rows, self.held_out = (40, 20) if setup.quick else (60_000, 10_000)
         self.batch_size = 10 if setup.quick else 100
         self.more = 1 if setup.quick else EPOCHS - 1
-        self.rounds = 1 if setup.quick else 5
+        self.rounds, self.warm = (1, 1) if setup.quick else (5, 2)
+        """Graphs of the last steps of an epoch are captured in a second run."""
         x, y = images(20 if setup.quick else DISTINCT)
         times = -(-self.rows // len(x))
         self.x, self.y = np.tile(x, (times, 1))[: self.rows], np.tile(y, times)[: self.rows]
@@ -89,7 +90,7 @@ class Bench:
 
     def one_more(self, **options: Any) -> Row:
         """The time of an epoch: of a fit of several without that of a fit of one."""
-        for epochs in (1, 1 + self.more) * 2:  # graphs of the last steps need a second run
+        for epochs in (1, 1 + self.more) * self.warm:
             self.fit(self.model, epochs, **options)
         found = []
         for _ in range(self.rounds):

@@ -26,7 +26,7 @@ LIMITS_S = {"memcheck": 18.0, "racecheck": 11.0, "initcheck": 9.0}
 FAILED = 9
 """The exit status that the tool is asked for if it found something."""
 SUMMARIES = (r"ERROR SUMMARY: (\d+) error", r"RACECHECK SUMMARY: .*\((\d+) error")
-REFUSED = ("Device not supported", "not supported on", "Unable to find", "Failed to")
+REFUSED = ("Device not supported", "not supported on")
 MOST_LINES = 40
 
 
@@ -70,12 +70,12 @@ def judged(status: int | None, text: str, limit_s: float) -> Row:
     errors, ran = counted(text), program(text)
     row: Row = {"errors": errors, "run": ran}
     lines = [line for line in text.splitlines() if line.startswith("=====")]
+    if any(word in text for word in REFUSED):
+        return row | {"why": "it cannot work here", "said": text[-1500:]}
     if errors or (errors is None and re.search(r"=+ (Invalid|Error:|Uninit|Race)", text)):
         return row | {"passed": False, "why": f"{errors} errors", "said": lines[:MOST_LINES]}
     if status is None:
         return row | {"why": f"not done after {limit_s:.0f} s", "said": lines[:MOST_LINES]}
-    if errors is None and any(word in text for word in REFUSED):
-        return row | {"why": "it cannot work here", "said": text[-1500:]}
     if status or ran is None or not ran["passed"]:
         why = (ran or {}).get("why", f"exit status {status}")
         return row | {"passed": False, "why": why, "said": text[-1500:]}
