@@ -39,10 +39,10 @@ def test_ends_badly(spoilt): raise ValueError("first")
 """
 HANGING = """
 import json, os, time
+report = {"event": "report", "test": "a", "outcome": "passed", "seconds": 1.0}
+lines = [{"event": "start", "test": "a"}, report, {"event": "start", "test": "b"}]
 file = open(os.environ["MLPX_TEST_LINES"], "a")
-file.write(json.dumps({"event": "start", "test": "a"}) + "\\n")
-file.write(json.dumps({"event": "report", "test": "a", "outcome": "passed", "seconds": 1.0}) + "\\n")
-file.write(json.dumps({"event": "start", "test": "b"}) + "\\n" + '{"half')
+file.write("".join(json.dumps(line) + "\\n" for line in lines) + '{"half')
 file.flush()
 time.sleep(60)
 """
@@ -179,7 +179,8 @@ case $2 in memcheck) exit 9 ;; initcheck) sleep 60 ;; esac
     tool.write_text(script)
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(sanitizer, "LIMITS_S", dict(memcheck=9.0, racecheck=9.0, initcheck=0.3))
+    limits = {"memcheck": 9.0, "racecheck": 9.0, "initcheck": 0.3}
+    monkeypatch.setattr(sanitizer, "LIMITS_S", limits)
     monkeypatch.setattr(sanitized, "steps", lambda *_, **__: {"passed": True})
     _, memcheck, racecheck, initcheck = rows(sanitizer)
     assert (memcheck["passed"], memcheck["why"]) == (False, "2 errors")

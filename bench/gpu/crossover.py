@@ -136,6 +136,7 @@ class Trainer:
         self.backend.upload(0.02 * weights, out=self.model.flat)
         self.x = self.backend.asarray(rng.random((rows, d), np.float32))
         self.y = self.backend.asarray(rng.integers(0, workload.layers[-1], rows))
+        self.order = rng.permutation(rows)
         self.optimizer = Optimizer.resolve(workload.optimizer)
         size, dtype = self.model.layout.size, self.model.dtype
         self.moments = {name: self.backend.zeros(size, dtype) for name in self.optimizer.moments}
@@ -168,7 +169,7 @@ class Trainer:
     def seconds(self, program: TrainingProgram, execute: Any, steps: int) -> float:
         """Of so many steps from the start of an epoch."""
         assert program.full is not None
-        program.start_epoch(np.arange(program.rows), step=0)
+        program.start_epoch(self.order[self.order < program.rows], step=0)
         self.backend.synchronize()
         started_s = time.perf_counter()
         execute(program.full, steps)
