@@ -18,8 +18,20 @@ import numpy as np
 import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
-from gpu import cache, check, child, document, harness, parity
-from gpu.harness import Course, Stop, append, judge, lines_of, read, run_part, running
+from gpu import cache, check, child, document, parity
+from gpu.harness import (
+    MARK,
+    Course,
+    Stop,
+    append,
+    judge,
+    lines_of,
+    read,
+    run_part,
+    running,
+    sweep,
+    wait,
+)
 from gpu.parts import PARTS, Part, Section, chosen
 from gpu.section import Setup
 from mlpx.engines.cuda import cublaslt
@@ -112,14 +124,8 @@ def test_what_hangs_ends_with_all_it_started(tmp_path: Path) -> None:
     assert read(lines_of(tmp_path, "first")) == [hung, left_out]
 
 
-def test_what_left_its_group_ends_too() -> None:
-    code = "import subprocess as s, sys; s.Popen(sys.argv[1:], start_new_session=True)"
-    sleep = [sys.executable, "-c", "import time; time.sleep(99)", "left its group"]
-    env = dict(os.environ) | {harness.MARK: "a test"}
-    subprocess.run([sys.executable, "-c", code, *sleep], env=env, check=True)
-
-    def there() -> list[str]:
-        return [p for p in os.listdir("/proc") if p.isdigit() and b"left its group" in command(p)]
+def processes(word: str) -> list[str]:
+    """Those with this word in their command line."""
 
     def command(pid: str) -> bytes:
         try:
@@ -127,11 +133,33 @@ def test_what_left_its_group_ends_too() -> None:
         except OSError:
             return b""
 
-    assert soon(there)
-    harness.sweep("another")
-    assert there()
-    harness.sweep("a test")
-    assert soon(lambda: not there())
+    return [p for p in os.listdir("/proc") if p.isdigit() and word.encode() in command(p)]
+
+
+def sleeping(word: str, *, own_group: bool) -> list[str]:
+    """A command that starts a process which sleeps, and sleeps itself."""
+    sleep = "import time; time.sleep(99)"
+    code = f"import subprocess as s, sys; s.Popen(sys.argv[1:], start_new_session={own_group})"
+    return [sys.executable, "-c", f"{code}; {sleep}", sys.executable, "-c", sleep, word]
+
+
+def test_a_group_ends_with_its_process(tmp_path: Path) -> None:
+    """As sections need it that watch a tool."""
+    word = str(tmp_path)
+    with (tmp_path / "said.txt").open("wb") as output:
+        assert wait(sleeping(word, own_group=False), 1.5, output, dict(os.environ)) is None
+    assert soon(lambda: not processes(word))
+
+
+def test_what_left_its_group_ends_too(tmp_path: Path) -> None:
+    word = str(tmp_path)
+    process = subprocess.Popen(sleeping(word, own_group=True), env=os.environ | {MARK: "a test"})
+    assert soon(lambda: len(processes(word)) == 2)
+    sweep("another")
+    assert len(processes(word)) == 2
+    sweep("a test")
+    process.wait(30)
+    assert soon(lambda: not processes(word))
 
 
 def started(out: Path) -> subprocess.Popen[bytes]:
@@ -159,8 +187,9 @@ def test_a_check_that_is_killed_leaves_its_rows_and_no_process(tmp_path: Path) -
     process = started(tmp_path)
     process.kill()
     process.wait()
-    (row,) = read(running(tmp_path, "first", "hanging"))
-    assert soon(lambda: not is_alive(row["child"]))
+    rows = running(tmp_path, "first", "hanging")
+    (row,) = read(rows)
+    assert soon(lambda: not (is_alive(row["child"]) or processes(str(rows))))
     first, hung = document.load([lines_of(tmp_path, "first")])
     assert (first["verdict"], hung["verdict"], hung["rows"]) == ("passed", "cut off", [row])
 

@@ -41,8 +41,10 @@ class Stop:
         self.number: int | None = None
 
     def listen(self) -> None:
+        """But for what the shell has it ignore, as nohup does."""
         for each in SIGNALS:
-            signal.signal(each, self)
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, self)
 
     def __call__(self, number: int, frame: Any) -> None:
         self.number = self.number or number

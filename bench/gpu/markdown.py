@@ -53,6 +53,11 @@ def table(head: Iterable[str], body: Iterable[Iterable[Any]]) -> list[str]:
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|", *made] if made else []
 
 
+def columns(names: dict[str, str], found: Iterable[Row]) -> list[str]:
+    """A table of these columns, by what they are called in the rows."""
+    return table(names, ([row.get(key) for key in names.values()] for row in found))
+
+
 def cell(value: Any) -> str:
     """A value of JSON in a table."""
     if value is None:
@@ -96,37 +101,28 @@ def verdicts(lines: list[Line]) -> list[str]:
 
 def kernels(lines: list[Line]) -> Iterator[str]:
     """How many passed, the worst error, and what failed; the time of each file's compiling."""
-    files = list(rows(lines, "compiling", check="compiling"))
-    yield from table(
-        ("file", "compiled in (s)", "kernels", "most registers", "passed"),
-        [
-            [row.get(k) for k in ("file", "seconds", "kernels", "most_registers", "passed")]
-            for row in files
-        ],
-    )
-    for what, name in (("kernel_cases", "kernel"), ("products", "product")):
-        found = list(rows(lines, what, check=name))
+    files = {
+        "file": "file", "compiled in (s)": "seconds", "kernels": "kernels",
+        "most registers": "most_registers", "passed": "passed",
+    }  # fmt: skip
+    yield from columns(files, rows(lines, "compiling", check="compiling"))
+    for section, name in (("kernel_cases", "kernel"), ("products", "product")):
+        found = list(rows(lines, section, check=name))
         if not found:
             continue
         passed = sum(row["passed"] for row in found)
         worst = max(row.get("worst_eps", row.get("worst_error")) or 0.0 for row in found)
         unit = "epsilons" if name == "kernel" else "of the norm"
-        yield from (
-            "",
-            f"{passed} of {len(found)} {name} rows passed; worst {worst:.2g} {unit}.",
-            "",
-        )
+        yield ""
+        yield f"{passed} of {len(found)} {name} rows passed; worst {worst:.2g} {unit}."
+        yield ""
         yield from (f"- {row.get('why')}" for row in found if not row["passed"])
-    yield from table(
-        ("operation", "end", "precision", "shapes fused", "of", "worst error"),
-        (
-            [
-                row.get(k)
-                for k in ("operation", "epilogue", "precision", "planned", "of", "worst_error")
-            ]
-            for row in rows(lines, "products", check="product")
-        ),
-    )
+        yield ""
+    products = {
+        "operation": "operation", "end": "epilogue", "precision": "precision",
+        "shapes fused": "planned", "of": "of", "worst error": "worst_error",
+    }  # fmt: skip
+    yield from columns(products, rows(lines, "products", check="product"))
 
 
 def parity(lines: list[Line]) -> Iterator[str]:
