@@ -203,6 +203,7 @@ def test_a_readme_that_is_out_of_date_is_rewritten(tmp_path: Path) -> None:
     before = (tmp_path / "README.md").read_text()
     assert readme.rewrite(tmp_path / "README.md", RESULTS) == "README.md is up to date"
     report.write(every(), tmp_path)
+    report.write([environment(at="2026-11-30T00:00:00Z")], tmp_path)
     report.write(
         [each | {"quick": True, "at": "2027-01-01T00:00:00Z"} for each in every()], tmp_path
     )

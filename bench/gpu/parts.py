@@ -71,9 +71,8 @@ def chosen(names: list[str] | None, wanted: list[str] | None, *, rehearse: bool)
         sections = [each for each in part.sections if not wanted or each.name in wanted]
         if not sections:
             continue
-        sections = [Section(FIRST, part.sections[0].limit_s)] * (
-            sections[0].name != FIRST
-        ) + sections
+        if sections[0].name != FIRST:
+            sections.insert(0, part.sections[0])
         slowness = SLOWNESS if rehearse else 1
         sections = [Section(each.name, slowness * each.limit_s) for each in sections]
         if rehearse:
