@@ -6,7 +6,7 @@ The device is the fake CuPy everywhere, and real hardware where there is some.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import cudasim
 import fakecupy
 from cudasim.cases import CASES, FLAT, POSITION, SINGLE, STEP, Case, Given
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
-from mlpx.backend.diagnosis import diagnose
+from mlpx.backend.diagnosis import Diagnosis, diagnose
 from mlpx.engines.cuda.kernels import launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.lowering import Operation
@@ -34,6 +34,12 @@ DEVICES = ("cuda:0", "cuda:1")
 BOUND = 1e-11  # float64: four steps of sums over fewer than 50 numbers, 1000 eps each
 
 
+@cache
+def hardware() -> Diagnosis:
+    """What there is. Asked once: a device that is lost later must fail tests, not skip them."""
+    return diagnose()
+
+
 @pytest.fixture(params=["fake", "cuda"])
 def device(request: pytest.FixtureRequest) -> Iterator[str]:
     """The name of a device that is not the CPU."""
@@ -41,7 +47,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
         with fakecupy.installed():
             yield "cuda"
         return
-    found = diagnose()
+    found = hardware()
     if found.status != "ok":
         pytest.skip(f"no GPU: {found.message}")
     yield "cuda"

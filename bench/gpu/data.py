@@ -30,6 +30,5 @@ def network(hidden: tuple[Any, ...], activation: str, device: str, dtype: str) -
 def forced(model: mlpx.MLP, engine: str = "cuda") -> Row:
     """Whether the model trained on the engine that was asked for, all of it; else why not."""
     passed = model.engine == engine and model.engine_reason == "asked for"
-    return {"passed": passed} | (
-        {} if passed else {"why": f"{model.engine}: {model.engine_reason}"}
-    )
+    why = {} if passed else {"why": f"{model.engine}: {model.engine_reason}"}
+    return {"passed": passed} | why

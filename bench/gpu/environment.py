@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import mlpx
+from gpu.faults import said
 from gpu.section import Row, Setup
 from mlpx.backend import diagnose
-from mlpx.engines import Engine
+from mlpx.engines import PREFERENCE, Engine
 from mlpx.engines.cuda import cublaslt
 
 PACKAGES = ("numpy", "cupy-cuda13x", "cupy-cuda12x", "torch", "jax", "jaxlib", "scikit-learn")
@@ -26,16 +27,32 @@ WANTED = (
 
 def run(setup: Setup) -> Iterator[Row]:
     found = diagnose()
-    yield {"what": "diagnosis", "passed": found.ok, "why": found.message}
+    yield {
+        "what": "diagnosis",
+        "passed": found.ok,
+        "why": f"{found.message} {found.remedy}".strip(),
+    }
+    try:
+        yield {"what": "device"} | device(setup.device)
+    except Exception as error:
+        yield {"what": "device", "passed": False, "why": said(error)}
     yield {"what": "machine"} | machine()
-    yield {"what": "device"} | device(setup.device)
     for name, engine in Engine.table.items():
-        yield {"what": f"engine {name}", "missing": engine().missing()}
+        missing = engine().missing()
+        yield {"what": "engine", "engine": name, "missing": missing} | (
+            {} if missing else {"is": engine().describe()}
+        )
+    yield {"what": "engine of the CPU", "engine": cpu_engine()}
+
+
+def cpu_engine() -> str:
+    """What stands for the CPU in every comparison: the native engine has to be built."""
+    return next(each for each in PREFERENCE if "cpu" in each.devices and not each().missing()).name
 
 
 def machine() -> Row:
     """The host's processor, packages and tools."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = version(name)
@@ -69,5 +86,5 @@ def device(name: str) -> Row:
         found["cublaslt"] = library.cublasLtGetVersion()
     except Exception as error:
         found["cublaslt"] = None
-        found["why"] = f"{type(error).__name__}: {error}"
+        found["why"] = said(error)
     return found

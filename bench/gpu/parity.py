@@ -81,13 +81,13 @@ def compare(net: Net, setup: Setup) -> Row:
     row["same_bits_twice"] = bits == again
     row["same_bits_launched"] = bits == without_graphs and bool((first == launched).all())
     row["bound"] = BOUND[net.precision if net.precision != "float32" else net.dtype]
-    row["passed"] = (
-        row["forced"]["passed"]
-        and row["differences"]["cuda"] < row["bound"]
-        and row["same_bits_twice"]
-        and row["same_bits_launched"]
+    wrong = [row["forced"].get("why", "another engine")] * (not row["forced"]["passed"])
+    wrong += ["losses are apart"] * (not row["differences"]["cuda"] < row["bound"])
+    wrong += ["other bits the second time"] * (not row["same_bits_twice"])
+    wrong += ["other bits without graphs"] * (not row["same_bits_launched"])
+    return (
+        row | {"passed": not wrong} | ({"why": f"{net.name}: {'; '.join(wrong)}"} if wrong else {})
     )
-    return row
 
 
 def train(
@@ -99,7 +99,8 @@ def train(
     refusing = patch.object(runner, "capture", side_effect=RuntimeError("none wanted"))
     with nullcontext() if graphs else refusing:
         history = model.fit(
-            x, y, steps=QUICK_STEPS if setup.quick else STEPS, batch_size=20 if setup.quick else net.batch_size,
+            x, y, steps=QUICK_STEPS if setup.quick else STEPS,
+            batch_size=20 if setup.quick else net.batch_size,
             optimizer=net.optimizer, engine=engine, verbose=0,
             precision=net.precision if engine == "cuda" else "float32",
         )  # fmt: skip

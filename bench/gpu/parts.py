@@ -37,6 +37,7 @@ PARTS: dict[str, Part] = {
     "second": Part(
         290,
         (
+            Section("environment", 15),
             Section("device_tests", 75),
             Section("peers_large", 120),
             Section("epoch", 20),
@@ -46,5 +47,35 @@ PARTS: dict[str, Part] = {
         ),
     ),
 }
-REHEARSED = (Section("crashing", 5), Section("hanging", 2))
+FIRST = "environment"
+"""Comes first in each part, whatever is chosen: a call may get another GPU than the one before."""
+REHEARSED = (Section("crashing", 60), Section("hanging", 2))
 """What a rehearsal adds to each part: sections that must cost nothing but themselves."""
+SLOWNESS = 20
+"""How much more time a rehearsal has: nothing is fast on the double."""
+
+
+def chosen(names: list[str] | None, wanted: list[str] | None, *, rehearse: bool) -> dict[str, Part]:
+    """The parts to run, all or those named, with all of their sections or those wanted; in a
+    rehearsal with two that fail amid them.
+
+    Raises ValueError for a section that is in none of them.
+    """
+    parts = {name: PARTS[name] for name in names or PARTS}
+    there = [section.name for part in parts.values() for section in part.sections]
+    for name in wanted or ():
+        if name not in there + [each.name for each in REHEARSED * rehearse]:
+            raise ValueError(f"no section {name!r}; there are: {', '.join(dict.fromkeys(there))}")
+    found = {}
+    for name, part in parts.items():
+        sections = [each for each in part.sections if not wanted or each.name in wanted]
+        if not sections:
+            continue
+        if sections[0].name != FIRST:
+            sections.insert(0, part.sections[0])
+        slowness = SLOWNESS if rehearse else 1
+        sections = [Section(each.name, slowness * each.limit_s) for each in sections]
+        if rehearse:
+            sections[1:1] = REHEARSED
+        found[name] = Part(slowness * part.limit_s, tuple(sections))
+    return found

@@ -1,75 +1,51 @@
-"""The lines of the check as one document: JSON, and a table for people."""
+"""The document on disk: JSON, Markdown, drawings; and a table of verdicts."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpu.harness import Line, now, read
-
-ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = 2
-Document = dict[str, Any]
+from gpu import document as documents
+from gpu import markdown, plots
+from gpu.harness import Line
 
 
-def load(paths: Iterable[Path]) -> list[Line]:
-    """The lines of files; of a section that is in several, the last."""
-    found: dict[tuple[str, str], Line] = {}
-    for path in paths:
-        for line in read(path):
-            found[line["part"], line["section"]] = line
-    return list(found.values())
+def write(lines: list[Line], folder: Path, **more: Any) -> Path:
+    """One JSON file, named by GPU and day, and what is made from it beside; returns its path.
 
-
-def write(lines: list[Line], folder: Path) -> Path:
-    """One JSON file and its Markdown, named by GPU and day; returns the first's path."""
-    device = next(rows(lines, "environment", what="device"), {})
-    name = str(device.get("gpu", "unknown"))
-    day = max((line["at"][:10] for line in lines), default=now()[:10])
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower().removeprefix("nvidia ")).strip("-")
-    path = folder / f"gpu-{slug}-{day}.json"
-    document: Document = {"schema": SCHEMA, "gpu": name, "commit": commit(), "sections": lines}
+    What is drawn or told must not cost what was measured.
+    """
+    document = documents.make(lines, **more)
+    path = folder / f"{documents.slug(document)}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    drawn = list[str]()
+    with told("drawings"):
+        for name, svg in plots.drawings(document).items():
+            (folder / f"{path.stem}-{name}.svg").write_text(svg + "\n")
+            drawn.append(f"{path.stem}-{name}.svg")
+    with told("Markdown"):
+        path.with_suffix(".md").write_text(markdown.text(document, drawn))
     return path
 
 
-def rows(lines: list[Line], section: str, **having: Any) -> Iterable[dict[str, Any]]:
-    """The rows of a section that have these values."""
-    for line in lines:
-        if line["section"] == section:
-            for row in line["rows"]:
-                if all(row.get(key) == value for key, value in having.items()):
-                    yield row
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """Goes on without what fails, and says so."""
+    try:
+        yield
+    except Exception as error:
+        print(f"not all {what}: {type(error).__name__}: {error}", flush=True)
 
 
 def table(lines: list[Line]) -> str:
     """A line for each section: its verdict, its time, and why."""
     width = max((len(line["section"]) for line in lines), default=0)
     return "\n".join(
-        f"{line['section'].ljust(width)}  {line['verdict']:9}  {line['seconds']:6.1f} s"
-        f"  {len(line['rows']):3} rows  {line.get('why', '')}".rstrip()
+        f"{line['section'].ljust(max(width, 12))}  {line['verdict']:11}  {line['seconds']:6.1f} s"
+        f"  {len(line['rows']):3} rows  {line.get('why', '')[:200]}".rstrip()
         for line in lines
     )
-
-
-def commit() -> str:
-    """The commit of the checkout, with a mark if files have changed; "unknown" without git."""
-    given = os.environ.get("MLPX_COMMIT")
-    if given:
-        return given
-    try:
-        found = [
-            subprocess.run(
-                ["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "-uno"))
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return found[0] + ("+" if found[1] else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 Row = dict[str, Any]
@@ -15,6 +16,8 @@ class Setup(NamedTuple):
     device: str = "cuda"
     quick: bool = False
     """Tiny sizes: does it run at all? So it is rehearsed on the doubles, where nothing is fast."""
+    limit_s: float = inf
+    """After so many seconds the section is stopped, whatever it does."""
 
 
 Run = Callable[[Setup], Iterator[Row]]
