@@ -9,7 +9,7 @@ import pytest
 
 import cudasim
 from mlpx import MLP, SGD, Dense, Rescale
-from mlpx.engines.cuda import runner
+from mlpx.engines.cuda import composed, runner
 from mlpx.engines.cuda.graphs import needs
 from mlpx.engines.cuda.heads import MOST_OUTPUTS
 from mlpx.engines.lowering import Operation
@@ -99,7 +99,7 @@ def test_results_are_those_of_the_parts(
     # The parts of a batch share their arrays: nothing there is between two operations alone.
     assert bool(PARTS & set(names(found))) is ("softmax_head" not in names(found))
     assert ("softmax_head" in names(found)) is not how.get("accumulate", False)
-    monkeypatch.setattr(runner, "with_heads", list)
+    monkeypatch.setattr(composed, "with_heads", list)
     parts, other, wanted, _ = fit(layers, monkeypatch, **options)
     assert set(names(parts)) >= PARTS
     np.testing.assert_allclose(history.step_loss, other.step_loss, rtol=1e-12)

@@ -151,7 +151,7 @@ def test_markdown_and_drawings(tmp_path: Path) -> None:
         "| 784-50-10, SGD, 100: 5 times PyTorch eager | 7.50 | yes |",
         "1 of 2 kernel rows passed; worst 1.5 epsilons.\n\n- a | b",
         "| relu 50 | float32 | 1.0e-07 | 2.0e-07 | 0.00200 |",
-        "| 784-50-10 sgd 100 float32 | on the device | 32 | 3 | 16 | 40.0 |",
+        "| 784-50-10 sgd 100 float32 | on the device | 32 | 3 | – | – | 16 | 40.0 |",
         "| 1 affine | 3.00 | 9.00 |",
         "| 784-50-10 sgd 100 float32 | torch/fused | 300 | 7.50 |",
         "no time: 3 s left",

@@ -145,11 +145,12 @@ def parity(lines: list[Line]) -> Iterator[str]:
 
 def ours(lines: list[Line]) -> Iterator[str]:
     """Steps in each way, then each operation."""
+    ways = ("graph_steps", "lanes", "heads", "rows_ahead", "nodes", "step_us")
+    names = ("steps a graph", "lanes", "head as one", "rows ahead", "nodes", "microseconds")
     yield from table(
-        ("step", "measured", "steps a graph", "lanes", "nodes", "microseconds"),
+        ("step", "measured", *names),
         (
-            [net_of(row), row.get("by", "on the device"),
-             *(row.get(k) for k in ("graph_steps", "lanes", "nodes", "step_us"))]
+            [net_of(row), row.get("by", "on the device"), *(row.get(key) for key in ways)]
             for row in rows(lines, "steps", what="step")
         ),
     )  # fmt: skip

@@ -17,8 +17,9 @@ from gpu.data import images
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
 from mlpx.engines import choose
-from mlpx.engines.cuda import graphs, runner
+from mlpx.engines.cuda import composed, graphs, runner
 from mlpx.engines.cuda.graphs import LANES
+from mlpx.engines.cuda.prefetch import Prefetched
 from mlpx.engines.cuda.products import PRODUCTS
 from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
 from mlpx.layers import Rescale
@@ -51,6 +52,36 @@ NETS = (
 )
 
 
+class Way(NamedTuple):
+    """How a step is put on the device."""
+
+    graph_steps: int = MOST_STEPS
+    lanes: int = LANES
+    heads: bool = True
+    """Whether the end of the classifier is one launch."""
+    rows_ahead: bool = True
+    """Whether the next step's rows are gathered beside this step's update."""
+
+    def patches(self) -> Iterator[tuple[Any, str, Any]]:
+        """The module, the name and the value of all that it changes."""
+        yield runner, "MOST_STEPS", self.graph_steps
+        yield from ((module, "LANES", self.lanes) for module in (graphs, runner))
+        if not self.heads:
+            yield composed, "with_heads", list
+        if not self.rows_ahead:
+            yield composed, "with_rows", lambda program, plan, found: Prefetched(list(found), [])
+
+
+WAYS = (
+    Way(),
+    Way(graph_steps=1),
+    Way(lanes=1),
+    Way(lanes=2),
+    Way(heads=False),
+    Way(rows_ahead=False),
+)
+
+
 def run(setup: Setup) -> Iterator[Row]:
     for net in NETS[:1] if setup.quick else NETS:
         described = {"network": [784, *net.hidden, 10]} | {
@@ -66,12 +97,11 @@ def run(setup: Setup) -> Iterator[Row]:
 def measure(net: Net, setup: Setup) -> Iterator[Row]:
     """The step in each way, then its operations."""
     bench = Bench(net, setup)
-    for steps, lane_count in ((MOST_STEPS, LANES), (1, LANES), (MOST_STEPS, 1), (MOST_STEPS, 2)):
-        row: Row = {"what": "step", "graph_steps": steps, "lanes": lane_count}
+    for way in WAYS:
+        row: Row = {"what": "step"} | way._asdict()
         with ExitStack() as stack:
-            stack.enter_context(patch.object(runner, "MOST_STEPS", steps))
-            stack.enter_context(patch.object(graphs, "LANES", lane_count))
-            stack.enter_context(patch.object(runner, "LANES", lane_count))
+            for module, name, value in way.patches():
+                stack.enter_context(patch.object(module, name, value))
             execute = bench.runner()
             row |= {"step_us": bench.step_us(execute), "nodes": len(bench.launches(execute))}
         yield row | {"passed": not execute.notes, "why": "; ".join(execute.notes)}

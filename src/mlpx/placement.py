@@ -1,8 +1,8 @@
 """device="auto": a model trains where a step of its batch size is estimated to be the shorter.
 
-A CUDA device does 100 times as much in a second as a few cores, but needs some 2 us for every
-kernel that waits for another: small nets at small batches are faster on the CPU. The numbers are
-rough; `mlpx bench --advise` measures.
+A CUDA device does 200 times as much in a second as a few cores, but needs some 2 us for every
+kernel: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
+--advise` measures.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ class Speed(NamedTuple):
     bytes: float
 
 
-CUDA = Speed(kernel_us=1.1, operations=2e7, bytes=1e6)
-"""A kernel of a replayed graph takes 2.2, and half of them run beside the chain of the others; a
-third of what the products of a large GPU reach."""
+CUDA = Speed(kernel_us=2.2, operations=4.5e7, bytes=1e6)
+"""What fits the steps of `fit` that an H200 was measured at in float32, to a tenth: 784-50-10 with
+SGD at 100 (43 us), 784-512-512-10 with Adam at 128 (89 us) and at 8192 (989 us); see
+`bench/results/gpu-h200-2026-11-28.md`."""
 CORE = Speed(kernel_us=0.3, operations=1e5, bytes=1e4)
 """One core with the native engine."""
 INTERPRETED_KERNEL_US = 3.0

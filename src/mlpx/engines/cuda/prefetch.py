@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from mlpx.engines.cuda.fusing import among, put_for, same, together
 from mlpx.engines.cuda.graphs import in_order
-from mlpx.engines.lowering import Operation, address
+from mlpx.engines.lowering import Operation
 from mlpx.engines.lowering.operations import NUMBERS, access
 from mlpx.engines.lowering.translator import LABELS
 from mlpx.types import Array
@@ -28,17 +28,12 @@ class Prefetched(NamedTuple):
     first: list[Operation]
 
 
-def gathers(operations: Sequence[Operation], x: Array) -> list[Operation]:
-    """The operations that gather rows of x."""
-    return [op for op in operations if op.name == "gather" and address(op.p[0]) == address(x)]
-
-
 def with_one_gather(operations: Sequence[Operation], x: Array) -> list[Operation]:
     """The operations with the scaling of x's rows, and the labels of the same rows, brought by what
     gathers x.
     """
     found = list(operations)
-    for gather in gathers(operations, x):
+    for gather in [op for op in operations if op.name == "gather" and same(op.p[0], x)]:
         made = gather
         scale = next((op for op in found if op.name == "scale" and same(op.p[0], made.p[2])), None)
         if scale and together([made, scale], found, () if same(*scale.p) else made.p[2:3]):

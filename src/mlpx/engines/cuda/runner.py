@@ -20,16 +20,14 @@ import numpy as np
 from mlpx.backend.cuda import first_line
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.casts import Casts
+from mlpx.engines.cuda.composed import composed
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
-from mlpx.engines.cuda.epilogues import Fused, fuse
-from mlpx.engines.cuda.fusing import same
+from mlpx.engines.cuda.epilogues import Fused
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
-from mlpx.engines.cuda.heads import with_heads
-from mlpx.engines.cuda.kernels import Kernels, Launcher, Places, launcher
+from mlpx.engines.cuda.kernels import Launcher, Places, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
-from mlpx.engines.cuda.prefetch import overlapped, prefetch, with_one_gather
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
-from mlpx.engines.lowering import Operation, address, lower
+from mlpx.engines.lowering import Operation, address
 from mlpx.errors import EngineError
 from mlpx.program import Plan
 from mlpx.step import TrainingProgram
@@ -71,7 +69,7 @@ class CudaRunner:
         self.sources: list[tuple[np.ndarray, str]] = []
         """Where a launch has the address of one of the data's arrays, and which that is."""
         self.first_rows: dict[int, list[Launch]] = {}
-        """What brings the first rows of a plan that has them brought a step ahead."""
+        """What brings the first rows of a plan that has its rows brought a step ahead."""
         with self.backend.failing("planning the step", nobody_else=True), self._device():
             self.stream = self.cuda.Stream(non_blocking=True)
             self.library = self._open_cublaslt()
@@ -112,7 +110,7 @@ class CudaRunner:
     def begin(self, plan: Plan) -> None:
         """Put what steps stand on: where the program is, and the first rows of the plan."""
         self.advance(0)()
-        for _, put in self.first_rows.get(id(plan), ()):
+        for _, put in self.first_rows[id(plan)]:
             put()
 
     def _most(self, plan: Plan) -> int:
@@ -197,15 +195,14 @@ class CudaRunner:
 
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
-        lowered = self._prefetched(plan, with_heads(self._counted(plan)))
-        operations = self.casts.put_into(self._fused(lowered)) if self.library else lowered
+        casts = self.casts if self.library else None
+        operations, first = composed(self.program, plan, casts, self._memory)
+        self.first_rows[id(plan)] = [
+            self._let_go(plan, operation, self._launcher(operation)) for operation in first
+        ]
         placed = zip(operations, lanes(operations), strict=True)
         made = (launch for op, lane in placed for launch in self._launch(replace(op, lane=lane)))
         return [self._let_go(plan, *launch) for launch in made]
-
-    def _counted(self, plan: Plan) -> list[Operation]:
-        """The operations of a plan without the one that counts: graphs do that at their end."""
-        return [op for op in lower(self.program, plan, Kernels()) if op.name != "advance"]
 
     def _let_go(self, plan: Plan, operation: Operation, put: Put) -> Launch:
         """The launch without the data that it reads, which are the program's to hold."""
@@ -234,16 +231,6 @@ class CudaRunner:
         held = (*self.rooms, *self.kept, *self.casts.kept, *self.workspaces.values())
         return sum(int(array.nbytes) for array in held)
 
-    def _fused(self, operations: list[Operation]) -> list[Operation]:
-        """The operations with what cublasLt may do at once."""
-        found = list[Operation]()
-        for op in fuse(operations, self._memory):
-            # Factors in float16 are scaled, so the sum of one is not that of the gradient.
-            apart = isinstance(op, Fused) and op.epilogue.sums_factor
-            apart &= self.program.precision == "fp16"
-            found += op.parts if isinstance(op, Fused) and apart else [op]
-        return found
-
     def _memory(self, nbytes: int) -> int:
         """The address of so many bytes that are kept as long as this."""
         self.kept.append(self.backend.empty(nbytes, np.uint8))
@@ -254,26 +241,6 @@ class CudaRunner:
         if not isinstance(operation, Fused) or not operation.epilogue.reads_bits:
             return False
         return operation.epilogue.input in self.unwritten
-
-    def _prefetched(self, plan: Plan, operations: list[Operation]) -> list[Operation]:
-        """The operations with the rows of x brought a step ahead, where that can be."""
-        data, steps = self.program.data, self.program.full_steps
-        x, resident = data.x, data.resident
-        if resident:
-            operations = with_one_gather(operations, x)
-        if plan is not self.program.full:
-            return operations
-        found = [op for op in operations if op.name == "gather" and (resident or same(op.p[0], x))]
-        if resident:
-            made = overlapped(operations, found, positions=steps)
-        elif len(found) == 1:
-            staging = self.backend.empty(found[0].n[:2], self.program.network.dtype)
-            made = prefetch(operations, found[0], staging, positions=steps)
-        else:
-            return operations
-        first = [self._let_go(plan, op, self._launcher(op)) for op in made.first]
-        self.first_rows[id(plan)] = first
-        return made.operations
 
     def _launch(self, operation: Operation) -> list[Launch]:
         if operation.name not in PRODUCTS:
