@@ -20,12 +20,14 @@ FN float finished(const Operation &op, float z, float b) {
     return z;
 }
 
+FN int least(int a, int b) { return a < b ? a : b; }
+
 /* n: rows, d, k, formula or -1, rows a step. c: scale, offset. p: x, W, z, b or NULL; for bytes, the epoch's order and
  * where the batch goes.
  *
- * z (rows, k) = f(x W + b) for few outputs and long d. A block takes ROWS x 32 of z and its warps divide d. GROUPS lanes
- * divide a warp's share again: with 1 each lane has a column, with 4 it has 4 columns for every fourth of d, which reads x
- * from shared memory a quarter as often. No block waits before all of d is done: a warp keeps x for itself. */
+ * z (rows, k) = f(x W + b) for few outputs and long d. A block takes ROWS x 32 of z and its warps divide d. GROUPS
+ * lanes divide a warp's share again: with 1 each lane has a column, with 4 it has 4 columns for every fourth of d,
+ * which reads x from shared memory a quarter as often. No warp waits for another before its share is done. */
 template <int ROWS, int GROUPS, int WARPS, bool BYTES>
 FN void affine(const Operation &op, [[maybe_unused]] const long long *state) {
     constexpr int SIDE = WARP / GROUPS, STEPS = DEPTH / GROUPS, HALF = ROWS / 2;
@@ -33,30 +35,33 @@ FN void affine(const Operation &op, [[maybe_unused]] const long long *state) {
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, side = lane % SIDE, group = lane / SIDE;
     const int row0 = blockIdx.x / tiles * ROWS, column0 = blockIdx.x % tiles * WARP;
     const int each = (d + WARPS * DEPTH - 1) / (WARPS * DEPTH) * DEPTH, begin = warp * each;
-    const int end = begin + each < d ? begin + each : d;
+    const int end = least(begin + each, d);
     const float *W = array<const float>(op, 1), *b = array<const float>(op, 3);
     const float bias = b && column0 + lane < k ? b[column0 + lane] : 0;
     const int deep = lane % DEPTH, high = lane / DEPTH * HALF; /* what a lane brings of x */
     const float scale = float(op.c[0]), offset = float(op.c[1]);
     long long from[HALF];
     UNROLL for (int r = 0; r < HALF; r++) {
-        from[r] = row0 + high + r;
-        if (BYTES && from[r] < n) from[r] = array<const long long>(op, 4)[state[0] * op.n[4] + from[r]];
+        const int row = least(row0 + high + r, n - 1);
+        from[r] = (BYTES ? array<const long long>(op, 4)[state[0] * op.n[4] + row] : row) * (long long)d + deep;
     }
+    unsigned columns[GROUPS]; /* 32 bits are enough, and half the work */
+    UNROLL for (int c = 0; c < GROUPS; c++) columns[c] = least(column0 + side + SIDE * c, k - 1);
+    /* Rows and columns that z has not are copies of its last ones, and are not written. */
     float *mine = shared<float>() + warp * ROWS * WARP; /* two turns of x, at last the warp's sums */
     float sums[ROWS][GROUPS] = {}, w[STEPS][GROUPS], x[HALF];
-    auto load = [&](int i) {
+    auto bring = [&](int i, bool whole) {
         UNROLL for (int r = 0; r < HALF; r++) {
-            const bool there = i + deep < end && row0 + high + r < n;
-            if (BYTES) x[r] = there ? float(array<const unsigned char>(op, 0)[from[r] * d + i + deep]) : 0;
-            else x[r] = there ? array<const float>(op, 0)[from[r] * d + i + deep] : 0;
+            const bool there = whole || deep < end - i;
+            if (BYTES) x[r] = there ? float(array<const unsigned char>(op, 0)[from[r] + i]) : 0;
+            else x[r] = there ? array<const float>(op, 0)[from[r] + i] : 0;
         }
-        UNROLL for (int s = 0; s < STEPS; s++)
-            UNROLL for (int c = 0; c < GROUPS; c++) {
-                const int row = i + s * GROUPS + group, column = column0 + side + SIDE * c;
-                w[s][c] = row < end && column < k ? W[row * k + column] : 0;
-            }
+        unsigned ahead = (i + group) * k;
+        UNROLL for (int s = 0; s < STEPS; s++, ahead += GROUPS * k)
+            UNROLL for (int c = 0; c < GROUPS; c++)
+                w[s][c] = whole || s * GROUPS + group < end - i ? W[ahead + columns[c]] : 0;
     };
+    auto load = [&](int i) { i + DEPTH <= end ? bring(i, true) : bring(i, false); };
     load(begin);
     for (int i = begin, turn = 0; i < end; i += DEPTH, turn ^= 1) {
         float *stage = mine + turn * DEPTH * ROWS, now[STEPS][GROUPS];
@@ -134,29 +139,26 @@ struct Learned {
     }
 };
 
-/* WIDTH columns of all rows of a matrix, through registers into shared memory: every load is on its way before one is
- * waited for. */
+/* WIDTH columns of all rows of a matrix, its last one in place of those it has not, through registers into shared
+ * memory: every load is on its way before one is waited for. */
 template <int WIDTH> struct Brought {
     static constexpr int ABREAST = THREADS / WIDTH, COUNT = MOST_ROWS / ABREAST;
     float v[COUNT];
     int row = threadIdx.x / WIDTH, column = threadIdx.x % WIDTH;
     __device__ __forceinline__ void load(const float *from, int n, int columns, int first) {
-        UNROLL for (int q = 0; q < COUNT; q++) {
-            const int i = row + q * ABREAST;
-            v[q] = i < n && first + column < columns ? from[i * columns + first + column] : 0;
-        }
+        unsigned at = row * columns + least(first + column, columns - 1);
+        UNROLL for (int q = 0; q < COUNT; q++, at += ABREAST * columns) v[q] = row + q * ABREAST < n ? from[at] : 0;
     }
-    __device__ __forceinline__ void store(float *to, int n) {
-        UNROLL for (int q = 0; q < COUNT; q++)
-            if (row + q * ABREAST < n) to[(row + q * ABREAST) * WIDTH + column] = v[q];
+    __device__ __forceinline__ void store(float *to) {
+        UNROLL for (int q = 0; q < COUNT; q++) to[(row + q * ABREAST) * WIDTH + column] = v[q];
     }
 };
 
-/* n: rows <= 128, d, k, GRADIENT, SGD or ADAM, columns of the table. c: the rule's fields. p: x, dz, W, b, moments of W and
- * b, second moments of both, dW and db (for GRADIENT), table.
+/* n: rows <= 128, d, k, GRADIENT, SGD or ADAM, columns of the table. c: the rule's fields. p: x, dz, W, b, moments
+ * of W and b, second moments of both, dW and db (for GRADIENT), table.
  *
- * dW (d, k) = x' dz and db, the sum of dz over the rows; or W and b moved by them, which nobody sees then. A block takes
- * 16 DOWN x 32 ACROSS of dW; a warp 16 x 32 of that for one of PARTS parts of the rows, a thread 4 x 4. */
+ * dW (d, k) = x' dz and db, the sum of dz over the rows; or W and b moved by them, which nobody sees then. A block
+ * takes 16 DOWN x 32 ACROSS of dW; a warp 16 x 32 of that for one of PARTS parts of the rows, a thread 4 x 4. */
 template <int DOWN, int ACROSS, int PARTS> FN void dW(const Operation &op, const long long *state) {
     constexpr int HEIGHT = 16 * DOWN, WIDTH = 32 * ACROSS, EACH = HEIGHT * WIDTH / THREADS;
     static_assert(DOWN * ACROSS * PARTS == THREADS / WARP, "a warp for each part of each 16 x 32");
@@ -166,7 +168,7 @@ template <int DOWN, int ACROSS, int PARTS> FN void dW(const Operation &op, const
     const int down = place / ACROSS * 16 + lane / 8 * 4, across = place % ACROSS * 32 + lane % 8 * 4;
     const float *table = array<const float>(op, 10) + (op.n[3] == GRADIENT ? 0 : state[0] * op.n[4]);
     const float s[2] = {op.n[3] == GRADIENT ? 0 : table[0], op.n[3] == ADAM ? table[1] : 0};
-    float *xs = shared<float>(), *dzs = xs + n * HEIGHT;
+    float *xs = shared<float>(), *dzs = xs + MOST_ROWS * HEIGHT;
     Brought<HEIGHT> x;
     Brought<WIDTH> dz;
     x.load(array<const float>(op, 0), n, d, row0), dz.load(array<const float>(op, 1), n, k, column0);
@@ -177,7 +179,7 @@ template <int DOWN, int ACROSS, int PARTS> FN void dW(const Operation &op, const
         weights[q].fetch(op);
     }
     bias.fetch(op);
-    x.store(xs, n), dz.store(dzs, n);
+    x.store(xs), dz.store(dzs);
     __syncthreads();
     float sums[4][4] = {}, total[4] = {};
     _Pragma("unroll 4") for (int i = part; i < n; i += PARTS) {

@@ -21,6 +21,8 @@ SOURCE = Path(__file__).parents[1] / "gpu_small.cu"
 FLOAT = np.dtype(np.float32)
 POSITION = 1
 """The step of the epoch that launches are told they are of."""
+MOST_ROWS = 128
+"""Of a batch whose dW is taken at once, as gpu_small.cu has it."""
 Shape = tuple[int, int, int]
 
 
@@ -53,9 +55,9 @@ class Tile(NamedTuple):
         return "_".join(map(str, self))
 
     def launch(self, shape: Sequence[int]) -> Launch:
-        n, d, k = shape
+        _, d, k = shape
         height, width = 16 * self.down, 32 * self.across
-        floats = max(n * (height + width), self.parts * (height + 1) * width)
+        floats = max(MOST_ROWS * (height + width), self.parts * (height + 1) * width)
         return Launch(-(-d // height) * -(-k // width), THREADS, 4 * floats)
 
 
