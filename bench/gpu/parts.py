@@ -30,6 +30,7 @@ PARTS: dict[str, Part] = {
             Section("parity", 30),
             Section("steps", 25),
             Section("ceilings", 10),
+            Section("small", 15),
             Section("cluster", 10),
             Section("peers_small", 95),
         ),

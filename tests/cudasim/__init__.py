@@ -66,6 +66,20 @@ def built() -> Path:
     return build()
 
 
+@cache
+def built_of(code: str, options: tuple[str, ...]) -> Path:
+    """The library of a text that is none of the engine's files, compiled with their headers."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text.cu").write_text(code)
+        # UNROLL and its like mean nothing to g++
+        return build(Path(folder), (*options, "-Wno-unknown-pragmas"))
+
+
+def holds(name: str) -> bool:
+    """Whether one of the engine's kernels is called that."""
+    return hasattr(opened(built()), name)
+
+
 def compile_all(
     files: list[Path], sources: Path, scratch: Path, flags: Sequence[str]
 ) -> list[Path]:

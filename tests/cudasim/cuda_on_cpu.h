@@ -16,6 +16,9 @@ using std::cos, std::exp, std::expm1, std::fabs, std::log, std::log1p, std::pow,
 #define __shared__
 #define __align__(bytes)
 
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
 struct Index {
     unsigned x, y, z;
 };
@@ -31,6 +34,7 @@ int block_votes(int vote, const void *where);
 
 #define HERE ({ static const char here = 0; (const void *)&here; })
 #define __syncthreads() wait_for_block(HERE)
+#define __syncwarp() wait_for_warp(HERE)
 #define __syncthreads_or(vote) block_votes(vote, HERE)
 #define __shfl_xor_sync(mask, value, apart) shuffle(mask, value, (int)(threadIdx.x % 32) ^ (apart), HERE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,21 +34,23 @@ class RawModule:
             raise TypeError("code is a string, options is a tuple")
         if cudasim.compiler() is None:
             raise RuntimeError("no C++ compiler to run kernels with")
-        self.code = code
+        self.code, self.options = code, options
 
     def compile(self, log_stream: Any = None) -> None:
         cuda_call("moduleLoad")
 
     def get_function(self, name: str) -> RawKernel:
         cuda_call("moduleGetFunction")
-        return RawKernel(name)
+        if name in PLAIN or cudasim.holds(name):
+            return RawKernel(name)
+        return RawKernel(name, cudasim.built_of(self.code, self.options))
 
 
 class RawKernel:
     """A kernel: ``kernel(grid, block, arguments, shared_mem=0)`` puts it on the current stream."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, library: Path | None = None) -> None:
+        self.name, self.library = name, library
 
     def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], args: tuple[Any, ...],
                  *, shared_mem: int = 0) -> None:  # fmt: skip
@@ -65,6 +68,7 @@ class RawKernel:
         assert operation.dtype.itemsize == OPERATION.itemsize
         assert isinstance(state, ndarray)
         given = operation.tobytes()  # by value: what becomes of the array later does not matter
-        run, blocks, threads = cudasim.kernel(self.name), int(np.prod(grid)), int(np.prod(block))
+        run = cudasim.kernel(self.name, self.library)
+        blocks, threads = int(np.prod(grid)), int(np.prod(block))
         room = int(operation["p"][0, -1])  # only one at a time may add up there
         streams.current().put(lambda: run(blocks, threads, given, state.data.ptr, shared_mem), room)
