@@ -19,7 +19,7 @@ import fakecupy
 from cudasim.cases import CASES, FLAT, POSITION, SINGLE, STEP, Case, Given
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import Diagnosis, diagnose
-from mlpx.engines.cuda.kernels import launcher
+from mlpx.engines.cuda.kernels import Places, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.lowering import Operation
 from mlpx.errors import InputError
@@ -101,10 +101,10 @@ def test_kernel(device: str, name: str, dtype: str) -> None:
 def launched(backend: Any, name: str, case: Case, dtype: str) -> dict[int, np.ndarray]:
     """What one launch leaves in the arrays that the case names."""
     arrays = [None if a is None else backend.xp.asarray(a) for a in case.p]
-    state = backend.asarray(np.array([POSITION, STEP]))
+    places = Places(backend.asarray(np.array([[POSITION, STEP]])))
     room = backend.xp.zeros(ROOM_BYTES, np.uint8)
     operation = Operation(name, case.n, case.c, tuple(arrays), ())
-    launcher(backend, operation, np.dtype(dtype), state, room)()
+    launcher(backend, operation, np.dtype(dtype), places, room)()
     backend.synchronize()
     return {i: backend.to_numpy(arrays[i]).astype(np.float64) for i in case.wanted}
 

@@ -76,7 +76,7 @@ class Small:
         self.repeated, self.rounds = repeated, rounds
         self.module = module(backend, str(SOURCE))
         self.kernels: dict[str, Any] = {}
-        self.places = Places(backend, 1)
+        self.places = Places(backend.zeros((1, 2), np.int64))
         self.places.table[...] = POSITION
         self.rooms = [self.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(graphs.LANES)]
         self.workspaces = [workspace(backend) for _ in range(2)]

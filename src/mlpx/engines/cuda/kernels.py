@@ -128,13 +128,13 @@ def packed(operation: Operation, room: Array) -> np.ndarray:
 
 class Places:
     """Where each step of a graph is: the position in the epoch's tables and the steps taken, as
-    kernels read them. One table on the device for all of a graph's steps, so that nothing between
-    them has to count.
+    kernels read them. One table (steps, 2) on the device for all of a graph's steps, so that
+    nothing between them has to count.
     """
 
-    def __init__(self, backend: Any, steps: int) -> None:
-        self.table = backend.zeros((steps, 2), np.int64)
-        self.rows = [self.table[i] for i in range(steps)]
+    def __init__(self, table: Array) -> None:
+        self.table = table
+        self.rows = [table[i] for i in range(len(table))]
         self.current = self.rows[0]
 
     def move_to(self, step: int) -> None:

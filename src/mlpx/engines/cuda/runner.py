@@ -76,7 +76,7 @@ class CudaRunner:
             # What is on one lane of a graph runs beside the others, so it works elsewhere.
             self.rooms = [self.backend.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(LANES)]
             self.casts = Casts(self.backend, program.precision)
-            self.places = Places(self.backend, MOST_STEPS)
+            self.places = Places(self.backend.zeros((MOST_STEPS, 2), np.int64))
             self.steps_taken: dict[int, Put] = {}
             """What moves on by so many steps."""
             self.workspaces: dict[int, Any] = {}
