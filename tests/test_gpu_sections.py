@@ -58,7 +58,9 @@ def test_every_file_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     *files, total = rows(compiling)
     assert not total["passed"]
     failed = {row["file"]: row["why"] for row in files if not row["passed"]}
-    assert failed == dict.fromkeys(("activations.cu", "heads.cu", "losses.cu"), "RuntimeError: nvrtc: no")
+    assert failed == dict.fromkeys(
+        ("activations.cu", "heads.cu", "losses.cu"), "RuntimeError: nvrtc: no"
+    )
 
 
 def test_every_kernel_is_right() -> None:
