@@ -78,7 +78,7 @@ def test_a_step_is_few_launches_of_which_four_wait_for_each_other(
         [5, 4],
         [5, 6, "dropout", 4],
         [5, Dense(6, activation="softplus"), 3],
-        [5, Dense(8, activation="relu"), Dense(8, activation="gelu_tanh"), MOST_OUTPUTS],
+        [5, Dense(8, activation="relu"), Dense(8, activation="gelu_tanh"), MOST_OUTPUTS[8]],
         [5, "batch_norm", 6, "layer_norm", 4],
         [5, 6, Dense(4, bias=False)],
     ],

@@ -8,11 +8,10 @@ import numpy as np
 
 from cudasim.cases.given import POSITION, TABLE, Case, Given, case, wide
 from cudasim.cases.losses import log_softmax
+from mlpx.engines.cuda.heads import MOST_OUTPUTS
 from mlpx.engines.lowering.formulas import codes
 from mlpx.kernels.activations import Activation
 
-MOST = 32
-"""Outputs that fit into a warp's registers."""
 
 
 class Head:
@@ -76,7 +75,7 @@ def after_a_sigmoid(given: Given) -> Case:
 @case("softmax_head")
 def after_a_softplus(given: Given) -> Case:
     """The slope is that of the sum, which is kept; the most outputs that there may be."""
-    head, code = Head(given, MOST), codes("activation")["softplus"]
+    head, code = Head(given, MOST_OUTPUTS[given.dtype.itemsize]), codes("activation")["softplus"]
     z, b = given.normal(given.n, given.d), given.normal(given.d)
     total = (z + b).astype(np.float64)
     h = kernel_of("softplus", "forward", total)
@@ -102,7 +101,7 @@ def before_a_mask(given: Given) -> Case:
 @case("softmax_head")
 def alone(given: Given) -> Case:
     """Of one layer: nothing before learns."""
-    head, x = Head(given, 17), given.normal(given.n, given.d)
+    head, x = Head(given, MOST_OUTPUTS[given.dtype.itemsize] - 1), given.normal(given.n, given.d)
     return head.case(x, [None, x, None], (-1, -1, 0), {}, slope=None)
 
 

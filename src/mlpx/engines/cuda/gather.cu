@@ -22,10 +22,8 @@ FN void gather_as(const Operation &op, const long long *state, Value value) {
     const long long d = op.n[1];
     const T *x = array<const T>(op, 0);
     Real *out = array<Real>(op, 2);
-    const Real a = Real(op.c[0]), b = Real(op.c[1]);
     EACH(e, op.n[0] * d) {
-        const Real number = Real(value(x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)]));
-        out[e] = op.n[7] ? number * a + b : number;
+        out[e] = Real(value(x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)]));
     }
 }
 
@@ -50,6 +48,10 @@ KERNEL(gather) {
     case 9: gather_numbers<long long, Real>(op, state); break;
     case 10: gather_numbers<long long, long long>(op, state); break; /* labels stay what they are */
     case 11: gather_as<unsigned short, Real>(op, state, half_value); break;
+    }
+    if (op.n[7]) { /* each thread scales what it wrote */
+        const Real a = Real(op.c[0]), b = Real(op.c[1]);
+        EACH(e, op.n[0] * op.n[1]) array<Real>(op, 2)[e] = array<Real>(op, 2)[e] * a + b;
     }
     if (op.p[3])
         EACH(i, op.n[0]) array<long long>(op, 4)[i] = array<const long long>(op, 3)[source_row(op, state, i)];

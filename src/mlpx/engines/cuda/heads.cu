@@ -37,61 +37,61 @@ template <class Real> FN void slope_row(const Operation &op, const Real *kept, R
     }
 }
 
-/* The outputs of a row, of which there are at most K, in every lane. */
-template <int K, class Real> FN void outputs(const Operation &op, const Real *h, Real *z, int lane) {
-    const int k = int(op.n[2]);
+/* The outputs of a row: their number k is known when it runs, that there are at most K when it is compiled. */
+#define EACH_OUTPUT(j)          \
+    for (int j = 0; j < K; j++) \
+        if (j < k)
+
+/* h W + b of a row, in every lane. */
+template <int K, class Real> FN void outputs(const Operation &op, const Real *h, Real *z, int k, int lane) {
     const Real *W = array<const Real>(op, 3), *b = array<const Real>(op, 4);
-    for (int j = 0; j < K; j++) z[j] = 0;
+    EACH_OUTPUT(j) z[j] = 0;
     EACH_COLUMN(i, op.n[1])
-        for (int j = 0; j < K; j++)
-            if (j < k) z[j] += h[i] * W[i * k + j];
-    for (int j = 0; j < K; j++)
-        if (j < k) z[j] = warp_sum(z[j]) + (b ? b[j] : Real(0));
+        EACH_OUTPUT(j) z[j] += h[i] * W[i * k + j];
+    EACH_OUTPUT(j) z[j] = warp_sum(z[j]) + (b ? b[j] : Real(0));
 }
 
 /* What a row adds to the loss and to the hits; z becomes its gradient. */
-template <int K, class Real> FN void lose(Real *z, int k, long long label, Real r, Real *sums) {
+template <int K, class Real> FN void lose(Real *z, int k, long long label, Real r, Real *worth) {
     Real most = z[0], top = z[0], total = 0, own = 0;
     int best = 0;
-    for (int j = 1; j < K; j++)
-        if (j < k) {
-            most = z[j] > most ? z[j] : most;
-            if (top == top && !(z[j] <= top)) best = j, top = z[j]; /* NaN counts as largest */
-        }
+    EACH_OUTPUT(j) {
+        most = z[j] > most ? z[j] : most;
+        if (top == top && !(z[j] <= top)) best = j, top = z[j]; /* NaN counts as largest */
+    }
     const Reach<Real> reach(most);
     const bool known = label >= 0 && label < k; /* an ignored label is none of the classes */
-    for (int j = 0; j < K; j++)
-        if (j < k) {
-            own = j == label ? reach.below(z[j]) : own;
-            total += z[j] = exp_(reach.below(z[j]));
-        }
+    EACH_OUTPUT(j) {
+        own = j == label ? reach.below(z[j]) : own;
+        total += z[j] = exp_(reach.below(z[j]));
+    }
     const Real scale = known ? 1 / total : Real(0);
-    for (int j = 0; j < K; j++) z[j] = (z[j] * scale - (j == label ? Real(1) : Real(0))) * r;
-    sums[0] += r * (known ? log(total) - own : Real(0));
-    sums[1] += best == label ? r : Real(0);
+    EACH_OUTPUT(j) z[j] = (z[j] * scale - (j == label ? Real(1) : Real(0))) * r;
+    worth[0] = r * (known ? log(total) - own : Real(0));
+    worth[1] = best == label ? r : Real(0);
 }
 
 /* A row of at most K outputs from h on; dh is NULL where nothing before learns. */
 template <int K, class Real>
 FN void finish_row(const Operation &op, long long row, const Real *h, Real *dh, Real *sums, int lane) {
     const int k = int(op.n[2]);
-    const Real *W = array<const Real>(op, 3), r = array<const Real>(op, 6)[row];
-    Real z[K], *dz = array<Real>(op, 7) + row * k, worth[2] = {};
-    outputs<K>(op, h, z, lane);
-    lose<K>(z, k, array<const long long>(op, 5)[row], r, worth);
-    for (int j = 0; j < K; j++)
-        if (j < k && j == lane) dz[j] = z[j];
+    const Real *W = array<const Real>(op, 3);
+    Real z[K], *dz = array<Real>(op, 7) + row * k, worth[2];
+    outputs<K>(op, h, z, k, lane);
+    lose<K>(z, k, array<const long long>(op, 5)[row], array<const Real>(op, 6)[row], worth);
     if (lane == 0) sums[0] += worth[0], sums[1] += worth[1];
+    EACH_OUTPUT(j) {
+        if (j == lane) dz[j] = z[j];
+    }
     if (!dh) return;
     EACH_COLUMN(i, op.n[1]) {
         Real sum = 0;
-        for (int j = 0; j < K; j++)
-            if (j < k) sum += z[j] * W[i * k + j];
+        EACH_OUTPUT(j) sum += z[j] * W[i * k + j];
         dh[i] = sum;
     }
 }
 
-/* n: rows, d, k <= 32, formula of the layer before or -1, formula of the slope or -1, whether that is of z. c: fields of
+/* n: rows, d, k <= 32 or in double 16, formula of the layer before or -1, formula of the slope or -1, whether that is of z. c: fields of
  * both. p: z (rows, d) or NULL, h (rows, d), b (d), W (d, k), bias (k) or NULL, labels, r, dz (rows, k), dh or NULL, line
  * (3), log or NULL.
  *
@@ -106,7 +106,7 @@ KERNEL(softmax_head) {
         if (op.n[3] >= 0) activate_row(op, z, h, lane);
         if (op.n[2] <= 8) finish_row<8>(op, row, h, dh, sums, lane);
         else if (op.n[2] <= 16) finish_row<16>(op, row, h, dh, sums, lane);
-        else finish_row<32>(op, row, h, dh, sums, lane);
+        else finish_row<128 / sizeof(Real)>(op, row, h, dh, sums, lane);
         if (op.n[4] >= 0) slope_row(op, op.n[5] ? z : h, dh, lane);
     }
     add_up<2>(op, sums, [=](const Real *total) {

@@ -14,8 +14,8 @@ from mlpx.engines.cuda.fusing import among, put_for, same, together, touches
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.lowering.formulas import codes
 
-MOST_OUTPUTS = 32
-"""What fits into the registers of a warp's lanes."""
+MOST_OUTPUTS = {4: 32, 8: 16}
+"""What fits into the registers of each lane of a warp, by the bytes of a number."""
 WIDEST = 2048
 """Wider layers than that are better multiplied by cublasLt."""
 LINE = 3
@@ -66,8 +66,9 @@ class Head:
     def fits(self) -> bool:
         """Whether it is all there, and of a size for one warp a row."""
         k, by_labels = self.loss.n[1:3]
+        most = MOST_OUTPUTS[self.r.itemsize]
         product, mean, hits = self.product, self.mean, self.hits
-        if not (by_labels and k <= MOST_OUTPUTS and product and mean and hits and self.correct):
+        if not (by_labels and k <= most and product and mean and hits and self.correct):
             return False
         if product.n[1] > WIDEST or self.correct.p[1] is not self.labels:
             return False
