@@ -319,15 +319,17 @@ def test_kernels_that_do_not_compile_leave_the_interpreter(monkeypatch: pytest.M
 
 def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any) -> None:
     """The training ends well by another way, or an error says what failed; both can go on."""
-    x, y = images(n=27)
+    x, y = images(n=15, d=6)
+    y %= 3
+    layers = [6, Rescale(1 / 255), Dense(4, activation="relu"), Dense(3, activation="relu"), 3]
     kept = x.copy(), y.copy()
     options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "optimizer": "adam", "verbose": 0}
     fake_cupy.machine.calls = 0
-    right = network().fit(x, y, **options).step_loss
+    right = MLP(layers, device="cuda").fit(x, y, **options).step_loss
     calls = fake_cupy.machine.calls
     ends = {"whole": 0, "error": 0}
     for call in range(1, calls + 1):
-        model = network()
+        model = MLP(layers, device="cuda")
         before = model.flat.get()
         fake_cupy.machine.calls = 0
         fake_cupy.machine.fail_at = call

@@ -13,7 +13,6 @@ from mlpx.engines.lowering.formulas import codes
 from mlpx.kernels.activations import Activation
 
 
-
 class Head:
     """The arrays of a head of k outputs on h (n, d), and what they become in float64."""
 
@@ -63,6 +62,13 @@ def kernel_of(name: str, method: str, *arrays: np.ndarray) -> np.ndarray:
 
 
 @case("softmax_head")
+def after_a_relu_that_was_taken(given: Given) -> Case:
+    head, code = Head(given, 3), codes("activation")["relu"]
+    h = np.maximum(given.normal(given.n, given.d), 0).astype(given.dtype)
+    return head.case(h, [None, h, None], (-1, code, 0), {}, slope=(wide(h) > 0) * 1.0)
+
+
+@case("softmax_head")
 def after_a_sigmoid(given: Given) -> Case:
     """In place: the sum of z and b is not kept."""
     head, code = Head(given, 10), codes("activation")["sigmoid"]
@@ -82,13 +88,6 @@ def after_a_softplus(given: Given) -> Case:
     slope = kernel_of("softplus", "backward", np.ones_like(h), total)
     start = [z, given.empty(*z.shape), b]
     return head.case(h, start, (code, code, 1), {0: total, 1: h}, slope=slope, log=False)
-
-
-@case("softmax_head")
-def after_a_relu_that_was_taken(given: Given) -> Case:
-    head, code = Head(given, 3), codes("activation")["relu"]
-    h = np.maximum(given.normal(given.n, given.d), 0).astype(given.dtype)
-    return head.case(h, [None, h, None], (-1, code, 0), {}, slope=(wide(h) > 0) * 1.0)
 
 
 @case("softmax_head")
