@@ -22,6 +22,8 @@ class Usage(NamedTuple):
     registers: int
     spilled_bytes: int
     shared_bytes: int
+    stack_bytes: int
+    """Of memory for what has no register: what is spilled, and arrays whose place is computed."""
 
 
 @cache
@@ -63,9 +65,11 @@ def usage(log: str) -> dict[str, Usage]:
         spilled = re.search(r"(\d+) bytes spill stores", part)
         registers = re.search(r"Used (\d+) registers", part)
         shared = re.search(r"(\d+) bytes smem", part)
+        stack = re.search(r"(\d+) bytes stack frame", part)
         assert spilled
+        assert stack
         assert registers
         found[part.partition("'")[0]] = Usage(
-            int(registers[1]), int(spilled[1]), int(shared[1]) if shared else 0
+            int(registers[1]), int(spilled[1]), int(shared[1]) if shared else 0, int(stack[1])
         )
     return found

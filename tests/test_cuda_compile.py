@@ -14,6 +14,8 @@ REGISTERS = 128
 """Half a multiprocessor's blocks at the least: 65536 / (256 threads x 128) = 2."""
 SPILLED_BYTES = 64
 """What the slow paths of divisions and roots put aside, when they are called."""
+STACK_BYTES = 96
+"""Those, and no arrays."""
 SHARED_BYTES = 16 << 10
 SIZES = [(1, 1, 1), (100, 784, 50), (100_000, 3, 3), (4096, 4096, 4096), (7, 1_000_000, 2)]
 
@@ -32,6 +34,7 @@ def test_compiles_within_bounds(file: str, architecture: str) -> None:
     over = {name: use for name, use in found.items() if use.registers > REGISTERS}
     assert over == {}
     assert {name: use for name, use in found.items() if use.spilled_bytes > SPILLED_BYTES} == {}
+    assert {name: use for name, use in found.items() if use.stack_bytes > STACK_BYTES} == {}
     assert {name: use for name, use in found.items() if use.shared_bytes} == {}
 
 

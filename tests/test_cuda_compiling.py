@@ -39,10 +39,11 @@ class Backend:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CuPy's folder."""
-    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path))
+    """CuPy's folder, which CuPy makes when it has something to put there."""
+    folder = tmp_path / "not" / "there yet"
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(folder))
     monkeypatch.delenv("CUPY_CACHE_IN_MEMORY", raising=False)
-    return tmp_path
+    return folder
 
 
 def test_files_are_compiled_all_at_a_time(cache: Path) -> None:
@@ -110,7 +111,9 @@ def test_processes_that_start_together_compile_once(cache: Path) -> None:
 
 
 def test_without_a_folder_each_compiles(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUPY_CACHE_DIR", str(cache / "none"))
+    cache.mkdir(parents=True)
+    (cache / "file").touch()
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(cache / "file" / "none"))
     compilations: list[str] = []
     at_a_time(2, disk(cache / "kernel", compilations))
     assert len(compilations) == 2

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import cudasim
+from fakecupy.modules import RawKernel
+from fakecupy.state import CUDARuntimeError
 from mlpx import MLP, BatchNorm, Callback, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.cuda.graphs import capture, lanes, needs
@@ -24,7 +26,7 @@ from mlpx.engines.lowering import Operation
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.lowering.operations import Access
 from mlpx.engines.native.library import load
-from mlpx.errors import DeviceError, EngineError, InputError, UnknownNameError
+from mlpx.errors import DeviceError, DeviceMemoryError, EngineError, InputError, UnknownNameError
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = [
@@ -322,8 +324,7 @@ def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any) -> Non
     x, y = images(n=15, d=6)
     y %= 3
     layers = [6, Rescale(1 / 255), Dense(4, activation="relu"), Dense(3, activation="relu"), 3]
-    kept = x.copy(), y.copy()
-    options: dict[str, Any] = {"epochs": 1, "batch_size": 4, "optimizer": "adam", "verbose": 0}
+    kept, options = (x.copy(), y.copy()), {"epochs": 1, "batch_size": 4, "verbose": 0}
     fake_cupy.machine.calls = 0
     right = MLP(layers, device="cuda").fit(x, y, **options).step_loss
     calls = fake_cupy.machine.calls
@@ -628,6 +629,46 @@ def host_data(fake_cupy: Any, **options: Any) -> Any:
     history = model.fit(x, y, **given)
     fake_cupy.machine.free_bytes = 2**30
     return history
+
+
+def test_rows_that_were_brought_are_not_brought_again(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slow steps are one call of the engine each, and the rows of the next are there already."""
+    launched: list[str] = []
+    launch = RawKernel.__call__
+
+    def counted(self: RawKernel, *args: Any, **keywords: Any) -> None:
+        launched.append(self.name)
+        launch(self, *args, **keywords)
+
+    monkeypatch.setattr(RawKernel, "__call__", counted)
+    monkeypatch.setattr("mlpx.run.RUN_S", 0.0)
+    x, y = images(n=230)
+    fake_cupy.machine.free_bytes = 67_000
+    history = network().fit(
+        x.astype(np.float64), y, epochs=3, batch_size=16, engine="cuda", verbose=0
+    )
+    assert any("host memory" in note for note in history.notes)
+    # Of x: once an epoch, and in the step that is launched and the one that is captured; and those
+    # of the last, smaller batches. Labels: in the launched and the captured step of each plan.
+    assert launched.count("gather_float32") == 3 + 2 + 2 + 2 * 2
+
+
+def test_host_memory_that_cannot_be_pinned_is_a_memory_error(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What CuPy's pool keeps is given back first."""
+    tried: list[int] = []
+
+    def refused(nbytes: int) -> Any:
+        tried.append(nbytes)
+        raise CUDARuntimeError(2, "cudaErrorMemoryAllocation: out of memory")
+
+    monkeypatch.setattr(fake_cupy.cuda, "PinnedMemory", refused)
+    with pytest.raises(DeviceMemoryError, match="nor into pinned host memory: cudaErrorMemory"):
+        host_data(fake_cupy)
+    assert len(tried) == 2
 
 
 def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[Any]) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import cudasim
-from mlpx import MLP, SGD, Dense, Rescale
-from mlpx.engines.cuda import composed, runner
+from mlpx import MLP, SGD, Dense, Rescale, Residual
+from mlpx.engines.cuda import composed, heads, kernels, runner
 from mlpx.engines.cuda.graphs import needs
 from mlpx.engines.cuda.heads import MOST_OUTPUTS
 from mlpx.engines.lowering import Operation
@@ -39,8 +39,11 @@ def fit(layers: list[Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> A
     penalty = given.pop("penalty", None)
     model = MLP(layers, device="cuda", dtype="float64", activation="tanh", seed=3, penalty=penalty)
     history = model.fit(x, y, **given)
+    flat = model.backend.to_numpy(model.flat)
+    if not made:
+        return [], history, flat, None
     found = [operation for operation, _ in made[-1].launches[id(made[-1].program.full)]]
-    return found, history, model.backend.to_numpy(model.flat), made[-1]
+    return found, history, flat, made[-1]
 
 
 def names(operations: list[Operation]) -> list[str]:
@@ -105,3 +108,53 @@ def test_results_are_those_of_the_parts(
     np.testing.assert_allclose(history.step_loss, other.step_loss, rtol=1e-12)
     np.testing.assert_allclose(history["accuracy"], other["accuracy"], rtol=1e-12)
     np.testing.assert_allclose(flat, wanted, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [5, "dropout", 6, 3],
+        [5, "dropout", 3],
+        [5, Residual([Rescale(2.0)]), 6, 3],
+        [5, Rescale(2.0), Residual(["batch_norm"]), 3],
+    ],
+    ids=lambda layers: str(len(layers)),
+)
+def test_the_next_rows_come_when_nothing_reads_these(
+    layers: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows and labels: here the rows are not read by the first product."""
+    runs = [fit(layers, monkeypatch, engine=engine) for engine in ("cuda", "interpreter")]
+    np.testing.assert_allclose(runs[0][1].step_loss, runs[1][1].step_loss, rtol=1e-11)
+    np.testing.assert_allclose(runs[0][2], runs[1][2], rtol=1e-9, atol=1e-12)
+    made = runs[0][3]
+    assert made.first_rows[id(made.program.full)]
+    assert not made.first_rows[id(made.program.last)], "a single step has none before it"
+
+
+def test_what_is_too_much_for_a_warp_is_left_to_the_products(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    most = MOST_OUTPUTS[8]
+    for outputs, work, is_one in ((most, 6 * 6 * most, True), (most, 6 * 6 * most - 1, False)):
+        monkeypatch.setattr(heads, "MOST_WORK", work)
+        found = fit([5, 6, outputs], monkeypatch)[0]
+        assert ("softmax_head" in names(found)) is is_one
+    monkeypatch.setattr(heads, "MOST_WORK", 10**6)
+    assert "softmax_head" not in names(fit([5, 6, most + 1], monkeypatch)[0])
+
+
+def test_a_head_that_does_not_compile_is_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit([5, 6, 3], monkeypatch)[1]
+    compiled = kernels.compiled
+
+    def broken(backend: Any, source: str) -> Any:
+        if source == "heads.cu":
+            raise RuntimeError("nvrtc: too large\nmore")
+        return compiled(backend, source)
+
+    monkeypatch.setattr(kernels, "compiled", broken)
+    found, history, _, _ = fit([5, 6, 3], monkeypatch)
+    assert set(names(found)) >= PARTS
+    assert "in parts, for softmax_head does not compile: nvrtc: too large" in history.engine_reason
+    np.testing.assert_allclose(history.step_loss, whole.step_loss, rtol=1e-12)

@@ -61,6 +61,9 @@ class TrainingProgram:
     round what they multiply; engines that do not do that refuse.
     """
 
+    fills = 0
+    """How often tables or data were set anew."""
+
     def __init__(
         self,
         network: Network,
@@ -111,6 +114,7 @@ class TrainingProgram:
     def feed(self, data: TrainingData) -> None:
         """Take the rows of `data` from now on: arrays of the dtypes and shapes of those before."""
         self.data = data.apart()
+        self.fills += 1
         for plan in self.plans:
             plan.lowered.clear()
             for i, name in plan.reads:
@@ -143,6 +147,7 @@ class TrainingProgram:
         an earlier run.
         """
         drawn = step if drawn is None else drawn
+        self.fills += 1
         t = np.arange(step + 1, step + 1 + self.steps, dtype=np.float64)
         upload = self.network.backend.upload
         upload(order, out=self.order)

@@ -22,7 +22,10 @@ HERE = Path(__file__).parent
 ENGINES = HERE.parents[1] / "src" / "mlpx" / "engines"
 FORWARD, BACKWARD, RANDOM = range(3)
 """The orders in which threads and blocks can run."""
-FLAGS = ("-std=c++17", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra")
+FLAGS = (
+    "-std=c++17", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-Wall", "-Wextra",
+    "-Wno-unknown-pragmas",  # those that tell CUDA's compiler what to unroll
+)  # fmt: skip
 
 
 ASAN = "-fsanitize=address"

@@ -127,10 +127,27 @@ class CudaBackend(Backend):
         cuda, dtype = self.xp.cuda, native(x.dtype)
         with cuda.Device(self.index):
             # CuPy's pool would round up to a power of two: 70 GB to 128.
-            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(x.nbytes), 0)
+            memory = cuda.PinnedMemoryPointer(self._page_locked(x.nbytes), 0)
             np.frombuffer(memory, dtype, x.size).reshape(x.shape)[...] = x
             held = cuda.UnownedMemory(memory.ptr, x.nbytes, memory, self.index)
             return self.xp.ndarray(x.shape, dtype, cuda.MemoryPointer(held, 0))
+
+    def _page_locked(self, nbytes: int) -> Any:
+        """So many bytes of host memory that stay where they are.
+
+        Raises DeviceMemoryError.
+        """
+        try:
+            return self.xp.cuda.PinnedMemory(nbytes)
+        except RuntimeError:
+            self.xp.get_default_pinned_memory_pool().free_all_blocks()
+        try:
+            return self.xp.cuda.PinnedMemory(nbytes)
+        except RuntimeError as error:
+            raise DeviceMemoryError(
+                f"x of {nbytes} bytes fits neither into the memory of {self.device} ({self.name}) "
+                f"nor into pinned host memory: {first_line(error)}; train on a part of it"
+            ) from error
 
     def upload(self, host: np.ndarray, *, out: Array) -> None:
         """Copy ``host`` into ``out``."""

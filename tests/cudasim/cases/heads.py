@@ -71,7 +71,7 @@ def after_a_relu_that_was_taken(given: Given) -> Case:
 @case("softmax_head")
 def after_a_sigmoid(given: Given) -> Case:
     """In place: the sum of z and b is not kept."""
-    head, code = Head(given, 10), codes("activation")["sigmoid"]
+    head, code = Head(given, 12), codes("activation")["sigmoid"]
     z, b = given.normal(given.n, given.d), given.normal(given.d)
     h = kernel_of("sigmoid", "forward", (z + b).astype(np.float64))
     slope = kernel_of("sigmoid", "backward", np.ones_like(h), h)
@@ -93,7 +93,7 @@ def after_a_softplus(given: Given) -> Case:
 @case("softmax_head")
 def before_a_mask(given: Given) -> Case:
     """No slope here: something else comes between."""
-    head, h = Head(given, 9), given.normal(given.n, given.d)
+    head, h = Head(given, 8), given.normal(given.n, given.d)
     return head.case(h, [None, h, None], (-1, -1, 0), {}, slope=np.ones(h.shape), bias=False)
 
 
@@ -113,3 +113,12 @@ def of_extremes(given: Given) -> Case:
     head.labels[:] = np.arange(given.n) % 2 * 2
     log_p = np.log(0.5) * np.array([1, 5000, 1, 5000]) * np.ones((given.n, 1))
     return head.case(x, [None, x, None], (-1, -1, 0), {}, slope=None, log_p=log_p)
+
+
+@case("softmax_head")
+def of_nan(given: Given) -> Case:
+    """It counts as the largest output; the loss and the gradient are no numbers either."""
+    head, x = Head(given, 4), np.zeros((given.n, given.d), given.dtype)
+    head.bias[:] = 1, 3, np.nan, 2
+    head.labels[:] = 1 + np.arange(given.n) % 2
+    return head.case(x, [None, x, None], (-1, -1, 0), {}, slope=None)

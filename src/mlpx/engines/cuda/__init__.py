@@ -16,7 +16,7 @@ from mlpx.engines.cuda.kernels import Kernels, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
-from mlpx.engines.lowering import Operation, UntranslatableError, lower
+from mlpx.engines.lowering import UntranslatableError, lower
 from mlpx.step import TrainingProgram
 
 __all__ = ["CudaEngine"]
@@ -41,8 +41,9 @@ class CudaEngine(Engine, name="cuda"):
             lowered = [lower(program, plan, Kernels()) for plan in program.plans]
         except UntranslatableError as reason:
             return str(reason)
-        operations = [operation for each in lowered for operation in with_heads(each)]
-        return uncompiled(program.network.backend, operations, program)
+        needed = {operation.name for each in lowered for operation in each}
+        wanted = needed | {operation.name for each in lowered for operation in with_heads(each)}
+        return uncompiled(program, needed, wanted)
 
     def missing(self) -> str | None:
         found = diagnose()
@@ -73,16 +74,19 @@ def call(put: Put, _held: object) -> None:
     put()
 
 
-def uncompiled(backend: Any, operations: list[Operation], program: TrainingProgram) -> str | None:
-    """Why the kernels of the operations cannot be had on this machine; None if they can."""
-    names = {operation.name for operation in operations}
-    found = compile_all(backend, sorted({SOURCES[name] for name in names})).values()
-    problem = next((each.error for each in found if each.error), None)
+def uncompiled(program: TrainingProgram, needed: set[str], wanted: set[str]) -> str | None:
+    """Compile the kernels that are wanted; why those that are needed cannot be had on this machine,
+    None if they can.
+    """
+    backend: Any = program.network.backend
+    found = compile_all(backend, sorted({SOURCES[name] for name in wanted}))
+    sources = {SOURCES[name] for name in needed}
+    problem = next((f.error for name, f in found.items() if name in sources and f.error), None)
     try:
         if problem:
             raise problem
         with backend.xp.cuda.Device(backend.index):
-            for name in names:
+            for name in needed:
                 function(backend, name, program.network.dtype)
     except Exception as error:  # a compiler's errors are of many classes
         return f"its kernels do not compile: {first_line(error)}"

@@ -51,8 +51,9 @@ KERNEL(scale_of) {
             const int bounded = exponent > 60 ? 60 : exponent < -60 ? -60 : exponent;
             const float scale = __int_as_float((127 + bounded) << 23);
             *array<float>(op, 1) = scale;
-            for (int k = 0; k < op.n[1]; k++)
-                *array<float>(op, 3 + 2 * k) = 1 / (scale * *array<const float>(op, 2 + 2 * k));
+#pragma unroll /* or the operation would be copied to memory, to look up its arrays there */
+            for (int k = 0; k < 4; k++)
+                if (k < op.n[1]) *array<float>(op, 3 + 2 * k) = 1 / (scale * *array<const float>(op, 2 + 2 * k));
         });
 }
 

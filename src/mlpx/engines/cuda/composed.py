@@ -16,15 +16,15 @@ from mlpx.step import TrainingProgram
 
 
 def composed(
-    program: TrainingProgram, plan: Plan, casts: Casts | None, memory: Memory
+    program: TrainingProgram, plan: Plan, casts: Casts | None, memory: Memory, *, heads: bool
 ) -> Prefetched:
     """A plan's operations for the device, and those that bring its first rows.
 
-    `casts` is None without cublasLt, which then is asked for nothing. What counts the steps is left
-    out: graphs do that once, at their end.
+    `casts` is None without cublasLt, which then is asked for nothing; `heads`: whether the end of a
+    classifier may be one. What counts the steps is left out: graphs do that once, at their end.
     """
     lowered = [op for op in lower(program, plan, Kernels()) if op.name != "advance"]
-    operations, first = with_rows(program, plan, with_heads(lowered))
+    operations, first = with_rows(program, plan, with_heads(lowered) if heads else lowered)
     if casts is not None:
         operations = casts.put_into(with_epilogues(program, operations, memory))
     return Prefetched(operations, first)

@@ -37,15 +37,17 @@ template <class Real> FN void slope_row(const Operation &op, const Real *kept, R
     }
 }
 
-/* The outputs of a row: their number k is known when it runs, that there are at most K when it is compiled. */
-#define EACH_OUTPUT(j)          \
-    for (int j = 0; j < K; j++) \
+/* The outputs of a row: their number k is known when it runs, that there are at most K when it is compiled. Unrolled, for
+ * an array is kept in registers only if all its places are known to the compiler. */
+#define EACH_OUTPUT(j)                           \
+    _Pragma("unroll") for (int j = 0; j < K; j++) \
         if (j < k)
 
 /* h W + b of a row, in every lane. */
 template <int K, class Real> FN void outputs(const Operation &op, const Real *h, Real *z, int k, int lane) {
     const Real *W = array<const Real>(op, 3), *b = array<const Real>(op, 4);
     EACH_OUTPUT(j) z[j] = 0;
+#pragma unroll (sizeof(Real) == 4 ? 2 : 1) /* more would take more registers than two blocks have */
     EACH_COLUMN(i, op.n[1])
         EACH_OUTPUT(j) z[j] += h[i] * W[i * k + j];
     EACH_OUTPUT(j) z[j] = warp_sum(z[j]) + (b ? b[j] : Real(0));
@@ -84,6 +86,7 @@ FN void finish_row(const Operation &op, long long row, const Real *h, Real *dh, 
         if (j == lane) dz[j] = z[j];
     }
     if (!dh) return;
+#pragma unroll (sizeof(Real) == 4 ? 2 : 1) /* more would take more registers than two blocks have */
     EACH_COLUMN(i, op.n[1]) {
         Real sum = 0;
         EACH_OUTPUT(j) sum += z[j] * W[i * k + j];
@@ -91,7 +94,7 @@ FN void finish_row(const Operation &op, long long row, const Real *h, Real *dh, 
     }
 }
 
-/* n: rows, d, k <= 32 or in double 16, formula of the layer before or -1, formula of the slope or -1, whether that is of z. c: fields of
+/* n: rows, d, k <= 32 or in double 12, formula of the layer before or -1, formula of the slope or -1, whether that is of z. c: fields of
  * both. p: z (rows, d) or NULL, h (rows, d), b (d), W (d, k), bias (k) or NULL, labels, r, dz (rows, k), dh or NULL, line
  * (3), log or NULL.
  *
@@ -105,8 +108,8 @@ KERNEL(softmax_head) {
         z = z ? z + row * d : z, dh = dh ? dh + row * d : dh;
         if (op.n[3] >= 0) activate_row(op, z, h, lane);
         if (op.n[2] <= 8) finish_row<8>(op, row, h, dh, sums, lane);
-        else if (op.n[2] <= 16) finish_row<16>(op, row, h, dh, sums, lane);
-        else finish_row<128 / sizeof(Real)>(op, row, h, dh, sums, lane);
+        else if (op.n[2] <= 12) finish_row<12>(op, row, h, dh, sums, lane);
+        else if constexpr (sizeof(Real) == 4) finish_row<32>(op, row, h, dh, sums, lane);
         if (op.n[4] >= 0) slope_row(op, op.n[5] ? z : h, dh, lane);
     }
     add_up<2>(op, sums, [=](const Real *total) {

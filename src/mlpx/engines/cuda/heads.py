@@ -1,23 +1,26 @@
 """The end of a classifier as one operation: its last layer, its loss with metrics and log line, and
 the way back to the layer before.
 
-A small net's step takes as long as its longest chain of launches. These are up to nine of them, of
+A small net's step takes as long as its longest chain of launches. These are up to ten of them, of
 which five wait for each other; done row by row, nothing has to wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from mlpx.engines.cuda.epilogues import ends_a_product
 from mlpx.engines.cuda.fusing import among, put_for, same, together, touches
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.lowering.formulas import codes
 
-MOST_OUTPUTS = {4: 32, 8: 16}
+MOST_OUTPUTS = {4: 32, 8: 12}
 """What fits into the registers of each lane of a warp, by the bytes of a number."""
-WIDEST = 2048
-"""Wider layers than that are better multiplied by cublasLt."""
+MOST_WORK = 4_000_000
+"""Rows x inputs x outputs. Each lane reads the weights of its own inputs, which lie apart: at more
+than that the time of it is expected to be above that of cublasLt's products.
+"""
 LINE = 3
 """Numbers in a line of the log: the loss, the share of right rows, and the sum of weights."""
 
@@ -70,7 +73,7 @@ class Head:
         product, mean, hits = self.product, self.mean, self.hits
         if not (by_labels and k <= most and product and mean and hits and self.correct):
             return False
-        if product.n[1] > WIDEST or self.correct.p[1] is not self.labels:
+        if prod(product.n[:3]) > MOST_WORK or self.correct.p[1] is not self.labels:
             return False
         biased = self.bias is None or self.bias.n[2:4] == (codes("activation")["identity"], 1)
         size = self.r.itemsize

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,8 @@ def compiled(backend: Any, source: str) -> Any:
     key = backend, source
     if key not in _modules:
         lock = cache_folder() / f"mlpx-{source}.lock"
+        with suppress(OSError):  # then there is no lock either
+            lock.parent.mkdir(parents=True, exist_ok=True)
         with held(lock, wait_s=0.0 if in_memory() else COMPILING_S):
             made = module(backend, source)
             made.compile()

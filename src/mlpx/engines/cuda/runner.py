@@ -24,7 +24,7 @@ from mlpx.engines.cuda.composed import composed
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
 from mlpx.engines.cuda.epilogues import Fused
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
-from mlpx.engines.cuda.kernels import Launcher, Places, launcher
+from mlpx.engines.cuda.kernels import Launcher, Places, function, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address
@@ -61,6 +61,8 @@ class CudaRunner:
         """In how many runs a graph of a plan and so many steps would have had a place."""
         self.captures = True
         self.warm: set[int] = set()
+        self.stands: tuple[int, int] | None = None
+        """The plan whose next rows were brought at last, and how often its tables were set."""
         self.ahead: deque[Any] = deque()
         self.kept: list[Any] = []
         """Arrays that launches hold the addresses of, and no operation does."""
@@ -108,10 +110,15 @@ class CudaRunner:
             self._replay(plan, count)
 
     def begin(self, plan: Plan) -> None:
-        """Put what steps stand on: where the program is, and the first rows of the plan."""
+        """Put what steps stand on: where the program is, and the plan's first rows, unless they are
+        there: from host memory they take as long as a step.
+        """
         self.advance(0)()
-        for _, put in self.first_rows[id(plan)]:
-            put()
+        stands = id(plan), self.program.fills
+        if self.program.data.resident or stands != self.stands:
+            for _, put in self.first_rows[id(plan)]:
+                put()
+        self.stands = stands
 
     def _most(self, plan: Plan) -> int:
         """How many steps the largest graph holds."""
@@ -181,6 +188,15 @@ class CudaRunner:
             self._note(f"plain products, for {error}")
             return None
 
+    def _compiles(self, name: str) -> bool:
+        """Whether there is the kernel of an operation that can be done without."""
+        try:
+            function(self.backend, name, self.program.network.dtype)
+        except Exception as error:  # a compiler's errors are of many classes
+            self._note(f"in parts, for {name} does not compile: {first_line(error)}")
+            return False
+        return True
+
     def _product(self, operation: Operation) -> Put | None:
         """A launch of cublasLt, None where it has no plan for the operation."""
         if self.library is None:
@@ -196,7 +212,9 @@ class CudaRunner:
     def _launches(self, plan: Plan) -> list[Launch]:
         """The operations of a plan in order, each with what puts it on the current stream."""
         casts = self.casts if self.library else None
-        operations, first = composed(self.program, plan, casts, self._memory)
+        operations, first = composed(
+            self.program, plan, casts, self._memory, heads=self._compiles("softmax_head")
+        )
         self.first_rows[id(plan)] = [
             self._let_go(plan, operation, self._launcher(operation)) for operation in first
         ]
@@ -287,6 +305,7 @@ class CudaRunner:
         try:
             yield
         except BaseException:
+            self.stands = None
             with suppress(RuntimeError):  # of the same failure
                 self.stream.synchronize()
             raise
