@@ -122,3 +122,12 @@ def of_nan(given: Given) -> Case:
     head.bias[:] = 1, 3, np.nan, 2
     head.labels[:] = 1 + np.arange(given.n) % 2
     return head.case(x, [None, x, None], (-1, -1, 0), {}, slope=None)
+
+
+@case("softmax_head")
+def of_one_class(given: Given) -> Case:
+    """Whose probability is 1, however large its output."""
+    head, x = Head(given, 1), np.zeros((given.n, given.d), given.dtype)
+    head.bias[:] = float(np.finfo(given.dtype).max) * 0.9
+    log_p = np.zeros((given.n, 1))
+    return head.case(x, [None, x, None], (-1, -1, 0), {}, slope=None, log_p=log_p)
