@@ -30,7 +30,7 @@ HARMLESS = {
     ),
     '_Pragma("unroll") for (int j = 0; j <= K; j++)': "none is above k, which is at most K",
     "Real most = z[1], top = z[0], total = 0, own = 0;": (
-        "the largest is the same from wherever it is sought; that of one output alone may be wrong, "
+        "the largest is the same from wherever it is sought; of one output alone it is decided "
         "by what the stack held"
     ),
     "most = z[j] >= most ? z[j] : most;": "at the border both sides are the same",
