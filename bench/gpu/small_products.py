@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpu.timing import replay_us
 from mlpx.engines.cuda import cublaslt, graphs
 from mlpx.engines.cuda.kernels import Launcher, Places, launcher, module, packed
 from mlpx.engines.cuda.launches import ROOM_BYTES, THREADS, WARP, Launch
@@ -114,17 +115,9 @@ class Small:
         """The median time of the launches in a graph of many of them, one after the other."""
         self.once(launches)
         graph = graphs.capture(self.cuda, launches, self.repeated, nowhere, nothing)
-        stream, times = self.cuda.Stream(non_blocking=True), []
-        for _ in range(self.rounds + 1):
-            self.backend.synchronize()
-            start, stop = self.cuda.Event(), self.cuda.Event()
-            with stream:
-                start.record()
-                graph.launch(stream)
-                stop.record()
-            stop.synchronize()
-            times.append(1e3 * self.cuda.get_elapsed_time(start, stop) / self.repeated)
-        return float(median(times[1:]))
+        stream = self.cuda.Stream(non_blocking=True)
+        times = [replay_us(self.backend, graph, stream) for _ in range(self.rounds + 1)]
+        return float(median(times[1:])) / self.repeated
 
 
 def nowhere(step: int) -> None:

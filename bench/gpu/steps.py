@@ -15,6 +15,7 @@ import numpy as np
 
 from gpu.data import images
 from gpu.section import Row, Setup
+from gpu.timing import replay_us
 from mlpx.backend import get_backend
 from mlpx.engines import choose
 from mlpx.engines.cuda import composed, graphs, runner
@@ -196,12 +197,5 @@ class Bench:
             for _ in range(self.rounds):
                 # so that positions stay inside the tables, whatever advances them
                 self.program.start_epoch(self.order, step=0)
-                self.backend.synchronize()
-                start, stop = self.cuda.Event(), self.cuda.Event()
-                with stream:
-                    start.record()
-                    graph.launch(stream)
-                    stop.record()
-                stop.synchronize()
-                times.append(1e3 * self.cuda.get_elapsed_time(start, stop) / self.repeated)
+                times.append(replay_us(self.backend, graph, stream) / self.repeated)
         return float(median(times))
