@@ -102,9 +102,9 @@ class Head:
             return None
         at = self.operations.index(self.product)
         found = last(self.operations[:at], "activation", 1, self.product.p[0])
-        fits = found is not None and found.n[3] and not ends_a_product(found)
-        same = found is not None and found.n[:2] == self.product.n[:2]
-        return found if fits and same else None
+        if found is None or not found.n[3] or ends_a_product(found):
+            return None
+        return found if found.n[:2] == self.product.n[:2] else None
 
     def _slope(self) -> Operation | None:
         """What multiplies the gradient of that input by the slope of what made it."""
