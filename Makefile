@@ -18,7 +18,7 @@ LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-slow lint bench bench-peers clean check-python
+.PHONY: help run test test-quick test-slow lint bench bench-peers clean check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -27,12 +27,20 @@ help: ## show this list
 run: $(VENV)/.run ## train a digit classifier; writes runs/digits/
 	$(BIN)/mlpx train digits --out runs/digits
 
-test: $(TESTS) ## run the tests
-	$(BIN)/python -m pytest -m "not slow"
+# As many processes as there are cores; what is marked with an xdist_group stays in one of them.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
 
-# pytest exits with 5 when it selects no test.
-test-slow: $(TESTS) ## run the long learning runs
-	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+test: $(TESTS) ## run the tests
+	$(PYTEST) -m "not slow"
+
+# A file of each package.
+QUICK := activations backend batches benchmark_statistics callbacks checkpoint cli_rows cuda_graphs estimators_quick \
+	gradients idx initializers layers losses metrics model native optimizers schedules training
+test-quick: $(TESTS) ## run a file of tests of each package
+	$(PYTEST) -m "not slow" $(QUICK:%=tests/test_%.py)
+
+test-slow: $(TESTS) ## run the long tests
+	$(PYTEST) -m slow
 
 mutate: $(TESTS) ## how many changes to the mathematics the tests notice; an hour
 	$(BIN)/python tests/mutation --jobs 2

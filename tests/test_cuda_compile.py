@@ -23,7 +23,7 @@ SIZES = [(1, 1, 1), (100, 784, 50), (100_000, 3, 3), (4096, 4096, 4096), (7, 1_0
 @pytest.mark.parametrize(
     "architecture",
     [
-        pytest.param(name, marks=[] if name in ("sm_80", "sm_90") else pytest.mark.slow)
+        pytest.param(name, marks=[] if name == "sm_90" else pytest.mark.slow)
         for name in nvrtc.ARCHITECTURES
     ],
 )

@@ -10,6 +10,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from cudasim.checking import (
     Packed,
     errors,
     in_place,
+    ordered,
     shapes,
 )
 from mlpx.engines.cuda import launches
@@ -104,21 +106,23 @@ def test_every_kernel_has_a_case() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_kernel(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over all shapes, and the same bits whatever the order of threads and blocks, and where one
-    block takes all turns.
+    """Over all shapes; over some, the same bits whatever the order of threads and blocks, and where
+    one block takes all turns.
     """
     if name in SINGLE:
         dtype = "float32"
-    for make in CASES[name]:
-        for shape in shapes(name):
-            found = check(name, make(Given(dtype, *shape)), dtype)
-            for schedule in (cudasim.BACKWARD, cudasim.RANDOM):
-                with monkeypatch.context() as patch:
-                    if schedule == cudasim.RANDOM:
-                        patch.setattr(launches, "MOST_BLOCKS", 1)
-                    again = run(name, make(Given(dtype, *shape)), dtype, schedule=schedule, seed=5)
-                for first, second in zip(found, again, strict=True):
-                    np.testing.assert_array_equal(first, second)
+    for make, shape in product(CASES[name], shapes(name)):
+        case = make(Given(dtype, *shape))
+        found = check(name, case, dtype)
+        if shape not in ordered(name):
+            continue
+        for schedule in (cudasim.BACKWARD, cudasim.RANDOM):
+            with monkeypatch.context() as patch:
+                if schedule == cudasim.RANDOM:
+                    patch.setattr(launches, "MOST_BLOCKS", 1)
+                again = run(name, case, dtype, schedule=schedule, seed=5)
+            for first, second in zip(found, again, strict=True):
+                np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("name", IN_PLACE)
@@ -183,11 +187,13 @@ def sanitized(source: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
 
+@pytest.mark.slow
 def test_address_sanitizer_finds_nothing() -> None:
     done = sanitized(cudasim.ENGINES / "cuda")
     assert done.stdout.split() == ["clean", str(len(SOURCES))], done.stderr[-3000:]
 
 
+@pytest.mark.slow
 def test_address_sanitizer_would_find_a_row_too_many(tmp_path: Path) -> None:
     """And says in which line of the .cu file."""
     source = mutants.copy(tmp_path)

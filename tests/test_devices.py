@@ -1,11 +1,12 @@
 """Every row of every table computes the same on the CPU and on a device.
 
-The device is the fake CuPy everywhere, and real hardware where there is some.
+The device is real hardware where there is some, and the fake CuPy everywhere: of the tables that
+test_cuda_kernels and test_cuda_tables run on the fake, one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -54,6 +55,19 @@ def device(request: pytest.FixtureRequest) -> Iterator[str]:
     yield "cuda"
 
 
+def rows(names: Iterable[str], one: str, *further: tuple[str, list[Any]]) -> pytest.MarkDecorator:
+    """All names on hardware, one on the fake; each with all of what is further asked for."""
+    fields, values = [field for field, _ in further], [value for _, value in further]
+    assert one in names
+    given = [
+        pytest.param(device, name, *rest, id="-".join(map(str, (name, *rest, device))))
+        for device in ("fake", "cuda")
+        for name in (sorted(names) if device == "cuda" else [one])
+        for rest in product(*values)
+    ]
+    return pytest.mark.parametrize(("device", "name", *fields), given, indirect=["device"])
+
+
 def batch(n: int = 23) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(5)
     return rng.normal(size=(n, 7)), rng.integers(0, 3, size=n)
@@ -74,8 +88,7 @@ def agree(device: str, layers: list[Any], y: Any = None, **options: Any) -> None
 
 
 @pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", sorted(CASES))
+@rows(CASES, "weighted_mean", ("dtype", ["float32", "float64"]))
 def test_kernel(device: str, name: str, dtype: str) -> None:
     """As compiled for the device, against NumPy in float64; each twice, with the same bits."""
     backend = get_backend(device)
@@ -111,12 +124,12 @@ def launched(backend: Any, name: str, case: Case, dtype: str) -> dict[int, np.nd
     return {i: backend.to_numpy(arrays[i]).astype(np.float64) for i in case.wanted}
 
 
-@pytest.mark.parametrize("name", sorted(Activation.table))
+@rows(Activation.table, "tanh")
 def test_activation(device: str, name: str) -> None:
     agree(device, [7, Dense(6, activation=name), Dense(5, activation=name), 3])
 
 
-@pytest.mark.parametrize("name", sorted(Optimizer.table))
+@rows(Optimizer.table, "adam")
 def test_optimizer(device: str, name: str) -> None:
     if name == "lbfgs":
         agree(device, [7, 6, 3], optimizer=name, epochs=6, batch_size=23)
@@ -145,13 +158,12 @@ LAYERS: dict[str, Layer] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(Layer.table))
+@rows(Layer.table, "residual")
 def test_layer(device: str, name: str) -> None:
     agree(device, [7, 6, LAYERS.get(name) or Layer.resolve(name), 3])
 
 
-@pytest.mark.parametrize("k", [1, 3])
-@pytest.mark.parametrize("name", sorted(Loss.table))
+@rows(Loss.table, "huber", ("k", [1, 3]))
 def test_loss(device: str, name: str, k: int) -> None:
     x, labels = batch()
     kind = Loss.resolve(name).target_kind(k)

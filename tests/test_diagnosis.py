@@ -113,11 +113,9 @@ def test_two_wheels_are_not_imported():
     [("cupy", 1), ("CuPy-cuda12x", 1), ("cupy-cuda13x", 1), ("cupy-rocm-7-0", 1),
      ("cupy-xarray", 0), ("cupyx", 0), ("numpy", 0)],
 )  # fmt: skip
-def test_which_distributions_hold_cupy(monkeypatch, name, counts):
-    from importlib import metadata
-    from types import SimpleNamespace
-
-    monkeypatch.setattr(metadata, "distributions", lambda: [SimpleNamespace(name=name)])
+def test_which_distributions_hold_cupy(monkeypatch, tmp_path, name, counts):
+    (tmp_path / f"{name.replace('-', '_')}-13.6.0.dist-info").mkdir()
+    monkeypatch.setattr("sys.path", ["no such folder", str(tmp_path), str(tmp_path)])
     assert Probe().wheels() == [name.lower()] * counts
 
 

@@ -115,6 +115,7 @@ def test_make_lists_its_targets():
         "help",
         "run",
         "test",
+        "test-quick",
         "test-slow",
         "mutate",
         "lint",

@@ -14,6 +14,9 @@ SHAPES = [(1, 1), (1, 257), (31, 3), (32, 32), (33, 10), (257, 1), (257, 33), (3
 FEW = {"softmax_head": [(1, 1), (33, 10), (5, 257), (70, 31)]}
 """Fewer shapes for what takes long in the simulator: an exchange of a warp for each output."""
 SIZES = [1, 31, 32, 33, 257, 2049, 9001]
+ORDERED = [(33, 10), (257, 33), (600, 11)]
+"""The shapes of which every order of threads and blocks is tried, and of one row:"""
+ORDERED_SIZES = [33, 2049, 9001]
 TOLERANCE = 40
 """How wrong a number may be, in units of eps x (the array's largest + what it should be)."""
 FILL, GUARD = 0x5A, 24
@@ -35,6 +38,11 @@ MANY = {
 def shapes(name: str) -> list[tuple[int, int]]:
     """What a kernel is tried with."""
     return [(1, size) for size in SIZES] if name in FLAT else FEW.get(name, SHAPES)
+
+
+def ordered(name: str) -> list[tuple[int, int]]:
+    """Those of them that are run in every order of threads and blocks."""
+    return [(1, size) for size in ORDERED_SIZES] if name in FLAT else FEW.get(name, ORDERED)[-3:]
 
 
 def in_place(name: str, case: Case) -> Case:

@@ -5,6 +5,7 @@
  * returned, or threads that wait in different places, are errors. A warp runs as far ahead of the others as it can; a
  * fiber goes on with the next thread when one is done, so that a kernel in which nobody waits is a loop.
  */
+#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -20,9 +21,20 @@
 #include <sanitizer/common_interface_defs.h>
 #define POISON(p, size) __asan_poison_memory_region(p, size)
 #define UNPOISON(p, size) __asan_unpoison_memory_region(p, size)
+using Place = ucontext_t;
+static void go(Place &from, Place &to) { swapcontext(&from, &to); }
+static void begin(Place &from, ucontext_t &to) { swapcontext(&from, &to); }
 #else
 #define POISON(p, size)
 #define UNPOISON(p, size)
+/* swapcontext asks the kernel for the signal mask each time, which took most of a simulation. */
+using Place = jmp_buf;
+static void go(Place &from, Place &to) {
+    if (!_setjmp(from)) _longjmp(to, 1);
+}
+static void begin(Place &from, ucontext_t &to) {
+    if (!_setjmp(from)) setcontext(&to);
+}
 #endif
 
 Index threadIdx, blockIdx, blockDim, gridDim;
@@ -38,21 +50,21 @@ constexpr size_t STACK = 64 << 10;
 constexpr unsigned char CANARY = 0xA5;
 
 enum State { NEW, READY, AT_WARP, AT_BLOCK, DONE };
-struct Fiber {
-    ucontext_t context;
+struct Thread {
+    Place place;
     State state;
     const void *where;
     int vote;
     unsigned exchanges;
 };
 
-Fiber fibers[MOST_THREADS];
+Thread block[MOST_THREADS];
 char *stacks;
-ucontext_t scheduler;
-ucontext_t starters[MOST_THREADS];
+Place scheduler, parked[MOST_THREADS];
+std::vector<int> idle; /* the fibers that are parked: nobody's until the next warp begins */
 std::vector<int> turns;
 size_t next_turn;
-int current, votes, started;
+int current, votes, made;
 const char *failure;
 unsigned char slots[MOST_THREADS][2][8];
 uint64_t chance;
@@ -67,10 +79,10 @@ unsigned draw(unsigned n) {
 }
 
 void wait(State state, const void *where) {
-    Fiber &fiber = fibers[current];
-    fiber.state = state;
-    fiber.where = where;
-    swapcontext(&fiber.context, &scheduler);
+    Thread &thread = block[current];
+    thread.state = state;
+    thread.where = where;
+    go(thread.place, scheduler);
 }
 
 void become(int thread) {
@@ -78,33 +90,43 @@ void become(int thread) {
     threadIdx.x = (unsigned)thread;
 }
 
-/* A fiber: new threads in their turns, until none of the warp is left. */
-void body() {
-    while (next_turn < turns.size()) {
-        become(turns[next_turn++]);
-        kernel(*operation, state_of_steps);
-        fibers[current].state = DONE;
+/* A fiber: new threads in their turns until none of the warp is left, and so for each warp it is given. */
+void body(int fiber) {
+    for (;;) {
+        while (next_turn < turns.size()) {
+            become(turns[next_turn++]);
+            kernel(*operation, state_of_steps);
+            block[current].state = DONE;
+        }
+        idle.push_back(fiber);
+        go(parked[fiber], scheduler);
     }
-    setcontext(&scheduler);
+}
+
+void make_fiber() {
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = stacks + made * STACK;
+    context.uc_stack.ss_size = STACK;
+    context.uc_link = nullptr;
+    makecontext(&context, reinterpret_cast<void (*)()>(body), 1, made++);
+    begin(scheduler, context);
 }
 
 void start_fiber() {
-    ucontext_t &context = starters[started];
-    getcontext(&context);
-    context.uc_stack.ss_sp = stacks + started++ * STACK;
-    context.uc_stack.ss_size = STACK;
-    context.uc_link = nullptr;
-    makecontext(&context, body, 0);
-    swapcontext(&scheduler, &context);
+    if (idle.empty()) return make_fiber();
+    const int fiber = idle.back();
+    idle.pop_back();
+    go(scheduler, parked[fiber]);
 }
 
 /* Whether all of [first, stop) wait in one place; lets them go on if so. */
 bool release(int first, int stop, State state) {
     for (int i = first; i < stop; i++)
-        if (fibers[i].state != state) return false;
+        if (block[i].state != state) return false;
     for (int i = first; i < stop; i++) {
-        if (fibers[i].where != fibers[first].where) failure = "threads wait at different barriers";
-        fibers[i].state = READY;
+        if (block[i].where != block[first].where) failure = "threads wait at different barriers";
+        block[i].state = READY;
     }
     return true;
 }
@@ -119,31 +141,30 @@ std::vector<int> order(int n, int schedule) {
 
 /* Lets the threads of a warp go on until they wait for others: as far ahead of them as they can get. */
 void run_warp(int first, int schedule) {
-    if (fibers[first].state == NEW) {
+    if (block[first].state == NEW) {
         turns = order(WARP_SIZE, schedule);
         for (int &turn : turns) turn += first;
         for (next_turn = 0; next_turn < turns.size();) start_fiber();
     }
     do {
         for (int lane : order(WARP_SIZE, schedule)) {
-            if (fibers[first + lane].state != READY) continue;
+            if (block[first + lane].state != READY) continue;
             become(first + lane);
-            swapcontext(&scheduler, &fibers[first + lane].context);
+            go(scheduler, block[first + lane].place);
         }
     } while (!failure && release(first, first + WARP_SIZE, AT_WARP));
 }
 
 void run_block(int threads, size_t shared, int schedule) {
     memset(mlpx::shared_memory, 0xff, shared); /* NaN, as float and as double */
-    for (int i = 0; i < threads; i++) fibers[i].state = NEW, fibers[i].vote = 0, fibers[i].exchanges = 0;
-    started = 0;
+    for (int i = 0; i < threads; i++) block[i].state = NEW, block[i].vote = 0, block[i].exchanges = 0;
     while (!failure) {
         for (int warp : order(threads / WARP_SIZE, schedule)) run_warp(warp * WARP_SIZE, schedule);
         int done = 0;
-        for (int i = 0; i < threads; i++) done += fibers[i].state == DONE;
+        for (int i = 0; i < threads; i++) done += block[i].state == DONE;
         if (done == threads) break;
         votes = 0;
-        for (int i = 0; i < threads; i++) votes |= fibers[i].vote, fibers[i].vote = 0;
+        for (int i = 0; i < threads; i++) votes |= block[i].vote, block[i].vote = 0;
         if (!release(0, threads, AT_BLOCK))
             failure = "threads wait for others that have returned, or for what is not all there";
     }
@@ -154,14 +175,14 @@ void wait_for_block(const void *where) { wait(AT_BLOCK, where); }
 void wait_for_warp(const void *where) { wait(AT_WARP, where); }
 
 int block_votes(int vote, const void *where) {
-    fibers[current].vote = vote;
+    block[current].vote = vote;
     wait(AT_BLOCK, where);
     return votes;
 }
 
 /* The slot of the exchange that begins (`next`), or of the one just waited for. */
 void *exchange_slot(int lane, bool next) {
-    unsigned mine = next ? fibers[current].exchanges++ : fibers[current].exchanges - 1;
+    unsigned mine = next ? block[current].exchanges++ : block[current].exchanges - 1;
     return slots[current / WARP_SIZE * WARP_SIZE + lane][mine % 2];
 }
 
@@ -190,7 +211,8 @@ extern "C" const char *cudasim_run(void *function, int grid, int threads, const 
         run_block(threads, shared, schedule);
     }
     UNPOISON(behind, left);
-    for (size_t i = 0; i < left && !failure; i++)
-        if (behind[i] != CANARY) failure = "written behind the shared memory";
+    if (!failure && left && (*behind != CANARY || memcmp(behind, behind + 1, left - 1)))
+        failure = "written behind the shared memory";
+    if (failure) made = 0, idle.clear(); /* fibers that wait for ever are made anew */
     return failure;
 }

@@ -8,11 +8,13 @@ in a random order that its edges allow.
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
 import weakref
 from collections.abc import Callable
+from operator import or_
 
 from .state import CUDARuntimeError, counters, cuda_call, machine, require_driver
 
@@ -23,19 +25,17 @@ _local = threading.local()
 
 
 class Node:
-    """Something to do in a graph, after others."""
+    """Something to do in a graph, after others. `bit` tells it from the graph's other nodes."""
 
-    def __init__(self, action: Callable[[], None], after: list[Node], room: int | None) -> None:
-        self.action, self.after, self.room = action, after, room
+    def __init__(self, action: Callable[[], None], after: list[Node], room: int | None,
+                 bit: int) -> None:  # fmt: skip
+        self.action, self.after, self.room, self.bit = action, after, room, bit
+        self.before = functools.reduce(or_, (node.before | node.bit for node in after), 0)
+        """The bits of all that is surely done before."""
 
     def follows(self, other: Node) -> bool:
         """Whether the other is surely done before."""
-        seen, front = set(self.after), list(self.after)
-        while front:
-            before = [node for node in front.pop().after if node not in seen]
-            seen.update(before)
-            front += before
-        return other in seen
+        return bool(self.before & other.bit)
 
 
 class Graph:
@@ -56,14 +56,19 @@ class Graph:
         cuda_call("graphUpload")
 
     def _run(self) -> None:
-        done: set[Node] = set()
-        left = list(self.nodes)
-        while left:
-            ready = [node for node in left if all(before in done for before in node.after)]
-            node = self.random.choice(ready)
+        waits = {node: len(set(node.after)) for node in self.nodes}
+        behind: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for before in set(node.after):
+                behind[before].append(node)
+        ready = [node for node, count in waits.items() if count == 0]
+        while ready:
+            node = ready.pop(self.random.randrange(len(ready)))
             node.action()
-            done.add(node)
-            left.remove(node)
+            for other in behind[node]:
+                waits[other] -= 1
+                if waits[other] == 0:
+                    ready.append(other)
 
 
 class Stream:
@@ -105,7 +110,7 @@ class Stream:
     def put(self, action: Callable[[], None], room: int | None = None) -> None:
         """Do something when its turn comes; `room` is memory that it works in."""
         if self.graph is not None:
-            node = Node(action, self.last, room)
+            node = Node(action, self.last, room, 1 << len(self.graph.nodes))
             for other in self.graph.nodes:
                 shared = room is not None and other.room == room
                 assert not shared or node.follows(other), "two at a time in one workspace"
@@ -159,12 +164,8 @@ class Stream:
         for stream in [self, *graph.joined]:
             stream.graph, stream.last = None, []
         cuda_call("streamEndCapture")
-        reached, front = set(ends), list(ends)
-        while front:
-            before = [node for node in front.pop().after if node not in reached]
-            reached.update(before)
-            front += before
-        if len(reached) < len(graph.nodes):
+        reached = functools.reduce(or_, (node.before | node.bit for node in ends), 0)
+        if reached.bit_count() < len(graph.nodes):
             raise CUDARuntimeError(UNJOINED, "cudaErrorStreamCaptureUnjoined")
         return graph
 

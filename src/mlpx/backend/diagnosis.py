@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,9 +42,9 @@ class Probe:
 
     def wheels(self) -> list[str]:
         """Names of the installed distributions that contain a ``cupy`` package."""
-        from importlib import metadata
-
-        names = {(dist.name or "").lower() for dist in metadata.distributions()}
+        # By the folders they are described in: to open and read all of those takes 0.1 s.
+        folders = [path for place in sys.path for path in Path(place).glob("*-info")]
+        names = {path.name.partition("-")[0].replace("_", "-").lower() for path in folders}
         return sorted(name for name in names if CUPY_WHEEL.fullmatch(name))
 
     def import_cupy(self) -> Any:
