@@ -27,8 +27,9 @@ help: ## show this list
 run: $(VENV)/.run ## train a digit classifier; writes runs/digits/
 	$(BIN)/mlpx train digits --out runs/digits
 
-# As many processes as there are cores; what is marked with an xdist_group stays in one of them.
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
+# As many processes as there are cores; what is marked with an xdist_group stays in one of them. They
+# start many more, each of which would compile the library again if Python did not keep what it compiled.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test: $(TESTS) ## run the tests
 	$(PYTEST) -m "not slow"

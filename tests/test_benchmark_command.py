@@ -17,6 +17,7 @@ from mlpx.benchmark.workloads import Task, make_problem, parse_workload
 from mlpx.cli import app
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")
 TINY = Rules(warm_s=0.001, round_s=0.001, budget_s=0.0, most_rounds=6, accept_noise=True)
 
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory):
         done = CliRunner().invoke(
             app,
             ["bench", "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "16,4",
-             "--threads", "1", "--phase", "train,predict", "--peers", "sklearn,thinc",
+             "--threads", "1", "--phase", "train,predict", "--peers", "sklearn",
              "--out", str(out)],
         )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -76,7 +77,8 @@ class Interrupting:
 
 
 SMALL = (
-    "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "4,16,64", "--threads", "1"
+    "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "4,16,64", "--threads", "1",
+    "--engine", "interpreter",
 )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ from mlpx.engines.cuda import cublaslt
 from mlpx.errors import EngineError
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")  # it ends processes by time and by signals
 
 ROOT = Path(__file__).parents[1]
 PATHS = os.pathsep.join(str(ROOT / name) for name in ("src", "bench"))

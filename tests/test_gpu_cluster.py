@@ -24,6 +24,7 @@ from gpu.cluster_reference import RATE, Problem, held, largest_error  # noqa: E4
 from gpu.section import Setup  # noqa: E402
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("cluster")  # compiled once
 
 HERE = Path(__file__).parent / "clustersim"
 SIZES, SEEDS = (8, 16), (0, 1, 2)
@@ -40,8 +41,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     for path in BENCH.glob("gpu_cluster*.cu*"):
         if path.name != "gpu_cluster.cuh":
             (folder / path.name).write_text(path.read_text())
-    flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-Wall", "-Wno-unknown-pragmas"]
-    flags += [f"-I{HERE}", f'-DGPU_CLUSTER="{folder / "gpu_cluster.cu"}"']
+    flags = [*cudasim.FLAGS, "-shared", f"-I{HERE}", f"-I{cudasim.HERE}"]
+    flags += [f'-DGPU_CLUSTER="{folder / "gpu_cluster.cu"}"']
     command = [cudasim.compiler() or "", *flags, "-o", str(folder / "cluster.so")]
     subprocess.run([*command, str(HERE / "cluster.cpp")], check=True)
     return ctypes.CDLL(str(folder / "cluster.so"))
@@ -59,6 +60,7 @@ def call(function: Any, blocks: int, seed: int, *given: Any) -> None:
     assert not flags.any()
 
 
+@LONG
 def test_compiles_within_bounds(tmp_path: Path) -> None:
     (tmp_path / "gpu_cluster.cu").write_text(cluster_launches.source())
     found = nvrtc.compile_file(tmp_path / "gpu_cluster.cu", "sm_90")

@@ -62,6 +62,7 @@ def falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "capture", capture)
 
 
+@pytest.mark.slow
 def test_the_tests_of_a_device_run() -> None:
     (found,) = rows(device_tests)
     assert found["passed"]

@@ -29,6 +29,7 @@ REGISTERS, SHARED_BYTES = 65536, 48 << 10
 """Of a multiprocessor; what a launch may have without asking."""
 
 
+@pytest.mark.slow
 def test_compiles_within_bounds() -> None:
     found = nvrtc.compile_file(SOURCE, "sm_90")
     sizes = {f"affine_{how.name}_float32": how.launch((128, 784, 512)) for how in FORWARD}

@@ -1,8 +1,6 @@
 // A cluster on the CPU, in the place of bench/gpu_cluster.cuh: threads are fibers, what is sent
 // without waiting comes late and in any order. Not covered: races of memory without a barrier.
 #pragma once
-#include <ucontext.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -13,6 +11,8 @@
 #include <memory>
 #include <random>
 #include <vector>
+
+#include "fibers.h"
 
 #define __device__
 #define __restrict__
@@ -49,16 +49,17 @@ struct BlockState {
     float lanes[THREADS][8];
 };
 struct Fiber {
-    ucontext_t context;
+    ucontext_t beginning;
+    Place place;
     std::unique_ptr<char[]> stack;
-    bool done = false;
+    bool begun = false, done = false;
 };
 
 inline std::vector<BlockState> blocks;
 inline std::vector<Fiber> fibers;
 inline std::vector<Message> messages;
 inline Barrier all{0};
-inline ucontext_t scheduler;
+inline Place scheduler;
 inline std::function<void()> body;
 inline std::mt19937 random;
 inline int current;
@@ -67,7 +68,7 @@ inline BlockState &here() { return blocks[current / THREADS]; }
 inline char *bytes(unsigned a) {
     return reinterpret_cast<char *>(blocks.at((a >> 24) - 1).memory.get()) + (a & 0xffffff);
 }
-inline void yield() { swapcontext(&fibers[current].context, &scheduler); }
+inline void yield() { jump(fibers[current].place, scheduler); }
 inline int wait(Barrier &barrier, int heard = 0) {
     const int round = barrier.round;
     barrier.heard |= heard;
@@ -95,9 +96,9 @@ inline int run(int count, unsigned seed, std::function<void()> kernel) {
     for (auto &fiber : fibers) {
         order.push_back(static_cast<int>(order.size()));
         fiber.stack.reset(new char[32 << 10]);
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.get(), fiber.context.uc_stack.ss_size = 32 << 10;
-        makecontext(&fiber.context, begin, 0);
+        getcontext(&fiber.beginning);
+        fiber.beginning.uc_stack.ss_sp = fiber.stack.get(), fiber.beginning.uc_stack.ss_size = 32 << 10;
+        makecontext(&fiber.beginning, begin, 0);
     }
     for (int pass = 0; pass < 8000; pass++) {
         if (seed) std::shuffle(order.begin(), order.end(), random);
@@ -106,7 +107,8 @@ inline int run(int count, unsigned seed, std::function<void()> kernel) {
             if (fibers[i].done) continue;
             left = true, current = i;
             if (seed > 1 && random() % 4 == 0) continue;  // some are slower
-            swapcontext(&scheduler, &fibers[i].context);
+            if (fibers[i].begun) jump(scheduler, fibers[i].place);
+            else fibers[i].begun = true, enter(scheduler, fibers[i].beginning);
         }
         if (!left) return 0;
         for (size_t i = 0; i < messages.size();) {

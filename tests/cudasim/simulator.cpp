@@ -5,15 +5,14 @@
  * returned, or threads that wait in different places, are errors. A warp runs as far ahead of the others as it can; a
  * fiber goes on with the next thread when one is done, so that a kernel in which nobody waits is a loop.
  */
-#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <ucontext.h>
 #include <vector>
 
 #include "cuda_on_cpu.h"
+#include "fibers.h"
 #include "operation.cuh"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -21,20 +20,9 @@
 #include <sanitizer/common_interface_defs.h>
 #define POISON(p, size) __asan_poison_memory_region(p, size)
 #define UNPOISON(p, size) __asan_unpoison_memory_region(p, size)
-using Place = ucontext_t;
-static void go(Place &from, Place &to) { swapcontext(&from, &to); }
-static void begin(Place &from, ucontext_t &to) { swapcontext(&from, &to); }
 #else
 #define POISON(p, size)
 #define UNPOISON(p, size)
-/* swapcontext asks the kernel for the signal mask each time, which took most of a simulation. */
-using Place = jmp_buf;
-static void go(Place &from, Place &to) {
-    if (!_setjmp(from)) _longjmp(to, 1);
-}
-static void begin(Place &from, ucontext_t &to) {
-    if (!_setjmp(from)) setcontext(&to);
-}
 #endif
 
 Index threadIdx, blockIdx, blockDim, gridDim;
@@ -62,7 +50,7 @@ Thread block[MOST_THREADS];
 char *stacks;
 Place scheduler, parked[MOST_THREADS];
 std::vector<int> idle; /* the fibers that are parked: nobody's until the next warp begins */
-std::vector<int> turns;
+std::vector<int> turns, lanes, warps, blocks;
 size_t next_turn;
 int current, votes, made;
 const char *failure;
@@ -82,7 +70,7 @@ void wait(State state, const void *where) {
     Thread &thread = block[current];
     thread.state = state;
     thread.where = where;
-    go(thread.place, scheduler);
+    jump(thread.place, scheduler);
 }
 
 void become(int thread) {
@@ -99,7 +87,7 @@ void body(int fiber) {
             block[current].state = DONE;
         }
         idle.push_back(fiber);
-        go(parked[fiber], scheduler);
+        jump(parked[fiber], scheduler);
     }
 }
 
@@ -110,14 +98,14 @@ void make_fiber() {
     context.uc_stack.ss_size = STACK;
     context.uc_link = nullptr;
     makecontext(&context, reinterpret_cast<void (*)()>(body), 1, made++);
-    begin(scheduler, context);
+    enter(scheduler, context);
 }
 
 void start_fiber() {
     if (idle.empty()) return make_fiber();
     const int fiber = idle.back();
     idle.pop_back();
-    go(scheduler, parked[fiber]);
+    jump(scheduler, parked[fiber]);
 }
 
 /* Whether all of [first, stop) wait in one place; lets them go on if so. */
@@ -131,8 +119,9 @@ bool release(int first, int stop, State state) {
     return true;
 }
 
-std::vector<int> order(int n, int schedule) {
-    std::vector<int> numbers(n);
+/* The numbers below n as the schedule has them, in memory that is kept. */
+const std::vector<int> &order(std::vector<int> &numbers, int n, int schedule) {
+    numbers.resize(n);
     for (int i = 0; i < n; i++) numbers[i] = schedule == 1 ? n - 1 - i : i;
     if (schedule > 1)
         for (int i = n - 1; i > 0; i--) std::swap(numbers[i], numbers[draw(i + 1)]);
@@ -142,15 +131,15 @@ std::vector<int> order(int n, int schedule) {
 /* Lets the threads of a warp go on until they wait for others: as far ahead of them as they can get. */
 void run_warp(int first, int schedule) {
     if (block[first].state == NEW) {
-        turns = order(WARP_SIZE, schedule);
+        order(turns, WARP_SIZE, schedule);
         for (int &turn : turns) turn += first;
         for (next_turn = 0; next_turn < turns.size();) start_fiber();
     }
     do {
-        for (int lane : order(WARP_SIZE, schedule)) {
+        for (int lane : order(lanes, WARP_SIZE, schedule)) {
             if (block[first + lane].state != READY) continue;
             become(first + lane);
-            go(scheduler, block[first + lane].place);
+            jump(scheduler, block[first + lane].place);
         }
     } while (!failure && release(first, first + WARP_SIZE, AT_WARP));
 }
@@ -159,7 +148,7 @@ void run_block(int threads, size_t shared, int schedule) {
     memset(mlpx::shared_memory, 0xff, shared); /* NaN, as float and as double */
     for (int i = 0; i < threads; i++) block[i].state = NEW, block[i].vote = 0, block[i].exchanges = 0;
     while (!failure) {
-        for (int warp : order(threads / WARP_SIZE, schedule)) run_warp(warp * WARP_SIZE, schedule);
+        for (int warp : order(warps, threads / WARP_SIZE, schedule)) run_warp(warp * WARP_SIZE, schedule);
         int done = 0;
         for (int i = 0; i < threads; i++) done += block[i].state == DONE;
         if (done == threads) break;
@@ -201,7 +190,7 @@ extern "C" const char *cudasim_run(void *function, int grid, int threads, const 
     if (threads % WARP_SIZE || threads > MOST_THREADS || shared > mlpx::MOST_SHARED) return "a launch that CUDA refuses";
     if (!stacks) stacks = static_cast<char *>(malloc(STACK * MOST_THREADS));
     gridDim = {(unsigned)grid, 1, 1}, blockDim = {(unsigned)threads, 1, 1};
-    const std::vector<int> blocks = order(grid, schedule);
+    order(blocks, grid, schedule);
     unsigned char *behind = reinterpret_cast<unsigned char *>(mlpx::shared_memory) + shared;
     const size_t left = mlpx::MOST_SHARED - shared;
     memset(behind, CANARY, left);
