@@ -77,8 +77,8 @@ class Interrupting:
 
 
 SMALL = (
-    "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "4,16,64", "--threads", "1",
-    "--engine", "interpreter",
+    "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "4,16,64",
+    "--threads", "1", "--engine", "interpreter",
 )  # fmt: skip
 
 
