@@ -100,7 +100,9 @@ def shared() -> bool:
 
 def environment(lines: Path) -> dict[str, str]:
     paths = [str(ROOT / "src"), str(ROOT / "bench"), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {
+    # Started by a test, this is no worker of the tests that started it.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_XDIST")}
+    return kept | {
         FILE: str(lines),
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
