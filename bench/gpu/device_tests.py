@@ -24,7 +24,7 @@ from gpu.section import Row, Setup
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 66.0
 """All tests together."""
-PROCESSES = 6
+PROCESSES = min(6, os.cpu_count() or 1)
 MOST_ROWS = 40
 """So many failures have a row; after an illegal address every later test of a process fails."""
 PAUSE_S = 0.05
