@@ -10,10 +10,7 @@ import numpy as np
 from . import names
 from .state import allocate, counters, machine, worked
 
-IMPLICIT = (
-    "Implicit conversion to a NumPy array is not allowed. "
-    "Please use `.get()` to construct a NumPy array explicitly."
-)
+IMPLICIT = "a device array becomes a NumPy array by .get() alone"
 SCALARS = (bool, int, float, complex, np.generic)
 
 
@@ -68,11 +65,11 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
 
     def set(self, arr: np.ndarray, stream: Any = None) -> None:
         if not isinstance(arr, np.ndarray):
-            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+            raise TypeError("set takes a NumPy array")
         if arr.dtype != self.dtype:
-            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
+            raise TypeError(f"set was given {arr.dtype} for {self.dtype}")
         if arr.shape != self.shape:
-            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+            raise ValueError(f"set was given shape {arr.shape} for {self.shape}")
         counters.to_device += 1
         worked()
         self._host[...] = arr
@@ -113,7 +110,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim):
-            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+            raise ValueError("only a scalar of the host can be written into a device array")
         host_key = _index(key)
         worked()
         source = value
@@ -129,7 +126,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
 
     def fill(self, value: Any) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
-            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+            raise ValueError("only a scalar of the host can be written into a device array")
         worked()
         self._host.fill(value._host if isinstance(value, ndarray) else value)
 
@@ -205,9 +202,9 @@ def wrap(host: Any, inputs: list[ndarray]) -> ndarray:
 def check_dtype(dtype: np.dtype) -> None:
     """Raise what CuPy raises for what it has no arrays of."""
     if dtype.kind not in "biufc":
-        raise ValueError(f"Unsupported dtype {dtype}")
+        raise ValueError(f"there are no device arrays of {dtype}")
     if not dtype.isnative:
-        raise ValueError(f"Unsupported dtype {dtype} with big-endian byte-order")
+        raise ValueError(f"there are no device arrays of {dtype} in a foreign byte order")
 
 
 def same_memory(a: np.ndarray, b: np.ndarray) -> bool:

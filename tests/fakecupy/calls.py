@@ -17,7 +17,7 @@ def unwrapped(value: Any, seen: list[ndarray]) -> Any:
         seen.append(value)
         return value._host
     if isinstance(value, np.ndarray):
-        raise TypeError(f"Unsupported type {type(value)}")
+        raise TypeError("a NumPy array was given where device arrays are wanted")
     if isinstance(value, (list, tuple)):
         return type(value)(unwrapped(part, seen) for part in value)
     return value
@@ -28,8 +28,7 @@ def checked_device(arrays: list[ndarray]) -> None:
     for array in arrays:
         if array.device.id != machine.current:
             raise ValueError(
-                f"The device where the array resides ({array.device.id}) is different from "
-                f"the current device ({machine.current})."
+                f"an array of device {array.device.id}, while the current one is {machine.current}"
             )
 
 
@@ -38,7 +37,7 @@ def run(implementation: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -
     seen: list[ndarray] = []
     out = kwargs.get("out")
     if out is not None and not isinstance(out, ndarray):
-        raise TypeError("Output arguments type must be cupy.ndarray")
+        raise TypeError(f"out is a {type(out).__name__}; wanted a device array")
     host_args = [unwrapped(arg, seen) for arg in args]
     host_kwargs = {key: unwrapped(value, seen) for key, value in kwargs.items()}
     checked_device(seen)

@@ -116,7 +116,7 @@ def _asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, **_:
 def from_dlpack(array: Any) -> ndarray:
     """A view of what another library exports; its capsule is an array of the fake."""
     if array.__dlpack_device__()[0] not in (2, 13):
-        raise RuntimeError("CPU arrays cannot be directly imported to CuPy.")
+        raise RuntimeError("only what lies on a device can be imported")
     exported = array.__dlpack__()
     view = wrap(exported._host, [exported])
     view.device = exported.device
@@ -158,7 +158,7 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
     if out is None:
         return run(np.take, [a, indices], {"axis": axis, "mode": "wrap"})
     if not isinstance(out, ndarray):
-        raise TypeError("Output arguments type must be cupy.ndarray")
+        raise TypeError(f"out is a {type(out).__name__}; wanted a device array")
     seen: list[ndarray] = []
     index = unwrapped(indices, seen)
     checked_device([a, out, *seen])
@@ -167,9 +167,9 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
         axis %= a.ndim
         shape = a.shape[:axis] + shape + a.shape[axis + 1 :]
     if out.dtype != a.dtype:
-        raise TypeError("Output dtype mismatch")
+        raise TypeError(f"out is of {out.dtype}; wanted {a.dtype}")
     if out.shape != shape:
-        raise ValueError("Output shape mismatch")
+        raise ValueError(f"out is of shape {out.shape}; wanted {shape}")
     worked()
     np.take(a._host, index, axis=axis, out=out._host, mode="wrap")
     return out
@@ -178,7 +178,7 @@ def _take(a: Any, indices: Any, axis: Any = None, out: Any = None) -> ndarray:
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     require_array("where", [condition])
     if (x is None) != (y is None):
-        raise ValueError("Must provide both 'x' and 'y' or neither.")
+        raise ValueError("where takes both values or none")
     if x is None:
         counters.read()
         return run(np.nonzero, [condition], {})
@@ -189,9 +189,9 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = None) -> None:
     if not isinstance(dst, ndarray):
-        raise TypeError("dst must be cupy.ndarray")
+        raise TypeError("copyto writes into device arrays")
     if isinstance(src, np.ndarray):
-        raise ValueError("non-scalar numpy.ndarray cannot be used for copyto")
+        raise ValueError("copyto reads no arrays of the host")
     mask = {} if where is None else {"where": where}
     run(np.copyto, [dst, src], {"casting": casting, **mask})
 
@@ -203,7 +203,7 @@ def _arg(name: str) -> Callable[..., Any]:
         if out is None:
             return result if dtype is None else result.astype(dtype)
         if out.shape != result.shape:
-            raise ValueError("Output shape mismatch")
+            raise ValueError(f"out is of shape {out.shape}; wanted {result.shape}")
         out[...] = result
         return out
 

@@ -154,7 +154,7 @@ class Stream:
     def begin_capture(self, mode: int | None = None) -> None:
         cuda_call("streamBeginCapture")
         if self.ptr == 0:
-            raise RuntimeError("cannot capture on the default (legacy) stream")
+            raise RuntimeError("the default stream cannot be captured")
         self.graph, self.last = Graph(), []
 
     def end_capture(self) -> Graph:

@@ -25,13 +25,13 @@ class ufunc:  # noqa: N801 - the name it has in CuPy
     def __call__(self, *args: Any, out: Any = None, dtype: Any = None,
                  casting: str = "same_kind", **kwargs: Any) -> Any:  # fmt: skip
         if kwargs:
-            raise TypeError(f"Wrong arguments {kwargs}")
+            raise TypeError(f"{self.name} has no {sorted(kwargs)}")
         if not self.nin <= len(args) <= self.nargs:
-            raise TypeError(f"Wrong number of arguments for {self.name!r}")
+            raise TypeError(f"{self.name} was given {len(args)} arguments")
         inputs, outs = args[: self.nin], self._outs(args[self.nin :], out)
         for x in inputs:
             if not isinstance(x, (ndarray, *SCALARS)):
-                raise TypeError(f"Unsupported type {type(x)}")
+                raise TypeError(f"{self.name} was given a {type(x).__name__}")
         self._count_overlap(inputs, outs)
         return self._launch(inputs, outs, dtype, casting)
 
@@ -39,7 +39,7 @@ class ufunc:  # noqa: N801 - the name it has in CuPy
         outs = positional or (out if isinstance(out, tuple) else (out,))
         for array in outs:
             if array is not None and not isinstance(array, ndarray):
-                raise TypeError("Output arguments type must be cupy.ndarray")
+                raise TypeError(f"out is a {type(array).__name__}; wanted a device array")
         return outs
 
     def _count_overlap(self, inputs: tuple[Any, ...], outs: tuple[Any, ...]) -> None:
@@ -88,7 +88,7 @@ class ufunc:  # noqa: N801 - the name it has in CuPy
 
     def _require(self, supported: tuple[str, ...], method: str) -> None:
         if self.__name__ not in supported:
-            raise NotImplementedError(f"`{self.name}.{method}` is not supported yet")
+            raise NotImplementedError(f"CuPy has no {self.name}.{method}")
 
 
 def _given(keywords: dict[str, Any], out: Any) -> dict[str, Any]:

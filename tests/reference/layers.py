@@ -111,13 +111,3 @@ def limit_norms(W, most):
         if norm > most:
             limited[:, j] = W[:, j] * (most / norm)
     return limited
-
-
-def philox(counter, key):
-    """Philox4x64-10 of four counter words under two key words, on Python's integers."""
-    c, k = list(counter), list(key)
-    for _ in range(10):
-        a, b = c[0] * 0xD2E7470EE14C6C93, c[2] * 0xCA5A826395121157
-        c = [b >> 64 ^ c[1] ^ k[0], b % 2**64, a >> 64 ^ c[3] ^ k[1], a % 2**64]
-        k = [(k[0] + 0x9E3779B97F4A7C15) % 2**64, (k[1] + 0xBB67AE8584CAA73B) % 2**64]
-    return c

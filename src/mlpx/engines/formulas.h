@@ -22,16 +22,16 @@ FN REAL NAME(abs_)(REAL x) { return fabs(x); }
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #define EXP_MOST 800
-#define LOG2_HIGH 6.93147180369123816490e-01 /* the low 21 bits are zero: n * LOG2_HIGH is exact */
-#define LOG2_LOW 1.90821492927058770002e-10
+#define LOG2_HIGH 0.6931471803691238 /* log(2), its low 21 bits zero: n * LOG2_HIGH is exact */
+#define LOG2_LOW 1.9082149292705877e-10 /* the rest of it */
 FN double NAME(round_)(double x) { return __builtin_rint(x); }
 #else
 #define INTEGER int32_t
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
 #define EXP_MOST 110
-#define LOG2_HIGH 6.93145752e-01f
-#define LOG2_LOW 1.42860677e-06f
+#define LOG2_HIGH 0.69314575f
+#define LOG2_LOW 1.4286068e-06f
 FN float NAME(round_)(float x) { return __builtin_rintf(x); }
 #endif
 

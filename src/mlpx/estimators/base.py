@@ -185,8 +185,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         )  # fmt: skip
         if len(held) < 2:
             raise InputError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
+                f"The validation set is too small: {len(held)} of {X.shape[0]} rows, wanted 2; "
+                "give a larger validation_fraction or more rows"
             )
         parts = [(rows.take(X, at), y[at], None if w is None else w[at]) for at in (trained, held)]
         return parts[0], self._data(*parts[1])
@@ -223,7 +223,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         try:
             run.train()
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=5)
+            warnings.warn("interrupted; what was learnt is kept", UserWarning, stacklevel=5)
         self.history_ = run.history
         self._conclude(run, partial=partial)
         return self
@@ -254,9 +254,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _batch_rows(self, n: int) -> int:
         size = settings.batch_rows(self)
         if size > n and not isinstance(self.batch_size, str):
-            told = (
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
-            )
+            told = f"batch_size = {size} is larger than the {n} rows; trained with {n}"
             warnings.warn(told, UserWarning, stacklevel=7)
         return min(size, n)
 

@@ -31,8 +31,7 @@ def learns_in_parts(estimator: Any) -> bool:
     """
     if full_batch(estimator):
         raise AttributeError(
-            "partial_fit is only available for stochastic optimizers. "
-            f"{estimator.solver} is not stochastic."
+            f"solver = {estimator.solver!r} needs all rows at once, so there is no partial_fit"
         )
     return True
 
@@ -96,13 +95,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """One pass over X and y; the first call names all `classes` there will be."""
         known = hasattr(self, "classes_")
         if classes is None and not known:
-            raise InputError("classes must be passed on the first call to partial_fit.")
+            raise InputError("classes is missing; the first call of partial_fit names them all")
         if classes is not None:
             named = np.asarray(unique_labels(classes))
             if known and not np.array_equal(named, self.classes_):
                 raise InputError(
-                    f"`classes={classes!r}` is not the same as on last call to partial_fit, was: "
-                    f"{self.classes_!r}"
+                    f"classes = {classes!r}; the first call of partial_fit had {self.classes_!r}"
                 )
             if not known:
                 several = host_labels(y).ndim == 2

@@ -55,8 +55,7 @@ class Labels:
         at = self.classes.searchsorted(y)
         if (self.classes.take(at, mode="clip") != y).any():
             raise InputError(
-                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes}. "
-                f"'y' has {unique(y)}."
+                f"y has {unique(y)}, and the classes that were learnt are {self.classes}"
             )
         return at.astype(np.int64, copy=False)
 

@@ -114,7 +114,7 @@ def hidden_widths(estimator: Any) -> list[int]:
         if not is_whole(width):
             raise InputTypeError(f"hidden_layer_sizes = {given!r}; wanted whole numbers")
         if width <= 0:
-            raise InputError(f"hidden_layer_sizes must be > 0, got {widths}.")
+            raise InputError(f"hidden_layer_sizes = {given!r}; wanted whole numbers from 1")
     return [int(width) for width in widths]
 
 
