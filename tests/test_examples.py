@@ -34,7 +34,13 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Any:
     return load
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "gradient_descent" else pytest.mark.slow)
+        for name in PICTURES
+    ],
+)
 def test_an_example_runs_and_writes_its_picture(
     name: str, example: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

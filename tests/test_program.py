@@ -199,7 +199,7 @@ def test_an_epoch_reads_the_device_once_and_allocates_nothing(
         model, marks = MLP([D, 8, K], device="cuda"), Marks(cupy.counters)
         held = (x, y) if validated else None
         model.fit(
-            x, y, epochs=60, batch_size=10, validation_data=held, metrics=[], callbacks=[marks],
+            x, y, epochs=8, batch_size=10, validation_data=held, metrics=[], callbacks=[marks],
             verbose=0, engine="interpreter", **options,
         )  # fmt: skip
         per_epoch = [

@@ -133,11 +133,15 @@ ROOTS = {
 
 
 @cache
-def grid(dtype: str, mantissas: int) -> np.ndarray:
-    """Both signs of `mantissas` numbers of every exponent, denormals too, and more up to 800."""
+def grid(dtype: str, mantissas: float) -> np.ndarray:
+    """Both signs of `mantissas` numbers of every exponent, denormals too, and more up to 800.
+
+    0.25 is one number of every fourth exponent.
+    """
     kind = np.dtype(dtype)
     info, draw = np.finfo(kind), np.random.default_rng(1)
-    exponents = np.arange(info.minexp - info.nmant, info.maxexp)
+    every, mantissas = max(1, round(1 / mantissas)), max(1, int(mantissas))
+    exponents = np.arange(info.minexp - info.nmant, info.maxexp, every)
     scales = np.ldexp(np.ones((), np.longdouble), exponents)
     sizes = (scales[:, None] * (1 + draw.random((len(exponents), mantissas)))).astype(kind).ravel()
     ends = [0, info.max, info.tiny, info.smallest_subnormal, 1, 3, 6, 10, 30, 100, 1e4]
@@ -149,7 +153,7 @@ def grid(dtype: str, mantissas: int) -> np.ndarray:
 
 
 @cache
-def truth(name: str, dtype: str, mantissas: int, *, slope: bool = False) -> list[Any]:
+def truth(name: str, dtype: str, mantissas: float, *, slope: bool = False) -> list[Any]:
     """The exact values of a function, or its slope, on the grid."""
     f = (SLOPE if slope else FORWARD)[name]
     return [f(CONTEXT.mpf(float(z))) for z in grid(dtype, mantissas)]
