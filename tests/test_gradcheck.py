@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,18 @@ from mlpx.kernels.activations import ReLU, Tanh
 from mlpx.layers import BatchNorm, Dropout, LayerNorm
 
 ROWS = [(family, name) for family in CHECKS for name in sorted(family.table)]
-IDS = [f"{family.kind}-{name}" for family, name in ROWS]
+FIRST = {family: name for family, name in reversed(ROWS)}
+
+
+def everywhere() -> list[Any]:
+    """Every row in both dtypes, of which make test runs one a table on the device's double."""
+    found = []
+    for (family, name), dtype, device in product(ROWS, ["float64", "float32"], ["cpu", "fake"]):
+        is_long = device == "fake" and (name != FIRST[family] or dtype == "float32")
+        given_id = f"{device}-{family.kind}-{name}-{dtype}"
+        marks = [pytest.mark.slow] if is_long else []
+        found.append(pytest.param(family, name, dtype, device, id=given_id, marks=marks))
+    return found
 
 
 @pytest.fixture(params=["cpu", "fake"])
@@ -52,8 +64,7 @@ def net(**options: Any) -> MLP:
 # Every row of every table
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize(("family", "name"), ROWS, ids=IDS)
+@pytest.mark.parametrize(("family", "name", "dtype", "device"), everywhere(), indirect=["device"])
 def test_every_row_of_every_table(family: Any, name: str, dtype: str, device: str) -> None:
     (found,) = (
         outcome
