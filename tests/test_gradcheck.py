@@ -29,7 +29,7 @@ from mlpx.kernels.activations import ReLU, Tanh
 from mlpx.layers import BatchNorm, Dropout, LayerNorm
 
 ROWS = [(family, name) for family in CHECKS for name in sorted(family.table)]
-FIRST = {family: name for family, name in reversed(ROWS)}
+FIRST = dict(reversed(ROWS))
 
 
 def everywhere() -> list[Any]:

@@ -1,8 +1,8 @@
 """Every activation under every layer and every loss: backpropagation against central differences.
 
 Along random directions, which look at every element at once, in float64 and in float32; elements
-one by one are checked for pairs of activation and loss in test_gradients.py. Directions and batches whose differences
-would reach over a kink are drawn again, never excused.
+one by one are checked for pairs of activation and loss in test_gradients.py. Directions and batches
+whose differences would reach over a kink are drawn again, never excused.
 """
 
 from __future__ import annotations
