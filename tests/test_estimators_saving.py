@@ -22,7 +22,10 @@ from mlpx.optimizers import AdamW
 from mlpx.runs import save_run
 
 pytest_plugins = ["fakecupy.fixtures"]
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("blank_pictures"),
+]
 
 
 @pytest.mark.parametrize("how", ["pickle", "joblib", "deepcopy"])
