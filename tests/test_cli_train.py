@@ -705,10 +705,10 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
     assert names("runs") == []
 
 
-def test_ctrl_c_of_a_real_process_within_an_epoch():
+def test_ctrl_c_of_a_real_process_within_an_epoch(table):
     code = "from mlpx.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "digits", "--epochs", "100000", "--out", "run"],
+        [sys.executable, "-c", code, "train", str(table), "--epochs", "100000", "--out", "run"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
