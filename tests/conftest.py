@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -14,6 +16,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import hypothesis
 import pytest
+import typer.testing
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
@@ -22,6 +25,9 @@ pytest.register_assert_rewrite("machines")
 # A shell's background job starts with Ctrl-C ignored; tests of it need it as a terminal has it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# At each call Typer's runner reads the signatures of all commands anew, which takes 50 ms.
+typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]
 
 # Derandomised in CI: the same examples each time, so a failure there can be had again here.
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
@@ -38,6 +44,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             cudasim.built()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """What collecting makes stays to the end: the garbage collector need not look at it again."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder with the real data sets: MLPX_DATA, else ``shared/data`` beside the checkout."""
@@ -46,6 +62,20 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data folder: {folder} is absent; set MLPX_DATA to one")
     return folder
+
+
+@pytest.fixture
+def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are made, but not drawn, which takes 0.3 s: test_plots.py looks at drawn ones."""
+    from mlpx import plots
+    from mlpx.checkpoint import write_atomically
+
+    def blank(figure: Any, path: Any) -> Any:
+        if path is not None:
+            write_atomically(Path(path), b"")
+        return figure
+
+    monkeypatch.setattr(plots, "_written", blank)
 
 
 LACKING = ("no GPU", "no AVX-512")

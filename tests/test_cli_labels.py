@@ -30,9 +30,8 @@ HUGE = np.array([2**63 - 1, 2**63, 2**64 - 1], np.uint64)
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
+def _elsewhere(tmp_path, monkeypatch, blank_pictures):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
 
 
 def mlpx(*arguments, **options):

@@ -32,6 +32,8 @@ from mlpx.optimizers import Optimizer
 from mlpx.runs import joined, locked, read_config, read_history
 from mlpx.sampling import SAMPLINGS
 
+pytestmark = pytest.mark.usefixtures("blank_pictures")
+
 TRUE_FIT = MLP.fit
 FILES = ["config.json", "curves.png", "history.json", "model.safetensors"]
 
@@ -676,7 +678,6 @@ def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkey
             signal.raise_signal(number)
         return history
 
-    monkeypatch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
     train(table, "--epochs", 2, "--out", "run")
     train(table, "--epochs", 5, "--out", "whole")
     monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", AtTheEnd)
@@ -704,10 +705,10 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
     assert names("runs") == []
 
 
-def test_ctrl_c_of_a_real_process_within_an_epoch():
+def test_ctrl_c_of_a_real_process_within_an_epoch(table):
     code = "from mlpx.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "train", "digits", "--epochs", "100000", "--out", "run"],
+        [sys.executable, "-c", code, "train", str(table), "--epochs", "100000", "--out", "run"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
@@ -779,8 +780,7 @@ def test_resume_keeps_the_model(table, option):
     assert f"{option} belongs to the model" in refused("--resume", "run", option, value)
 
 
-def test_resume_holds_out_what_the_run_held_out(table, monkeypatch):
-    monkeypatch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
+def test_resume_holds_out_what_the_run_held_out(table):
     train(table, "--epochs", 1, "--validation", 0.2, "--out", "run")
     for share in (0.4, 0):
         text = refused("--resume", "run", "--validation", share)

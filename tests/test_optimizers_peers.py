@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,8 @@ import pytest
 from mlpx.optimizers import Optimizer
 from updates import Driver
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install 'mlpx[peers]'")
-optax = pytest.importorskip("optax", reason="optax is not installed: pip install 'mlpx[peers]'")
-
+# One process imports the peers.
+pytestmark = pytest.mark.xdist_group("peers")
 STEPS = 50
 SHAPE = (4, 6)
 rng = np.random.default_rng(11)
@@ -56,11 +56,24 @@ def ours(name: str, rate: float, dtype: str = "float64", **options: Any) -> np.n
     return driver.run(lambda W, k: SLOPES * W + NOISE[k], STEPS)
 
 
+@pytest.fixture(scope="module")
+def torch() -> ModuleType:
+    reason = "PyTorch is not installed: pip install 'mlpx[peers]'"
+    return pytest.importorskip("torch", reason=reason)
+
+
+@pytest.fixture(scope="module")
+def optax() -> ModuleType:
+    return pytest.importorskip("optax", reason="optax is not installed: pip install 'mlpx[peers]'")
+
+
 def test_every_optimizer_has_a_peer() -> None:
     assert set(Optimizer.table) == {*TORCH, *OPTAX, *NO_PEER}
 
 
-def torch_run(name: str, rate: float, decay: float, options: dict[str, Any]) -> np.ndarray:
+def torch_run(
+    torch: ModuleType, name: str, rate: float, decay: float, options: dict[str, Any]
+) -> np.ndarray:
     W = torch.tensor(START, requires_grad=True)
     made = getattr(torch.optim, TORCH[name][0])([W], lr=rate, weight_decay=decay, **options)
     for k in range(STEPS):
@@ -71,17 +84,20 @@ def torch_run(name: str, rate: float, decay: float, options: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize(("name", "options", "theirs"), PAIRS)
-def test_torch(name: str, options: dict[str, Any], theirs: dict[str, Any], decay: float) -> None:
+def test_torch(
+    torch: ModuleType, name: str, options: dict[str, Any], theirs: dict[str, Any], decay: float
+) -> None:
     rate = 1.0 if name == "adadelta" else 0.03
     found = ours(name, rate, weight_decay=decay, **options)
     # PyTorch's Adamax adds its epsilon of 1e-8 elsewhere, and its NAdam keeps a product in float32;
     # the others differ by roundings.
     bound = 1e-7 if name in ("adamax", "nadam") else 1e-12
-    np.testing.assert_allclose(found, torch_run(name, rate, decay, theirs), rtol=bound, atol=bound)
+    wanted = torch_run(torch, name, rate, decay, theirs)
+    np.testing.assert_allclose(found, wanted, rtol=bound, atol=bound)
 
 
 @pytest.mark.parametrize("name", sorted(set(TORCH) - {"momentum", "nesterov"}))
-def test_defaults_are_torchs(name: str) -> None:
+def test_defaults_are_torchs(torch: ModuleType, name: str) -> None:
     made = getattr(torch.optim, TORCH[name][0])([torch.zeros(1)])
     mine = Optimizer.table[name]()
     theirs = dict(made.defaults)
@@ -98,7 +114,7 @@ def test_defaults_are_torchs(name: str) -> None:
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", OPTAX)
-def test_optax(name: str, decay: float) -> None:
+def test_optax(optax: ModuleType, name: str, decay: float) -> None:
     import jax
 
     options = {"weight_decay": decay}
@@ -113,15 +129,16 @@ def test_optax(name: str, decay: float) -> None:
             made = optax.lamb(0.03, weight_decay=decay)
         W = jax.numpy.asarray(START)
         state = made.init(W)
+        update = jax.jit(made.update)  # else muon's loop is compiled anew at every step
         for k in range(STEPS):
-            step, state = made.update(SLOPES * W + NOISE[k], state, W)
+            step, state = update(SLOPES * W + NOISE[k], state, W)
             W = optax.apply_updates(W, step)
         wanted = np.asarray(W)
     bound = 1e-6 if name == "muon" else 1e-12
     np.testing.assert_allclose(ours(name, 0.03, **options), wanted, rtol=bound, atol=bound)
 
 
-def test_muon_beside_torch_in_bfloat16() -> None:
+def test_muon_beside_torch_in_bfloat16(torch: ModuleType) -> None:
     """PyTorch orthogonalises in bfloat16, of 8 bits: one step agrees to a few of its roundings."""
     W = torch.zeros(6, 4, dtype=torch.float64, requires_grad=True)  # PyTorch's is (d_out, d_in)
     made = torch.optim.Muon([W], lr=1.0, weight_decay=0.0)

@@ -30,9 +30,10 @@ def function(name: str) -> Callable[..., Any]:
     """The function ``name`` with the parameters recorded from CuPy."""
     signature = inspect.signature(eval(f"lambda {names.FUNCTIONS[name]}: None"))
     implementation = SPECIAL.get(name) or getattr(np, name)
+    sort = _sorting(signature)
 
     def call(*args: Any, **kwargs: Any) -> Any:
-        positional, keywords = _sorted_arguments(signature, args, kwargs)
+        positional, keywords = sort(args, kwargs)
         if name in OWN_MANNERS:
             return implementation(*positional, **keywords)
         if name not in CREATING:
@@ -43,6 +44,22 @@ def function(name: str) -> Callable[..., Any]:
 
     call.__name__ = call.__qualname__ = name
     return call
+
+
+def _sorting(signature: inspect.Signature) -> Callable[[Any, Any], Any]:
+    """`_sorted_arguments` of a signature, at once where the required ones come by position."""
+    parameters = signature.parameters.values()
+    plain = all(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    required = len(parameters) - len(defaults)
+
+    def sort(args: Any, kwargs: Any) -> Any:
+        if plain and len(args) == required and kwargs.keys() <= defaults.keys():
+            given = {key: value for key, value in kwargs.items() if value is not defaults[key]}
+            return list(args), given
+        return _sorted_arguments(signature, args, kwargs)
+
+    return sort
 
 
 def _sorted_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> Any:

@@ -104,8 +104,6 @@ def cuda_call(name: str) -> None:
 
 def worked() -> None:
     """A function of the fake ran: on the null stream, at once; never in a capture."""
-    from . import streams
-
     refuse_capture("a function of cupy's own")
     cuda_call("a function of cupy's own")
     streams.worked()
@@ -113,9 +111,7 @@ def worked() -> None:
 
 def refuse_capture(what: str) -> None:
     """Raise what CUDA says of something that a captured stream must not do."""
-    from .streams import capturing
-
-    if capturing():
+    if streams.capturing():
         raise CUDARuntimeError(
             CAPTURE_UNSUPPORTED, f"cudaErrorStreamCaptureUnsupported: {what} during a capture"
         )
@@ -127,3 +123,6 @@ def allocate(nbytes: int) -> None:
     if nbytes > machine.free_bytes:
         raise OutOfMemoryError(nbytes, machine.total_bytes - machine.free_bytes)
     counters.allocations += 1
+
+
+from . import streams  # noqa: E402 - which needs the above, and each call needs it

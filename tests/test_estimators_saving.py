@@ -1,0 +1,171 @@
+"""Estimators copied, pickled, and kept in run folders."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+
+from bundled import LABELS, SMALL, XR, YR, X, Y
+from mlpx import MLP, Callback, History, MLPClassifier, MLPRegressor
+from mlpx.errors import CheckpointError, InputError
+from mlpx.optimizers import AdamW
+from mlpx.runs import save_run
+
+pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("blank_pictures"),
+]
+
+
+@pytest.mark.parametrize("how", ["pickle", "joblib", "deepcopy"])
+def test_copies_predict_and_go_on_alike(how: str, tmp_path: Path) -> None:
+    fitted = MLPClassifier(**SMALL, warm_start=True).fit(X, LABELS)
+    fitted.predict(X)  # leaves its caches
+    if how == "pickle":
+        other = pickle.loads(pickle.dumps(fitted))
+    elif how == "deepcopy":
+        other = copy.deepcopy(fitted)
+    else:
+        joblib.dump(fitted, tmp_path / "fitted.joblib")
+        other = joblib.load(tmp_path / "fitted.joblib")
+    assert np.array_equal(other.predict_proba(X), fitted.predict_proba(X))
+    assert np.array_equal(other.fit(X, LABELS).model_.flat, fitted.fit(X, LABELS).model_.flat)
+
+
+def test_a_model_of_a_gpu_unpickles_without_one(fake_cupy: Any) -> None:
+    fitted = MLPClassifier(**SMALL, device="cuda").fit(X, LABELS)
+    assert fitted.model_.device == "cuda:0"
+    wanted = fitted.predict_proba(X)
+    kept = pickle.dumps(fitted)
+    assert pickle.loads(kept).model_.device == "cuda:0"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlpx.model.get_backend", _without_gpu)
+        other = pickle.loads(kept)
+    assert other.model_.device == "cpu"
+    other.device = None
+    np.testing.assert_allclose(other.predict_proba(X), wanted, rtol=1e-6)
+
+
+def _without_gpu(device: Any = None) -> Any:
+    from mlpx.backend import get_backend
+    from mlpx.errors import DeviceError
+
+    if str(device).startswith("cuda"):
+        raise DeviceError("no CUDA device here")
+    return get_backend("cpu")
+
+
+@pytest.mark.parametrize("y", [LABELS, Y, Y == 1, np.eye(3, dtype=int)[Y]])
+def test_a_classifier_comes_back_from_its_folder(y: np.ndarray, tmp_path: Path) -> None:
+    options = SMALL | {"warm_start": True, "dropout": 0.1, "solver": AdamW(1e-3)}
+    fitted = MLPClassifier(**options).fit(X, y)
+    fitted.save(tmp_path / "run")
+    other = MLPClassifier.from_run(tmp_path / "run")
+    assert other.get_params() == fitted.get_params()
+    assert np.array_equal(other.predict(X), fitted.predict(X))
+    assert other.predict(X).dtype == fitted.predict(X).dtype
+    for name in ("loss_curve_", "n_iter_", "t_", "best_loss_", "classes_", "n_features_in_"):
+        assert np.array_equal(getattr(other, name), getattr(fitted, name)), name
+    assert np.array_equal(other.fit(X, y).model_.flat, fitted.fit(X, y).model_.flat)
+
+
+def test_a_regressor_comes_back_from_its_folder(tmp_path: Path) -> None:
+    fitted = MLPRegressor("huber", **SMALL, early_stopping=True).fit(XR, YR)
+    fitted.save(tmp_path)
+    other = MLPRegressor.from_run(tmp_path)
+    assert np.array_equal(other.predict(XR), fitted.predict(XR))
+    assert other.validation_scores_ == fitted.validation_scores_
+    with pytest.raises(CheckpointError, match=r"use MLPRegressor\.from_run"):
+        MLPClassifier.from_run(tmp_path)
+
+
+def test_the_command_line_reads_what_an_estimator_saved(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mlpx.cli import app
+
+    fitted = MLPClassifier(**SMALL).fit(X, Y)
+    fitted.save(tmp_path / "run")
+    np.save(tmp_path / "rows.npy", X)
+    said = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), str(tmp_path / "rows.npy")])
+    assert said.exit_code == 0, said.output
+    assert [int(line) for line in said.output.split()] == fitted.predict(X).tolist()
+
+
+def test_an_estimator_reads_what_the_command_line_trained(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from mlpx.cli import app
+
+    run = tmp_path / "run"
+    told = CliRunner().invoke(
+        app, ["train", "digits", "--epochs", "5", "--hidden", "30,20", "--out", str(run)]
+    )
+    assert told.exit_code == 0, told.output
+    digits = load_digits()
+    fitted = MLPClassifier.from_run(run)
+    assert fitted.hidden_layer_sizes == (30, 20)
+    assert fitted.score(digits.data, digits.target) > 0.8
+    assert np.array_equal(
+        fitted.predict(digits.data), MLP.load(run / "model.safetensors").predict(digits.data)
+    )
+    before = fitted.score(digits.data, digits.target)
+    for _ in range(20):
+        fitted.partial_fit(digits.data, digits.target)
+    assert fitted.score(digits.data, digits.target) > before  # with the scaling it was trained with
+    with pytest.raises(CheckpointError, match=r"use MLPClassifier\.from_run"):
+        MLPRegressor.from_run(run)
+
+
+def test_an_estimator_reads_a_run_that_was_stopped_in_its_first_epoch(tmp_path: Path) -> None:
+    model = MLP([X.shape[1], 5, 3])
+    model.save(tmp_path / "model.safetensors")
+    save_run(tmp_path, model, history=History(stop_reason="interrupted"), config={})
+    fitted = MLPClassifier.from_run(tmp_path)
+    assert (fitted.n_iter_, fitted.loss_curve_, fitted.best_loss_) == (0, [], math.inf)
+    assert np.array_equal(fitted.predict(X), model.predict(X))
+    fitted.partial_fit(X, Y)
+    assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
+
+
+def test_an_estimator_whose_fit_was_broken_off_is_saved_as_it_is(tmp_path: Path) -> None:
+    class Broken(Callback):
+        def on_check(self, run: Any) -> None:
+            raise RuntimeError("asked to")
+
+    fitted = MLPClassifier(**SMALL, callbacks=[Broken()])
+    with pytest.raises(RuntimeError, match="asked to"):
+        fitted.fit(X, Y)
+    fitted.save(tmp_path / "run")
+    again = MLPClassifier.from_run(tmp_path / "run")
+    assert np.array_equal(again.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(InputError, match=r"letter\.txt"):
+        MLPClassifier(**SMALL).fit(X, Y).save(tmp_path)
+    with pytest.raises(CheckpointError):
+        MLPClassifier.from_run(tmp_path)
+    with pytest.raises(NotFittedError):
+        MLPClassifier().save(tmp_path / "new")
+
+
+def test_a_broken_folder_is_named(tmp_path: Path) -> None:
+    MLPClassifier(**SMALL).fit(X, Y).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["estimator"]["draws"] = {"words": [1, 2]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="holds no MLPClassifier"):
+        MLPClassifier.from_run(tmp_path)
