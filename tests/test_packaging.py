@@ -125,6 +125,13 @@ def test_make_lists_its_targets():
     ]
 
 
+@pytest.mark.xdist_group("alone")
+def test_groups_are_in_force(request):
+    """A plugin that does not know this pytest would spread what must stay in one process."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@alone")
+
+
 SKIPS = """
 import pytest
 def test_passes(): pass
