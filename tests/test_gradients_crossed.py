@@ -1,7 +1,8 @@
 """Every activation under every layer and every loss: backpropagation against central differences.
 
 Along random directions, which look at every element at once, in float64 and in float32; elements
-one by one are checked for every pair in test_gradients.py. Directions and batches whose differences
+one by one are checked in test_gradients.py. All of them are slow; every activation under every
+layer, and every layer under every loss, is not. Directions and batches whose differences
 would reach over a kink are drawn again, never excused.
 """
 
@@ -54,13 +55,32 @@ def report(layer: str, activation: str, loss: Loss, dtype: str) -> Any:
     raise AssertionError("no batch away from kinks")
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("layer", sorted(Layer.table))
-@pytest.mark.parametrize("activation", sorted(Activation.table))
-def test_crossed(activation: str, layer: str, dtype: str) -> None:
+ACTIVATIONS, LOSSES = sorted(Activation.table), sorted(Loss.table)
+LAYER_NAMES, DTYPES = sorted(Layer.table), ["float64", "float32"]
+
+
+@pytest.mark.parametrize("layer", LAYER_NAMES)
+def test_every_pair(layer: str) -> None:
+    """The losses and the dtypes take turns."""
     failed = {}
-    for name in sorted(Loss.table):
-        found = report(layer, activation, Loss.resolve(name), dtype)
+    j = LAYER_NAMES.index(layer)
+    assert len(ACTIVATIONS) >= len(LOSSES)
+    for i, activation in enumerate(ACTIVATIONS):
+        loss, dtype = LOSSES[(i + 5 * j) % len(LOSSES)], DTYPES[(i + j) % 2]
+        found = report(layer, activation, Loss.resolve(loss), dtype)
         if not found.passed:
-            failed[name] = str(found)
+            failed[activation, loss, dtype] = str(found)
+    assert failed == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layer", LAYER_NAMES)
+def test_crossed(layer: str, dtype: str) -> None:
+    failed = {}
+    for activation in ACTIVATIONS:
+        for loss in LOSSES:
+            found = report(layer, activation, Loss.resolve(loss), dtype)
+            if not found.passed:
+                failed[activation, loss] = str(found)
     assert failed == {}
