@@ -30,12 +30,15 @@ class Step:
         r = backend.asarray(np.full((n, 1), 1 / n), dtype=model.dtype)
         t = plan_targets(plan, model, backend.asarray(y))
         self.rows, dz = plan_loss(plan, model, self.z, t, r)
+        self.forward = [call.bind(backend.xp) for call in plan.calls]
         plan_backward(model, sites, dz)
         self.plan, self.sites = plan, sites
 
     def loss(self) -> float:
-        """The mean loss after running the step."""
-        run_once(self.plan)
+        """The mean loss after running the step as far as its outputs' gradient."""
+        with np.errstate(all="ignore"):
+            for call in self.forward:
+                call()
         return float(self.model.backend.to_numpy(self.rows).astype(np.float64).mean())
 
     def gradients(self) -> dict[str, np.ndarray]:
