@@ -10,6 +10,7 @@ import pickle
 import re
 import tracemalloc
 import unittest
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.ensemble import VotingClassifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
@@ -122,18 +123,28 @@ def require_weights(weights: dict[str, Any]) -> None:
         pytest.skip("this scikit-learn is before 1.7, whose MLPs take no weights")
 
 
+def warned_of(estimator: Any, x: Any, y: Any, **weights: Any) -> tuple[Any, list[str]]:
+    """The estimator fitted, and the first word of each warning that it did not converge."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        estimator.fit(x, y, **weights)
+    return estimator, [str(warning.message).split()[0] for warning in caught]
+
+
 @pytest.mark.parametrize("given", THEIRS.values(), ids=THEIRS)
 @pytest.mark.parametrize("kind", PAIRS)
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-def test_the_same_curve_weights_and_stop_as_theirs(
+def test_the_same_curve_weights_stop_and_warning_as_theirs(
     given: dict[str, Any], kind: str, weights: dict[str, Any]
 ) -> None:
     """From the same random_state, to the last digits: so replacing the import is enough."""
     require_weights(weights)
     theirs, ours, x, y = PAIRS[kind]
     options = SMALL | {"max_iter": 12} | ({"loss": "poisson"} if kind == "counts" else {}) | given
-    one, other = theirs(**options).fit(x, y, **weights), ours(**options).fit(x, y, **weights)
-    assert other.n_iter_ == one.n_iter_
+    (one, warned), (other, told) = (
+        warned_of(made(**options), x, y, **weights) for made in (theirs, ours)
+    )
+    assert (other.n_iter_, told) == (one.n_iter_, warned)
     assert other.loss_ == pytest.approx(one.loss_, rel=1e-8)
     for name in ("loss_curve_", "validation_scores_"):
         if getattr(one, name, None) is not None:
@@ -146,6 +157,16 @@ def test_the_same_curve_weights_and_stop_as_theirs(
         assert getattr(other, name) == getattr(one, name), name
     if getattr(one, "best_loss_", None) is not None:
         assert other.best_loss_ == pytest.approx(one.best_loss_)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
+    """So neither ends a training in which nothing moves."""
+    options = SMALL | {"solver": "sgd", "learning_rate_init": 1e-300, "shuffle": False}
+    options |= {"tol": 0.0, "n_iter_no_change": 1, "early_stopping": early_stopping}
+    fitted = [made(**options).fit(X, Y) for made in (TheirClassifier, MLPClassifier)]
+    assert [estimator.n_iter_ for estimator in fitted] == [5, 5]
+    assert len(set(fitted[1].loss_curve_)) == 1
 
 
 def test_several_values_are_learnt_as_theirs_and_their_losses_added_up() -> None:
@@ -516,13 +537,16 @@ def _without_gpu(device: Any = None) -> Any:
 
 
 def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
-    x = fake_cupy.asarray(X)
-    fitted = MLPClassifier(**SMALL, device="cuda").fit(x, fake_cupy.asarray(Y))
+    """Also where some rows are held out, and those that weigh nothing left out."""
+    x, w = fake_cupy.asarray(X), (np.arange(len(Y)) % 5 == 0) * 1.0
+    options = SMALL | {"early_stopping": True, "batch_size": 3, "max_iter": 2}
+    fitted = MLPClassifier(**options, device="cuda").fit(x, fake_cupy.asarray(Y), w)
     found = fitted.predict_proba(x)
     assert type(found) is type(x)
     assert type(fitted.predict(x)) is type(x)
-    wanted = MLPClassifier(**SMALL).fit(X, Y).predict_proba(X)
-    np.testing.assert_allclose(found.get(), wanted, rtol=1e-6)
+    wanted = MLPClassifier(**options).fit(X, Y, w)
+    np.testing.assert_allclose(found.get(), wanted.predict_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(fitted.loss_curve_, wanted.loss_curve_, rtol=1e-6)
 
 
 def test_tensors_come_back_as_tensors() -> None:
