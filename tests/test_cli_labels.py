@@ -156,6 +156,8 @@ def test_two_classes_for_a_loss_of_one_output():
     assert set(answers()) <= {"no", "yes"}
     task = understand(data_set(np.ones(N, int)), loss="binary_cross_entropy", layers=None)
     assert (task.classes, task.data.y_train.tolist()) == (Classes(2), [1] * N)
+    parts = understand(data_set(Y * 0.3), loss="binary_cross_entropy", layers=None)
+    assert parts.classes is None  # which the model will refuse
     text = refused(ANIMALS[Y], "--loss", "binary-cross-entropy", code=2)
     assert "tells two classes apart; y_train of data has 3: cat, dog, fox" in text
 
@@ -168,9 +170,10 @@ def test_what_is_no_label_is_refused_in_a_line():
     assert "y_train has dtype int64 and y_test <U3; wanted text or numbers in both" in refused(
         Y, x_test=X[:9], y_test=ANIMALS[Y[:9]]
     )
-    odd = np.where(np.arange(9) == 4, np.nan, Y[:9])
-    words = "y_test has dtype float64 and nan at row 4; wanted a label a row"
-    assert words in refused(Y, x_test=X[:9], y_test=odd)
+    for value in (1.5, np.inf, np.nan):
+        odd = np.where(np.arange(9) == 4, value, Y[:9])
+        words = f"y_test has dtype float64 and {value} at row 4; wanted a label a row"
+        assert words in refused(Y, x_test=X[:9], y_test=odd)
     assert words in refused(Y * 1.0, "--loss", "softmax-cross-entropy", x_test=X[:9], y_test=odd)
     assert "y_test has nan at row 4; wanted finite numbers" in refused(
         Y + 0.5, x_test=X[:9], y_test=odd
@@ -179,7 +182,11 @@ def test_what_is_no_label_is_refused_in_a_line():
         ANIMALS[Y], "--loss", "mean-squared-error", code=2
     )
     assert "array.astype(str)" in refused(ANIMALS[Y].astype(object))
-    refused(np.arange(N).astype("M8[D]"))
+    dates = np.arange(N).astype("M8[D]")
+    assert "y_train is not usable: ndarray makes an array of dtype datetime64" in refused(dates)
+    assert "y_test has dtype datetime64[D]; wanted a label a row" in refused(
+        Y, x_test=X[:9], y_test=dates[:9]
+    )
 
 
 def test_rows_are_those_of_the_file():

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.cli.rows import parse, read_rows
+from mlpx.cli.rows import as_rows, parse, read_rows
 from mlpx.errors import DataFormatError
 
 ROWS = np.array([[1.5, -2.0, 3e-4], [4.0, 5.0, 6.0]])
@@ -36,6 +36,13 @@ ROWS = np.array([[1.5, -2.0, 3e-4], [4.0, 5.0, 6.0]])
 )
 def test_numbers_in_lines(text):
     assert parse(text.encode(), "it", columns=3).tolist() == ROWS.tolist()
+
+
+def test_only_rows_that_are_images_get_another_shape():
+    for shape, columns, wanted in (
+        ((5, 2, 3), 6, (5, 6)), ((5, 2, 3), 7, (5, 2, 3)), ((5, 6), 6, (5, 6)), ((5,), 1, (5,)),
+    ):  # fmt: skip
+        assert as_rows(np.zeros(shape), columns).shape == wanted
 
 
 def test_no_lines_are_no_rows():

@@ -44,6 +44,7 @@ def test_is_flushed_every_epoch(tmp_path: Path) -> None:
 def test_append_goes_on_and_overwrite_does_not(tmp_path: Path) -> None:
     x, y = data()
     path, model = tmp_path / "log.csv", net()
+    path.touch()  # nothing in it to go on with
     quiet(model, x, y, epochs=2, callbacks=[CSVLog(path, append=True)])
     quiet(model, x, y, epochs=1, callbacks=[CSVLog(path, append=True)])
     assert [row["epoch"] for row in read(path)] == ["1", "2", "3"]

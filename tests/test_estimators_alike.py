@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import VotingClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 from sklearn.neural_network import MLPRegressor as TheirRegressor
@@ -51,8 +53,16 @@ PAIRS: dict[str, Any] = {
 }
 
 
+def warned_of(estimator: Any, x: Any, y: Any, **weights: Any) -> tuple[Any, list[str]]:
+    """The estimator fitted, and the first word of each warning that it did not converge."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        estimator.fit(x, y, **weights)
+    return estimator, [str(warning.message).split()[0] for warning in caught]
+
+
 @pytest.mark.parametrize("given", THEIRS.values(), ids=THEIRS)
-def test_the_same_curve_weights_and_stop_as_theirs(given: dict[str, Any]) -> None:
+def test_the_same_curve_weights_stop_and_warning_as_theirs(given: dict[str, Any]) -> None:
     """From the same random_state, to the last digits: so replacing the import is enough."""
     for kind in PAIRS:
         for weights in WEIGHTS:
@@ -62,8 +72,10 @@ def test_the_same_curve_weights_and_stop_as_theirs(given: dict[str, Any]) -> Non
 def compare(given: dict[str, Any], kind: str, weights: dict[str, Any]) -> None:
     theirs, ours, x, y = PAIRS[kind]
     options = SMALL | {"max_iter": 12} | ({"loss": "poisson"} if kind == "counts" else {}) | given
-    one, other = theirs(**options).fit(x, y, **weights), ours(**options).fit(x, y, **weights)
-    assert other.n_iter_ == one.n_iter_
+    (one, warned), (other, told) = (
+        warned_of(made(**options), x, y, **weights) for made in (theirs, ours)
+    )
+    assert (other.n_iter_, told) == (one.n_iter_, warned)
     assert other.loss_ == pytest.approx(one.loss_, rel=1e-8)
     for name in ("loss_curve_", "validation_scores_"):
         if getattr(one, name, None) is not None:
@@ -76,6 +88,16 @@ def compare(given: dict[str, Any], kind: str, weights: dict[str, Any]) -> None:
         assert getattr(other, name) == getattr(one, name), name
     if getattr(one, "best_loss_", None) is not None:
         assert other.best_loss_ == pytest.approx(one.best_loss_)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
+    """So neither ends a training in which nothing moves."""
+    options = SMALL | {"solver": "sgd", "learning_rate_init": 1e-300, "shuffle": False}
+    options |= {"tol": 0.0, "n_iter_no_change": 1, "early_stopping": early_stopping}
+    fitted = [made(**options).fit(X, Y) for made in (TheirClassifier, MLPClassifier)]
+    assert [estimator.n_iter_ for estimator in fitted] == [5, 5]
+    assert len(set(fitted[1].loss_curve_)) == 1
 
 
 def test_several_values_are_learnt_as_theirs_and_their_losses_added_up() -> None:

@@ -116,13 +116,16 @@ def test_frames_have_names_that_are_checked() -> None:
 
 
 def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
-    x = fake_cupy.asarray(X)
-    fitted = MLPClassifier(**SMALL, device="cuda").fit(x, fake_cupy.asarray(Y))
+    """Also where some rows are held out, and those that weigh nothing left out."""
+    x, w = fake_cupy.asarray(X), (np.arange(len(Y)) % 5 == 0) * 1.0
+    options = SMALL | {"early_stopping": True, "batch_size": 3, "max_iter": 2}
+    fitted = MLPClassifier(**options, device="cuda").fit(x, fake_cupy.asarray(Y), w)
     found = fitted.predict_proba(x)
     assert type(found) is type(x)
     assert type(fitted.predict(x)) is type(x)
-    wanted = MLPClassifier(**SMALL).fit(X, Y).predict_proba(X)
-    np.testing.assert_allclose(found.get(), wanted, rtol=1e-6)
+    wanted = MLPClassifier(**options).fit(X, Y, w)
+    np.testing.assert_allclose(found.get(), wanted.predict_proba(X), rtol=1e-6)
+    np.testing.assert_allclose(fitted.loss_curve_, wanted.loss_curve_, rtol=1e-6)
 
 
 @pytest.mark.xdist_group("peers")

@@ -34,6 +34,8 @@ def test_activations_are_those_of_the_program(optimizer: str, rows: int) -> None
     )
     # Random bits come by eight, so a few bytes a row.
     assert found.activations(rows) == pytest.approx(program.buffers.nbytes, rel=0.02, abs=200)
+    needed = found.parameters + found.activations(rows)
+    assert [found.largest(n) for n in (needed - 1, needed, 0)] == [rows - 1, rows, 0]
     assert found.parameters == model.flat.nbytes
     assert found.moments == (len(moments) + 1) * model.flat.nbytes
     assert found.data == 600 * (7 + 8 + 8)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx import MLP, Dense
+from mlpx import MLP, Dense, Rescale, Residual
 from mlpx.engines import forward, threads
 from mlpx.engines.native import NativeEngine
 from mlpx.engines.native import forward as native
@@ -60,6 +60,30 @@ def test_few_rows_after_many(dtype: str) -> None:
         np.testing.assert_allclose(
             model.predict_logits(x), interpreted(model, x), rtol=1e-4, atol=1e-4
         )
+
+
+READ_IN_PLACE: dict[str, tuple[list[Any], bool]] = {
+    "fewer numbers": ([8, 4, 2], True),
+    "as many": ([8, 8, 2], False),
+    "more": ([8, 9, 2], False),
+    "read again later": ([8, Residual([Dense(4), Dense(8)]), 2], False),
+    "scaled first": ([8, Rescale(0.5), 4, 2], False),
+    "activated first": ([8, "tanh", 4, 2], False),
+}
+
+
+@pytest.mark.parametrize("case", READ_IN_PLACE)
+def test_rows_are_read_in_place_where_that_is_less_work(
+    case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first layer makes fewer numbers of them, and nothing else reads them."""
+    monkeypatch.setattr(native, "MOST_ROWS", 10**6)
+    layers, in_place = READ_IN_PLACE[case]
+    model, x = MLP(layers), rows(30_000, d=8)
+    engine = NativeForward(model)
+    assert (engine.rows > engine.copied_rows) == in_place
+    assert engine.rows < len(x)
+    np.testing.assert_allclose(model.predict_logits(x), interpreted(model, x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 63, 64, 65, 200])

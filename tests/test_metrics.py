@@ -327,8 +327,11 @@ def test_fit_reports_metrics_of_the_validation_data() -> None:
     names = ["f1_macro", "log_loss", TopKAccuracy(k=2)]
     history = model.fit(x, y, epochs=2, validation_data=(x, y), metrics=names, verbose=0)
     last = model.evaluate(x, y, metrics=names)
-    for name in ("f1_macro", "log_loss", "top_k_accuracy"):
-        assert history[f"val_{name}"][-1] == pytest.approx(last[name])
+    alone = [model.evaluate(x, y, metrics=[name]) for name in names]
+    assert last == {name: value for found in alone for name, value in found.items()}
+    assert list(last) == ["loss", "f1_macro", "log_loss", "top_k_accuracy"]
+    for name, value in last.items():
+        assert history[f"val_{name}"][-1] == pytest.approx(value)
 
 
 def test_lower_is_better_where_it_measures_an_error() -> None:

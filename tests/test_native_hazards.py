@@ -7,6 +7,7 @@ import pytest
 
 from mlpx.engines.lowering import Access, Operation
 from mlpx.engines.native.hazards import Touched, schedule
+from mlpx.engines.native.tiles import chains
 
 UPDATES = ("elements", 100)
 
@@ -46,6 +47,27 @@ def test_an_access_finds_what_each_before_it_touched(question: str) -> None:
             touched.add(access)
             added += [access] if length else []
     assert found == {True, False}
+
+
+def test_neighbours_that_divide_the_rows_alike_are_run_tile_by_tile() -> None:
+    """From two of them on, as far as no thread waits; in tiles of the cache's size."""
+    rows, fewer = (
+        [touching(Access(i << 22, (i + 1) << 22, True, ("rows", n))) for i in range(3)]
+        for n in (4096, 64)
+    )
+    one, two, three, other = *rows, slices(1, 1 << 23)[0]
+    little = touching(Access(0, 4096, True, ("rows", 4096)))
+    for operations, wanted in (
+        ([(one, True)], [(1, 1)]),
+        ([(little, True), (little, False)], [(1, 1), (1, 1)]),
+        ([(one, True), (two, False)], [(2, 16), (1, 1)]),
+        ([(one, True), (two, False), (three, False)], [(3, 24), (1, 1), (1, 1)]),
+        ([(one, True), (two, True), (three, False)], [(1, 1), (2, 16), (1, 1)]),
+        ([(one, True), (fewer[1], False), (other, False)], [(1, 1)] * 3),
+        ([(other, True), (other, False), (one, False), (two, False)],
+         [(1, 1), (1, 1), (2, 16), (1, 1)]),
+    ):  # fmt: skip
+        assert chains(operations, threads=1, weights=0) == wanted
 
 
 def test_slices_need_no_barrier_between_them_and_one_before_what_reads_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from mlpx import MLP, placement
 from mlpx.errors import InputError
+from mlpx.placement import cpu_speed
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -89,15 +91,40 @@ def test_nonsense_is_refused_as_ever(fake_cupy: Any, batch_size: Any) -> None:
         fit(MLP([20, 64, 3], device="auto"), batch_size=batch_size)
 
 
-def test_estimates_grow_with_rows_and_parameters() -> None:
-    small, large = MLP([20, 64, 3]), MLP([784, 512, 3])
-    for speed in (placement.CORE, placement.CUDA):
-        times = [
-            placement.step_us(m, rows, speed)
-            for m, rows in ((small, 8), (small, 999), (large, 999))
-        ]
-        assert times == sorted(times)
-    double = MLP([784, 512, 3], dtype="float64")
-    assert placement.step_us(double, 9, placement.CUDA) > placement.step_us(
-        large, 9, placement.CUDA
-    )
+FREE = placement.Speed(kernel_us=0.0, operations=math.inf, bytes=math.inf)
+
+
+@pytest.mark.parametrize(("dtype", "singles"), [("float32", 1), ("float64", 2)])
+def test_a_step_takes_its_kernels_its_products_and_its_memory(dtype: str, singles: int) -> None:
+    model, rows = MLP([20, 64, 3], dtype=dtype), 8
+    kernels = placement.KERNELS + 3 * placement.KERNELS_BY_LAYER
+    products = 6 * rows * model.parameter_count
+    numbers = 6 * model.parameter_count + 4 * rows * (20 + 64 + 3)
+    for cost, us in (
+        ({"kernel_us": 2.0}, 2 * kernels),
+        ({"operations": 0.5}, 2 * singles * products),
+        ({"bytes": 0.5}, 2 * 4 * singles * numbers),
+        (
+            {"kernel_us": 1.0, "operations": 1.0, "bytes": 1.0},
+            kernels + singles * (products + 4 * numbers),
+        ),
+    ):
+        assert placement.step_us(model, rows, FREE._replace(**cost)) == us
+
+
+def test_a_tie_is_the_cpus(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "cpu_speed", lambda: placement.CUDA)
+    model = MLP([20, 64, 3], device="auto")
+    assert placement.place(model, data()[0], 8)
+    assert model.device == "cpu"
+
+
+@pytest.mark.parametrize(("missing", "kernel_us"), [(None, 0.3), ("not built", 3.0)])
+def test_a_cpu_is_its_cores(
+    missing: str | None, kernel_us: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And without the native library each kernel costs a call from Python."""
+    monkeypatch.setattr(placement, "usable", lambda: 3)
+    monkeypatch.setattr(placement.NativeEngine, "missing", lambda _: missing)
+    core = placement.CORE
+    assert cpu_speed() == (kernel_us, 3 * core.operations, 3 * core.bytes)

@@ -39,6 +39,7 @@ def test_a_panel_each_for_loss_and_accuracy_with_both_parts():
         "validation": ([11, 12, 13], pytest.approx([20.0, 40.0, 60.0])),
     }
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy (%)")
+    assert tuple(loss.figure.get_size_inches()) == (10.8, 3.9)
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training", "validation"]
 
 

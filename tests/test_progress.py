@@ -101,6 +101,16 @@ def test_lines_count_epochs_over_the_models_life(capsys):
     assert re.search(r"  [\d,]+ samples/s$", lines[3])
 
 
+def test_lines_of_epochs_that_are_broken_off(capsys):
+    model = MLP([4, 4])
+    for _ in range(2):
+        model.fit(np.eye(4), np.arange(4), steps=3, batch_size=2, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == [
+        f"epoch {n}" for n in ("1/2", "2/2", "2/3", "3/3")
+    ]
+
+
 def test_silence(capsys):
     fit(0)
     assert capsys.readouterr() == ("", "")

@@ -169,6 +169,7 @@ def test_a_loss_that_becomes_nan_is_not_kept() -> None:
 def test_a_net_too_large_is_refused_before_anything_changes() -> None:
     model = MLP([784, 50, 10])
     before = model.flat.copy()
+    Numerical().check(10_000)
     with pytest.raises(InputError, match=r"at most 10000 parameters; this model has 39760"):
         model.fit(np.zeros((4, 784)), [0, 1, 2, 3], batch_size=4, gradient="numerical", verbose=0)
     assert np.array_equal(model.flat, before)

@@ -37,8 +37,7 @@ def specify(
     initializer: str | Initializer | None,
 ) -> tuple[int, tuple[Layer, ...]]:
     """The input width and the layers that the constructor's list means."""
-    listed = isinstance(layers, Iterable) and not isinstance(layers, str)
-    entries = list(layers) if listed else []
+    entries = list(layers) if isinstance(layers, Iterable) else []
     if len(entries) < 2 or isinstance(entries[0], str | Layer | Activation | type):
         raise InputError(
             f"layers = {layers!r}; wanted the input's columns first and then at least one layer, "
@@ -96,9 +95,8 @@ def split_batches(layers: Sequence[Layer], rows: int, batch_size: int) -> tuple[
 
 def check_dtype(dtype: Any) -> np.dtype:
     """A model's dtype. Raises InputError for any other."""
-    found: np.dtype | None = None
     with suppress(TypeError, ValueError):
-        found = np.dtype(dtype)
-    if found is None or found.name not in DTYPES:
-        raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")
-    return found
+        found: np.dtype = np.dtype(dtype)
+        if found.name in DTYPES:
+            return found
+    raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")

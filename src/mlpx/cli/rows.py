@@ -55,7 +55,7 @@ def _is_stream(path: Path) -> bool:
 
 def as_rows(x: Array, columns: int) -> Array:
     """x with each image as a row, if images are of so many numbers."""
-    if x.ndim > 2 and math.prod(x.shape[1:]) == columns:
+    if x.ndim > 1 and math.prod(x.shape[1:]) == columns:
         return x.reshape(len(x), columns)
     return x
 

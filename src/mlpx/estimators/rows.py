@@ -179,10 +179,7 @@ def _check_finite(X: Any, dtype: np.dtype) -> None:
 
 def take(X: Any, rows: np.ndarray) -> Any:
     """The rows of X at `rows`, or where it is true, as X is kept."""
-    if isinstance(X, np.ndarray) or is_sparse(X):
-        return X[rows]
-    at = np.flatnonzero(rows) if rows.dtype == bool else rows
-    return X[array_backend(X).asarray(at)]
+    return X[rows if is_sparse(X) else array_backend(X).asarray(rows)]
 
 
 def kept(X: Any, backend: Backend, dtype: np.dtype) -> Any:

@@ -76,7 +76,7 @@ class Bookkeeper(Callback):
             stalled = score < found.best_validation_score_ + found.tol
         else:
             stalled = found.loss_ > found.best_loss_ - found.tol
-            found.best_loss_ = found.loss_ if found.loss_ < found.best_loss_ else found.best_loss_
+            found.best_loss_ = min(found.best_loss_, found.loss_)  # which NaN never is
         found._no_improvement_count = found._no_improvement_count + 1 if stalled else 0
 
     def _remember(self, run: Run, score: float) -> None:

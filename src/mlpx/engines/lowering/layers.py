@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from mlpx.engines.lowering.operations import Access, access, address
 from mlpx.engines.lowering.translator import Translator, translates
 from mlpx.kernels import dropout, normalization, philox, skip
@@ -9,15 +11,13 @@ from mlpx.kernels.activations import PReLU, Softmax
 from mlpx.program import Call, random_words
 from mlpx.types import Array
 
-SIGNED = 1 << 63
-
 
 class Bits:
     """Random bits that an operation draws for itself."""
 
     def __init__(self, call: Call) -> None:
         seed, purpose, item = (call.keywords[key] for key in ("seed", "purpose", "item"))
-        self.n = ((seed + SIGNED) % (2 * SIGNED) - SIGNED, purpose, item)
+        self.n = (int(np.uint64(seed).view(np.int64)), purpose, item)
         """As the sizes of an operation, which have a sign."""
 
 

@@ -78,10 +78,11 @@ def chains(
             if wait or division(operation) != shared:
                 break
             stop += 1
-        chain = [operation for operation, _ in placed[i:stop]]
-        tiles = _tiles(chain, shared, threads=threads, weights=weights)
-        if tiles > 1:
-            links[i] = (len(chain), tiles)
+        if _is_of_rows(shared) and stop - i > 1:
+            chain = [operation for operation, _ in placed[i:stop]]
+            tiles = _tiles(chain, shared, threads=threads, weights=weights)
+            if tiles > 1:
+                links[i] = (len(chain), tiles)
         i = stop  # what is not worth tiles as a whole is not in part
     return links
 
@@ -91,10 +92,8 @@ def _is_of_rows(shared: object) -> TypeGuard[tuple[str, int]]:
     return isinstance(shared, tuple) and shared[0] == "rows"
 
 
-def _tiles(chain: list[Operation], shared: object, *, threads: int, weights: int) -> int:
-    """In how many tiles a chain that shares one thing is best run."""
-    if len(chain) < 2 or not _is_of_rows(shared):
-        return 1
+def _tiles(chain: list[Operation], shared: tuple[str, int], *, threads: int, weights: int) -> int:
+    """In how many tiles a chain that shares the rows of a batch is best run."""
     taken = [op for op in chain if not op.name.endswith("_part")]
     spans = {(a.start, a.stop) for op in taken for a in op.touches if a.division == shared}
     row_bytes = max(1, sum(stop - start for start, stop in spans) / shared[1])
