@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path[0] = str(Path(__file__).resolve().parents[1])
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mutation.attempts import Copy, Stages, attempt_all
 from mutation.baseline import Baseline, digest, measure, report
@@ -111,6 +111,9 @@ def attempts(asked: argparse.Namespace, chosen: Chosen, baseline: Baseline) -> d
         if result in ALIVE:
             say(f"{result}: {mutant}")
 
+    beside = asked.root.parent / "shared" / "data"  # where tests/conftest.py looks
+    if beside.is_dir():
+        os.environ.setdefault("MLPX_DATA", str(beside))
     with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
         folders = [Path(temporary) / str(i) for i in range(asked.jobs)]
         for folder in folders:

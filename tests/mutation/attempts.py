@@ -23,6 +23,7 @@ class Copy:
 
     def __init__(self, folder: Path, seconds: dict[str, float], unfit: set[str]) -> None:
         self.folder, self.seconds, self.unfit = folder, seconds, unfit
+        self.fit: set[tuple[str, str]] = set()
 
     def attempt(self, mutant: Mutant, stages: Stages) -> Steps:
         """Whether the mutant is "killed", "survived" or ended by the "timeout"."""
@@ -41,18 +42,19 @@ class Copy:
                 result, failed = yield from self._run(names, files)
                 if result == "survived":
                     break
-                if result == "timeout" or (yield from self._passes_unchanged(mutant, failed, files)):
+                if result == "timeout" or (yield from self._holds(mutant, failed, files)):
                     return result
-                if not failed:
-                    raise SystemExit(f"not a test can be run:\n{(self.folder / 'log').read_text()}")
-                self.unfit.add(failed)
+                self.unfit.update([failed] if failed else names)
         return "survived"
 
-    def _passes_unchanged(
-        self, mutant: Mutant, failed: str, files: list[str]
-    ) -> Generator[None, None, bool]:
+    def _holds(self, mutant: Mutant, failed: str, files: list[str]) -> Generator[None, None, bool]:
+        """Whether the test that failed passes with the module unchanged."""
+        if (mutant.file, failed) in self.fit:
+            return True
         self._write(mutant.file, mutant.original)
         result, _ = yield from self._run([failed] if failed else [], files)
+        if result == "survived" and failed:
+            self.fit.add((mutant.file, failed))
         return result == "survived"
 
     def _run(self, names: list[str], files: list[str]) -> Generator[None, None, tuple[str, str]]:

@@ -95,12 +95,13 @@ def measure(
 
 def _environment(root: Path, folder: Path) -> dict[str, str]:
     """Ours with the tree's sources first, and without what a test around us has set."""
-    ours = {name: value for name, value in os.environ.items() if "COV" not in name}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     ours.pop("PYTEST_CURRENT_TEST", None)
     path = [str(root / "src"), str(Path(__file__).parents[1])]
     return ours | {
         "COVERAGE_FILE": str(folder / DATA),
         "PYTHONPATH": os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")]),
+        "PYTHONDONTWRITEBYTECODE": "",  # the copies that mutants are tried in have it from here
     }
 
 

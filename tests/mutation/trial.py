@@ -15,7 +15,6 @@ import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +23,7 @@ READ_ONLY = "-all,+dac_read_search"  # Python itself may lie where only root can
 MEMORY, FILE_SIZE = 8 * 2**30, 256 * 2**20  # bytes
 WARM = ("numpy", "hypothesis", "mpmath", "scipy.optimize", "scipy.special", "safetensors.numpy")
 UNCONFINED = "run this as an ordinary user, or install setpriv (util-linux)"
-LEFT_OUT = (".git", ".venv", ".baseline", "build", "dist", "runs", "*.egg-info", ".*_cache", ".hypothesis")
+LEFT_OUT = (".git", ".venv", ".baseline", ".hypothesis", ".*_cache", "build", "dist", "runs")
 
 
 def warm_up() -> None:
@@ -129,8 +128,8 @@ def _confine(folder: Path, limit_s: float) -> None:
     os.environ.update(HOME=home, TMPDIR=home, XDG_CACHE_HOME=home, CI="")
     os.environ.update(PYTHONPATH=str(folder / "src"), PYTHONDONTWRITEBYTECODE="1")
     sys.dont_write_bytecode = True  # a mutant's would be taken for the next's
-    ours = str(Path(__file__).parents[1])
-    sys.path[:] = [str(folder / "src"), *(path for path in sys.path if path != ours)]
+    ours = {str(Path(__file__).parent), str(Path(__file__).parents[1])}
+    sys.path[:] = [str(folder / "src"), *(path for path in sys.path if path not in ours)]
 
 
 def _pytest(plugin: Chosen, files: list[str]) -> int:
