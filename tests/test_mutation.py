@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mutation.baseline import digest
-from mutation.choice import Choice, executing, in_turns, near_files, nearness
+from mutation.choice import NEAR, Choice, executing, in_turns, near_files, nearness
 from mutation.mutants import Mutant, distinct, find_mutants
 from mutation.recording import without_group
 from mutation.score import EQUIVALENT, Score, table
@@ -197,7 +197,7 @@ def test_the_test_files_near_a_module(tmp_path):
     }.items():
         (tmp_path / "tests" / f"test_{name}.py").write_text(text)
     found = [Path(name).stem[5:] for name in near_files(tmp_path, "src/mlpx/cli/rows.py")]
-    assert found == ["cli_rows", "cli", "beside", "module", "package"]
+    assert found == ["cli_rows", "cli", "beside", "module", "package"][:NEAR]
     assert in_turns([["a", "b", "c"], [], ["d", "b"]]) == ["a", "d", "b", "c"]
 
 

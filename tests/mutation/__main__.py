@@ -148,6 +148,8 @@ def main() -> int:
     for name in baseline.failed:
         say(f"fails without a mutant, so it is left out: {name}")
     say(f"{len(chosen)} mutants, {len(baseline.tests)} tests")
+    if not chosen:
+        return 1
     results = attempts(asked, chosen, baseline)
     score = Score(chosen, results)
     say(f"{table(list(chosen), results)}\nscore: {score.share:.1%}; wanted: {asked.at_least:.0%}")

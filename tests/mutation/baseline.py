@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -83,7 +82,7 @@ def measure(
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     command += ["-n", str(jobs if jobs > 1 else 0), "--dist", "loadgroup"]
     command += ["-p", "mutation.recording", f"--times={folder / TESTS}"]
-    command += [f"--until={time.time() + limit_s}"] if limit_s else []
+    command += [f"--within={limit_s}"] if limit_s else []
     command += ["--cov", "--cov-context=test", "--cov-report=", *files]
     done = subprocess.run(command, cwd=root, env=_environment(root, folder), check=False)
     if done.returncode > 1 or not (folder / TESTS).exists():

@@ -10,6 +10,9 @@ from pathlib import Path
 from mutation.baseline import Baseline
 from mutation.mutants import Mutant
 
+NEAR = 3
+"""Files of tests for a module where not all are run."""
+
 
 def nearness(file: str, test: str) -> int:
     """How many words of a test file's name are in the path of a module."""
@@ -19,13 +22,13 @@ def nearness(file: str, test: str) -> int:
 
 
 def near_files(root: Path, file: str) -> list[str]:
-    """The test files that are named like a module or its package or import one of them."""
+    """The few test files that are named most like a module or its package or import one of them."""
     ranked = []
     for path in sorted((root / "tests").rglob("test_*.py")):
         rank = _rank(file, path.name, path.read_text(encoding="utf-8"))
         if rank:
             ranked.append((-rank, str(path.relative_to(root))))
-    return [name for _, name in sorted(ranked)]
+    return [name for _, name in sorted(ranked)[:NEAR]]
 
 
 def _rank(file: str, name: str, text: str) -> int:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-STARTED = pytest.StashKey[float]()
+STARTED, END = pytest.StashKey[float](), pytest.StashKey[float]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--times", help="the file for the seconds of each test")
-    parser.addoption("--until", type=float, help="run nothing after this time (of time.time)")
+    parser.addoption("--within", type=float, help="begin no test after so many seconds of tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,9 +30,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    until = item.config.getoption("--until")
     item.stash[STARTED] = busy_s()
-    return True if until and time.time() > until else None
+    within_s = item.config.getoption("--within")
+    end = item.config.stash.setdefault(END, time.monotonic() + (within_s or 0))
+    return True if within_s and time.monotonic() > end else None
 
 
 @pytest.hookimpl(wrapper=True)
