@@ -18,7 +18,7 @@ LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-quick test-slow lint bench bench-peers clean check-python
+.PHONY: help run test test-quick test-slow mutate coverage lint bench bench-peers clean check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -43,8 +43,11 @@ test-quick: $(TESTS) ## run a file of tests of each package
 test-slow: $(TESTS) ## run the long tests
 	$(PYTEST) -m slow
 
-mutate: $(TESTS) ## how many changes to the mathematics the tests notice; an hour
-	$(BIN)/python tests/mutation --jobs 2
+mutate: $(TESTS) ## how many of 300 changes to the sources the tests notice; an hour
+	$(BIN)/python tests/mutation --sample 300 --jobs 2
+
+coverage: $(TESTS) ## the statements and branches of the sources that no test executes
+	$(BIN)/python tests/mutation --coverage --jobs 2
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check
@@ -61,7 +64,7 @@ bench-peers: $(VENV)/.test-peers ## the speed of PyTorch, JAX, Keras, ... beside
 
 clean: ## remove what make, the build and the tests made; runs/ stays
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
-		.hypothesis .benchmarks
+		.hypothesis .benchmarks .baseline
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written after its step succeeded, so an interrupted step is done again.

@@ -1,153 +1,34 @@
-"""How many changes to the mathematics the tests notice: `python tests/mutation --help`.
+"""How many changes to the sources the tests notice: `python tests/mutation --help`.
 
-Every mutant (mutants.py) of a module is run against the tests of its table row that call the
-function it is in, until one fails. Survivors listed in equivalent.toml, each with
-its reason, change nothing that can be seen. The exit status is 1 if any other survives.
+A sample of the mutants (mutants.py) of src is tried, each against the tests that execute its
+statement (baseline.py, choice.py), until one fails. Mutants listed in equivalent.toml, each with
+its reason, change nothing that can be seen. The score is the share of the others that is killed;
+below `--at-least` the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import sys
 import tempfile
-import time
-import tomllib
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mutants import Mutant, find_mutants
-from trial import Calls, Chosen, Trial, become_nobody, copy_tree, warm_up
+from mutation.attempts import Copy, Stages, attempt_all
+from mutation.baseline import Baseline, digest, measure, report
+from mutation.choice import Choice, in_turns, near_files
+from mutation.mutants import Mutant, distinct, find_mutants
+from mutation.score import ALIVE, Score, explained, table
+from mutation.trial import become_nobody, copy_tree, warm_up
 
-ROOT = Path(__file__).resolve().parents[2]
-UNDER = ("src/mlpx/kernels", "src/mlpx/optimizers", "src/mlpx/schedules")
-WHOLE = ("training", "program", "layers", "gradients")
-TESTS = {
-    "kernels/activations": ("activations", "numerics", "layers", "gradients", "model"),
-    "kernels/special": ("special", "activations", "numerics"),
-    "kernels/affine": WHOLE,
-    "kernels/batches": (
-        "batches",
-        "training",
-        "program",
-        "callbacks",
-        "metrics",
-        "history",
-        "gradients",
-    ),
-    "kernels/dropout": ("dropout", "layers"),
-    "kernels/normalization": ("normalization", *WHOLE),
-    "kernels/penalties": ("penalties", "layers", "gradients"),
-    "kernels/philox": ("philox", "random", "dropout"),
-    "kernels/scaling": ("scaling", *WHOLE),
-    "kernels/skip": WHOLE,
-    "kernels/updates": ("updates", "optimizers", "training", "callbacks", "resume"),
-    "kernels/losses": ("losses", "targets", "model", "metrics", "gradients", "program"),
-    "optimizers": (
-        "optimizers",
-        "updates",
-        "schedules",
-        "training",
-        "resume",
-        "callbacks",
-        "search",
-    ),
-    "schedules": ("schedules", "optimizers"),
-}
-"""The tests of each module or folder of src/mlpx; first those written for it."""
-
-
-def tests_of(file: str) -> list[str]:
-    """The test files for a module."""
-    row = next(row for place, row in TESTS.items() if file.startswith(f"src/mlpx/{place}"))
-    names = dict.fromkeys(f"tests/test_{name}.py" for name in row)
-    return [name for name in names if (ROOT / name).exists()]
-
-
-def choose(calls: dict[str, Any], mutant: Mutant) -> list[str]:
-    """The tests to run, fastest first; outside of functions all, those that call the file first."""
-    own = tuple(tests_of(mutant.file))
-    key = [mutant.file, mutant.function]
-    ranked = []
-    for name, test in calls.items():
-        if not name.startswith(own) or (mutant.function and key not in test["calls"]):
-            continue
-        nearby = any(file == mutant.file for file, _ in test["calls"])
-        ranked.append((not nearby, test["s"], name))
-    return [name for *_, name in sorted(ranked)]
-
-
-def baseline(folder: Path, files: list[str]) -> dict[str, Any]:
-    """What each test calls and how long it takes, unless one fails."""
-    trial = Trial(folder, Calls(folder, UNDER), files, limit_s=1200)
-    while (result := trial.result()) is None:
-        time.sleep(0.05)
-    if result != "survived":
-        sys.exit(f"the tests do not pass as they are ({result}):\n{(folder / 'log').read_text()}")
-    calls: dict[str, Any] = json.loads((folder / "calls.json").read_text(encoding="utf-8"))
-    return calls
-
-
-class Attempt:
-    """A mutant in the copy `folder`, tried with the first test file of its row, then the others."""
-
-    def __init__(self, mutant: Mutant, folder: Path, calls: dict[str, Any]) -> None:
-        self.mutant, self.folder, self.calls = mutant, folder, calls
-        names, first = choose(calls, mutant), tests_of(mutant.file)[0]
-        near = [name for name in names if name.startswith(first)]
-        self.stages = [near, [name for name in names if name not in set(near)]]
-        path = folder / mutant.file
-        self.original = path.read_bytes()
-        path.write_text(mutant.source, encoding="utf-8")
-        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
-            compiled.unlink()
-        self.trial: Trial | None = None
-
-    def result(self) -> str | None:
-        """How it ended; None while it goes on."""
-        result = self.trial.result() if self.trial else "survived"
-        while result == "survived" and self.stages:
-            names = self.stages.pop(0)
-            if names:
-                files = dict.fromkeys(name.split("::")[0] for name in names)
-                limit_s = 30 + 5 * sum(self.calls[name]["s"] for name in names)
-                self.trial = Trial(self.folder, Chosen(names), files, limit_s=limit_s)
-                return None
-        if result:
-            (self.folder / self.mutant.file).write_bytes(self.original)
-        return result
-
-
-def run(mutants: list[Mutant], folders: list[Path], calls: dict[str, Any]) -> dict[Mutant, str]:
-    """The result of each mutant, as many at a time as there are copies."""
-    waiting, running, results = mutants[::-1], {}, {}
-    while waiting or running:
-        for folder in folders:
-            if folder not in running and waiting:
-                running[folder] = Attempt(waiting.pop(), folder, calls)
-            if folder in running and (result := running[folder].result()):
-                mutant = running.pop(folder).mutant
-                results[mutant] = result
-                if len(results) % 100 == 0:
-                    say(f"{len(results)} of {len(mutants)}")
-                if result != "killed":
-                    say(f"{result}: {mutant}")
-        time.sleep(0.01)
-    return results
-
-
-def explained(mutant: Mutant) -> bool:
-    """Whether equivalent.toml says why the mutant cannot be noticed."""
-    return any(mutant.key in entry["mutants"] for entry in EQUIVALENT.get(mutant.file, ()))
-
-
-EQUIVALENT: dict[str, list[dict[str, Any]]] = tomllib.loads(
-    Path(__file__).with_name("equivalent.toml").read_text(encoding="utf-8")
-)
+HERE = Path(__file__).resolve().parents[2]
+Chosen = dict[Mutant, Stages | None]
 
 
 def say(text: str) -> None:
@@ -156,75 +37,123 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def select(arguments: argparse.Namespace) -> list[Mutant]:
-    """The mutants asked for, file by file."""
-    files = [path for place in UNDER for path in sorted((ROOT / place).rglob("*.py"))]
-    names = [str(path.relative_to(ROOT)) for path in files]
-    again = arguments.again.read_text(encoding="utf-8") if arguments.again else ""
-    found = []
-    for name in names:
-        if arguments.file and not any(part in name for part in arguments.file):
-            continue
-        mutants = [m for m in find_mutants(ROOT, name) if not again or f": {m}\n" in again]
-        if arguments.sample and len(mutants) > arguments.sample:
-            mutants = random.Random(arguments.seed).sample(mutants, arguments.sample)
-        found += sorted(mutants, key=lambda mutant: mutant.line)
+def options() -> argparse.Namespace:
+    """What is asked for."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--file", action="append", help="only modules with this in their path")
+    parser.add_argument("--sample", type=int, help="at most so many mutants")
+    parser.add_argument("--seed", default="0", help="of the sample")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+    parser.add_argument("--limit", type=float, default=30, help="seconds of tests for a mutant")
+    parser.add_argument("--at-least", type=float, default=0.9, help="the score to reach")
+    parser.add_argument("--again", type=Path, help="only those that survived in this output")
+    parser.add_argument("--list", action="store_true", help="only print the mutants")
+    parser.add_argument("--check", action="store_true", help="try equivalent ones as well")
+    parser.add_argument("--coverage", action="store_true", help="only print what is not executed")
+    parser.add_argument("--near", type=int, help="in so many modules, with the tests near them")
+    parser.add_argument("--near-limit", type=float, default=40, help="seconds for these tests")
+    parser.add_argument("--root", type=Path, default=HERE, help="the tree")
+    parser.add_argument("--kept", type=Path, help="folder of the baseline [.baseline of the tree]")
+    asked = parser.parse_args()
+    asked.kept = asked.kept or asked.root / ".baseline" / ("near" if asked.near else "")
+    return asked
+
+
+def shuffled(asked: argparse.Namespace) -> list[Mutant]:
+    """The mutants that may be tried, in the order of the seed."""
+    again = asked.again.read_text(encoding="utf-8") if asked.again else ""
+    found: list[Mutant] = []
+    for path in sorted((asked.root / "src").rglob("*.py")):
+        name = str(path.relative_to(asked.root))
+        if not asked.file or any(part in name for part in asked.file):
+            found += find_mutants(asked.root, name)
+    random.Random(asked.seed).shuffle(found)
+    return [mutant for mutant in found if not again or f": {mutant}\n" in again]
+
+
+def in_order(mutants: Iterator[Mutant]) -> list[Mutant]:
+    """File by file, as they stand there."""
+    return sorted(mutants, key=lambda mutant: (mutant.file, mutant.lines))
+
+
+def drawn(asked: argparse.Namespace, mutants: list[Mutant]) -> list[str]:
+    """The first modules that have tests near them, as many as are asked for."""
+    files = dict.fromkeys(mutant.file for mutant in mutants)
+    return list(islice((file for file in files if near_files(asked.root, file)), asked.near))
+
+
+def baseline_of(asked: argparse.Namespace, modules: list[str]) -> Baseline:
+    """The one that is kept, if nothing changed since, else a new one."""
+    found = Baseline(asked.root, asked.kept)
+    if found.digest != digest(asked.root):
+        near = in_turns(near_files(asked.root, file) for file in modules) if asked.near else []
+        limit_s = asked.near_limit if asked.near else None
+        found = measure(asked.root, asked.kept, jobs=asked.jobs, files=near, limit_s=limit_s)
     return found
 
 
-def table(mutants: list[Mutant], results: dict[Mutant, str]) -> str:
-    """Killed, equivalent, surviving and all mutants of each file."""
-    lines = ["| file | mutants | killed | equivalent | survive |", "| --- |" + " ---: |" * 4]
-    for name in [*dict.fromkeys(mutant.file for mutant in mutants), ""]:
-        own = [mutant for mutant in mutants if mutant.file.startswith(name)]
-        same = sum(explained(mutant) for mutant in own)
-        alive = sum(results.get(mutant) == "survived" for mutant in own)
-        label = name.removeprefix("src/mlpx/") or "all"
-        lines.append(f"| {label} | {len(own)} | {len(own) - same - alive} | {same} | {alive} |")
-    return "\n".join(lines) + "\n"
+def near(asked: argparse.Namespace, mutants: list[Mutant], choice: Choice) -> Chosen:
+    """As many of each module; those that no test near executes are passed over."""
+    chosen: Chosen = {}
+    for file in dict.fromkeys(mutant.file for mutant in mutants):
+        own = choice.choose(m for m in distinct(mutants) if m.file == file and not explained(m))
+        executed = {mutant: stages for mutant, stages in own.items() if stages}
+        chosen |= dict(islice(executed.items(), asked.sample // asked.near))
+    return chosen
 
 
-def reasons(mutants: list[Mutant]) -> str:
-    """The mutants that equivalent.toml explains, in the groups it has them in."""
-    lines = ["| file | mutations | why nothing changes |", "| --- | --- | --- |"]
-    for name in dict.fromkeys(mutant.file for mutant in mutants):
-        label = name.removeprefix("src/mlpx/")
-        for entry in EQUIVALENT.get(name, ()):
-            cells = "<br>".join(f"`{key.replace('|', '&#124;')}`" for key in entry["mutants"])
-            lines.append(f"| {label} | {cells} | {entry['why']} |")
-    return "\n".join(lines) + "\n"
+def attempts(asked: argparse.Namespace, chosen: Chosen, baseline: Baseline) -> dict[Mutant, str]:
+    """The result of each mutant that is not explained; prints those alive."""
+    tried = [mutant for mutant in chosen if asked.check or not explained(mutant)]
+    unfit: set[str] = set()
+
+    def ended(mutant: Mutant, result: str) -> None:
+        if result in ALIVE:
+            say(f"{result}: {mutant}")
+
+    beside = asked.root.parent / "shared" / "data"  # where tests/conftest.py looks
+    if beside.is_dir():
+        os.environ.setdefault("MLPX_DATA", str(beside))
+    with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
+        folders = [Path(temporary) / str(i) for i in range(asked.jobs)]
+        for folder in folders:
+            copy_tree(asked.root, folder)
+        copies = [Copy(f, baseline.tests, unfit) for f in folders]
+        results = attempt_all(tried, chosen, copies, ended)
+    for name in sorted(unfit):
+        say(f"fails in a copy of the tree, so it was left out: {name}")
+    return results
 
 
 def main() -> int:
-    """Run the mutants; print survivors and the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--file", action="append", help="only modules with this in their path")
-    parser.add_argument("--sample", type=int, help="at most so many mutants of a file")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
-    parser.add_argument("--again", type=Path, help="only those that survived in this output")
-    parser.add_argument("--list", action="store_true", help="only print the mutants")
-    parser.add_argument("--check", action="store_true", help="run equivalent ones as well")
-    arguments = parser.parse_args()
-    mutants = select(arguments)
-    if arguments.list:
-        for mutant in mutants:
+    """Try the mutants; print those alive, the table and the score."""
+    asked = options()
+    mutants = shuffled(asked)
+    modules = drawn(asked, mutants)
+    if asked.list:
+        for mutant in in_order(islice(distinct(mutants), asked.sample)):
             say(str(mutant))
         return 0
-    become_nobody(sys.argv)
+    baseline = baseline_of(asked, modules)
+    if asked.coverage:
+        say(report(baseline))
+        return int(bool(baseline.failed))
+    become_nobody()
     warm_up()
-    with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
-        folders = [Path(temporary) / str(i) for i in range(arguments.jobs)]
-        for folder in folders:
-            folder.mkdir()
-            copy_tree(ROOT, folder)
-        wanted = dict.fromkeys(name for m in mutants for name in tests_of(m.file))
-        calls = baseline(folders[0], list(wanted))
-        say(f"{len(mutants)} mutants, {len(calls)} tests")
-        tried = [m for m in mutants if arguments.check or not explained(m)]
-        results = run(tried, folders, calls)
-    say(f"{table(mutants, results)}\n{reasons(mutants)}")
-    return int("survived" in results.values())
+    choice = Choice(baseline, limit_s=asked.limit)
+    if asked.near:
+        chosen = near(asked, [mutant for mutant in mutants if mutant.file in modules], choice)
+    else:
+        chosen = choice.choose(in_order(islice(distinct(mutants), asked.sample)))
+    for name in baseline.failed:
+        say(f"fails without a mutant, so it is left out: {name}")
+    say(f"{len(chosen)} mutants, {len(baseline.tests)} tests")
+    if not chosen:
+        return 1
+    results = attempts(asked, chosen, baseline)
+    score = Score(chosen, results)
+    say(f"{table(list(chosen), results)}\nscore: {score.share:.1%}; wanted: {asked.at_least:.0%}")
+    return int(score.share < asked.at_least)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """The mutants of a module: its source with one operator, number, statement or argument changed.
 
-Left alone: strings (so docstrings, names and messages), annotations, imports, abstract methods,
-what is raised (only that it is raised is dropped), zip's `strict`, and the order of arguments that
-may be exchanged.
+Left alone: strings (so docstrings, names and messages), annotations, types, protocols, imports,
+abstract methods, what is raised (only that it is raised is dropped), zip's `strict`, and the order
+of arguments that may be exchanged.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 OPERATORS: dict[type, tuple[type, ...]] = {
     ast.Add: (ast.Sub,),
@@ -78,50 +80,109 @@ EXCHANGEABLE = frozenset(
 """Functions whose first two arguments may change places."""
 
 
-@dataclass(frozen=True)
+class Where(NamedTuple):
+    """The innermost statement that a node is in, how deep it is indented, and its function."""
+
+    statement: ast.stmt
+    depth: int
+    body: tuple[int, int] | None
+    """The lines of the outermost function around it, None outside of all."""
+    scope: str
+
+
+@dataclass(frozen=True, eq=False)
 class Mutant:
-    """One change. `function` is the first line of the function it is in, 0 outside of all."""
+    """One change: `new` in place of a node of the module `tree`. Its texts are made when asked."""
 
     file: str
-    line: int
-    function: int
-    scope: str
-    before: str
-    after: str
-    source: str
+    where: Where
+    change: Change
+    new: ast.AST
+    tree: ast.Module
+
+    @cached_property
+    def statement(self) -> str:
+        """The changed statement."""
+        if self.change.node is self.where.statement:
+            return ast.unparse(self.new)
+        return self.change.apply(self.new, self.where.statement)
+
+    @cached_property
+    def key(self) -> str:
+        """What names it as long as its statement stays; empty if nothing changes."""
+        before = ast.unparse(self.where.statement)
+        lines = _difference(before, self.statement, 4 * self.where.depth)
+        return f"{self.where.scope}: {lines[0]}  =>  {lines[1]}" if lines else ""
 
     @property
-    def key(self) -> str:
-        """What names it as long as its statement stays."""
-        return f"{self.scope}: {self.before}  =>  {self.after}"
+    def source(self) -> str:
+        """The changed module."""
+        return self.change.apply(self.new, self.tree)
+
+    @property
+    def original(self) -> str:
+        """The module written likewise, without the change."""
+        return ast.unparse(self.tree)
+
+    @cached_property
+    def lines(self) -> tuple[int, int]:
+        """The first and the last line of its statement; of one with a body only those before it."""
+        statement = self.where.statement
+        first, last = statement.lineno, statement.end_lineno or statement.lineno
+        body = getattr(statement, "body", None) or getattr(statement, "cases", None)
+        if body:
+            inner = body[0].pattern if isinstance(body[0], ast.match_case) else body[0]
+            last = max(first, inner.lineno - 1)
+        return first, last
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key}"
+        return f"{self.file}:{self.lines[0]}: {self.key}"
 
 
 def find_mutants(root: Path, file: str) -> list[Mutant]:
     """All mutants of the module `file` below `root`, in the order of its source."""
     tree = ast.parse((root / file).read_text(encoding="utf-8"))
-    original = ast.unparse(tree).splitlines()
-    found = []
-    for parent, field, place, node, (function, scope) in _places(tree):
-        for new in _variants(node):
-            source = _with(tree, parent, field, place, new)
-            before, after = _difference(original, source.splitlines())
-            line = getattr(node, "lineno", None) or getattr(parent, "lineno", 0)
-            found.append(Mutant(file, line, function, scope, before, after, source))
-    return list({mutant.source: mutant for mutant in found if mutant.before}.values())
+    return [
+        Mutant(file, where, change, new, tree)
+        for change, where in _places(tree)
+        for new in _variants(change.node)
+    ]
 
 
-Place = tuple[ast.AST, str, int | None, ast.AST, tuple[int, str]]
+def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
+    """Without those that change nothing or the same as an earlier one."""
+    seen = set()
+    for mutant in mutants:
+        text = (mutant.where.statement, mutant.statement)
+        if mutant.key and text not in seen:
+            seen.add(text)
+            yield mutant
 
 
-def _places(node: ast.AST, function: int = 0, scope: str = "") -> Iterator[Place]:
-    """Every node that may be changed: its parent, field, place in a list, itself, where it is."""
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        scope = f"{scope}.{node.name}".lstrip(".")
-    if isinstance(node, ast.FunctionDef) and not function:
-        function = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+class Change(NamedTuple):
+    """A node and where it hangs: its parent's field and the place there, if that is a list."""
+
+    node: ast.AST
+    parent: ast.AST
+    field: str
+    place: int | None
+
+    def apply(self, new: ast.AST, whole: ast.AST) -> str:
+        """The text of `whole` with `new` in place of the node; the tree is left as it was."""
+        self._put(new)
+        text = ast.unparse(whole)
+        self._put(self.node)
+        return text
+
+    def _put(self, node: ast.AST) -> None:
+        if self.place is None:
+            setattr(self.parent, self.field, node)
+        else:
+            getattr(self.parent, self.field)[self.place] = node
+
+
+def _places(node: ast.AST, where: Where | None = None) -> Iterator[tuple[Change, Where]]:
+    """Every node that may be changed, and where it is."""
     for field, value in ast.iter_fields(node):
         if field in ("annotation", "returns", "decorator_list"):
             continue
@@ -129,46 +190,58 @@ def _places(node: ast.AST, function: int = 0, scope: str = "") -> Iterator[Place
         for place, child in enumerate(value if many else [value]):
             if not isinstance(child, ast.AST) or _left_alone(child):
                 continue
-            yield node, field, place if many else None, child, (function, scope)
+            inside = _entered(child, where) if isinstance(child, ast.stmt) else where
+            assert inside is not None  # a module consists of statements
+            yield Change(child, node, field, place if many else None), inside
             if not isinstance(child, ast.Raise):
-                yield from _places(child, function, scope)
+                yield from _places(child, inside)
+
+
+def _entered(statement: ast.stmt, where: Where | None) -> Where:
+    depth, body, scope = (where.depth + 1, where.body, where.scope) if where else (0, None, "")
+    if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        scope = f"{scope}.{statement.name}".lstrip(".")
+    if isinstance(statement, ast.FunctionDef) and not body:
+        body = (statement.body[0].lineno, statement.end_lineno or 0)
+    return Where(statement, depth, body, scope)
 
 
 def _left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.Assign):
-        return any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        return any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets) or (
+            isinstance(node.value, ast.BinOp) and _is_type(node.value)
+        )
     if isinstance(node, ast.keyword):
         return node.arg == "strict"
     if isinstance(node, ast.Raise):
         return isinstance(node.exc, ast.Name) and node.exc.id == "NotImplementedError"
+    if isinstance(node, ast.ClassDef):
+        return any(isinstance(base, ast.Name) and base.id == "Protocol" for base in node.bases)
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     return isinstance(node, ast.Import | ast.ImportFrom | ast.JoinedStr)
 
 
-def _with(tree: ast.AST, parent: ast.AST, field: str, place: int | None, new: ast.AST) -> str:
-    """The source with one node changed; the tree is left as it was."""
-    if place is None:
-        old = getattr(parent, field)
-        setattr(parent, field, new)
-        source = ast.unparse(tree)
-        setattr(parent, field, old)
-        return source
-    body = getattr(parent, field)
-    old, body[place] = body[place], new
-    source = ast.unparse(tree)
-    body[place] = old
-    return source
+def _is_type(node: ast.AST) -> bool:
+    """Whether `node` is a union of names and of types with parameters."""
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.BitOr) and _is_type(node.left) and _is_type(node.right)
+    if isinstance(node, ast.Constant):
+        return node.value is None
+    return isinstance(node, ast.Name | ast.Subscript)
 
 
-def _difference(a: list[str], b: list[str]) -> tuple[str, str]:
+def _difference(before: str, after: str, indent: int) -> tuple[str, str] | None:
     """The first line that differs, cut to what is around the change."""
-    for before, after in zip(a, b, strict=True):
-        if before != after:
+    for a, b in zip(before.splitlines(), after.splitlines(), strict=True):
+        if a != b:
+            a, b = " " * indent + a, " " * indent + b
             start = next(
-                i for i, (p, q) in enumerate(zip(before + " ", after + " ", strict=False)) if p != q
+                i for i, (p, q) in enumerate(zip(a + " ", b + " ", strict=False)) if p != q
             )
-            cut = max(0, start - 40) if len(before) > 120 else 0
-            return before[cut : cut + 120].strip(), after[cut : cut + 120].strip()
-    return "", ""
+            cut = max(0, start - 40) if len(a) > 120 else 0
+            return a[cut : cut + 120].strip(), b[cut : cut + 120].strip()
+    return None
 
 
 def _variants(node: ast.AST) -> Iterator[ast.AST]:

@@ -5,7 +5,6 @@ with limits on time, memory and files.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import resource
 import shutil
@@ -16,7 +15,6 @@ import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,7 +22,8 @@ NOBODY = "65534"
 READ_ONLY = "-all,+dac_read_search"  # Python itself may lie where only root can read
 MEMORY, FILE_SIZE = 8 * 2**30, 256 * 2**20  # bytes
 WARM = ("numpy", "hypothesis", "mpmath", "scipy.optimize", "scipy.special", "safetensors.numpy")
-COPIED = ("src", "tests", "pyproject.toml")
+UNCONFINED = "run this as an ordinary user, or install setpriv (util-linux)"
+LEFT_OUT = (".git", ".venv", ".baseline", ".hypothesis", ".*_cache", "build", "dist", "runs")
 
 
 def warm_up() -> None:
@@ -34,85 +33,59 @@ def warm_up() -> None:
             importlib.import_module(name)
 
 
-def become_nobody(arguments: list[str]) -> None:
+def become_nobody() -> None:
     """Start again as nobody if we are root: a mutant may write to any path, devices too."""
     if os.geteuid() != 0:
         return
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        sys.exit("run this as an ordinary user, or install setpriv (util-linux)")
+        sys.exit(UNCONFINED)
     users = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
     rights = [f"--{kind}={READ_ONLY}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
-    os.execv(setpriv, [setpriv, *users, *rights, sys.executable, *arguments])
+    os.execv(setpriv, [setpriv, *users, *rights, sys.executable, *sys.orig_argv[1:]])
 
 
 def copy_tree(root: Path, folder: Path) -> None:
-    """A copy of what the tests need."""
-    for name in COPIED:
-        if (root / name).is_dir():
-            # Without the native library, so that the array kernels run and not their C twins.
-            ignore = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
-            shutil.copytree(root / name, folder / name, ignore=ignore)
-        else:
-            shutil.copy(root / name, folder / name)
+    """A copy of what the tests need; with what is compiled, which is not written in a trial."""
+    shutil.copytree(root, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
     (folder / "home").mkdir()
 
 
-class Calls:
-    """Plugin: writes for each test how long it took and which functions below `under` it called."""
-
-    def __init__(self, folder: Path, under: Iterable[str]) -> None:
-        self.prefixes = tuple(str(folder / place) for place in under)
-        self.cut = len(str(folder)) + 1
-        self.found: dict[str, dict[str, Any]] = {}
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
-        seen: set[tuple[str, int]] = set()
-
-        def trace(frame: Any, event: str, _: Any) -> None:
-            code = frame.f_code
-            if code.co_filename.startswith(self.prefixes):
-                seen.add((code.co_filename[self.cut :], code.co_firstlineno))
-
-        start = time.perf_counter()
-        sys.settrace(trace)
-        try:
-            return (yield)
-        finally:
-            sys.settrace(None)
-            duration = time.perf_counter() - start
-            self.found[item.nodeid] = {"s": duration, "calls": sorted(seen)}
-
-    def pytest_sessionfinish(self) -> None:
-        Path("calls.json").write_text(json.dumps(self.found), encoding="utf-8")
-
-
 class Chosen:
-    """Plugin: runs the chosen tests only, in their order."""
+    """Plugin: runs the chosen tests only, in their order, and writes down which failed."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, names: Iterable[str], failed: Path) -> None:
         self.order = {name: i for i, name in enumerate(names)}
+        self.failed = failed
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if item.nodeid in self.order]
         items.sort(key=lambda item: self.order[item.nodeid])
 
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.write_text(report.nodeid, encoding="utf-8")
+
 
 class Trial:
-    """One run of pytest in the copy `folder`, under way."""
+    """One run of pytest in the copy `folder`, under way, until a test fails.
 
-    def __init__(self, folder: Path, plugin: Any, files: Iterable[str], *, limit_s: float) -> None:
-        self.end = time.monotonic() + limit_s
+    `limit_s` limits each process's time on a core; waiting, it may last thrice as long.
+    """
+
+    def __init__(
+        self, folder: Path, names: Iterable[str], files: Iterable[str], *, limit_s: float
+    ) -> None:
+        self.end = time.monotonic() + 3 * limit_s
+        self.note = folder / "failed"
+        self.note.unlink(missing_ok=True)
         sys.stdout.flush()
         self.pid = os.fork()
         if self.pid == 0:
             code = 70
             try:
                 _confine(folder, limit_s)
-                baseline = isinstance(plugin, Calls)
-                sys.dont_write_bytecode = not baseline  # a mutant's would be taken for the next's
-                code = _pytest(plugin, list(files), stop=not baseline)
+                code = _pytest(Chosen(names, self.note), list(files))
             finally:
                 os._exit(code)
 
@@ -126,7 +99,14 @@ class Trial:
         if pid == 0:
             os.waitpid(self.pid, 0)
             return "timeout"
-        return "survived" if os.waitstatus_to_exitcode(status) in (0, 5) else "killed"
+        code = os.waitstatus_to_exitcode(status)
+        if code in (-signal.SIGXCPU, -signal.SIGKILL):
+            return "timeout"
+        return "survived" if code in (0, 5) else "killed"
+
+    def failed(self) -> str:
+        """The test that failed; empty if it did not come to a test."""
+        return self.note.read_text(encoding="utf-8") if self.note.exists() else ""
 
 
 def _confine(folder: Path, limit_s: float) -> None:
@@ -146,15 +126,17 @@ def _confine(folder: Path, limit_s: float) -> None:
         resource.setrlimit(name, (value, value))
     home = str(folder / "home")
     os.environ.update(HOME=home, TMPDIR=home, XDG_CACHE_HOME=home, CI="")
-    os.environ["PYTHONPATH"] = sys.path[0] = str(folder / "src")
+    os.environ.update(PYTHONPATH=str(folder / "src"), PYTHONDONTWRITEBYTECODE="1")
+    sys.dont_write_bytecode = True  # a mutant's would be taken for the next's
+    ours = {str(Path(__file__).parent), str(Path(__file__).parents[1])}
+    sys.path[:] = [str(folder / "src"), *(path for path in sys.path if path not in ours)]
 
 
-def _pytest(plugin: Any, files: list[str], *, stop: bool) -> int:
+def _pytest(plugin: Chosen, files: list[str]) -> int:
     """pytest's exit code, 1 if it cannot even start."""
-    options = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "--hypothesis-seed=0", "--tb=line"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:faulthandler", "--tb=line"]
+    options += ["-m", "not slow", "--hypothesis-seed=0"]
     options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]
-    if stop:
-        options += ["-x", "-p", "no:faulthandler"]
     try:
         return int(pytest.main([*options, *files], plugins=[plugin]))
     except BaseException:  # a mutant may raise anything, at import too
