@@ -118,6 +118,7 @@ def test_make_lists_its_targets():
         "test-quick",
         "test-slow",
         "mutate",
+        "coverage",
         "lint",
         "bench",
         "bench-peers",
