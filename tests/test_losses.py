@@ -115,14 +115,17 @@ def exact(loss: Loss, z: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 @every_loss
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("k", [1, 2, 3])
-def test_value_and_gradient_are_the_definitions(loss: Loss, dtype: str, k: int) -> None:
-    if not fits(loss, k):
-        return
+def test_value_and_gradient_are_the_definitions(loss: Loss, dtype: str) -> None:
+    for k in (1, 2, 3):
+        if fits(loss, k):
+            compare_with_definition(loss, dtype, k)
+
+
+def compare_with_definition(loss: Loss, dtype: str, k: int) -> None:
     rng = np.random.default_rng(k)
-    z = (3 * rng.normal(size=(8, k))).astype(dtype)
-    t = make_targets(loss, 8, k, rng).astype(dtype)
-    r = rng.random((8, 1)).astype(dtype)
+    z = (3 * rng.normal(size=(4, k))).astype(dtype)
+    t = make_targets(loss, 4, k, rng).astype(dtype)
+    r = rng.random((4, 1)).astype(dtype)
     rows, dz, alone = run(loss, z, t, r)
     value, slope = exact(loss, z, t)
     eps = np.finfo(dtype).eps
@@ -148,11 +151,10 @@ def test_gradient_by_central_differences(loss: Loss, k: int) -> None:
     r = rng.random((n, 1))
     _, dz, _ = run(loss, z, t, r)
     found = np.zeros_like(z)
-    for i, j in np.ndindex(z.shape):
-        bump = np.zeros_like(z)
-        bump[i, j] = h
+    for j in range(k):  # of all rows at once, which know nothing of each other
+        bump = h * np.eye(k)[j]
         up, down = (run(loss, z + sign * bump, t, r)[0] for sign in (1, -1))
-        found[i, j] = (r * (up - down)).sum() / (2 * h)
+        found[:, j] = (r * (up - down) / (2 * h))[:, 0]
     assert abs(dz - found).max() / max(abs(dz).max(), abs(found).max(), 1e-300) < 1e-7
 
 
@@ -249,7 +251,7 @@ def test_nan_stays_nan(loss: Loss) -> None:
 
 
 @every_loss
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 9))
 def test_rows_know_nothing_of_each_other(loss: Loss, seed: int, n: int) -> None:
     """Permuted rows give permuted results to the last bit; and r scales the gradient."""

@@ -55,7 +55,7 @@ def many(machine: type[Machine], sequences: int, steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("engine", "sequences"),
-    [("interpreter", 8), ("native", 20), ("interpreter on cuda", 5), ("cuda", 2)],
+    [("interpreter", 6), ("native", 10), ("interpreter on cuda", 3), ("cuda", 2)],
 )
 def test_model(engine: str, sequences: int) -> None:
     with only(engine) as machine:

@@ -49,15 +49,20 @@ def function(name: str) -> Callable[..., Any]:
 def _sorting(signature: inspect.Signature) -> Callable[[Any, Any], Any]:
     """`_sorted_arguments` of a signature, at once where the required ones come by position."""
     parameters = signature.parameters.values()
-    plain = all(parameter.kind is parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
+    plain = not any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
     defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
     required = len(parameters) - len(defaults)
+    by_position = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY][required:]
 
     def sort(args: Any, kwargs: Any) -> Any:
-        if plain and len(args) == required and kwargs.keys() <= defaults.keys():
-            given = {key: value for key, value in kwargs.items() if value is not defaults[key]}
-            return list(args), given
-        return _sorted_arguments(signature, args, kwargs)
+        count = len(args) - required
+        further = by_position[: max(count, 0)]
+        named = kwargs.keys() <= defaults.keys() - further
+        if not plain or len(further) != count or not named:
+            return _sorted_arguments(signature, args, kwargs)  # which says what is wrong
+        given = dict(zip(further, args[required:], strict=True)) | kwargs
+        kept = {key: value for key, value in given.items() if value is not defaults[key]}
+        return list(args[:required]), kept
 
     return sort
 
