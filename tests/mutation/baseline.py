@@ -75,7 +75,7 @@ class Baseline:
 def measure(
     root: Path, folder: Path, *, jobs: int, files: Sequence[str] = (), limit_s: float | None = None
 ) -> Baseline:
-    """Run the tests, all that are not slow or those in `files`; none is begun after `limit_s`."""
+    """Run the tests, all that are not slow or those in `files`; each process for `limit_s`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TESTS).unlink(missing_ok=True)
     before = digest(root)
@@ -94,7 +94,8 @@ def measure(
 
 def _environment(root: Path, folder: Path) -> dict[str, str]:
     """Ours with the tree's sources first, and without what a test around us has set."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    foreign = ("COV", "PYTEST_XDIST")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     ours.pop("PYTEST_CURRENT_TEST", None)
     path = [str(root / "src"), str(Path(__file__).parents[1])]
     return ours | {
