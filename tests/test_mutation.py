@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mutation.baseline import digest
-from mutation.choice import NEAR, Choice, executing, in_turns, near_files, nearness
+from mutation.choice import NEAR, Choice, executing, in_turns, is_called, near_files, nearness
 from mutation.mutants import Mutant, distinct, find_mutants
 from mutation.recording import without_group
 from mutation.score import EQUIVALENT, Score, table
@@ -40,7 +40,7 @@ def test_what_is_left_alone(tmp_path):
         if TYPE_CHECKING:
             from there import f
             SIZE = 1 + 2
-        __all__ = ["f", *("g",)]
+        __all__ = ["f", *names(1)]
         Text = str | list[int] | None
         width: "1 + 2"
         class Sized(Protocol):
@@ -66,6 +66,7 @@ def test_what_is_changed(tmp_path):
             if ready and x < LIMIT:
                 raise ValueError(x + 1)
             x[0] = scale(y, 1.0)
+            y = scale(x, x)
             return -x
     """
     assert [mutant.key for mutant in mutants_of(tmp_path, source)] == [
@@ -124,10 +125,18 @@ def test_the_tests_that_execute_a_statement(tmp_path):
         "f: if x > y:  ": {"a"},
         "f: y += 1  ": {"c"},
     }
+    constant, *_ = mutants_of(tmp_path, SOURCE)
+    assert executing(constant, {1: {"a"}, 3: {"b"}}) == {"a", "b"}, "imported in a test"
     only_imported = {line: {""} for line in (1, 2)}
     assert [executing(m, only_imported) for m in mutants_of(tmp_path, SOURCE)] == [set()] + 6 * [
         None
     ]
+
+
+def test_what_a_call_executes(tmp_path):
+    source = "A = 1\n@cache(2)\ndef f(x=3):\n    return 4\nclass C:\n    a = 5\n"
+    found = [m.key for m in mutants_of(tmp_path, source) if is_called(m)]
+    assert found == ["f: return 4  =>  return 5"]
 
 
 def test_an_argument_by_default_belongs_to_its_function(tmp_path):
@@ -149,21 +158,22 @@ class Known:
 def test_the_nearest_tests_come_first_then_the_fastest(tmp_path):
     mutant = mutants_of(tmp_path, "def f(x):\n    return -x", "src/mlpx/cli/rows.py")[0]
     seconds = {
-        "tests/test_cli_rows.py::slow": 3.0,
-        "tests/test_cli_rows.py::fast": 1.0,
-        "tests/test_cli.py::whole": 0.5,
-        "tests/test_step.py::far": 0.1,
-        "tests/test_step.py::further": 0.2,
+        "tests/test_cli_rows.py::a": 3.0,
+        "tests/test_cli_rows.py::b": 1.0,
+        "tests/test_cli.py::c": 0.5,
+        "tests/test_step.py::d": 0.2,
+        "tests/test_step.py::e": 0.1,
     }
-    near = ["tests/test_cli_rows.py::fast", "tests/test_cli_rows.py::slow"]
-    far = ["tests/test_step.py::far", "tests/test_step.py::further"]
-    whole = ["tests/test_cli.py::whole"]
+    near = ["tests/test_cli_rows.py::b", "tests/test_cli_rows.py::a"]
+    whole = ["tests/test_cli.py::c"]
+    far = ["tests/test_step.py::e", "tests/test_step.py::d"]
 
     def chosen(limit_s, lines=(1, 2)):
         choice = Choice(Known(seconds, lines), limit_s=limit_s)
         return choice.choose([mutant])[mutant]
 
     assert chosen(10) == [near, whole, far]
+    assert chosen(5) == [near, whole, far], "the last near one beside the far ones"
     assert chosen(4.4) == [near[:1], whole, far], "near tests may take half of the time"
     assert chosen(0.05) == [far[:1]], "the fastest, whatever it takes"
     assert chosen(10, lines=(1,)) is None
@@ -182,6 +192,7 @@ def test_a_table_is_tried_with_the_tests_near_it(tmp_path):
 def test_nearness():
     assert nearness("src/mlpx/cli/rows.py", "tests/test_cli_rows.py::test[layers]") == 2
     assert nearness("src/mlpx/kernels/losses/base.py", "tests/test_losses.py") == 1
+    assert nearness("src/mlpx/engines/cuda/heads.py", "tests/test_cuda_engine.py") == 2
     assert nearness("src/mlpx/layers/dense.py", "tests/test_losses.py") == 0
 
 
@@ -189,15 +200,19 @@ def test_the_test_files_near_a_module(tmp_path):
     (tmp_path / "tests").mkdir()
     for name, text in {
         "cli": "",
-        "package": "from mlpx.cli import app",
+        "a_package": "from mlpx.cli import app",
         "module": "from mlpx.cli.rows import parse",
-        "other": "import mlpx\nfrom mlpx.client import x",
+        "a_other": "import mlpx\nfrom mlpx.client import x",
         "beside": "from mlpx.cli import columns, rows",
-        "cli_rows": "",
     }.items():
         (tmp_path / "tests" / f"test_{name}.py").write_text(text)
-    found = [Path(name).stem[5:] for name in near_files(tmp_path, "src/mlpx/cli/rows.py")]
-    assert found == ["cli_rows", "cli", "beside", "module", "package"][:NEAR]
+
+    def near(file):
+        return [Path(name).stem.removeprefix("test_") for name in near_files(tmp_path, file)]
+
+    assert near("src/mlpx/cli/rows.py") == ["cli", "beside", "module", "a_package"][:NEAR]
+    assert near("src/mlpx/cli/streams.py") == ["cli", "a_package", "beside", "module"][:NEAR]
+    assert near("src/mlpx/step.py") == []
     assert in_turns([["a", "b", "c"], [], ["d", "b"]]) == ["a", "d", "b", "c"]
 
 
@@ -218,7 +233,7 @@ def test_the_baseline_is_kept_until_a_source_or_a_test_changes(tmp_path):
     assert len(set(found)) == len(counted)
     for name in ("src/__pycache__/a.pyc", "tests/mutation/e.py", "src/a.egg-info/f", "g.py"):
         assert written(name) == found[-1], name
-    (tmp_path / "src/a.py").rename(tmp_path / "src/z.py")
+    (tmp_path / "src/a.py").rename(tmp_path / "src/aa.py")
     assert digest(tmp_path) != found[-1]
 
 

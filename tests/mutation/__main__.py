@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mutation.attempts import Copy, Stages, attempt_all
 from mutation.baseline import Baseline, digest, measure, report
-from mutation.choice import Choice, in_turns, near_files
+from mutation.choice import Choice, in_turns, is_called, near_files
 from mutation.mutants import Mutant, distinct, find_mutants
 from mutation.score import ALIVE, Score, explained, table
 from mutation.trial import become_nobody, copy_tree, warm_up
@@ -51,7 +51,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="try equivalent ones as well")
     parser.add_argument("--coverage", action="store_true", help="only print what is not executed")
     parser.add_argument("--near", type=int, help="in so many modules, with the tests near them")
-    parser.add_argument("--near-limit", type=float, default=40, help="seconds for these tests")
+    parser.add_argument("--near-limit", type=float, default=40, help="seconds of these tests")
     parser.add_argument("--root", type=Path, default=HERE, help="the tree")
     parser.add_argument("--kept", type=Path, help="folder of the baseline [.baseline of the tree]")
     asked = parser.parse_args()
@@ -93,10 +93,11 @@ def baseline_of(asked: argparse.Namespace, modules: list[str]) -> Baseline:
 
 
 def near(asked: argparse.Namespace, mutants: list[Mutant], choice: Choice) -> Chosen:
-    """As many of each module; those that no test near executes are passed over."""
+    """As many of each module, of those that a call in a test near executes: others see more."""
     chosen: Chosen = {}
-    for file in dict.fromkeys(mutant.file for mutant in mutants):
-        own = choice.choose(m for m in distinct(mutants) if m.file == file and not explained(m))
+    called = [m for m in distinct(mutants) if is_called(m) and not explained(m)]
+    for file in dict.fromkeys(mutant.file for mutant in called):
+        own = choice.choose(mutant for mutant in called if mutant.file == file)
         executed = {mutant: stages for mutant, stages in own.items() if stages}
         chosen |= dict(islice(executed.items(), asked.sample // asked.near))
     return chosen

@@ -75,7 +75,7 @@ class Baseline:
 def measure(
     root: Path, folder: Path, *, jobs: int, files: Sequence[str] = (), limit_s: float | None = None
 ) -> Baseline:
-    """Run the tests, all that are not slow or those in `files`; none is begun after `limit_s`."""
+    """Run the tests, all that are not slow or those in `files`; each process for `limit_s`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TESTS).unlink(missing_ok=True)
     before = digest(root)

@@ -95,6 +95,12 @@ def within(names: Iterable[str], seconds: dict[str, float], limit_s: float) -> l
     return chosen
 
 
+def is_called(mutant: Mutant) -> bool:
+    """Whether a call of the function around it executes the statement, not an import."""
+    body = mutant.where.body
+    return body is not None and mutant.lines[0] >= body[0]
+
+
 def executing(mutant: Mutant, lines: dict[int, set[str]]) -> set[str] | None:
     """The tests that execute the mutant's statement; None if nothing does.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ STARTED, END = pytest.StashKey[float](), pytest.StashKey[float]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--times", help="the file for the seconds of each test")
-    parser.addoption("--within", type=float, help="begin no test after so many seconds of tests")
+    parser.addoption("--within", type=float, help="begin no test after so many seconds of work")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,10 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    item.stash[STARTED] = busy_s()
+    now = item.stash[STARTED] = busy_s()
     within_s = item.config.getoption("--within")
-    end = item.config.stash.setdefault(END, time.monotonic() + (within_s or 0))
-    return True if within_s and time.monotonic() > end else None
+    end = item.config.stash.setdefault(END, now + (within_s or 0))
+    return True if within_s and now > end else None
 
 
 @pytest.hookimpl(wrapper=True)
