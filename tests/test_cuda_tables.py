@@ -42,7 +42,7 @@ def on_cuda(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def both(
     layers: list[Any],
     *,
-    dtype: str = "float64",
+    dtypes: tuple[str, ...] = ("float64",),
     y: Any = None,
     loss: Any = "softmax_cross_entropy",
     **options: Any,
@@ -54,8 +54,9 @@ def both(
     x = rng.normal(size=(45, 7))
     y = rng.integers(0, 3, size=45) if y is None else y
     options = {"epochs": 3, "batch_size": 8, "optimizer": "sgd", "verbose": 0} | options
-    slow, first = test_native.train("interpreter", x, y, layers, dtype, loss, options)
-    second = MLP(layers, dtype=dtype, loss=loss, seed=5, device="cuda")
-    fast = second.fit(x, y, engine="cuda", **options)
-    assert fast.engine == "cuda"
-    compare(fast, second.to("cpu"), slow, first, bound=BOUNDS[dtype])
+    for dtype in dtypes:
+        slow, first = test_native.train("interpreter", x, y, layers, dtype, loss, options)
+        second = MLP(layers, dtype=dtype, loss=loss, seed=5, device="cuda")
+        fast = second.fit(x, y, engine="cuda", **options)
+        assert fast.engine == "cuda"
+        compare(fast, second.to("cpu"), slow, first, bound=BOUNDS[dtype])
