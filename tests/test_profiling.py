@@ -70,7 +70,7 @@ def test_what_cannot_be_profiled_is_refused() -> None:
         MLP([7, 5, 3]).profile(X, Y)
 
 
-@pytest.mark.usefixtures("fake_cupy")
+@pytest.mark.usefixtures("fake_cupy", "only_new_garbage")
 def test_parts_keep_what_they_work_in() -> None:
     """The runner that they come from holds it, and nobody else holds that."""
     if load() is None:
