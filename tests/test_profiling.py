@@ -18,6 +18,7 @@ from mlpx.engines.native.library import load
 from mlpx.errors import EngineError, InputError
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")
 
 X = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
 Y = np.arange(50) % 3
