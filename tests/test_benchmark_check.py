@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import tracemalloc
 from dataclasses import replace
 from types import SimpleNamespace
@@ -73,20 +74,19 @@ def test_reference_adam_by_hand():
     assert np.allclose(moved, step, atol=1e-11)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch_size", [1, 16])
 @pytest.mark.parametrize("phase", PHASES)
-@pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("kind", OURS, ids=lambda kind: kind.mode)
-def test_ours_agree_with_the_reference(kind, net, phase, batch_size, dtype):
+def test_ours_agree_with_the_reference(kind, phase):
     if phase not in kind.phases():
-        assert "has no phase" in kind.refuses(Task(NETS[net], batch_size, phase))
+        assert "has no phase" in kind.refuses(Task(NETS["relu adam"], 16, phase))
         return
-    task = Task(NETS[net], batch_size, phase, dtype, seed=2)
-    problem = make_problem(task)
-    verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
-    assert verdict.reason == ""
-    assert verdict.value_error < (1e-4 if dtype == "float32" else 1e-10)
+    cases = itertools.product(NETS, (1, 16), {"float32": 1e-4, "float64": 1e-10}.items())
+    for net, batch_size, (dtype, bound) in cases:
+        task = Task(NETS[net], batch_size, phase, dtype, seed=2)
+        problem = make_problem(task)
+        verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
+        assert verdict.reason == "", (net, batch_size, dtype)
+        assert verdict.value_error < bound, (net, batch_size, dtype)
 
 
 @pytest.mark.parametrize("phase", ["train", "update", "call", "start"])
@@ -169,6 +169,7 @@ def test_a_call_sees_the_next_rows_and_a_start_the_first(name, phase, places, co
     ("name", "phase"),
     [("mlpx/fit a batch", "call"), ("mlpx/partial_fit", "call"), ("mlpx/fit a batch", "start")],
 )
+@pytest.mark.usefixtures("only_new_garbage")
 def test_calls_leave_nothing_behind(name, phase):
     """Whoever streams for days makes a million of them."""
     task = Task(replace(NETS["relu adam"], layers=(6, 64, 64, 3)), 16, phase)

@@ -16,6 +16,7 @@ from mlpx.benchmark.workloads import WORKLOADS, Task
 from mlpx.errors import UnknownNameError
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")
 TASK = Task(WORKLOADS["mnist"], 32)
 
 

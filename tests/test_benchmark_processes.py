@@ -25,6 +25,7 @@ from mlpx.benchmark.workloads import PHASES, Task, Workload, make_problem
 from mlpx.engines.native.library import available
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")
 NET = Workload("tiny", (6, 5, 3), "sigmoid", "sgd", 0.1)
 TASK = Task(NET, 16)
 

@@ -13,6 +13,8 @@ from mlpx.benchmark.results import LEAST_KEPT, cell_record, result_record
 from mlpx.benchmark.rounds import BELOW_FLOOR, Rules, Seat, Table
 from mlpx.benchmark.workloads import WORKLOADS, Task
 
+pytestmark = pytest.mark.xdist_group("alone")
+
 RULES = Rules(budget_s=0.0, most_rounds=8, precision=0.02)
 
 

@@ -17,6 +17,8 @@ from mlpx import MLP, Callback
 from mlpx.interrupts import ending_signals, held_interrupt, plain
 from test_training import data, net, quiet, same
 
+pytestmark = pytest.mark.xdist_group("alone")
+
 
 class Interrupt(Callback):
     """Presses Ctrl-C at the begin or end of an epoch."""

@@ -119,14 +119,14 @@ def test_saved_and_resumed_training_is_the_same(layer: Layer, tmp_path: Any) -> 
     x, y = batch(33)
     straight, first = network(layer, penalty="l2"), network(layer, penalty="l2")
     options = {"batch_size": 8, "verbose": 0}
-    straight.fit(x, y, epochs=10, **options)
-    first.fit(x, y, epochs=5, **options)
+    straight.fit(x, y, epochs=4, **options)
+    first.fit(x, y, epochs=2, **options)
     first.save(tmp_path / "model")
     second = MLP.load(tmp_path / "model")
     np.testing.assert_array_equal(second.predict_logits(x), first.predict_logits(x))
     assert second.config() == first.config()
     assert second.layers == first.layers
-    second.fit(x, y, epochs=5, **options)
+    second.fit(x, y, epochs=2, **options)
     np.testing.assert_array_equal(second.flat, straight.flat)
     np.testing.assert_array_equal(second.predict_logits(x), straight.predict_logits(x))
 
@@ -170,7 +170,7 @@ def test_both_devices_train_alike(layer: Layer, device: Any) -> None:
     x, y = batch(33)
     for where in ("cpu", "cuda"):
         model = network(layer, device=where, penalty="l1")
-        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+        model.fit(x, y, epochs=1, batch_size=8, verbose=0)
         flats.append(model.backend.to_numpy(model.flat))
         outputs.append(model.backend.to_numpy(model.predict_logits(x)))
     np.testing.assert_allclose(flats[1], flats[0], rtol=1e-13, atol=1e-15)

@@ -13,6 +13,8 @@ from mlpx import MLP, Optimizer
 from mlpx.engines import Engine, choose
 from mlpx.step import TrainingData, TrainingProgram
 
+pytestmark = pytest.mark.xdist_group("alone")
+
 ENGINES = [name for name in Engine.table if not Engine.table[name]().missing()]
 TABLES = 3 * 8 + 8  # a step's line of the log, its numbers of the optimizer, and its order
 

@@ -18,6 +18,7 @@ from mlpx.engines.native.library import load
 from mlpx.errors import EngineError, InputError
 
 pytest_plugins = ["fakecupy.fixtures"]
+pytestmark = pytest.mark.xdist_group("alone")
 
 X = np.random.default_rng(1).normal(size=(50, 6)).astype(np.float32)
 Y = np.arange(50) % 3
@@ -70,7 +71,7 @@ def test_what_cannot_be_profiled_is_refused() -> None:
         MLP([7, 5, 3]).profile(X, Y)
 
 
-@pytest.mark.usefixtures("fake_cupy")
+@pytest.mark.usefixtures("fake_cupy", "only_new_garbage")
 def test_parts_keep_what_they_work_in() -> None:
     """The runner that they come from holds it, and nobody else holds that."""
     if load() is None:

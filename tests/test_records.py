@@ -171,11 +171,11 @@ def records() -> list[tuple[str, type[Record]]]:
     ]
 
 
-@pytest.mark.parametrize(("label", "member"), records())
-def test_every_record_says_what_it_is(label: str, member: type[Record]) -> None:
-    assert (member.__doc__ or "").strip(), label
-    assert member.name == member.name.lower().replace("-", "_").strip(), label
-    assert member.table[member.name] is member
+def test_every_record_says_what_it_is() -> None:
+    for label, member in records():
+        assert (member.__doc__ or "").strip(), label
+        assert member.name == member.name.lower().replace("-", "_").strip(), label
+        assert member.table[member.name] is member, label
 
 
 def test_records_survive_json() -> None:
@@ -239,10 +239,14 @@ def give(member: type[Record], name: str, value: Any) -> Record:
     return member(**{**{key: NEEDED[key] for key in needed}, name: value})
 
 
-@pytest.mark.parametrize(
-    ("member", "name"), number_fields(), ids=lambda given: getattr(given, "name", given)
-)
-def test_every_number_is_held_to_its_range_by_name(member: type[Record], name: str) -> None:
+@pytest.mark.parametrize("kind", sorted({member.kind for member, _ in number_fields()}))
+def test_every_number_is_held_to_its_range_by_name(kind: str) -> None:
+    for member, name in number_fields():
+        if member.kind == kind:
+            hold_to_range(member, name)
+
+
+def hold_to_range(member: type[Record], name: str) -> None:
     for value in ("x", [1], {}, np.ones(2), 1j, object(), NAN, float("inf")):
         if name == "zero_division" and value is NAN:
             continue

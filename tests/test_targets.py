@@ -429,7 +429,7 @@ def test_devices_agree_on_every_loss(name: str, k: int, fake_cupy: Any) -> None:
     kind = loss.target_kind(k)
     y = {"classes": LABELS % k, "binary": (X[:, :k] > 0).astype(int)}.get(kind, abs(X[:, :k]))
     models = [MLP([4, 5, k], loss=loss, dtype="float64", device=d) for d in ("cpu", "cuda")]
-    options = {"epochs": 2, "batch_size": 5, "verbose": 0, "sample_weight": np.arange(1, 25)}
+    options = {"epochs": 1, "batch_size": 5, "verbose": 0, "sample_weight": np.arange(1, 25)}
     for model in models:
         model.fit(X, y, **options)
     a, b = (model.backend.to_numpy(model.flat) for model in models)

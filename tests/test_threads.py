@@ -16,6 +16,8 @@ from mlpx.engines.native.library import load
 from mlpx.engines.threads import blas_threads, controllers
 from mlpx.errors import MlpxError
 
+pytestmark = pytest.mark.xdist_group("alone")
+
 RNG = np.random.default_rng(1)
 X, Y = RNG.normal(size=(400, 30)), RNG.integers(0, 5, size=400)
 
@@ -100,17 +102,19 @@ import os, sys
 import numpy as np
 from test_threads import trained
 
-alone = trained(2, sys.argv[1]).flat
-child = os.fork()
-if not child:
-    os._exit(0 if np.array_equal(trained(2, sys.argv[1]).flat, alone) else 3)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+for engine in sys.argv[1:]:
+    alone = trained(2, engine).flat
+    child = os.fork()
+    if not child:
+        os._exit(0 if np.array_equal(trained(2, engine).flat, alone) else 3)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        sys.exit(f"{engine}: {code}")
 """
 
 
-@pytest.mark.parametrize("engine", engines())
-def test_a_fork_trains_with_threads_of_its_own(engine: str) -> None:
+def test_a_fork_trains_with_threads_of_its_own() -> None:
     """In a process of its own: here other tests have loaded libraries that forbid a fork."""
-    command = [sys.executable, "-W", "ignore", "-c", FORK, engine]
+    command = [sys.executable, "-W", "ignore", "-c", FORK, *engines()]
     done = subprocess.run(command, cwd=Path(__file__).parent, timeout=60, check=False)
     assert done.returncode == 0

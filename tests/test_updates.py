@@ -330,7 +330,7 @@ def test_a_device_does_the_same_without_allocating(name: str) -> None:
     with fakecupy.installed() as cupy:
         for device in ("cpu", "cuda"):
             model = MLP([5, 6, 2], dtype="float64", device=device)
-            model.fit(x, y, optimizer=rule, batch_size=8, epochs=2, verbose=0)
+            model.fit(x, y, optimizer=rule, batch_size=8, epochs=1, verbose=0)
             models.append(model.backend.to_numpy(model.flat).copy())
         program = TrainingProgram(
             model, prepare_data(model, x, y, None, True, ""), optimizer=rule,

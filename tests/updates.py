@@ -52,7 +52,7 @@ class Driver:
         if optimizer.average is not None:
             self.moments["average"] = self.flat.copy()
         self.groups = make_groups(self.layout, optimizer)
-        self.row = np.zeros(len(self._columns(1)), dtype)
+        self.row = np.zeros(self._rows(1, 1).shape[1], dtype)
         network = SimpleNamespace(backend=backend, layout=self.layout, flat=self.flat, dtype=dtype)
         plan = Plan(Buffers(get_backend("cpu"), 1, dtype), 1, parameters={})
         update = Update(network, optimizer, self.groups, self.moments, self.row)
@@ -61,23 +61,29 @@ class Driver:
         self.calls = [call.bind(np) for call in plan.calls]
         self.t = 0
 
-    def _columns(self, t: int) -> list[np.ndarray]:
-        steps = np.array([float(t)])
+    def _rows(self, first: int, count: int) -> np.ndarray:
+        """The numbers of so many steps, a row each."""
+        steps = np.arange(first, first + count, dtype=float)
         columns = [column for group in self.groups for column in group.columns(steps, 1.0)]
-        return [*columns, *average_columns(self.optimizer, steps)]
+        columns += average_columns(self.optimizer, steps)
+        return np.stack(columns, axis=1)
 
     def step(self, **gradients: np.ndarray) -> None:
         """One update; gradients by name with the dot left out: W0=..., b0=..."""
         for name, g in gradients.items():
             self.gradients[f"{name[1:]}.{name[0]}"][...] = g
+        self._update(self._rows(self.t + 1, 1)[0])
+
+    def _update(self, row: np.ndarray) -> None:
         self.t += 1
-        self.row[...] = np.concatenate(self._columns(self.t))
+        self.row[...] = row
         for call in self.calls:
             call()
 
     def run(self, gradient: Callable[[np.ndarray, int], np.ndarray], steps: int) -> np.ndarray:
         """`steps` updates of the one array "0.W"; returns it."""
-        W = self.arrays["0.W"]
-        for k in range(steps):
-            self.step(W0=np.reshape(gradient(W, k), W.shape))
+        W, g = self.arrays["0.W"], self.gradients["0.W"]
+        for k, row in enumerate(self._rows(self.t + 1, steps)):
+            g[...] = np.reshape(gradient(W, k), W.shape)
+            self._update(row)
         return W
