@@ -77,7 +77,8 @@ def measure(
 ) -> Baseline:
     """Run the tests, all that are not slow or those in `files`; each process for `limit_s`."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / TESTS).unlink(missing_ok=True)
+    for path in (folder / TESTS, *folder.glob(f"{DATA}*")):  # also what killed processes left
+        path.unlink(missing_ok=True)
     before = digest(root)
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
     command += ["-n", str(jobs if jobs > 1 else 0), "--dist", "loadgroup"]

@@ -70,13 +70,13 @@ class Chosen:
 class Trial:
     """One run of pytest in the copy `folder`, under way, until a test fails.
 
-    `limit_s` limits each process's time on a core; waiting, it may last thrice as long.
+    `limit_s` limits each process's time on a core; waiting, it may last six times as long.
     """
 
     def __init__(
         self, folder: Path, names: Iterable[str], files: Iterable[str], *, limit_s: float
     ) -> None:
-        self.end = time.monotonic() + 3 * limit_s
+        self.end = time.monotonic() + 6 * limit_s
         self.note = folder / "failed"
         self.note.unlink(missing_ok=True)
         sys.stdout.flush()
