@@ -35,8 +35,8 @@ test: $(TESTS) ## run the tests
 	$(PYTEST) -m "not slow"
 
 # A file of each package.
-QUICK := activations backend benchmark_statistics callbacks checkpoint cli_rows cuda_graphs estimators \
-	gradients idx initializers layers losses metrics model native optimizers schedules training
+QUICK := activations backend batches benchmark_statistics callbacks checkpoint cli_rows cuda_graphs estimators \
+	gradients gradients_crossed idx initializers layers losses metrics model native optimizers schedules training
 test-quick: $(TESTS) ## run a file of tests of each package
 	$(PYTEST) -m "not slow" $(QUICK:%=tests/test_%.py)
 

@@ -108,6 +108,7 @@ def test_a_record_added_later_is_listed_and_accepted():
     assert "did you mean 'relu'" in " ".join(found.stderr.replace("│", " ").split())
 
 
+@pytest.mark.xdist_group("alone")
 def test_help_is_fast_and_loads_nothing_heavy():
     code = (
         "import sys; from mlpx.cli import app; from typer.testing import CliRunner;"

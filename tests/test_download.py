@@ -263,6 +263,7 @@ def child(mirror: Mirror, target: Path) -> Iterator[subprocess.Popen]:
             process.kill()
 
 
+@pytest.mark.xdist_group("alone")
 def test_ctrl_c_leaves_a_part_to_continue(mirror, target):
     mirror.behave = mirror.hangs_in_the_middle
     with child(mirror, target) as process:
@@ -282,6 +283,7 @@ def test_ctrl_c_leaves_a_part_to_continue(mirror, target):
     assert mirror.asked == [None, f"bytes={len(left)}-"]
 
 
+@pytest.mark.xdist_group("alone")
 def test_two_processes_fetch_it_once(mirror, target):
     def slowly(handler, start):
         mirror.head(handler, start, len(BODY) - start)

@@ -37,6 +37,7 @@ def import_s(modules: str) -> float:
     return float(run_python(f"import time; t = {clock}; import {modules}; print({clock} - t)"))
 
 
+@pytest.mark.xdist_group("alone")
 def test_import_costs_little_more_than_numpy() -> None:
     pairs = [(import_s("numpy"), import_s("numpy, mlpx")) for _ in range(4)]
     numpy_s, both_s = (min(column) for column in zip(*pairs, strict=True))
