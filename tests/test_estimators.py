@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from sklearn.exceptions import NotFittedError
 
 from bundled import LABELS, SMALL, XR, YR, X, Y
 from mlpx import Callback, Dense, Dropout, MLPClassifier, MLPRegressor
+from mlpx.errors import InputError
+from mlpx.estimators import settings
 from mlpx.kernels.losses import Focal, Quantile
 from mlpx.optimizers import LBFGS, AdamW
 from mlpx.schedules import Schedule
@@ -70,11 +73,30 @@ def test_our_parts() -> None:
      ({"early_stopping_metric": "acc", "early_stopping": True}, "acc"),
      ({"dropout": [0.1, 0.2]}, "2 entries for 1 hidden"), ({"dropout": 1.5}, "rate = 1.5"),
      ({"device": "gpu7"}, "gpu7"), ({"dtype": "int8"}, "int8"), ({"n_threads": 0}, "n_threads"),
-     ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1")],
+     ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1"),
+     ({"batch_size": "all"}, "batch_size = 'all'"),
+     ({"hidden_layer_sizes": ""}, "hidden_layer_sizes = ''")],
 )  # fmt: skip
 def test_parameters_that_mean_nothing_are_named(given: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError), match=told):
         MLPClassifier(**SMALL | given).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", settings.RANGES)
+def test_ranges_have_the_ends_that_they_say(name: str) -> None:
+    *ends, brackets = settings.RANGES[name]
+    for end, bracket in zip(ends, brackets, strict=True):
+        with nullcontext() if bracket in "[]" else pytest.raises(InputError, match=name):
+            settings.check(MLPClassifier(**{name: end}))
+
+
+def test_a_batch_of_more_rows_than_there_are_is_clipped() -> None:
+    options = SMALL | {"hidden_layer_sizes": 8}
+    whole = MLPClassifier(**options, batch_size=len(X)).fit(X, Y)
+    with pytest.warns(UserWarning, match="batch_size = 151 is larger than the 150 rows"):
+        more = MLPClassifier(**options, batch_size=len(X) + 1).fit(X, Y)
+    assert more.loss_curve_ == whole.loss_curve_
+    assert MLPClassifier(**options).fit(X[:50], Y[:50]).n_iter_ == 5  # "auto" says nothing
 
 
 def test_a_keyword_that_means_something_elsewhere() -> None:

@@ -11,9 +11,12 @@ import scipy.sparse
 from sklearn import config_context
 from sklearn.base import clone
 
-from bundled import LABELS, SMALL, XR, YR, X, Y
-from mlpx import MLPClassifier, MLPRegressor
+from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
+from mlpx import MLP, MLPClassifier, MLPRegressor
+from mlpx.estimators.rows import SparseRows
+from mlpx.estimators.runs import open_window
 from mlpx.kernels.losses import SoftmaxCrossEntropy
+from mlpx.step import TrainingData
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -53,18 +56,32 @@ def test_several_labels_and_several_values() -> None:
     assert several.score(XR, values) > 0.3
 
 
+@pytest.mark.parametrize("elements", [1 << 21, 240], ids=["one window", "three windows"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_sparse_rows_are_as_dense_ones(solver: str) -> None:
-    x = X * (np.abs(X) > 0.5)
+def test_sparse_rows_are_as_dense_ones(
+    solver: str, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+    x, options = X * (np.abs(X) > 0.5), SMALL | {"solver": solver, "batch_size": 20}
     fits = []
     for given in (x, scipy.sparse.csr_matrix(x), scipy.sparse.csr_array(x)):
-        fits.append(MLPClassifier(**SMALL | {"solver": solver}).fit(given, Y))
+        fits.append(MLPClassifier(**options).fit(given, Y))
     for other in fits[1:]:
         np.testing.assert_allclose(other.model_.flat, fits[0].model_.flat, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(other.predict_proba(fits[0] and x), fits[0].predict_proba(x))
     np.testing.assert_allclose(
         fits[1].predict_proba(scipy.sparse.csc_array(x)), fits[0].predict_proba(x), rtol=1e-6
     )
+
+
+def test_a_window_has_whole_batches_and_no_more_than_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = SparseRows(scipy.sparse.csr_array(X), np.dtype(np.float32))
+    source = TrainingData(rows, np.asarray(Y, np.int64), None)
+    for elements, wanted in ((1 << 21, 160), (250, 60), (1, 20)):  # 150 rows of four columns
+        monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+        assert open_window(MLP([4, 3]), source, 20).rows == wanted
 
 
 @pytest.mark.parametrize("n", [60, 1500])
@@ -161,3 +178,7 @@ def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:
         with pytest.raises(ValueError, match=r"the classes that were learnt are \[0 1 2\]"):
             model.partial_fit(X, np.where(Y == 1, unknown, Y))
     assert model.t_ == len(X)
+    several = MLPClassifier(**SMALL).partial_fit(X, BOTH, classes=[0, 1])
+    for y in (np.hstack([BOTH, BOTH]), BOTH[:, 0]):
+        with pytest.raises(ValueError, match=r"y.shape = .*; wanted \(n, 2\) labels"):
+            several.partial_fit(X, y)
