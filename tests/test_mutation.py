@@ -306,8 +306,8 @@ score: 50.0%; wanted: 90%
 
 
 LIMITS = ("--near-limit", 40, "--limit", 10, "--at-least", 0.4)
-"""Two minutes on two cores. With so few tests six samples of 20 lost 11 to 17, 74 % in all, where all
-tests killed 90 % of 40. At 74 %, with that spread between samples, one in 500 loses fewer than 8."""
+"""With so few tests 11 to 17 were killed in six samples of 20, 74 % in all; with all tests 90 % of 40.
+At 74 %, spread as in those samples, one sample in 500 has fewer than 8 killed: a bound of 40 %."""
 
 
 @pytest.fixture
