@@ -306,7 +306,7 @@ score: 50.0%; wanted: 90%
 
 
 LIMITS = ("--near-limit", 40, "--limit", 10, "--at-least", 0.4)
-"""With so few tests 11 to 17 were killed in six samples of 20, 74 % in all; with all tests 90 % of 40.
+"""With so few tests 11 to 17 of 20 were killed in six samples, 74 %; with all tests 90 % of 40.
 At 74 %, spread as in those samples, one sample in 500 has fewer than 8 killed: a bound of 40 %."""
 
 
