@@ -305,8 +305,9 @@ score: 50.0%; wanted: 90%
 """
 
 
-LIMITS = ("--near-limit", 40, "--limit", 10, "--at-least", 0.7)
-"""Two minutes."""
+LIMITS = ("--near-limit", 40, "--limit", 10, "--at-least", 0.4)
+"""With so few tests 11 to 17 of 20 were killed in six samples, 74 %; with all tests 90 % of 40.
+At 74 %, spread as in those samples, one sample in 500 has fewer than 8 killed: a bound of 40 %."""
 
 
 @pytest.fixture
