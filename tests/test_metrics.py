@@ -506,3 +506,15 @@ def test_weights_of_the_functions_are_relative() -> None:
         )
     cells = metrics.confusion_matrix(truth, found, sample_weight=w * 1e-300)
     np.testing.assert_allclose(cells, [[1e-300, 5e-301], [4e-300, 2e-300]])
+
+
+@pytest.mark.parametrize("average", ["", "_macro", "_weighted"])
+@pytest.mark.parametrize("zero", [0.0, 0.25, 1.0])
+def test_nothing_by_nothing_is_what_was_asked_for(average: str, zero: float) -> None:
+    """Of two classes the second is never answered, and is no row's."""
+    model = MLP([1, 2], dtype="float64")
+    model.set_parameters({"0.W": np.zeros((1, 2)), "0.b": np.array([1.0, 0.0])})
+    asked = [Metric.table[f"{name}{average}"](zero) for name in ("precision", "recall", "f1")]
+    found = model.evaluate(np.zeros((3, 1)), [0, 0, 0], metrics=asked)
+    wanted = {"": zero, "_macro": 1.0, "_weighted": 1.0}[average]
+    assert [found[f"{name}{average}"] for name in ("precision", "recall", "f1")] == [wanted] * 3
