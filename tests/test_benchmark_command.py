@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
         done = CliRunner().invoke(
             app,
             ["bench", "--quick", "--accept-noise", "--workload", "8-4-2", "--batch-sizes", "16,4",
-             "--threads", "1", "--phase", "train,predict", "--peers", "sklearn",
+             "--threads", "1", "--phase", "train", "--peers", "sklearn",
              "--out", str(out)],
         )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -53,7 +53,7 @@ def test_the_document_has_what_it_promises(folder):
     assert found["threads"] == 1
     assert found["thread_variables"]["OMP_NUM_THREADS"] == "1"
     assert {(cell["phase"], cell["batch_size"]) for cell in document["cells"]} == {
-        (phase, size) for phase in ("train", "predict") for size in (4, 16)
+        ("train", size) for size in (4, 16)
     }
     assert document["load"].keys() == {"idle_before", "idle_after"}
     assert document["complete"] is True
@@ -220,7 +220,15 @@ def test_compare_refuses_other_files(run, tmp_path):
 def test_advice_is_one_line(run, monkeypatch):
     monkeypatch.setattr("mlpx.benchmark.advise.thread_counts", lambda: [1])
     done = run(
-        "--quick", "--accept-noise", "--advise", "--layers", "8,4,2", "--batch-sizes", "4,64"
+        "--quick",
+        "--accept-noise",
+        "--advise",
+        "--layers",
+        "8,4,2",
+        "--batch-sizes",
+        "4,64",
+        "--engine",
+        "interpreter",
     )
     assert done.exit_code == 0
     last = done.output.strip().splitlines()[-1]

@@ -693,7 +693,7 @@ def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[A
     assert joined.follows(brought) or joined is brought
 
 
-@pytest.mark.parametrize("steps", [3, 13, 23, 50])
+@pytest.mark.parametrize("steps", [3, 13, 23, pytest.param(50, marks=pytest.mark.slow)])
 def test_prefetched_rows_are_the_steps_own(fake_cupy: Any, steps: int) -> None:
     """Wherever a run stops, in the ragged batch too, and when another goes on."""
     x, y = images(n=1401)

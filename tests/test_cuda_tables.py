@@ -47,13 +47,13 @@ def both(
     loss: Any = "softmax_cross_entropy",
     **options: Any,
 ) -> None:
-    """Three epochs with a ragged batch: by the CUDA engine, and by the interpreter on the CPU."""
+    """Two epochs with a ragged batch: by the CUDA engine, and by the interpreter on the CPU."""
     from mlpx import MLP
 
     rng = np.random.default_rng(3)
     x = rng.normal(size=(45, 7))
     y = rng.integers(0, 3, size=45) if y is None else y
-    options = {"epochs": 3, "batch_size": 8, "optimizer": "sgd", "verbose": 0} | options
+    options = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "verbose": 0} | options
     for dtype in dtypes:
         slow, first = test_native.train("interpreter", x, y, layers, dtype, loss, options)
         second = MLP(layers, dtype=dtype, loss=loss, seed=5, device="cuda")

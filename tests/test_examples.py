@@ -37,7 +37,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[] if name == "gradient_descent" else pytest.mark.slow)
+        pytest.param(name, marks=[] if name == "xor_and_spirals" else pytest.mark.slow)
         for name in PICTURES
     ],
 )

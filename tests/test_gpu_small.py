@@ -48,7 +48,13 @@ def device(fake_cupy: Any) -> Small:
 
 
 @SIMULATED
-@pytest.mark.parametrize("shape", [(33, 50, 35), (5, 17, 1), (100, 784, 10)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (33, 50, 35),
+        *(pytest.param(s, marks=pytest.mark.slow) for s in [(5, 17, 1), (100, 784, 10)]),
+    ],
+)
 def test_products_are_right_in_any_order(
     device: Small, shape: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

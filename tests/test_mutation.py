@@ -327,6 +327,7 @@ def mutate(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_of_a_tiny_package(tmp_path, mutate):
     tree = tmp_path / "tree"
     for name, text in {
