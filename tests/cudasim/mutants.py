@@ -22,7 +22,7 @@ from mlpx.engines.cuda import launches
 from mlpx.engines.cuda.launches import FILES
 
 TIMEOUT_S = 120
-EVERY = 20
+EVERY = 40
 """The test tries one in so many, and each deleted barrier."""
 HARMLESS = {
     "const long long first = op.n[3] * (op.n[6] && next >= last ? last : next);": (
