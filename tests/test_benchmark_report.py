@@ -18,6 +18,7 @@ from mlpx.benchmark.style import CSS, DARK, LIGHT
 from mlpx.benchmark.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
 from mlpx.benchmark.tables import against_best_peer, to_csv, to_markdown
 from mlpx.benchmark.units import duration, figures, megabytes, percent, rate
+from mlpx.cli.bench_run import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError
 
 SIZES = (1, 32, 512)
@@ -190,6 +191,16 @@ def test_a_figure_that_is_gone(document, status, fails):
     assert len(gone) == 2 * len(SIZES)
     assert gone[0].reason == f"{status}: it broke"
     assert has_regressed(changes) == fails
+
+
+def test_changes_are_told_a_line_each(document, tmp_path, capsys):
+    other = changed(changed(document, 1.2), 1.0, name="torch/eager", status="failed")
+    for name, found in (("a", document), ("b", other)):
+        documents.save(found, tmp_path / name)
+    assert show_changes(tmp_path / "a", tmp_path / "b", "5%")
+    told, seen = capsys.readouterr().out, "train float32 cpu 2t batch 32"
+    assert f"slower   mlpx/x                       mnist {seen}: 1.200 times the time [1." in told
+    assert f"missing  torch/eager                  mnist {seen}: failed: it broke\n" in told
 
 
 def test_a_slower_peer_is_no_regression_of_ours(document):

@@ -11,7 +11,7 @@ import re
 import tracemalloc
 import unittest
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,14 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from mlpx import MLP, Callback, Dense, Dropout, History, MLPClassifier, MLPRegressor
 from mlpx.errors import CheckpointError, InputError
+from mlpx.estimators import settings
+from mlpx.estimators.rows import SparseRows
+from mlpx.estimators.runs import open_window
 from mlpx.kernels.losses import Focal, Quantile, SoftmaxCrossEntropy
 from mlpx.optimizers import LBFGS, AdamW
 from mlpx.runs import save_run
 from mlpx.schedules import Schedule
+from mlpx.step import TrainingData
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -309,11 +313,21 @@ def test_our_parts() -> None:
      ({"early_stopping_metric": "acc", "early_stopping": True}, "acc"),
      ({"dropout": [0.1, 0.2]}, "2 entries for 1 hidden"), ({"dropout": 1.5}, "rate = 1.5"),
      ({"device": "gpu7"}, "gpu7"), ({"dtype": "int8"}, "int8"), ({"n_threads": 0}, "n_threads"),
-     ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1")],
+     ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1"),
+     ({"batch_size": "all"}, "batch_size = 'all'"),
+     ({"hidden_layer_sizes": ""}, "hidden_layer_sizes = ''")],
 )  # fmt: skip
 def test_parameters_that_mean_nothing_are_named(given: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError), match=told):
         MLPClassifier(**SMALL | given).fit(X, Y)
+
+
+@pytest.mark.parametrize("name", settings.RANGES)
+def test_ranges_have_the_ends_that_they_say(name: str) -> None:
+    *ends, brackets = settings.RANGES[name]
+    for end, bracket in zip(ends, brackets, strict=True):
+        with nullcontext() if bracket in "[]" else pytest.raises(InputError, match=name):
+            settings.check(MLPClassifier(**{name: end}))
 
 
 def test_a_keyword_that_means_something_elsewhere() -> None:
@@ -393,12 +407,16 @@ def test_several_labels_and_several_values() -> None:
     assert several.score(XR, values) > 0.3
 
 
+@pytest.mark.parametrize("elements", [1 << 21, 240], ids=["one window", "three windows"])
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_sparse_rows_are_as_dense_ones(solver: str) -> None:
-    x = X * (np.abs(X) > 0.5)
+def test_sparse_rows_are_as_dense_ones(
+    solver: str, elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+    x, options = X * (np.abs(X) > 0.5), SMALL | {"solver": solver, "batch_size": 20}
     fits = []
     for given in (x, scipy.sparse.csr_matrix(x), scipy.sparse.csr_array(x)):
-        fits.append(MLPClassifier(**SMALL | {"solver": solver}).fit(given, Y))
+        fits.append(MLPClassifier(**options).fit(given, Y))
     for other in fits[1:]:
         np.testing.assert_allclose(other.model_.flat, fits[0].model_.flat, rtol=1e-6, atol=1e-9)
         np.testing.assert_allclose(other.predict_proba(fits[0] and x), fits[0].predict_proba(x))
@@ -439,6 +457,16 @@ def test_sparse_rows_are_never_all_dense() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 0.7 * 4 * n * d  # dense it would be 80 MB, and a copy as much again
+
+
+def test_a_window_has_whole_batches_and_no_more_than_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = SparseRows(scipy.sparse.csr_array(X), np.dtype(np.float32))
+    source = TrainingData(rows, np.asarray(Y, np.int64), None)
+    for elements, wanted in ((1 << 21, 160), (250, 60), (1, 20)):  # 150 rows of four columns
+        monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+        assert open_window(MLP([4, 3]), source, 20).rows == wanted
 
 
 def test_frames_have_names_that_are_checked() -> None:
@@ -765,3 +793,16 @@ def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:
         with pytest.raises(ValueError, match="classes not in"):
             model.partial_fit(X, np.where(Y == 1, unknown, Y))
     assert model.t_ == len(X)
+    several = MLPClassifier(**SMALL).partial_fit(X, BOTH, classes=[0, 1])
+    for y in (np.hstack([BOTH, BOTH]), BOTH[:, 0]):
+        with pytest.raises(ValueError, match=r"y.shape = .*; wanted \(n, 2\) labels"):
+            several.partial_fit(X, y)
+
+
+def test_a_batch_of_more_rows_than_there_are_is_clipped() -> None:
+    options = SMALL | {"hidden_layer_sizes": 8}
+    whole = MLPClassifier(**options, batch_size=len(X)).fit(X, Y)
+    with pytest.warns(UserWarning, match="going to be clipped"):
+        more = MLPClassifier(**options, batch_size=len(X) + 1).fit(X, Y)
+    assert more.loss_curve_ == whole.loss_curve_
+    assert MLPClassifier(**options).fit(X[:50], Y[:50]).n_iter_ == 5  # "auto" says nothing

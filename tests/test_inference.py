@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import tracemalloc
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,20 @@ def test_threads_of_the_blas_are_put_back() -> None:
     model, before = make(), [c.num_threads for c in threads.controllers()]
     model.predict(rows(500))
     assert [c.num_threads for c in threads.controllers()] == before
+
+
+def test_one_row_asks_for_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls no BLAS, and is for one thread however large the network."""
+    model, asked = make(), []
+    assert forward(model) is not None
+    model.predict(rows(1))
+    monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
+    monkeypatch.setattr(native, "usable", lambda: asked.append("usable") or 1)
+    monkeypatch.setattr(native, "blas_threads", lambda _: asked.append("BLAS") or nullcontext())
+    model.predict(rows(1))
+    assert asked == []
+    model.predict(rows(2))
+    assert asked == ["usable", "BLAS"]
 
 
 def test_a_part_that_the_library_has_not_got_is_interpreted(

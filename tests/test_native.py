@@ -27,8 +27,9 @@ from mlpx import (
     Schedule,
 )
 from mlpx.engines import native
-from mlpx.engines.lowering import Operation, lower
+from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.operations import access
+from mlpx.engines.lowering.translator import Translator
 from mlpx.engines.native import tiles
 from mlpx.engines.native.descent import update_at_once
 from mlpx.engines.native.hazards import schedule
@@ -333,6 +334,27 @@ def lowered(layers: list[Any], rule: Optimizer) -> tuple[list[Operation], np.nda
     return found, program.gradient, len(model.layout)
 
 
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_operations_touch_what_they_are_given(layers: list[Any]) -> None:
+    """All of each array: else no thread would wait for it."""
+    for name in ("sgd", "adam", "lamb", "muon"):
+        found, *_ = lowered(layers, Optimizer.resolve(name))
+        for operation in found:
+            for given in (access(a) for a in operation.p if isinstance(a, np.ndarray)):
+                assert any(
+                    a.start <= given.start and given.stop <= a.stop for a in operation.touches
+                ), operation.name
+
+
+def test_a_row_ends_where_the_next_thing_begins() -> None:
+    memory, table = np.zeros(20), np.zeros((3, 10))
+    no_plan: Any = None
+    to, start = Translator(no_plan, Library(), memory.dtype), address(table)
+    to.rows_of[address(memory) or 0] = table
+    found = [to.row_source(memory[i:]) for i in (0, 9, 10)]
+    assert [row and row[0] for row in found] == [start, (start or 0) + 72, None]
+
+
 def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
     """The names of what it runs with updates made at once."""
     found, gradient, count = lowered(layers, rule)
@@ -346,6 +368,7 @@ def test_plain_descent_keeps_no_gradient() -> None:
     for rule in (sgd(0.1), sgd(0.1, rate_multipliers={"bias": 2.0, "0": 0.5})):
         names = operations_of([7, Dense(6, activation="tanh"), 3], rule)
         assert names.count("affine_dW_descend") == names.count("column_sum_descend") == 2
+        assert names.count("activation") == 2  # which add the biases too
         assert not {"rule_sgd", "affine_dW", "column_sum"} & set(names)
 
 
@@ -460,23 +483,49 @@ def test_the_same_bits_every_time(threads: int) -> None:
     assert all(np.array_equal(flats[0], flat) for flat in flats[1:])
 
 
+def step_of(layers: list[int], rows: int) -> TrainingProgram:
+    data = TrainingData(np.ones((rows, layers[0]), np.float32), np.zeros(rows, np.int64), None)
+    rule = Optimizer.resolve("sgd")
+    return TrainingProgram(
+        MLP(layers), data, optimizer=rule, moments={}, batch_size=rows, rows=rows
+    )
+
+
 def test_threads_are_for_what_is_worth_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "usable", lambda: 3)
 
     def threads(layers: list[int], rows: int) -> bool:
-        model = MLP(layers)
-        data = TrainingData(np.ones((rows, layers[0]), np.float32), np.zeros(rows, np.int64), None)
-        rule = Optimizer.resolve("sgd")
-        program = TrainingProgram(
-            model, data, optimizer=rule, moments={}, batch_size=rows, rows=rows
-        )
-        return {1: False, 3: True}[native.thread_count(program)]
+        return {1: False, 3: True}[native.thread_count(step_of(layers, rows))]
 
     assert [threads([784, 50, 10], n) for n in (1, 32, 64)] == [0, 0, 1]
     assert [threads([20, 64, 64, 2], n) for n in (32, 128)] == [0, 1]
+    monkeypatch.setattr(native, "ROWS_BY_PARAMETERS", 0)
+    assert [threads([7, 10], native.LEAST_ROWS + n) for n in (0, 1)] == [0, 1]
     for least, worth in ((80, True), (81, False)):
         monkeypatch.setattr(native, "UNCACHED_PARAMETERS", least)
         assert threads([7, 10], 1) == worth
+
+
+def test_tiles_of_weights_are_for_few_rows_of_many_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for least, rows, worth in ((80, 32, True), (81, 32, False), (80, 33, False), (81, 33, False)):
+        monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", least)
+        assert native.worth_tiles(step_of([7, 10], rows)) == worth
+
+
+@pytest.mark.parametrize(("threads", "rows"), [(1, 6), (2, 6), (5, 15)])
+def test_own_sums_are_for_what_is_more_than_the_gradients_of_all_threads(
+    threads: int, rows: int
+) -> None:
+    """Of 28 parameters each, and ten numbers a row."""
+    worth = []
+    for n in (rows - 1, rows):
+        program = step_of([6, 4], n)
+        assert program.full is not None
+        operations = lower(program, program.full, Library())
+        worth.append(native.worth_own_sums(operations, program, threads))
+    assert worth == [False, True]
 
 
 def test_all_rows_at_once_without_an_optimizer() -> None:

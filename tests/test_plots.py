@@ -179,6 +179,11 @@ def test_decision_regions_are_what_the_model_says(moons):
     (axes,) = plots.decision_regions(fitted, x, y, steps=40).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["above", "below"]
     assert sum(len(points.get_offsets()) for points in axes.collections[-2:]) == len(x)
+    margin = 0.08 * np.ptp(x, axis=0)
+    wanted = [x.min(axis=0) - margin, x.max(axis=0) + margin]
+    np.testing.assert_allclose(axes.dataLim.get_points(), wanted)
+    (axes,) = plots.decision_regions(fitted, 0 * x + 1, y, steps=2).axes
+    np.testing.assert_allclose(axes.dataLim.get_points(), [[0.92, 0.92], [1.08, 1.08]])
     model = MLP([2, 8, 3])
     labels = np.arange(len(x)) % 3
     assert plots.decision_regions(model, x, labels, steps=20).axes
