@@ -14,6 +14,7 @@ from mlpx import MLP
 from mlpx.cli import app
 from mlpx.cli.classes import Classes
 from mlpx.cli.downloads import download_display
+from mlpx.cli.experiment import Settings, build_model, dense_widths
 from mlpx.cli.rows import read_rows
 from mlpx.cli.task import understand
 from mlpx.data import load_dataset
@@ -146,6 +147,8 @@ def test_outputs_that_no_row_is_of_when_layers_ask_for_them():
     assert understand(data, loss=None, layers=None).classes.labels == (0, 1, 3)
     task = understand(data, loss=None, layers=(3, 8, 4))
     assert (task.classes, task.data.y_train.max()) == (Classes(4), 3)
+    task = understand(data_set(Y), loss=None, layers=(3, 3))
+    assert dense_widths(build_model(Settings("data", layers=(3, 3)), task)) == [3, 3]
 
 
 def test_two_classes_for_a_loss_of_one_output():

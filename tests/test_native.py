@@ -27,8 +27,9 @@ from mlpx import (
     Schedule,
 )
 from mlpx.engines import native
-from mlpx.engines.lowering import Operation, lower
+from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.operations import access
+from mlpx.engines.lowering.translator import Translator
 from mlpx.engines.native import tiles
 from mlpx.engines.native.descent import update_at_once
 from mlpx.engines.native.hazards import schedule
@@ -342,6 +343,15 @@ def test_operations_touch_what_they_are_given(layers: list[Any]) -> None:
                 assert any(
                     a.start <= given.start and given.stop <= a.stop for a in operation.touches
                 ), operation.name
+
+
+def test_a_row_ends_where_the_next_thing_begins() -> None:
+    memory, table = np.zeros(20), np.zeros((3, 10))
+    no_plan: Any = None
+    to, start = Translator(no_plan, Library(), memory.dtype), address(table)
+    to.rows_of[address(memory) or 0] = table
+    found = [to.row_source(memory[i:]) for i in (0, 9, 10)]
+    assert [row and row[0] for row in found] == [start, (start or 0) + 72, None]
 
 
 def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
