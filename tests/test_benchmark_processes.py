@@ -76,10 +76,12 @@ def test_a_refusal_is_told(process):
     assert told["refused"] == "nothing to split"
 
 
-def test_a_process_that_dies_is_told_with_its_last_words(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", "")
+@pytest.mark.parametrize("waits", [True, False], ids=["before it is asked", "meanwhile"])
+def test_a_process_that_dies_is_told_with_its_last_words(waits):
     with Process("x", threads=1, environment={}) as made:
         made._child.kill()
+        if waits:
+            made._child.wait()
         with pytest.raises(ContenderError, match="ended with"):
             made.ask("memory")
 

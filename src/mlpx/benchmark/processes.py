@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -120,7 +121,8 @@ class Process:
         self._child.wait()
         for stream in (self._child.stdin, self._child.stdout, self._errors):
             if stream is not None and not stream.closed:
-                stream.close()
+                with suppress(BrokenPipeError):  # a request that it did not live to read
+                    stream.close()
 
     def __enter__(self) -> Self:
         return self

@@ -32,8 +32,6 @@ class CudaEngine(Engine, name="cuda"):
     def refuses(self, program: TrainingProgram) -> str | None:
         if program.network.backend.kind != "cuda":
             return "it runs on CUDA devices only"
-        if program.interpreted:
-            return program.interpreted
         cast = f"to_{program.precision}"
         if program.precision in HALVES and not Kernels().has(cast, program.network.dtype):
             return f"no operation {cast}"

@@ -49,8 +49,6 @@ class NativeEngine(Engine, name="native"):
             return "it runs on the CPU only"
         if self.missing():
             return self.missing()
-        if program.interpreted:
-            return program.interpreted
         try:
             for plan in program.plans:
                 lower(program, plan, Library())
