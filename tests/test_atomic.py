@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from mlpx import MLP, Adam
-from mlpx.atomic import allocate
+from mlpx.atomic import allocate, held
 from mlpx.errors import CheckpointError
 from test_training import data, net, quiet
 
@@ -115,6 +116,20 @@ def test_two_writers_do_not_meet(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(2):
         net().save(path)
     assert len(set(sources)) == 2
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["no locks there", "no such folder"])
+def test_what_cannot_be_held_is_not(
+    made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / ("lock" if made else "absent/lock")
+    with held(path, wait_s=60) as got:
+        assert not got
+    assert path.exists() is made
 
 
 @pytest.mark.parametrize("way", ["fallocate", "refused", "absent"])

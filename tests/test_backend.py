@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -221,6 +222,14 @@ def test_device_out_of_memory_says_how_much(fake_cupy, make):
         cuda.asarray(np.ones(1000))
     with pytest.raises(DeviceMemoryError, match="needs 8000 bytes"):
         cuda.asarray(wide, "float64")
+
+
+def test_threads_where_the_system_tells_no_affinity(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cpu.thread_count() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cpu.thread_count() == 1
 
 
 def test_host_out_of_memory_says_how_much():

@@ -10,7 +10,7 @@ import pytest
 
 import fakecupy
 from mlpx.backend import array_backend, get_backend
-from mlpx.errors import DeviceError, InputError, InputTypeError
+from mlpx.errors import DeviceError, DeviceMemoryError, InputError, InputTypeError
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -43,6 +43,13 @@ class CudaInterface:
     def __init__(self, array):
         self.array = array
         self.__cuda_array_interface__ = array.__cuda_array_interface__
+
+
+class Locked:
+    """Says that it is an array, and gives none."""
+
+    def __array__(self, *_, **__):
+        raise TypeError("no copy is given away")
 
 
 @pytest.fixture(params=["cpu", "cuda"])
@@ -173,6 +180,7 @@ def test_arrays_go_to_the_device_that_was_asked_for():
         (None, InputTypeError, "NoneType is not an array"),
         ("text", InputTypeError, "str is not an array"),
         ({1, 2}, InputTypeError, "set is not an array"),
+        (Locked(), InputTypeError, "Locked.*no copy is given away"),
         (SimpleNamespace(nnz=3, toarray=None), InputTypeError, r"sparse.*x\.toarray\(\)"),
     ],
 )
@@ -183,19 +191,22 @@ def test_what_is_no_array_of_numbers_is_refused(backend, x, error, match):
 
 def test_complex_is_not_cast_to_real(backend):
     assert backend.asarray(np.ones(2, complex)).dtype == complex
-    with pytest.raises(InputTypeError, match="complex"):
-        backend.asarray(np.ones(2, complex), "float64")
+    for x in (np.ones(2, complex), np.ones(2, np.complex64)):
+        with pytest.raises(InputTypeError, match="complex"):
+            backend.asarray(x, "float64")
     with pytest.raises(InputTypeError, match="complex"):
         backend.asarray(backend.asarray(np.ones(2, complex)), "float64")
 
 
-def test_a_tensor_of_a_dtype_numpy_lacks_is_named():
+def test_a_tensor_of_a_dtype_numpy_lacks_is_named(fake_cupy):
     class Bfloat16(Tensor):
         def __dlpack__(self, **keywords):
             raise BufferError("bfloat16 is not supported")
 
-    with pytest.raises(InputTypeError, match=r"Bfloat16.*bfloat16 is not supported"):
-        get_backend("cpu").asarray(Bfloat16(np.ones(2)))
+    for backend, x in ((get_backend("cpu"), np.ones(2)), (get_backend("cuda"), fake_cupy.ones(2))):
+        given = Bfloat16(x, device=(1 if isinstance(x, np.ndarray) else 2, 0))
+        with pytest.raises(InputTypeError, match=r"Bfloat16.*bfloat16 is not supported"):
+            backend.asarray(given)
 
 
 def test_array_backend(fake_cupy):
@@ -214,3 +225,16 @@ def test_array_backend(fake_cupy):
     for neither in (None, "abc", {}, object(), Tensor(np.ones(2), device=(8, 0))):
         with pytest.raises(InputTypeError, match="is not an array"):
             array_backend(neither)
+
+
+def test_what_comes_from_another_device_needs_room_on_this_one():
+    """Also where its dtype is not NumPy's."""
+    with fakecupy.installed(devices=2) as cupy:
+        here, there = get_backend("cuda:0"), get_backend("cuda:1").zeros(1000)
+        cupy.machine.free_bytes = 100
+        with pytest.raises(DeviceMemoryError, match="needs 4000 bytes; cuda:0"):
+            here.asarray_in_reach(there)
+        foreign = Tensor(there, device=(2, 1))
+        foreign.dtype = SimpleNamespace(itemsize=4)
+        with pytest.raises(DeviceMemoryError, match=r"needs room for .*; cuda:0"):
+            here.asarray(foreign)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mlpx.backend import diagnose
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.cublaslt import CublasLt, CublasLtError
+from mlpx.errors import EngineError
 
 WORDS = {
     "OP_": "CUBLAS_OP_",
@@ -29,6 +33,38 @@ def wheel() -> Path:
 
     (folder,) = (Path(path) / "cu13" for path in nvidia.__path__)
     return folder
+
+
+class Loader:
+    """CDLL, which knows some libraries only."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = known
+
+    def __call__(self, name: str) -> str:
+        if name not in self.known:
+            raise OSError(f"{name}: cannot open shared object file")
+        return f"opened {name}"
+
+
+@pytest.mark.parametrize("known", ["libcublasLt.so.13", "/wheel/libcublasLt.so.13", "neither"])
+def test_the_library_is_that_of_the_system_or_of_a_wheel(
+    known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cupy: Any = SimpleNamespace(cuda=SimpleNamespace(runtime=SimpleNamespace()))
+    cupy.cuda.runtime.runtimeGetVersion = lambda: 13020
+    pathfinder: Any = ModuleType("cuda.pathfinder")
+    pathfinder.load_nvidia_dynamic_lib = lambda name: SimpleNamespace(
+        abs_path=f"/wheel/lib{name}.so.13"
+    )
+    monkeypatch.setitem(sys.modules, "cuda", ModuleType("cuda"))
+    monkeypatch.setitem(sys.modules, "cuda.pathfinder", pathfinder)
+    monkeypatch.setattr(ctypes, "CDLL", Loader(known))
+    if known == "neither":
+        with pytest.raises(EngineError, match=r"libcublasLt\.so\.13 is not there"):
+            cublaslt.find(cupy)
+    else:
+        assert cublaslt.find(cupy) == f"opened {known}"
 
 
 @pytest.fixture(scope="module")

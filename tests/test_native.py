@@ -563,11 +563,11 @@ def test_a_class_of_the_users_is_interpreted() -> None:
         def forward(self, xp: Any, z: Any, *, out: Any, work: Any) -> None:
             xp.multiply(z, 2.0, out=out)
 
-    history = MLP([7, Dense(6, activation=Steeper()), 3]).fit(
-        np.ones((9, 7)), np.arange(9) % 3, epochs=1, verbose=0
-    )
+    model = MLP([7, Dense(6, activation=Steeper()), 3])
+    history = model.fit(np.ones((9, 7)), np.arange(9) % 3, epochs=1, verbose=0)
     assert history.engine == "interpreter"
     assert "steeper_of_the_tests" in str(history.engine_reason)
+    assert native.NativeEngine().forward(model) is None
     del Steeper.table["steeper_of_the_tests"]
 
 

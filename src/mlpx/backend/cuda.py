@@ -212,12 +212,12 @@ class CudaBackend(Backend):
 
     def _out_of_memory(self, shape: Any, dtype: Any, error: Exception) -> NoReturn:
         try:
-            needed = int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize
+            needed = f"{int(np.prod(shape, dtype=object)) * np.dtype(dtype).itemsize} bytes"
         except TypeError:  # a dtype of another library
-            needed = 0
+            needed = f"room for {dtype}"
         memory = self.memory()
         raise DeviceMemoryError(
-            f"an array of shape {shape} needs {needed} bytes; {self.device} ({self.name}) has "
+            f"an array of shape {shape} needs {needed}; {self.device} ({self.name}) has "
             f"{memory.free_bytes} of {memory.total_bytes} bytes free: use a smaller batch or "
             "model, or another device"
         ) from error

@@ -43,12 +43,8 @@ def _gather(to: Translator, call: Call) -> None:
     if out.dtype not in (np.int64, to.dtype):
         raise UntranslatableError(f"a batch of {out.dtype}")
     touches = (*to.whole(x, table), *to.by_rows(out, writes=True))
-    swapped = not x.dtype.isnative
-    if swapped and code == LABELS:
-        raise UntranslatableError(f"labels of {x.dtype}")
-    to.emit(
-        "gather", n=(len(rows), columns, code, stride, swapped), p=(x, start, out), touches=touches
-    )
+    n = (len(rows), columns, code, stride, not x.dtype.isnative)
+    to.emit("gather", n=n, p=(x, start, out), touches=touches)
 
 
 @translates(batches.copy)
