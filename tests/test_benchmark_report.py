@@ -173,6 +173,14 @@ def test_intervals_decide_what_changed(document, factor, outcome):
     assert all(c.outcome == "same" for key, c in changes.items() if key[-1] != "mlpx/x")
 
 
+@pytest.mark.parametrize("factor", [1.25, 0.8])
+def test_a_change_as_large_as_the_share_is_still_the_same(document, factor):
+    sharp = copy.deepcopy(document)
+    for one in (r for c in sharp["cells"] for r in c["results"] if r["status"] == "ok"):
+        one["step_s"].update(median=1.0, low=1.0, high=1.0)
+    assert {c.outcome for c in compare(sharp, changed(sharp, factor), share=0.25)} == {"same"}
+
+
 def test_wide_intervals_are_never_slower(document):
     noisy = copy.deepcopy(document)
     for one in (r for c in noisy["cells"] for r in c["results"] if r["status"] == "ok"):

@@ -223,6 +223,17 @@ def test_many_layers_without_arrays_come_back(tmp_path: Path) -> None:
     assert MLP.load(tmp_path / "model").layers == model.layers
 
 
+def test_more_arrays_may_have_more_layers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint, "MANY_LAYERS", 1)
+    monkeypatch.setattr(checkpoint, "MOST_LAYERS", 4)
+    MLP([4, *["relu"] * 13, 2]).save(path)  # two arrays
+    with pytest.raises(CheckpointError, match="14 layers, and only 2 arrays"):
+        MLP.load(path)
+    model = MLP([4, *["relu"] * 13, 3, 2])  # four
+    model.save(path)
+    assert MLP.load(path).layers == model.layers
+
+
 def test_a_header_that_is_too_deep(path: Path) -> None:
     header, tensors = parts(path)
     deep: Any = 1.0

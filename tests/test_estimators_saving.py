@@ -115,7 +115,7 @@ def test_an_estimator_reads_what_the_command_line_trained(tmp_path: Path) -> Non
     assert told.exit_code == 0, told.output
     digits = load_digits()
     fitted = MLPClassifier.from_run(run)
-    assert fitted.hidden_layer_sizes == (30, 20)
+    assert (fitted.hidden_layer_sizes, fitted.alpha) == ((30, 20), 0.0)
     assert fitted.score(digits.data, digits.target) > 0.8
     assert np.array_equal(
         fitted.predict(digits.data), MLP.load(run / "model.safetensors").predict(digits.data)
