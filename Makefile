@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Python compiles what is imported, and keeps it: of what the peers bring that is little.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+export PYTHONDONTWRITEBYTECODE=
 
 # Without PYTHON= an environment that is already there keeps its Python.
 KEPT := $(if $(filter file,$(origin PYTHON)),$(patsubst $(VENV)/.python-%,%,$(wildcard $(VENV)/.python-*)))
@@ -27,9 +29,8 @@ help: ## show this list
 run: $(VENV)/.run ## train a digit classifier; writes runs/digits/
 	$(BIN)/mlpx train digits --out runs/digits
 
-# As many processes as there are cores; what is marked with an xdist_group stays in one of them. They
-# start many more, each of which would compile the library again if Python did not keep what it compiled.
-PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
+# As many processes as there are cores; what is marked with an xdist_group stays in one of them.
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadgroup
 
 test: $(TESTS) ## run the tests
 	$(PYTEST) -m "not slow"
@@ -64,7 +65,7 @@ bench-peers: $(VENV)/.test-peers ## the speed of PyTorch, JAX, Keras, ... beside
 
 clean: ## remove what make, the build and the tests made; runs/ stays
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
-		.hypothesis .benchmarks .baseline
+		.hypothesis .benchmarks .baseline src/mlpx/engines/native/_native*.so
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written after its step succeeded, so an interrupted step is done again.

@@ -5,22 +5,47 @@ behind ctypes, so one build serves every Python. Without a compiler the installa
 it.
 """
 
+import ctypes
+from pathlib import Path
+
 from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
+from setuptools.modified import newer_group
 
 SOURCES = "src/mlpx/engines/native/c"
 FLAGS = ["-std=gnu11", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast"]
 
 
 class BuildLibrary(build_ext):
-    """Names the file without the Python's tag, and looks for no init function in it."""
+    """Names the file without the Python's tag, and looks for no init function in it.
+
+    Compiling takes a minute: an editable installation takes the library that the one before it left
+    in the source tree, unless something that it is made from is newer.
+    """
+
+    def build_extension(self, extension):
+        built = Path("src", self.get_ext_filename(extension.name))
+        made_from = [__file__, *extension.sources, *extension.depends]
+        if self.editable_mode and not newer_group(made_from, built) and is_loaded(built):
+            self.copy_file(built, self.get_ext_fullpath(extension.name))
+        else:
+            super().build_extension(extension)
 
     def get_ext_filename(self, name):
         return f"{name.replace('.', '/')}.so"
 
     def get_export_symbols(self, extension):
         return extension.export_symbols
+
+
+def is_loaded(library):
+    """Whether this machine can load a library: the tree may have been copied from another."""
+    try:
+        ctypes.CDLL(str(library.resolve()))
+    except OSError:
+        return False
+    return True
 
 
 class PlatformWheel(bdist_wheel):

@@ -49,13 +49,17 @@ def test_all_is_every_extra_of_the_user_without_a_gpu():
     assert names_of("all") == set().union(*map(names_of, for_users))
 
 
-@pytest.mark.slow
-def test_wheel_holds_every_file_of_the_package(tmp_path):
-    # From a copy: setuptools would pack what an earlier build left beside the sources.
+@pytest.fixture
+def copy(tmp_path):
+    """The tree without what tools leave in it: setuptools would pack that."""
     left_by_tools = shutil.ignore_patterns(
         ".*", "build", "runs", "*.egg-info", "__pycache__", "*.so"
     )
-    copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=left_by_tools)
+    return shutil.copytree(ROOT, tmp_path / "copy", ignore=left_by_tools)
+
+
+@pytest.mark.slow
+def test_wheel_holds_every_file_of_the_package(copy, tmp_path):
     wanted = {
         path.relative_to(copy / "src").as_posix()
         for path in (copy / "src" / "mlpx").rglob("*")
@@ -71,9 +75,29 @@ def test_wheel_holds_every_file_of_the_package(tmp_path):
 
 
 @pytest.mark.slow
-def test_installs_without_a_compiler(tmp_path):
-    left_by_tools = shutil.ignore_patterns(".*", "build", "runs", "*.egg-info", "*.so")
-    copy = shutil.copytree(ROOT, tmp_path / "copy", ignore=left_by_tools)
+def test_an_editable_installation_compiles_what_is_new(copy, tmp_path):
+    folder = copy / "src" / "mlpx" / "engines" / "native"
+    for source in (folder / "c").glob("*.c"):
+        source.write_text(f"int {source.stem};\n")
+    library = folder / "_native.so"
+
+    def compiled_at() -> int:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+        subprocess.run([*pip, "--prefix", tmp_path, "--editable", copy], check=True, timeout=300)
+        return library.stat().st_mtime_ns
+
+    first = compiled_at()
+    assert compiled_at() == first
+    (folder / "c" / "kernels.inc").touch()
+    second = compiled_at()
+    assert second > first
+    library.write_text("of another machine")
+    assert compiled_at() > second
+    assert library.read_bytes()[:4] == b"\x7fELF"
+
+
+@pytest.mark.slow
+def test_installs_without_a_compiler(copy, tmp_path):
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, copy]
     subprocess.run(pip, check=True, timeout=300, env={**os.environ, "CC": "no-such-compiler"})
     (wheel,) = tmp_path.glob("mlpx-*.whl")
