@@ -20,7 +20,7 @@ import typer.testing
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
-pytest.register_assert_rewrite("machines", "commanding")
+pytest.register_assert_rewrite("machines", "commanding", "reporting")
 
 # A shell's background job starts with Ctrl-C ignored; tests of it need it as a terminal has it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

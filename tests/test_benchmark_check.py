@@ -35,7 +35,8 @@ NETS = {
 
 def outcome(kind, task, problem):
     made = kind(task, problem)
-    made.reset()
+    for _ in range(2):  # a second time is as the first
+        made.reset()
     made.run_checked(task.check_steps)
     made.synchronize()
     return made.outcome()
@@ -127,15 +128,14 @@ def test_ours_on_cuda(fake_cupy, phase):
     assert Judge(task, problem).verdict(outcome(kind, task, problem)).reason == ""
 
 
-@pytest.mark.parametrize("phase", ["train", "call", "start"])
+@pytest.mark.parametrize("phase", ["train", "call", "start", "predict"])
 @pytest.mark.parametrize("net", NETS)
 def test_scikit_learn_agrees_with_two_classes_too(net, phase):
     kind = contender("sklearn/partial_fit")
     task = Task(NETS[net], 16, phase, seed=2)
-    problem = make_problem(task)
-    verdict = Judge(task, problem).verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
-    assert verdict.reason == ""
-    assert verdict.value_error < 1e-4
+    judge = Judge(task, problem := make_problem(task))
+    verdict = judge.verdict(outcome(kind, task, problem), epsilon=kind.epsilon)
+    assert (verdict.reason, verdict.value_error < 1e-4) == ("", True)
 
 
 @pytest.mark.parametrize(

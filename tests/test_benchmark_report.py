@@ -13,81 +13,15 @@ from mlpx.benchmark import document as documents
 from mlpx.benchmark.advise import advice, choose, thread_counts
 from mlpx.benchmark.compare import compare, differences, has_regressed, parse_share
 from mlpx.benchmark.html import to_html
-from mlpx.benchmark.statistics import summarise
 from mlpx.benchmark.style import CSS, DARK, LIGHT
 from mlpx.benchmark.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
 from mlpx.benchmark.tables import against_best_peer, to_csv, to_markdown
 from mlpx.benchmark.units import duration, figures, megabytes, percent, rate
 from mlpx.cli.bench_run import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError
+from reporting import SIZES
 
-SIZES = (1, 32, 512)
-
-
-def result(name, step_s, width=0.01, **more):
-    values = [step_s * (1 + width * side) for side in (-1, -0.5, 0, 0, 0.5, 1)]
-    return {
-        "contender": name, "status": "ok", "reason": None, "check": None,
-        "step_s": {**summarise(values).to_json(), "all": values}, "device_step_s": None,
-        "rejected_rounds": {"busy": 0, "below_floor": 0}, "peak_host_bytes": 50 * 2**20,
-        "peak_device_bytes": None, **more,
-    }  # fmt: skip
-
-
-def cell(size, device, *results):
-    for one in results:
-        if one["status"] == "ok":
-            one["samples_per_s"] = size / one["step_s"]["median"]
-    return {
-        "workload": "mnist", "layers": [784, 50, 10], "activation": "sigmoid", "optimizer": "sgd",
-        "phase": "train", "dtype": "float32", "threads": 2, "device": device, "batch_size": size,
-        "results": list(results),
-    }  # fmt: skip
-
-
-@pytest.fixture
-def document():
-    """Ours on a CPU and a GPU that overtakes it between 32 and 512, beside one peer."""
-    cells = []
-    for size in SIZES:
-        cpu, gpu = 1e-6 * (5 + size), 1e-6 * (50 + size / 100)
-        cells += [
-            cell(
-                size,
-                "cpu",
-                result("gemm/numpy", cpu / 2),
-                result("mlpx/x", cpu),
-                result("torch/eager", 3 * cpu),
-                {
-                    "contender": "jax/jit",
-                    "status": "wrong",
-                    "reason": "loss <differs>",
-                    "check": None,
-                },
-            ),
-            cell(size, "cuda", result("mlpx/x", gpu, peak_device_bytes=2**30)),
-        ]
-    contenders = {
-        name: {"note": f"about {name}", "floors": ["gemm/numpy"]}
-        for name in ("gemm/numpy", "mlpx/x", "torch/eager", "jax/jit")
-    }
-    climbs = [
-        {"batch_size": n, "learning_rate": 0.1, "steps": s, "steps_taken": 900, "accuracy": 0.95}
-        for n, s in ((1, 4000), (32, 1000), (512, None))
-    ]
-    environment = {
-        "date": "2026-01-01T00:00:00+00:00", "machine": {"system": "Linux", "architecture": "x"},
-        "cpu": {"model": "A <CPU>", "usable": 2}, "gpu": {"devices": ["A GPU"]}, "threads": 2,
-        "blas": [{"name": "openblas", "version": "0.3"}], "python": "3.12.0",
-        "versions": {"numpy": "2.4"}, "commit": {"hash": "a" * 40, "modified": False},
-    }  # fmt: skip
-    rules = {"foreign_share": 0.05, "accept_noise": False}
-    return documents.finish({
-        "schema": documents.SCHEMA, "command": ["mlpx", "bench"], "environment": environment,
-        "settings": {"rules": rules}, "contenders": contenders, "versions": {"torch": "2.13.0"},
-        "load": {"idle_before": 0.01, "idle_after": None}, "cells": cells,
-        "accuracy": {"reason": None, "target": 0.95, "climbs": climbs},
-    })  # fmt: skip
+pytest_plugins = ["reporting"]
 
 
 def found(document, size, device, name):

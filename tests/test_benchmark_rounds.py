@@ -107,6 +107,20 @@ def test_a_round_that_others_disturbed_is_rejected(quiet):
     assert made.foreign[:3] == [0.0, 0.06, 0.05]
 
 
+def test_where_nobody_says_what_others_take_every_round_is_kept(quiet):
+    quiet.next = [None] * 6
+    made = table([], a_1=[1.0])
+    made.measure()
+    assert (made.seats[0].step_s, made.foreign) == ([1.0] * 6, [])
+
+
+def test_the_time_of_the_device_is_kept_beside_that_of_the_host(quiet):
+    made = table([], a_1=[1.0], b_1=[1.0])
+    made.seats[0].process.device_s = 0.5
+    made.measure()
+    assert [seat.device_step_s for seat in made.seats] == [[0.5] * 6, []]
+
+
 def test_noise_may_be_accepted_and_is_counted(quiet):
     quiet.next = [0.5]
     made = table([], rules=dataclasses.replace(RULES, accept_noise=True), a_1=[9.0, 1.0])
@@ -201,6 +215,23 @@ def test_records_of_results():
     assert "9 rounds" in result["reason"]
     assert "faster than their matrix products" in result["reason"]
     assert "step_s" not in result
+
+
+@pytest.mark.parametrize(
+    ("busy", "below_floor", "reason"),
+    [
+        (2, 0, "other processes took the processors in 2 rounds"),
+        (0, 3, "3 rounds were faster than their matrix products alone"),
+        (0, 0, "too few rounds"),
+    ],
+)
+def test_why_there_is_no_figure(busy, below_floor, reason):
+    seat, result = Seat("mlpx/x", None, 10, busy=busy, below_floor=below_floor), {}
+    result_record(result, seat, Task(WORKLOADS["mnist"], 32), {})
+    assert (result["status"], result["reason"]) == ("rejected", reason)
+    seat.error = "it died"
+    result_record(result, seat, Task(WORKLOADS["mnist"], 32), {})
+    assert (result["status"], result["reason"]) == ("failed", "it died")
 
 
 def test_foreign_share_counts_others_alone():

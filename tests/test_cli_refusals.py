@@ -111,6 +111,20 @@ def test_where_data_is_looked_for_is_passed_on(monkeypatch):
 
 
 @pytest.mark.usefixtures("no_training")
+def test_targets_that_are_no_labels_need_another_loss():
+    np.savez("odd.npz", x_train=np.eye(4), y_train=np.array([0.0, 0.5, 1.0, 1.5]))
+    text = refused("odd.npz", "--loss", "softmax-cross-entropy")
+    assert "--loss: softmax_cross_entropy needs whole-number labels; y_train of odd has oth" in text
+
+
+def test_a_report_is_not_written_into_a_file():
+    Path("notes.txt").write_text("precious")
+    found = mlpx("bench", "--out", "notes.txt")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "notes.txt is a file; name a folder" in found.stderr
+
+
+@pytest.mark.usefixtures("no_training")
 def test_a_folder_of_other_things_is_left_alone(table):
     Path("mine").mkdir()
     Path("mine/thesis.tex").write_text("precious")

@@ -60,6 +60,9 @@ def test_no_lines_are_no_rows():
         (b"a b\tc d\n1\t2\n", "it, line 1: 'a b' is no number"),
         (b"1;2;3\n", "it, line 1: '1;2;3' is no number"),
         (b"1,b,3\n", "it, line 1: 'b' is no number"),
+        (b"1,2,3\n1,1_000,3\n", "it, line 2: '1_000' is no number"),
+        ("1,2,3\n1,\u0662,3\n".encode(), "it, line 2: '\u0662' is no number"),
+        (b'1,2,"3\n4,5,6\n', "it, which holds something else than numbers"),
         (b"\x80\x04\xff", "it is neither an array written by numpy.save nor lines of numbers"),
     ],
 )
@@ -74,6 +77,14 @@ def test_files_by_their_ending(tmp_path):
         assert read_rows(tmp_path / name, columns=3).tolist() == ROWS.tolist()
     np.save(tmp_path / "none.npy", np.zeros((0, 1, 3)))
     assert read_rows(tmp_path / "none.npy", columns=3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["cut.npy", "cut"])
+def test_an_array_that_is_cut_off(name, tmp_path):
+    np.save(tmp_path / "whole.npy", ROWS)
+    (tmp_path / name).write_bytes((tmp_path / "whole.npy").read_bytes()[:-8])
+    with pytest.raises(DataFormatError, match=rf"{name} is not usable: .+; wanted an array of"):
+        read_rows(tmp_path / name, columns=3)
 
 
 def test_lines_as_long_as_they_may_be():

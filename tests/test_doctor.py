@@ -11,7 +11,9 @@ import typer
 from typer.testing import CliRunner
 
 import fakecupy
-from mlpx.cli.doctor import blas_name, doctor, verdict
+from mlpx.backend import get_backend
+from mlpx.cli.doctor import blas_name, described, doctor, verdict
+from mlpx.errors import DeviceError
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -60,6 +62,28 @@ def test_a_gpu_is_shown(run, fake_cupy):
             device in line and "Fake CUDA device, 80.0 of 80.0 GiB free" in line
             for line in result.output.splitlines()
         )
+
+
+def test_a_gpu_that_does_not_answer_is_shown_beside_one_that_does(run, fake_cupy, monkeypatch):
+    fake_cupy.machine.devices = 2
+
+    def answering(name):
+        if name == "cuda:0":
+            raise DeviceError("cuda:0 fell off [the bus]")
+        return get_backend(name)
+
+    monkeypatch.setattr(sys.modules["mlpx.cli.doctor"], "get_backend", answering)
+    first, second = json.loads(run("--json").output)["devices"]
+    assert first == {"device": "cuda:0", "name": "cuda:0 fell off [the bus]", "memory": None}
+    assert (second["device"], second["name"]) == ("cuda:1", "Fake CUDA device")
+    (row,) = (line for line in run().output.splitlines() if "fell off" in line)
+    assert "cuda:0 fell off [the bus] " in row
+    assert "GiB" not in row
+
+
+def test_memory_that_is_not_known_is_not_told():
+    memory = {"total_bytes": 0, "free_bytes": 0, "used_bytes": 0}
+    assert described({"name": "a CPU", "memory": memory}) == "a CPU"
 
 
 @pytest.mark.parametrize("asked", ["cuda", "cuda:5", "gpu"])

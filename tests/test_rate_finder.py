@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -97,13 +98,32 @@ def test_range_checks(options: dict, message: str) -> None:
         find_learning_rate(MLP([5, 2]), x, y, **options)
 
 
-def test_command_line(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
     x, y = data()
     np.savez(tmp_path / "d.npz", x_train=x, y_train=y)
-    arguments = ["train", str(tmp_path / "d.npz"), "--find-lr", "--out", str(tmp_path / "o")]
+    return ["train", str(tmp_path / "d.npz"), "--find-lr", "--out", str(tmp_path / "o")]
+
+
+def test_command_line(tmp_path: Path, arguments: list[str]) -> None:
+    pytest.importorskip("matplotlib")
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 0, found.output
     assert found.output.startswith("learning rate ")
     assert float(found.output.split()[2]) > 1e-6
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["learning_rate.png"]
+
+
+def test_command_line_without_matplotlib(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, found.output
+    assert float(found.stdout.split()[2]) > 1e-6
+    *_, last = found.stdout.splitlines()
+    assert last.startswith("no picture      ")
+    assert "pip install 'mlpx[plot]'" in last
+    assert not list((tmp_path / "o").iterdir())

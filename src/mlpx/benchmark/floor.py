@@ -16,7 +16,6 @@ import numpy as np
 
 from mlpx.benchmark.contender import Contender
 from mlpx.benchmark.processes import thread_environment
-from mlpx.benchmark.reference import Arrays
 from mlpx.benchmark.timing import CupyClock, DeviceClock
 from mlpx.benchmark.workloads import Problem, Task
 
@@ -123,10 +122,6 @@ class Floor(Contender):
         self._repeat(self.products, steps)
 
     forward = backward = predict = call = start = train
-
-    def outcome(self) -> Arrays:
-        """Nothing to compare."""
-        return []
 
 
 class NumpyFloor(Floor):

@@ -266,9 +266,7 @@ class Bench:
 
     def _drop(self, kind: type[Contender]) -> None:
         """End a process that failed; the next batch size starts a fresh one."""
-        process = self.processes.pop(kind.name(), None)
-        if process is not None:
-            process.close()
+        self.processes.pop(kind.name()).close()
 
     def _check(self, process: Process, kind: type[Contender], judge: Judge) -> Verdict:
         file = Path(self.scratch.name) / "outcome.npz"

@@ -115,9 +115,9 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 def main() -> None:
     """Serve on stdin and stdout; whatever libraries print to stdout goes to stderr."""
     pin(int(sys.argv[1]))
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    serve(sys.stdin, answers)
+    with os.fdopen(os.dup(1), "w") as answers:
+        os.dup2(2, 1)
+        serve(sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -140,12 +140,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _is_plain(text: str) -> bool:
+    """Whether NumPy reads a number there: it knows no 1_000, and no digits of other scripts."""
+    return _is_number(text) and text.isascii() and "_" not in text
+
+
 def _trouble(numbered: list[tuple[int, str]], delimiter: str | None) -> str:
     """What is wrong with lines of which some holds something else than numbers."""
     width = len(_fields(numbered[0][1], delimiter))
     for i, line in numbered:
         fields = _fields(line, delimiter)
-        odd = [field for field in fields if not _is_number(field)]
+        odd = [field for field in fields if not _is_plain(field)]
         if odd:
             return f"line {i}: {odd[0]!r} is no number"
         if len(fields) != width:

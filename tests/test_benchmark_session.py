@@ -1,0 +1,155 @@
+"""A whole benchmark whose processes are played, and its search for an accuracy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mlpx.benchmark.accuracy import TARGET, load_images, scaled_rate
+from mlpx.benchmark.contender import Contender
+from mlpx.benchmark.processes import ContenderError
+from mlpx.benchmark.rounds import Rules
+from mlpx.benchmark.session import Bench, Settings, _accuracy
+from mlpx.benchmark.workloads import WORKLOADS, Task, parse_workload
+from mlpx.errors import DataNotFoundError
+
+pytestmark = pytest.mark.xdist_group("alone")
+RULES = Rules(budget_s=0.0, most_rounds=6, accept_noise=True)
+ANSWERS = {
+    "build": {"versions": {"it": "1.0"}, "facts": {"call_overhead_s": 0.025}},
+    "warm": {"steps": 4},
+    "run": {"steps": 4, "wall_s": 0.5, "cpu_s": 0.25, "device_s": None},
+    "memory": {"peak_host_bytes": 9, "before_bytes": 5, "peak_device_bytes": None},
+}
+
+
+class Played:
+    """Stands in for a process that does not get beyond what its name says."""
+
+    def __init__(self, log, name):
+        self.log, self.name = log, name
+        log.append(("start", name))
+
+    def ask(self, do, **_):
+        if self.name == "gemm/refused":
+            return {"refused": "it was not built"}
+        if self.name == f"gemm/{do}":
+            raise ContenderError(f"it died of {do}")
+        return ANSWERS[do]
+
+    def cpu_ticks(self):
+        return None
+
+    def settle(self):
+        self.log.append(("settle", self.name))
+
+    def close(self):
+        self.log.append(("close", self.name))
+
+
+def kinds(*modes):
+    """Contenders that are never made; nothing of a floor is checked."""
+    has = {"library": "gemm", "note": "played", "train": None.__ne__}
+    return [type(mode, (Contender,), {**has, "mode": mode}) for mode in modes]
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What happens to processes, and what the watcher is told."""
+    happened = []
+    monkeypatch.setattr("mlpx.benchmark.session.Process", lambda name, **_: Played(happened, name))
+    return happened
+
+
+def watcher(log):
+    return SimpleNamespace(
+        cell=lambda task, names: log.append(("cell", task.batch_size)),
+        says=lambda task, name, text: text == "building" or log.append((text, name)),
+        rounds=lambda task, seats: None,
+    )
+
+
+def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
+    tasks = [Task(parse_workload("8-4-2"), size) for size in (4, 16)]
+    modes = ("well", "refused", "build", "warm", "run", "memory")
+    with Bench(tasks, kinds(*modes), RULES, watcher(log)) as bench:
+        cells = [bench.cell(task) for task in tasks]
+    assert not Path(bench.scratch.name).exists()
+    for cell in cells:
+        told = {
+            result["contender"]: (result["status"], result["reason"]) for result in cell["results"]
+        }
+        assert told == {
+            "gemm/well": ("ok", None),
+            "gemm/refused": ("unsupported", "it was not built"),
+            **{f"gemm/{do}": ("failed", f"it died of {do}") for do in ("build", "warm", "run")},
+            "gemm/memory": ("failed", "it died of memory"),
+        }
+        well = cell["results"][0]
+        assert well["step_s"]["all"] == pytest.approx([0.1] * 6)
+        assert well["host_growth_bytes"] == 4
+        assert "step_s" not in cell["results"][-1]
+    assert bench.versions == {"it": "1.0"}
+    counts = {name: log.count(("start", f"gemm/{name}")) for name in modes}
+    assert counts == {"well": 1, "refused": 1, "build": 2, "warm": 2, "run": 1, "memory": 1}
+    assert all(log.count(("close", f"gemm/{name}")) == counts[name] for name in modes)
+    dead = [entry for entry in log if entry[1] == "gemm/build"]
+    assert dead[:2] == [("start", "gemm/build"), ("close", "gemm/build")]
+    assert ("unsupported: it was not built", "gemm/refused") in log
+
+
+def settings(**given):
+    given = {"batch_sizes": (8,), "accuracy_s": 1e-9, **given}
+    return Settings(workloads=(WORKLOADS["mnist"],), **given)
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """MNIST is here, with few rows; returns the options that it was loaded with."""
+    asked, draw = {}, np.random.default_rng(0)
+    x = draw.integers(0, 256, (60, 784), np.uint8)
+    x[0, 0], y = 255, np.arange(60) % 10
+    data = SimpleNamespace(
+        scale=1 / 255, x_train=x[:40], y_train=y[:40], x_test=x[40:], y_test=y[40:]
+    )
+    monkeypatch.setattr("mlpx.data.load_dataset", lambda name, **given: asked.update(given) or data)
+    return asked
+
+
+def test_the_search_for_an_accuracy_is_written_down(images):
+    x, y, x_test, y_test = load_images()
+    assert images == {"download": False}
+    assert (x.dtype, x.max(), x.shape, x_test.shape) == (np.float32, 1.0, (40, 784), (20, 784))
+    assert (len(y), len(y_test)) == (40, 20)
+    found = _accuracy(settings(batch_sizes=(8, 20)))
+    climbs = found.pop("climbs")
+    assert found == {"reason": None, "target": TARGET}
+    for size, climb in zip((8, 20), climbs, strict=True):
+        assert 0.0 <= climb.pop("accuracy") < TARGET
+        assert climb == {
+            "batch_size": size, "learning_rate": scaled_rate(size), "target": TARGET,
+            "steps": None, "steps_taken": 40 // size, "reason": "out of time",
+        }  # fmt: skip
+
+
+@pytest.mark.usefixtures("images")
+@pytest.mark.parametrize(
+    "left_out", [{"accuracy_s": 0.0}, {"phases": ("predict",)}], ids=["no time", "no training"]
+)
+def test_no_accuracy_is_searched_for_unasked(left_out):
+    assert _accuracy(settings(**left_out)) is None
+    assert _accuracy(settings()) is not None
+    wide = Settings(workloads=(WORKLOADS["wide"],), accuracy_s=1e-9)
+    assert _accuracy(wide) is None
+
+
+def test_where_mnist_is_not_the_document_says_so(monkeypatch):
+    def nowhere(name, **_):
+        raise DataNotFoundError(f"{name} is nowhere")
+
+    monkeypatch.setattr("mlpx.data.load_dataset", nowhere)
+    found = _accuracy(settings())
+    assert found == {"reason": "MNIST is not here: mnist is nowhere", "climbs": []}

@@ -1,0 +1,121 @@
+"""The command line where a stream is a terminal, or is not there."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import mlpx.cli
+from mlpx.cli import downloads, one_line
+from mlpx.cli.downloads import download_display
+from mlpx.cli.streams import outlived_stdout
+from mlpx.data import download
+from mlpx.errors import DataError
+
+
+class Terminal(io.StringIO):
+    """Somebody is looking."""
+
+    def isatty(self):
+        return True
+
+
+def looked_at(monkeypatch):
+    """Standard error, which is a terminal from now on."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    return sys.stderr
+
+
+def test_a_bar_is_drawn_from_the_first_byte_on(monkeypatch):
+    terminal = looked_at(monkeypatch)
+    with download_display() as show:
+        assert terminal.getvalue() == ""
+        show(1000, 4000)
+        started = terminal.getvalue()
+        show(3000, 4000)
+    assert "downloading" in started
+    assert "3.0/4.0 kB" in terminal.getvalue()[len(started) :]
+    assert "\x1b[2K" in terminal.getvalue().rpartition("kB")[2]  # it leaves no trace
+
+
+def broken_off():
+    """A download of unknown length that ends with a failure."""
+    with download_display() as show:
+        show(2000, None)
+        show(5000, None)
+        raise DataError("the mirror is down")
+
+
+def test_a_bar_of_unknown_length_goes_with_a_failure(monkeypatch):
+    terminal, bars, start = looked_at(monkeypatch), [], downloads._start
+    monkeypatch.setattr(downloads, "_start", lambda: bars.append(start()) or bars[-1])
+    with pytest.raises(DataError):
+        broken_off()
+    assert len(bars) == 1
+    assert "5.0/? kB" in terminal.getvalue()
+    assert "\x1b[2K" in terminal.getvalue().rpartition("kB")[2]
+
+
+def test_nothing_is_drawn_where_nothing_came_in_or_nobody_looks(monkeypatch):
+    terminal = looked_at(monkeypatch)
+    with download_display():
+        pass
+    assert terminal.getvalue() == ""
+    for stream in (io.StringIO(), None):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with download_display() as show:
+            assert show is None
+
+
+def test_where_files_cannot_be_locked_each_download_has_a_part_of_its_own(monkeypatch, tmp_path):
+    parts = []
+
+    def fetch(wanted):
+        parts.append(wanted.part.name)
+        assert not list(tmp_path.glob("*.lock"))
+        wanted.part.write_bytes(b"all of it")
+
+    monkeypatch.setattr(download, "sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr(download, "_fetch_checked", fetch)
+    download.download_file("http://mirror/x.gz", tmp_path / "x.gz", wanted=None)
+    assert parts == [f"x.gz.{os.getpid()}.part"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x.gz"]
+    assert (tmp_path / "x.gz").read_bytes() == b"all of it"
+
+
+@pytest.mark.parametrize("streams", [(None, None), (io.StringIO(), io.StringIO())])
+def test_streams_that_are_closed_or_of_another_kind_do_no_harm(monkeypatch, streams):
+    for name, stream in zip(("stdout", "stderr"), streams, strict=True):
+        monkeypatch.setattr(sys, name, stream)
+    monkeypatch.setattr(sys, "argv", ["mlpx", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        mlpx.cli.main()
+    assert ended.value.code == 0
+    if streams[0] is not None:
+        assert streams[0].getvalue() == f"mlpx {mlpx.__version__}\n"
+
+
+def test_no_output_needs_no_care(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    with outlived_stdout():
+        assert sys.stdout is None
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "out of memory"),
+        (MemoryError("the GPU is full"), "the GPU is full"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(), "OSError"),
+        (DataError("a\n b"), "a b"),
+    ],
+)
+def test_every_failure_has_a_line(error, line):
+    assert one_line(error) == line
