@@ -83,8 +83,8 @@ def test_a_classifier_comes_back_from_its_folder(y: np.ndarray, tmp_path: Path) 
 def test_what_the_constructor_and_a_frame_gave_comes_back(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
-    weights = {"setosa": 2.0, "versicolor": 1.0}
-    fitted = MLPClassifier(**SMALL, dtype=np.float32, class_weight=weights).fit(frame, LABELS)
+    weights = {0: 2.0, 2: 0.5}
+    fitted = MLPClassifier(**SMALL, dtype=np.float32, class_weight=weights).fit(frame, Y)
     fitted.save(tmp_path / "run")
     other = MLPClassifier.from_run(tmp_path / "run")
     assert (other.dtype, other.class_weight) == ("float32", weights)

@@ -35,11 +35,12 @@ def test_no_batch_is_of_rows_of_weight_zero_alone(batch_size: int, sparse: bool)
 
 def test_rows_that_weigh_are_spread_over_the_batches() -> None:
     """From where there are most of them, and no more of them than batches lack one."""
-    order, starts = np.arange(12)[::-1], np.array([0, 4, 8])
-    weighs = np.isin(np.arange(12), [1, 8, 9, 11])  # two, three and four rows from the end
-    spreaded = spread(order, weighs, starts)
-    assert spreaded.tolist() == [7, 10, 9, 8, 11, 6, 5, 4, 3, 2, 1, 0]
-    assert np.array_equal(order, np.arange(12)[::-1])
+    order, starts = np.arange(20)[::-1], np.arange(0, 20, 4)
+    weighs = np.isin(np.arange(20), order[[2, 9, 10, 16, 17, 19]])  # in five batches 1, 0, 2, 0, 3
+    wanted = order.copy()
+    wanted[[4, 16, 12, 9]] = order[[16, 4, 9, 12]]
+    assert spread(order, weighs, starts).tolist() == wanted.tolist()
+    assert order.tolist() == list(range(20))[::-1]
     w = np.where(np.arange(len(Y)) < 12, 1.0, 0.0)  # all in the first batch of four
     options = SMALL | {"batch_size": 40, "shuffle": False, "max_iter": 30}
     fitted = MLPClassifier(**options, alpha=0.1).fit(X, Y, sample_weight=w)

@@ -25,13 +25,13 @@ def test_a_layer_without_a_sample_fails_and_says_so(monkeypatch: pytest.MonkeyPa
     assert "'size'" in found.detail
 
 
-def relu_at(monkeypatch: pytest.MonkeyPatch, kinked: int) -> Outcome:
-    """The check of ReLU on points of which the first `kinked` of two lie on its kink."""
+def relu_at(monkeypatch: pytest.MonkeyPatch, *kinked: int) -> Outcome:
+    """The check of ReLU where these of two points lie on its kink."""
     drawn = cases.sample_data
 
     def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
         x, y = drawn(model, point)
-        return (0 * x if point < kinked else x), y
+        return (0 * x if point in kinked else x), y
 
     monkeypatch.setattr(cases, "sample_data", sample_data)
     monkeypatch.setattr(cases, "POINTS", 2)
@@ -39,13 +39,14 @@ def relu_at(monkeypatch: pytest.MonkeyPatch, kinked: int) -> Outcome:
     return found
 
 
-def test_a_point_on_a_kink_is_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = relu_at(monkeypatch, 1)
+@pytest.mark.parametrize("kinked", [0, 1])
+def test_a_point_beside_kinks_is_enough(kinked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = relu_at(monkeypatch, kinked)
     assert found.passed
     assert "kinks" not in found.detail
 
 
 def test_where_all_points_are_on_kinks_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = relu_at(monkeypatch, 2)
+    found = relu_at(monkeypatch, 0, 1)
     assert not found.passed
     assert found.detail == "0.b: all kinks, 5 left out at kinks"
