@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn.exceptions import NotFittedError
 
-from bundled import LABELS, SMALL, XR, YR, X, Y
+from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import Callback, Dense, Dropout, MLPClassifier, MLPRegressor
 from mlpx.errors import InputError
 from mlpx.estimators import settings
-from mlpx.kernels.losses import Focal, Quantile
+from mlpx.kernels.losses import BinaryCrossEntropy, Focal, Quantile
 from mlpx.optimizers import LBFGS, AdamW
 from mlpx.schedules import Schedule
 
@@ -50,6 +50,32 @@ def test_partial_fit_is_one_epoch() -> None:
     assert not hasattr(MLPClassifier(solver="lbfgs"), "partial_fit")
 
 
+def test_the_first_part_names_the_classes_and_those_after_it_no_others() -> None:
+    model = MLPClassifier(**SMALL)
+    with pytest.raises(InputError, match="classes is missing; the first call"):
+        model.partial_fit(X, Y)
+    model.partial_fit(X, Y, classes=[0, 1, 2]).partial_fit(X, Y)
+    assert model.t_ == 2 * len(X)
+    with pytest.raises(InputError, match=r"classes = \[0, 1\]; the first call .* had array"):
+        model.partial_fit(X, Y, classes=[0, 1])
+
+
+def test_a_loss_is_over_what_is_learnt() -> None:
+    with pytest.raises(InputError, match="is over classes; wanted one over several labels a row"):
+        MLPClassifier(**SMALL, loss="softmax_cross_entropy").fit(X, BOTH)
+    with pytest.raises(InputError, match="loss = 'focal' is over classes; wanted one over values"):
+        MLPRegressor("focal").fit(XR, YR)
+
+
+def test_yes_or_no_of_each_class_is_each_class_against_the_rest() -> None:
+    loss = BinaryCrossEntropy(reduction="sum")  # that of several labels
+    one = MLPClassifier(**SMALL, loss=loss).fit(X, LABELS)
+    other = MLPClassifier(**SMALL).fit(X, np.eye(3, dtype=int)[Y])
+    assert np.array_equal(one.model_.flat, other.model_.flat)
+    assert np.array_equal(one.predict(X), one.classes_[other.predict_proba(X).argmax(axis=1)])
+    assert one.score(X, LABELS) == np.mean(one.predict(X) == LABELS)
+
+
 def test_our_parts() -> None:
     fitted = MLPClassifier(
         (12, 9), ["gelu", "tanh"], dropout=[0.2, 0.0], solver=AdamW(3e-3, weight_decay=0.1),
@@ -75,7 +101,9 @@ def test_our_parts() -> None:
      ({"device": "gpu7"}, "gpu7"), ({"dtype": "int8"}, "int8"), ({"n_threads": 0}, "n_threads"),
      ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1"),
      ({"batch_size": "all"}, "batch_size = 'all'"),
-     ({"hidden_layer_sizes": ""}, "hidden_layer_sizes = ''")],
+     ({"hidden_layer_sizes": ""}, "hidden_layer_sizes = ''"),
+     ({"hidden_layer_sizes": (8, 0)}, r"hidden_layer_sizes = \(8, 0\); wanted .* from 1"),
+     ({"loss": "huber"}, "loss = 'huber' is over values; wanted one over classes")],
 )  # fmt: skip
 def test_parameters_that_mean_nothing_are_named(given: dict[str, Any], told: str) -> None:
     with pytest.raises((ValueError, TypeError), match=told):
@@ -127,6 +155,9 @@ def test_own_validation_data_and_metric() -> None:
     assert again == pytest.approx(fitted.best_validation_score_)  # the best epoch was put back
     watched = MLPClassifier(**options).fit(X[~held], Y[~held], X_val=X[held], y_val=Y[held])
     assert len(watched.validation_loss_curve_) == 40  # watched, not obeyed
+    followed = MLPClassifier(**options, early_stopping=True, early_stopping_metric="loss")
+    followed.fit(X[~held], Y[~held], X_val=X[held], y_val=Y[held])
+    assert followed.validation_scores_ == [-loss for loss in followed.validation_loss_curve_]
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         MLPClassifier().fit(X, Y, X_val=X)
 

@@ -13,6 +13,7 @@ from sklearn.base import clone
 
 from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLP, MLPClassifier, MLPRegressor
+from mlpx.errors import InputError, MlpxError
 from mlpx.estimators.rows import SparseRows
 from mlpx.estimators.runs import open_window
 from mlpx.kernels.losses import SoftmaxCrossEntropy
@@ -136,13 +137,32 @@ def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
     """Also where some rows are held out, and those that weigh nothing left out."""
     x, w = fake_cupy.asarray(X), (np.arange(len(Y)) % 5 == 0) * 1.0
     options = SMALL | {"early_stopping": True, "batch_size": 3, "max_iter": 2}
-    fitted = MLPClassifier(**options, device="cuda").fit(x, fake_cupy.asarray(Y), w)
+    given = fake_cupy.asarray(Y), fake_cupy.asarray(w)
+    fitted = MLPClassifier(**options, device="cuda").fit(x, *given)
     found = fitted.predict_proba(x)
     assert type(found) is type(x)
     assert type(fitted.predict(x)) is type(x)
+    assert fitted.score(x, fake_cupy.asarray(Y)) == np.mean(fitted.predict(x).get() == Y)
     wanted = MLPClassifier(**options).fit(X, Y, w)
     np.testing.assert_allclose(found.get(), wanted.predict_proba(X), rtol=1e-6)
     np.testing.assert_allclose(fitted.loss_curve_, wanted.loss_curve_, rtol=1e-6)
+
+
+def test_values_of_a_device_are_learnt_and_scored(fake_cupy: Any) -> None:
+    x, y = fake_cupy.asarray(XR), fake_cupy.asarray(YR)
+    found = MLPRegressor(**SMALL, device="cuda").fit(x, y)
+    wanted = MLPRegressor(**SMALL).fit(XR, YR)
+    np.testing.assert_allclose(found.loss_curve_, wanted.loss_curve_, rtol=1e-6)
+    assert found.score(x, y) == pytest.approx(wanted.score(XR, YR), rel=1e-6)
+
+
+def test_arrays_of_a_device_of_another_shape_are_refused(fake_cupy: Any) -> None:
+    x, y = fake_cupy.asarray(X), fake_cupy.asarray(Y)
+    fitted = MLPClassifier(**SMALL, device="cuda").fit(x, y)
+    with pytest.raises(ValueError, match=r"X.shape = \(4,\); wanted \(n, columns\): reshape"):
+        fitted.predict(x[0])
+    with pytest.raises(ValueError, match="X has 3 features, but MLPClassifier is expecting 4"):
+        fitted.predict(x[:, :3])
 
 
 @pytest.mark.xdist_group("peers")
@@ -182,3 +202,25 @@ def test_labels_beyond_the_known_are_refused_by_partial_fit() -> None:
     for y in (np.hstack([BOTH, BOTH]), BOTH[:, 0]):
         with pytest.raises(ValueError, match=r"y.shape = .*; wanted \(n, 2\) labels"):
             several.partial_fit(X, y)
+    with pytest.raises(ValueError, match=r"y.shape = \(150, 2\); this model has one class a row"):
+        model.partial_fit(X, BOTH)
+
+
+@pytest.mark.parametrize(
+    ("y", "told"),
+    [(np.stack([Y, 2 - Y], axis=1), "several columns of more than two classes"),
+     (np.array(["a", 1] * 75, object), "labels that cannot be sorted: '<' not .* make all of them"),
+     (np.array([b"a", b"b"] * 75), "labels that cannot be sorted: .*bytes")],
+    ids=["several columns", "mixed", "bytes"],
+)  # fmt: skip
+def test_labels_that_are_none_are_refused(y: np.ndarray, told: str) -> None:
+    with pytest.raises(MlpxError, match=f"^y .*{told}"):
+        MLPClassifier(**SMALL).fit(X, y)
+
+
+def test_values_are_a_column_or_several_as_many_as_were_learnt() -> None:
+    model = MLPRegressor(**SMALL).fit(XR, YR)
+    with pytest.raises(InputError, match=r"y.shape = \(\); wanted \(n,\) or \(n, columns\)"):
+        model.fit(XR, 3.0)
+    with pytest.raises(InputError, match="y has 2 columns; this model was fitted to 1"):
+        model.partial_fit(XR, np.stack([YR, YR], axis=1))

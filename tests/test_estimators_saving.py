@@ -80,6 +80,32 @@ def test_a_classifier_comes_back_from_its_folder(y: np.ndarray, tmp_path: Path) 
     assert np.array_equal(other.fit(X, y).model_.flat, fitted.fit(X, y).model_.flat)
 
 
+def test_what_the_constructor_and_a_frame_gave_comes_back(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(X, columns=list("abcd"))
+    weights = {0: 2.0, 2: 0.5}
+    fitted = MLPClassifier(**SMALL, dtype=np.float32, class_weight=weights).fit(frame, Y)
+    fitted.save(tmp_path / "run")
+    other = MLPClassifier.from_run(tmp_path / "run")
+    assert (other.dtype, other.class_weight) == ("float32", weights)
+    assert list(other.feature_names_in_) == list("abcd")
+    assert np.array_equal(other.predict(frame), fitted.predict(frame))
+
+
+@pytest.mark.parametrize(
+    ("given", "y", "told"),
+    [({"hidden_layer_sizes": range(8, 9)}, Y, r"range\(8, 9\) is a range, which a run folder"),
+     ({}, np.datetime64("2020") + Y, r"classes are of \['date'\]; a run folder holds numbers")],
+)  # fmt: skip
+def test_what_no_folder_can_hold_is_named(
+    given: dict[str, Any], y: np.ndarray, told: str, tmp_path: Path
+) -> None:
+    fitted = MLPClassifier(**SMALL | given).fit(X, y)
+    with pytest.raises(InputError, match=told):
+        fitted.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_regressor_comes_back_from_its_folder(tmp_path: Path) -> None:
     fitted = MLPRegressor("huber", **SMALL, early_stopping=True).fit(XR, YR)
     fitted.save(tmp_path)
@@ -137,6 +163,19 @@ def test_an_estimator_reads_a_run_that_was_stopped_in_its_first_epoch(tmp_path: 
     assert np.array_equal(fitted.predict(X), model.predict(X))
     fitted.partial_fit(X, Y)
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
+
+
+def test_a_regressor_reads_a_run_of_values(tmp_path: Path) -> None:
+    model = MLP([XR.shape[1], 5, 2], loss="mean_squared_error")
+    model.save(tmp_path / "model.safetensors")
+    save_run(tmp_path, model, history=History(), config={})
+    with pytest.raises(CheckpointError, match=r"values: use MLPRegressor\.from_run"):
+        MLPClassifier.from_run(tmp_path)
+    fitted = MLPRegressor.from_run(tmp_path)
+    assert np.array_equal(fitted.predict(XR), model.predict(XR))
+    with pytest.raises(InputError, match="y has 1 columns; this model was fitted to 2"):
+        fitted.partial_fit(XR, YR)
+    assert fitted.partial_fit(XR, np.stack([YR, YR], axis=1)).n_iter_ == 1
 
 
 def test_an_estimator_whose_fit_was_broken_off_is_saved_as_it_is(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from sklearn import config_context
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bundled import LABELS, SMALL, XR, YR, X, Y
+from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLPClassifier, MLPRegressor
 from mlpx.errors import InputError
+from mlpx.estimators.runs import spread
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -30,6 +31,27 @@ def test_no_batch_is_of_rows_of_weight_zero_alone(batch_size: int, sparse: bool)
     if batch_size == 10:
         alone = MLPClassifier(**options, alpha=0.1).fit(X[w > 0], Y[w > 0], w[w > 0])
         assert fitted.loss_curve_ == alone.loss_curve_
+
+
+def test_rows_that_weigh_are_spread_over_the_batches() -> None:
+    """From where there are most of them, and no more of them than batches lack one."""
+    order, starts = np.arange(20)[::-1], np.arange(0, 20, 4)
+    weighs = np.isin(np.arange(20), order[[2, 9, 10, 16, 17, 19]])  # in five batches 1, 0, 2, 0, 3
+    wanted = order.copy()
+    wanted[[4, 16, 12, 9]] = order[[16, 4, 9, 12]]
+    assert spread(order, weighs, starts).tolist() == wanted.tolist()
+    assert order.tolist() == list(range(20))[::-1]
+    w = np.where(np.arange(len(Y)) < 12, 1.0, 0.0)  # all in the first batch of four
+    options = SMALL | {"batch_size": 40, "shuffle": False, "max_iter": 30}
+    fitted = MLPClassifier(**options, alpha=0.1).fit(X, Y, sample_weight=w)
+    assert np.abs(fitted.model_.flat).max() < 10
+
+
+def test_one_number_weighs_every_row() -> None:
+    found, wanted = (
+        MLPClassifier(**SMALL).fit(X, Y, sample_weight=w) for w in (2, np.full(len(Y), 2.0))
+    )
+    assert np.array_equal(found.model_.flat, wanted.model_.flat)
 
 
 def test_a_part_without_weight_is_refused() -> None:
@@ -64,6 +86,12 @@ def test_class_weight() -> None:
     assert balanced.predict_proba(X[few])[:, 1].mean() > plain.predict_proba(X[few])[:, 1].mean()
     with pytest.raises(ValueError, match="'rose', which is no class"):
         MLPClassifier(**SMALL, class_weight={"rose": 1.0}).fit(X, LABELS)
+    with pytest.raises(ValueError, match="'setosa'] = -1; wanted a number from 0"):
+        MLPClassifier(**SMALL, class_weight={"setosa": -1}).fit(X, LABELS)
+    with pytest.raises(ValueError, match="class_weight leave every weight at zero"):
+        MLPClassifier(**SMALL, class_weight={0: 0, 1: 0, 2: 0}).fit(X, Y)
+    with pytest.raises(ValueError, match="with several labels use sample_weight"):
+        MLPClassifier(**SMALL, class_weight="balanced").fit(X, BOTH)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,39 @@ B = np.arange(N) % 2 == 0
 Y = np.arange(N) % 2
 WHOLE = np.arange(N)
 PLAIN = np.column_stack([A, B])
+
+
+class Column:
+    """As a column of pyarrow: it has a type, and no dtype."""
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values, object)
+        self.type = type(self.values[0]).__name__
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.array(self.values.tolist(), dtype)
+
+    def is_null(self) -> np.ndarray:
+        return np.equal(self.values, None)
+
+
+class Table:
+    """As a table of pyarrow."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.column_names = list(columns)
+        self._columns = [Column(values) for values in columns.values()]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._columns[0].values), len(self._columns)
+
+    def itercolumns(self) -> Iterator[Column]:
+        return iter(self._columns)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        return np.column_stack([np.asarray(column) for column in self._columns])
+
 
 FRAMES: dict[str, tuple[Any, np.ndarray]] = {
     "float and bool": (pd.DataFrame({"a": A, "b": B}), PLAIN),
@@ -40,6 +74,7 @@ FRAMES: dict[str, tuple[Any, np.ndarray]] = {
         pd.DataFrame({"a": A, "b": pd.Categorical(WHOLE)}), np.column_stack([A, WHOLE])
     ),
     "polars": (pl.DataFrame({"a": A, "b": B}), PLAIN),
+    "pyarrow": (Table({"a": A, "b": B}), PLAIN),
 }  # fmt: skip
 
 
@@ -91,6 +126,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         r"has no value in column 'b' \(boolean\) at row 1; fill in",
     ),
     "polars": (pl.DataFrame({"a": A, "city": list("uvuvuvuv")}), r"column 'city' \(String\)"),
+    "pyarrow": (Table({"a": A, "city": list("uvuvuvuv")}), r"has column 'city' \(str\) without"),
+    "missing in pyarrow": (
+        Table({"a": A, "b": [True, None] * 4}), r"has no value in column 'b' \(bool\) at row 1"
+    ),
     "dates in polars": (
         pl.DataFrame({"a": A, "day": DATES.to_pydatetime().tolist()}), r"column 'day' \(Datetime"
     ),

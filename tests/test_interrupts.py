@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -176,6 +177,23 @@ class TestBetweenTwoHandlers:
             monkeypatch.undo()
             assert [signal.getsignal(number) for number in (INT, TERM, HUP)] == before
             assert (None in calls) == (len(calls) > at)
+
+
+def test_a_python_without_its_own_signals_uses_the_public_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "_signal", None)
+    spec = importlib.util.find_spec("mlpx.interrupts")
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    assert copy.plain is signal
+    before = signal.getsignal(INT)
+    with pytest.raises(KeyboardInterrupt), copy.held_interrupt() as held:
+        signal.raise_signal(INT)
+    assert held == [INT]
+    assert signal.getsignal(INT) is before
 
 
 class TestOtherSignals:

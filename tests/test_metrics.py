@@ -135,6 +135,8 @@ def test_probabilities_as_scikit_learn_scores_them(seed: int) -> None:
     named = {"sample_weight": case.w, "labels": [0, 1]}
     compare("log_loss", *two, **named)
     compare("brier_score_loss", *two, **named)
+    compare("log_loss", *case.binary, **named)
+    compare("brier_score_loss", *case.binary, **named)
     if len(np.unique(two[0])) == 2:
         compare("roc_auc_score", *two, sample_weight=case.w)
         compare("roc_auc_score", 2 * two[0] - 1, 10 * two[1], sample_weight=case.w)
@@ -437,64 +439,6 @@ def test_words_are_no_labels() -> None:
         metrics.accuracy_score(["a", "b"], ["a", "b"])
 
 
-X_MISSING = np.random.default_rng(0).normal(size=(12, 4))
-UNDEFINED: dict[str, tuple[MLP, Any, Any, str, str]] = {
-    "one of two": (
-        MLP([4, 1], loss="binary_cross_entropy"), np.ones(12), None, "roc_auc", "is of class 0$"
-    ),
-    "some of four": (MLP([4, 4]), np.arange(12) % 2, None, "roc_auc", "no row is of class 2, 3$"),
-    "those that count": (
-        MLP([4, 3]), np.arange(12) % 3, np.arange(12) % 3 < 2, "roc_auc", "is of class 2$"
-    ),
-    "many": (MLP([4, 9]), np.zeros(12, int), None, "roc_auc", "class 1, 2, 3, 4, 5 and 3 more$"),
-    "labels": (
-        MLP([4, 2], loss="binary_cross_entropy"), np.eye(2)[np.zeros(12, int)], None, "roc_auc",
-        "all rows say the same of label 0, 1$",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("case", UNDEFINED)
-def test_a_metric_without_a_value_says_why(case: str, device: str, fake_cupy: Any) -> None:
-    model, y, w, name, words = UNDEFINED[case]
-    model = MLP.from_config(model.config(), device=device)
-    with pytest.warns(UserWarning, match=f"^{name} is not defined.* NaN: .*{words}") as said:
-        found = model.evaluate(X_MISSING, y, sample_weight=w, metrics=[name, "accuracy"])
-    assert np.isnan(found[name])
-    assert np.isfinite(found["accuracy"])
-    assert [warning.filename for warning in said] == [__file__]
-
-
-def test_it_is_said_once_in_a_training_and_noted() -> None:
-    data = (X_MISSING, np.zeros(12, int))
-    with pytest.warns(UserWarning, match="val_roc_auc is not defined") as said:
-        history = MLP([4, 3]).fit(
-            X_MISSING, np.arange(12) % 3, epochs=3, validation_data=data, metrics=["roc_auc"],
-            verbose=0,
-        )  # fmt: skip
-    assert history.notes == [str(warning.message) for warning in said]
-    assert [warning.filename for warning in said] == [__file__]
-    assert len(history.notes) == 1
-
-
-def test_one_row_has_no_variance() -> None:
-    with pytest.warns(UserWarning, match="r2 is not defined here.* at least two rows"):
-        MLP([4, 1], loss="mean_squared_error").evaluate(X_MISSING[:1], [1.0], metrics=["r2"])
-    with pytest.warns(UserWarning, match="r2_score is not defined"):
-        assert np.isnan(metrics.r2_score([1.0], [2.0]))
-
-
-def test_functions_say_it_too() -> None:
-    with pytest.warns(UserWarning, match="roc_auc_score is not defined.*class 0") as said:
-        assert np.isnan(metrics.roc_auc_score([1, 1], [0.5, 0.6]))
-    assert said[0].filename == __file__
-    with pytest.warns(UserWarning, match="class 2"):
-        assert np.isnan(metrics.roc_auc_score([0, 1, 1], np.eye(3)))
-    with pytest.warns(UserWarning, match="label 1"):
-        metrics.roc_auc_score([[0, 1], [1, 1]], np.full((2, 2), 0.5))
-
-
 def test_weights_of_the_functions_are_relative() -> None:
     truth, found, w = [0, 1, 1, 0], [0, 1, 0, 1], np.array([1.0, 2.0, 4.0, 0.5])
     for scale in (1e-300, 1e308 / 4):
@@ -506,15 +450,3 @@ def test_weights_of_the_functions_are_relative() -> None:
         )
     cells = metrics.confusion_matrix(truth, found, sample_weight=w * 1e-300)
     np.testing.assert_allclose(cells, [[1e-300, 5e-301], [4e-300, 2e-300]])
-
-
-@pytest.mark.parametrize("average", ["", "_macro", "_weighted"])
-@pytest.mark.parametrize("zero", [0.0, 0.25, 1.0])
-def test_nothing_by_nothing_is_what_was_asked_for(average: str, zero: float) -> None:
-    """Of two classes the second is never answered, and is no row's."""
-    model = MLP([1, 2], dtype="float64")
-    model.set_parameters({"0.W": np.zeros((1, 2)), "0.b": np.array([1.0, 0.0])})
-    asked = [Metric.table[f"{name}{average}"](zero) for name in ("precision", "recall", "f1")]
-    found = model.evaluate(np.zeros((3, 1)), [0, 0, 0], metrics=asked)
-    wanted = {"": zero, "_macro": 1.0, "_weighted": 1.0}[average]
-    assert [found[f"{name}{average}"] for name in ("precision", "recall", "f1")] == [wanted] * 3

@@ -470,6 +470,7 @@ def test_what_waits_for_the_length_of_the_run() -> None:
     assert resolved.average == SWA(6)
     assert not resolved.open
     assert Adam(Cosine(0.1)).resolved(0, 8).average is None
+    assert Adam(Cosine(0.1), average=EMA()).resolved(0, 8).average == EMA()
 
 
 def test_defaults_of_lbfgs() -> None:
@@ -497,48 +498,3 @@ def test_defaults() -> None:
         assert (made.accumulate, made.decay_all, made.rate_multipliers) == (1, False, ())
         assert made.clip_value is made.clip_norm is made.average is None
     assert Constant(0.5).rates(np.ones(2)).tolist() == [0.5, 0.5]
-
-
-def problem(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    draw = np.random.default_rng(4)
-    x = draw.normal(size=(n, 5))
-    return x, (x @ draw.normal(size=5) > 0).astype(int)
-
-
-def test_lbfgs_reaches_the_minimum_of_logistic_regression() -> None:
-    pytest.importorskip("scipy")
-    x, y = problem()
-    model = MLP([5, 2], dtype="float64")
-    rule = LBFGS(weight_decay=0.1, tolerance=1e-8)
-    history = model.fit(x, y, optimizer=rule, epochs=100, verbose=0)
-    assert "CONVERGENCE" in history.stop_reason
-    assert history["loss"][-1] < history["loss"][0]
-    W, b = model.parameters["0.W"], model.parameters["0.b"]
-    z = x @ W + b
-    P = np.exp(z - z.max(1, keepdims=True))
-    P /= P.sum(1, keepdims=True)
-    dz = (P - np.eye(2)[y]) / len(x)
-    assert np.abs(x.T @ dz + 0.1 * W).max() < 1e-7  # decay on W
-    assert np.abs(dz.sum(0)).max() < 1e-7  # none on b
-
-
-def test_lbfgs_runs_as_other_optimizers_do() -> None:
-    pytest.importorskip("scipy")
-    x, y = problem()
-    model = MLP([5, 8, 2], activation="tanh")
-    history = model.fit(x, y, optimizer="lbfgs", epochs=4, validation_data=(x, y), verbose=0)
-    assert len(history) == len(history.step_loss) == 4
-    assert history.stop_reason == "completed"
-    assert model.training_state.step == model.training_state.epoch == 4
-    np.testing.assert_allclose(history["loss"], history["val_loss"], rtol=1e-5)
-    after = model.fit(x, y, optimizer="lbfgs", epochs=4, verbose=0)
-    assert after.first_epoch == 4
-    assert after["loss"][-1] < history["loss"][-1]
-
-
-def test_lbfgs_says_what_it_cannot_do() -> None:
-    x, y = problem()
-    with pytest.raises(InputError, match=r"batch_size = 10.*leave batch_size and sampling out"):
-        MLP([5, 2]).fit(x, y, optimizer="lbfgs", batch_size=10, verbose=0)
-    with pytest.raises(InputError, match="gives lbfgs no gradient"):
-        MLP([5, 2]).fit(x, y, optimizer="lbfgs", gradient="search", verbose=0)

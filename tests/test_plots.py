@@ -86,6 +86,11 @@ def test_nothing_finite_is_still_a_picture(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["curves.png", "none.png"]
 
 
+def test_histories_without_epochs_need_no_legend():
+    (axes,) = learning_curves([History(), History()]).axes
+    assert axes.get_legend() is None
+
+
 def test_the_file_is_a_png_and_the_only_one(tmp_path):
     learning_curves(history(), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -149,6 +154,23 @@ def test_a_confusion_matrix_counts(moons, tmp_path):
     assert shown.tolist() == [[int(((y == a) & (found == b)).sum()) for b in fitted.classes_]
                               for a in fitted.classes_]  # fmt: skip
     assert (tmp_path / "matrix.png").stat().st_size > 5000
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_long_names_of_classes_stand_upright(moons):
+    _, x, y = moons
+    for length, rotation in ((15, 0), (16, 90)):  # of both, 40 letters and 42
+        names = np.array([name.rjust(length + 5, "_") for name in y])
+        (axes,) = plots.confusion_matrix(
+            MLPClassifier((2,), max_iter=1).fit(x, names), x, names
+        ).axes
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+
+
+def test_without_scikit_learn_its_displays_name_the_extra(moons, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(MissingExtraError, match=r"a confusion matrix.*mlpx\[sklearn\]"):
+        plots.confusion_matrix(*moons)
 
 
 def test_a_calibration_curve_for_each_model(moons):

@@ -71,6 +71,11 @@ def test_what_cannot_be_profiled_is_refused() -> None:
         MLP([7, 5, 3]).profile(X, Y)
 
 
+def test_what_no_engine_runs_in_parts_is_refused() -> None:
+    with pytest.raises(EngineError, match="no engine runs this in parts"):
+        MLP([6, 5, 3]).profile(X, Y, precision="tf32")
+
+
 @pytest.mark.usefixtures("fake_cupy", "only_new_garbage")
 def test_parts_keep_what_they_work_in() -> None:
     """The runner that they come from holds it, and nobody else holds that."""

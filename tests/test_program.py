@@ -15,7 +15,6 @@ from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
-from mlpx.program import Buffers
 from mlpx.step import TrainingData, TrainingProgram
 
 N, D, K = 103, 20, 3
@@ -241,26 +240,6 @@ def test_the_padding_stays_zero() -> None:
     for flat in (model.flat, *model.training_state.moments.values()):
         assert not flat[~used].any()
         assert flat[used].any()
-
-
-class TestBuffers:
-    def buffers(self) -> Buffers:
-        return Buffers(MLP([2, 2]).backend, 10, np.dtype("float32"))
-
-    def test_smaller_batches_use_the_same_memory(self) -> None:
-        buffers = self.buffers()
-        large, small = buffers.get("a", 10, 3), buffers.get("a", 4, 3)
-        assert (large.shape, small.shape) == ((10, 3), (4, 3))
-        assert np.shares_memory(large, small)
-        assert buffers.nbytes == 10 * 3 * 4
-
-    def test_names_are_apart_and_columns_lie_by_column(self) -> None:
-        buffers = self.buffers()
-        a, b = buffers.get("a", 10, 3), buffers.get("b", 10, 3, dtype="int64", by_column=True)
-        assert not np.shares_memory(a, b)
-        assert b.shape == (10, 3)
-        assert b.flags.f_contiguous
-        assert b.dtype == np.int64
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -233,3 +233,34 @@ def test_an_outlet_takes_text_alone():
         Outlet(None).write(b"")
     with pytest.raises(OSError, match="no stream"):
         Outlet(None).fileno()
+
+
+def test_an_outlet_is_its_stream(tmp_path):
+    with (tmp_path / "out").open("w") as stream:
+        assert Outlet(stream).fileno() == stream.fileno()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("closed file")])
+def test_a_stream_that_dies_as_it_is_flushed_is_left(monkeypatch, error):
+    def fail():
+        raise error
+
+    out = Outlet(stream := Dead(0, error))
+    monkeypatch.setattr(stream, "flush", fail)
+    with pytest.warns(RuntimeWarning, match=r"be written any more \((No space left|closed file)\)"):
+        out.flush()
+    out.flush()
+    assert out.write("dropped") == 7
+
+
+def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
+    shown = []
+    monkeypatch.setattr("mlpx.run.RUN_S", 0.0)  # a step at a time
+    monkeypatch.setattr(Bar, "_show", lambda bar, run, logs: shown.append(logs))
+    monkeypatch.setattr("mlpx.progress.REFRESH_S", 0.0)
+    history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
+    steps, (first, second) = [{"loss": loss} for loss in history.step_loss], history.epochs
+    assert shown == [*steps[:2], first, first | steps[2], first | steps[3], second]
+    monkeypatch.setattr("mlpx.progress.REFRESH_S", 1e9)
+    history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
+    assert shown[6:] == history.epochs

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.errors import InputError
+from mlpx.errors import InputError, MissingExtraError
 from mlpx.optimizers import SGD
 from mlpx.rate_finder import find_learning_rate, read_curve, smooth
 from mlpx.schedules import Constant, Sequential
@@ -81,6 +81,13 @@ def test_plot(tmp_path: Path) -> None:
     x, y = data()
     find_learning_rate(MLP([5, 2]), x, y, steps=20).plot(tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    curve = read_curve(np.array([0.1, 0.2, 0.4]), np.array([3.0, 2.0, 1.0]))
+    with pytest.raises(MissingExtraError, match=r"RateCurve\.plot.*mlpx\[plot\]"):
+        curve.plot("curve.png")
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ class FullBatchRun(Run):
             options=self._options(rule),
         )
         self._move_to(found.x)
-        if self.stopping is None and self.steps_done < self.total_steps:
-            self.stop(f"lbfgs ended: {found.message}")
-        elif interrupted:
+        if interrupted:
             self.stopping = "interrupted"
+        elif self.stopping is None and self.steps_done < self.total_steps:
+            self.stop(f"lbfgs ended: {found.message}")
 
     def _options(self, rule: LBFGS) -> dict[str, Any]:
         """What SciPy is told."""
@@ -93,10 +93,9 @@ class FullBatchRun(Run):
     def _decay(self) -> np.ndarray:
         """The weight decay of each element of the flat vector."""
         rule, decay = self.state.optimizer, np.zeros(self.model.layout.learnt)
-        for place in self.model.layout.places.values():
-            if place.parameter.kind != "state":
-                moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
-                decay[place.start : place.stop] = moved.weight_decay
+        for place in self.model.layout.places.values():  # running statistics lie behind them
+            moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
+            decay[place.start : place.stop] = moved.weight_decay
         return decay
 
     def _iterated(self, intermediate_result: Any) -> None:

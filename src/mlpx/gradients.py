@@ -83,8 +83,11 @@ class GradientRule(Record, kind="gradient"):
             )
 
     def numbers(self, network: Network, t: Steps, rates: Steps) -> tuple[Steps, ...]:
-        """Columns of per-step numbers for the steps t, float64 (steps,), as many as `columns`."""
-        return ()
+        """Columns of per-step numbers for the steps t, float64 (steps,), as many as `columns`.
+
+        Nobody asks where these are none.
+        """
+        raise NotImplementedError
 
     def plan(self, objective: Objective) -> None:
         """Append the calls that fill `objective.gradient`."""

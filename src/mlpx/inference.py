@@ -110,8 +110,6 @@ def _predict(model: MLP, x: Any, batch_size: int, *, classes: bool) -> Array:
         return model.backend.empty(shape, dtype)
     forward = _forward(model)
     if forward is not None:
-        if type(x) is not np.ndarray:
-            x = model.backend.asarray(x)
         found, fine = forward.run(x, classes=classes, rows=batch_size)
         if not fine:
             check_finite(x, dtype=model.dtype, name="x")

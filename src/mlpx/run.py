@@ -291,7 +291,8 @@ class Run:
                 count = min(self.stretch, stop - state.position)
                 self.execute(program.full, count)
                 rows = count * self.batch_size
-            elif program.last is not None:
+            else:
+                assert program.last is not None
                 self._ready(state.position, end)
                 count, rows = 1, program.last_rows
                 self.execute(program.last, 1)

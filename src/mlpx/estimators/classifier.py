@@ -172,6 +172,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """The likeliest class of each row (n,), as y named it; for several labels 0, 1 (n, k)."""
         z, model, labels = self._outputs(X), self._model, self._labels
         found = losses.predictions(model.backend.xp, model.loss, z)
+        if found.ndim == 2 and not labels.several:  # each class against the rest
+            found = z.argmax(axis=1)
         if labels.kind == "single":
             found[...] = 0
         if labels.several:

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 
 from mlpx.backend import array_backend
 from mlpx.backend.base import check_unmasked
-from mlpx.errors import InputError
+from mlpx.errors import InputError, InputTypeError
 
 Kind = Literal["single", "binary", "multiclass", "multilabel"]
 
@@ -25,7 +25,7 @@ class Labels:
     @classmethod
     def of(cls, y: np.ndarray) -> Labels:
         """The classes found in y, as `host_labels` returns it."""
-        return cls(np.arange(y.shape[1]), several=True) if y.ndim == 2 else cls(unique(y))
+        return cls(np.arange(y.shape[1]), several=True) if y.ndim == 2 else cls(np.unique(y))
 
     @property
     def kind(self) -> Kind:
@@ -55,7 +55,7 @@ class Labels:
         at = self.classes.searchsorted(y)
         if (self.classes.take(at, mode="clip") != y).any():
             raise InputError(
-                f"y has {unique(y)}, and the classes that were learnt are {self.classes}"
+                f"y has {np.unique(y)}, and the classes that were learnt are {self.classes}"
             )
         return at.astype(np.int64, copy=False)
 
@@ -99,15 +99,14 @@ class Labels:
 def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
     """y as labels (n,), or as 0 and 1 (n, k) for several labels a row; `known`: the classes are.
 
-    Raises ValueError for what is no classification.
+    Raises ValueError for what is no classification, InputTypeError for labels that have no order.
     """
     if known and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and len(y):
         return y  # the checks below would find nothing to say, but not as soon
     check_unmasked(y, "y")
     if hasattr(y, "__dlpack_device__") and not isinstance(y, np.ndarray):
         y = array_backend(y).to_numpy(y)
-    check_classification_targets(y)
-    kind = type_of_target(y, input_name="y")
+    kind = _kind_of(y)
     if kind == "multiclass-multioutput":
         raise InputError(
             "y has several columns of more than two classes, which is not supported; wanted (n,) "
@@ -119,13 +118,13 @@ def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
     return labels
 
 
-def unique(y: np.ndarray) -> np.ndarray:
-    """The labels there are, sorted.
-
-    Raises InputError where they cannot be sorted.
-    """
+def _kind_of(y: Any) -> str:
+    """What scikit-learn calls targets of this kind."""
     try:
-        found: np.ndarray = np.unique(y)
+        check_classification_targets(y)
     except TypeError as error:
-        raise InputError(f"y holds labels that cannot be sorted: {error}") from error
-    return found
+        raise InputTypeError(
+            f"y holds labels that cannot be sorted: {error}; make all of them text or whole numbers"
+        ) from error
+    kind: str = type_of_target(y, input_name="y")
+    return kind

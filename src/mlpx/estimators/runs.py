@@ -85,7 +85,6 @@ def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndar
         a, b = starts[giver] + weighs[order[starts[giver] :]].argmax(), starts[empty]
         order[[a, b]] = order[[b, a]]
         counts[giver] -= 1
-        counts[empty] = 1
     return order
 
 

@@ -56,7 +56,8 @@ class Layer(Record, kind="layer"):
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
         """Plan the calls from `dy` (n, width) to parameter gradients and, if wanted, dx (n, d_in).
 
-        `dy` may be overwritten. What `forward` put into `plan.kept` is there.
+        `dy` may be overwritten. What `forward` put into `plan.kept` is there. A layer that learns
+        nothing is asked only where dx is wanted.
         """
         raise NotImplementedError
 

@@ -128,7 +128,5 @@ class Rescale(Layer, name="rescale"):
         return y
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
-        if not need_dx:
-            return None
         plan.call(scaling.backward, dy, scale=self.scale, out=dy)
         return dy

@@ -106,16 +106,18 @@ def class_score(
 
     "binary" is the last class's score, "micro" that of all classes' answers together, "macro" the
     mean over the classes that are `present` (k,), "weighted" the mean weighted by the rows each
-    class has.
+    class has. A class whose score is NaN, as `zero_division` may be, is left out of a mean.
     """
     if average == "binary":
         return score(xp, counts, zero_division)[-1]
     if average == "micro":
         together = Counts(*((part * present).sum()[None] for part in counts))
         return score(xp, together, zero_division)[0]
-    shares = present if average == "macro" else counts.actual * present
-    shares = xp.where(shares.sum() == 0, present, shares)
-    return (score(xp, counts, zero_division) * shares).sum() / shares.sum()
+    scores = score(xp, counts, zero_division)
+    counted = present * ~xp.isnan(scores)
+    shares = counted if average == "macro" else counts.actual * counted
+    shares = xp.where(shares.sum() == 0, counted, shares)
+    return (xp.where(counted, scores, 0.0) * shares).sum() / shares.sum()
 
 
 def balanced_accuracy(xp: Namespace, counts: Counts) -> Array:
