@@ -22,9 +22,14 @@ IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 pytest.register_assert_rewrite("machines", "commanding", "reporting")
 
-# A shell's background job starts with Ctrl-C ignored; tests of it need it as a terminal has it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's background job starts with Ctrl-C ignored, nohup's with SIGHUP; tests need them as a
+# terminal has them.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # At each call Typer's runner reads the signatures of all commands anew, which takes 50 ms.
 typer.testing._get_command = functools.cache(typer.main.get_command)  # type: ignore[attr-defined]

@@ -82,8 +82,10 @@ def test_an_editable_installation_compiles_what_is_new(copy, tmp_path):
     library = folder / "_native.so"
 
     def compiled_at() -> int:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "--prefix", tmp_path, "--editable", copy], check=True, timeout=300)
+        # Without the second the one that is tested here would be uninstalled.
+        elsewhere = ["--prefix", tmp_path, "--ignore-installed"]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", *elsewhere]
+        subprocess.run([*pip, "--editable", copy], check=True, timeout=300)
         return library.stat().st_mtime_ns
 
     first = compiled_at()

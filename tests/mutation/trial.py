@@ -24,6 +24,7 @@ MEMORY, FILE_SIZE = 8 * 2**30, 256 * 2**20  # bytes
 WARM = ("numpy", "hypothesis", "mpmath", "scipy.optimize", "scipy.special", "safetensors.numpy")
 UNCONFINED = "run this as an ordinary user, or install setpriv (util-linux)"
 LEFT_OUT = (".git", ".venv", ".baseline", ".hypothesis", ".*_cache", "build", "dist", "runs")
+OF_ELSEWHERE = "*-pytest-*.pyc"  # say that they are in the tree they are from, in warnings too
 
 
 def warm_up() -> None:
@@ -47,7 +48,8 @@ def become_nobody() -> None:
 
 def copy_tree(root: Path, folder: Path) -> None:
     """A copy of what the tests need; with what is compiled, which is not written in a trial."""
-    shutil.copytree(root, folder, ignore=shutil.ignore_patterns(*LEFT_OUT), dirs_exist_ok=True)
+    left_out = shutil.ignore_patterns(*LEFT_OUT, OF_ELSEWHERE)
+    shutil.copytree(root, folder, ignore=left_out, dirs_exist_ok=True)
     (folder / "home").mkdir()
 
 
