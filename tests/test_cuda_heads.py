@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import cudasim
 from mlpx import MLP, SGD, Dense, Rescale, Residual
 from mlpx.engines.cuda import composed, heads, kernels, runner
 from mlpx.engines.cuda.graphs import needs
-from mlpx.engines.cuda.heads import MOST_OUTPUTS
+from mlpx.engines.cuda.heads import MOST_OUTPUTS, codes
 from mlpx.engines.lowering import Operation
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -130,6 +131,32 @@ def test_the_next_rows_come_when_nothing_reads_these(
     made = runs[0][3]
     assert made.first_rows[id(made.program.full)]
     assert not made.first_rows[id(made.program.last)], "a single step has none before it"
+
+
+def test_parts_that_are_not_as_the_kernel_has_them_stay_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Outputs that a function bends, averages that lie apart or weigh otherwise."""
+    parts = list[Operation]()
+
+    def keep(operations: list[Operation]) -> list[Operation]:
+        parts.extend(operations)
+        return operations
+
+    monkeypatch.setattr(composed, "with_heads", keep)
+    fit([5, 6, 4], monkeypatch, epochs=1, batch_size=22)
+    loss = parts[names(parts).index("softmax_loss")]
+    bias = next(op for op in parts if op.name == "activation" and op.p[0] is loss.p[0])
+    mean, hits = (op for op in parts if op.name == "weighted_mean")
+    assert heads.Head.of(loss, parts) is not None
+    for old, new in (
+        (bias, replace(bias, n=(*bias.n[:2], codes("activation")["tanh"], 1))),
+        (hits, replace(hits, p=(*hits.p[:2], mean.p[2]))),
+        (hits, replace(hits, p=(mean.p[1], *hits.p[1:]))),
+        (mean, replace(mean, p=(hits.p[1], *mean.p[1:]))),
+    ):
+        other = [new if op is old else op for op in parts]
+        assert heads.Head.of(loss, other) is None
 
 
 def test_what_is_too_much_for_a_warp_is_left_to_the_products(

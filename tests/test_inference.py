@@ -209,6 +209,16 @@ def test_nothing_is_left_behind_by_a_prediction() -> None:
         tracemalloc.stop()
 
 
+def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
+    forward, x = NativeForward(make()), rows(1000)
+    forward.run(x, classes=True, rows=1000)
+    lanes = set(forward._lanes)
+    assert len(lanes) == workers
+    for n in (1000, 1, 500):
+        forward.run(x[:n], classes=True, rows=1000)
+        assert set(forward._lanes) == lanes
+
+
 def test_memory_is_a_chunk_and_the_results(workers: int) -> None:
     """However many rows there are: x is never copied as a whole."""
     model, x = make(200), rows(20_000, 200, "uint8")

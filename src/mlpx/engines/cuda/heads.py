@@ -40,7 +40,7 @@ class Head:
 
     def __init__(self, loss: Operation, operations: Sequence[Operation]) -> None:
         self.loss, self.operations = loss, operations
-        self.z, self.labels, self.r, self.losses, self.dz = loss.p[:5]
+        self.z, self.labels, self.r, self.losses, self.dz = loss.p
         before = operations[: operations.index(loss)]
         self.product = last(before, "affine", 2, self.z)
         self.bias = last(before, "activation", 0, self.z)
@@ -68,7 +68,7 @@ class Head:
     @property
     def fits(self) -> bool:
         """Whether it is all there, and of a size for one warp a row."""
-        k, by_labels = self.loss.n[1:3]
+        _, k, by_labels = self.loss.n
         most = MOST_OUTPUTS[self.r.itemsize]
         product, mean, hits = self.product, self.mean, self.hits
         if not (by_labels and k <= most and product and mean and hits and self.correct):
