@@ -3,6 +3,8 @@
 
 namespace mlpx {
 
+constexpr long long LABELS = 10;
+
 /* What 16 bits mean as an IEEE half. */
 FN float half_value(unsigned short bits) {
     const int sign = (bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
@@ -17,41 +19,40 @@ FN long long source_row(const Operation &op, const long long *state, long long i
     return op.p[1] ? array<const long long>(op, 1)[first + i] : first + i;
 }
 
-template <class T, class Real, class Value>
-FN void gather_as(const Operation &op, const long long *state, Value value) {
-    const long long d = op.n[1];
-    const T *x = array<const T>(op, 0);
-    Real *out = array<Real>(op, 2);
-    EACH(e, op.n[0] * d) {
-        out[e] = Real(value(x[source_row(op, state, row_of(e, d)) * d + column_of(e, d)]));
-    }
-}
+template <class T> FN T element(const Operation &op, long long i) { return array<const T>(op, 0)[i]; }
 
-template <class T, class Real> FN void gather_numbers(const Operation &op, const long long *state) {
-    gather_as<T, Real>(op, state, [](T x) { return x; });
+/* The i-th number of x, whatever it is stored as. A choice within the loop: as many loops as there are choices take NVRTC
+ * nine seconds, and what a thread waits for is memory. */
+template <class Real> FN Real number(const Operation &op, long long i) {
+    switch (op.n[2]) {
+    case 0: return Real(element<float>(op, i));
+    case 1: return Real(element<double>(op, i));
+    case 2: return Real(element<unsigned char>(op, i));
+    case 3: return Real(element<signed char>(op, i));
+    case 4: return Real(element<unsigned short>(op, i));
+    case 5: return Real(element<short>(op, i));
+    case 6: return Real(element<unsigned>(op, i));
+    case 7: return Real(element<int>(op, i));
+    case 8: return Real(element<unsigned long long>(op, i));
+    case 9: return Real(element<long long>(op, i));
+    default: return Real(half_value(element<unsigned short>(op, i)));
+    }
 }
 
 /* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 for CuPy has bytes in one order only; for the
  * rows of a later step how many steps ahead, and how many there are; whether they are scaled. c: scale, offset. p: x, rows
  * or NULL for x in its own order, out; labels and where those of the rows go, or NULL. */
 KERNEL(gather) {
-    switch (op.n[2]) {
-    case 0: gather_numbers<float, Real>(op, state); break;
-    case 1: gather_numbers<double, Real>(op, state); break;
-    case 2: gather_numbers<unsigned char, Real>(op, state); break;
-    case 3: gather_numbers<signed char, Real>(op, state); break;
-    case 4: gather_numbers<unsigned short, Real>(op, state); break;
-    case 5: gather_numbers<short, Real>(op, state); break;
-    case 6: gather_numbers<unsigned, Real>(op, state); break;
-    case 7: gather_numbers<int, Real>(op, state); break;
-    case 8: gather_numbers<unsigned long long, Real>(op, state); break;
-    case 9: gather_numbers<long long, Real>(op, state); break;
-    case 10: gather_numbers<long long, long long>(op, state); break; /* labels stay what they are */
-    case 11: gather_as<unsigned short, Real>(op, state, half_value); break;
-    }
-    if (op.n[7]) { /* each thread scales what it wrote */
-        const Real a = Real(op.c[0]), b = Real(op.c[1]);
-        EACH(e, op.n[0] * op.n[1]) array<Real>(op, 2)[e] = array<Real>(op, 2)[e] * a + b;
+    const long long d = op.n[1];
+    const Real a = Real(op.c[0]), b = Real(op.c[1]);
+    EACH(e, op.n[0] * d) {
+        const long long i = source_row(op, state, row_of(e, d)) * d + column_of(e, d);
+        if (op.n[2] == LABELS) {
+            array<long long>(op, 2)[e] = element<long long>(op, i); /* they stay what they are */
+        } else {
+            const Real x = number<Real>(op, i);
+            array<Real>(op, 2)[e] = op.n[7] ? x * a + b : x;
+        }
     }
     if (op.p[3])
         EACH(i, op.n[0]) array<long long>(op, 4)[i] = array<const long long>(op, 3)[source_row(op, state, i)];
