@@ -44,7 +44,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="at most so many mutants")
     parser.add_argument("--seed", default="0", help="of the sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument("--limit", type=float, default=30, help="seconds of tests for a mutant")
+    parser.add_argument("--limit", type=float, default=90, help="seconds of tests for a mutant")
     parser.add_argument("--at-least", type=float, default=0.9, help="the score to reach")
     parser.add_argument("--again", type=Path, help="only those that survived in this output")
     parser.add_argument("--list", action="store_true", help="only print the mutants")

@@ -76,6 +76,7 @@ FUNCTIONS = {
 
 EXCHANGEABLE = frozenset(
     {"add", "multiply", "maximum", "minimum", "max", "min", "equal", "bitwise_and", "zip"}
+    | {"same", "in_order", "by_rows", "flat", "whole"}  # of places, and of what is touched
 )
 """Functions whose first two arguments may change places."""
 
