@@ -38,6 +38,8 @@ def test_the_nets_the_project_promised():
 @pytest.mark.parametrize("text", ["784,50,10", "784-50-10", " 784, 50, 10 "])
 def test_widths(text):
     assert parse_workload(text).layers == (784, 50, 10)
+    assert parse_workload("3-2") == Workload("3-2", (3, 2), "relu", "adam", 1e-3)
+    assert parse_workload("1,1,2").layers == (1, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["20,16x300,2", "20-16x300-2", "20," + 300 * "16," + "2"])
@@ -47,6 +49,7 @@ def test_widths_of_many_layers(text):
     assert found.name == "20-16x300-2"
     assert parse_workload("8-4-4-4-4-2").name == "8-4-4-4-4-2"
     assert parse_workload("8-4x3-2").name == "8-4-4-4-2"
+    assert len(parse_workload("8,4x9999,2").layers) == 10_001
 
 
 @pytest.mark.parametrize(
