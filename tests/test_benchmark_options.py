@@ -64,5 +64,6 @@ def test_options_are_settings(monkeypatch):
     assert (other.rules.seed, other.rules.accept_noise) == (3, True)
     assert other.rules.budget_s < 9.0
     assert settings_from({**GIVEN, "quick": True, "batch_sizes": "7"}).batch_sizes == (7,)
+    assert settings_from({**GIVEN, "threads": 2}).threads == 2
     with pytest.raises(typer.BadParameter, match="5; this process may use 4"):
         settings_from({**GIVEN, "threads": 5})
