@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ import pytest
 
 from mlpx import MLP, EarlyStopping, progress
 from mlpx.errors import InputError
+from mlpx.history import History
 from mlpx.progress import Bar, Lines, Silent, display, duration, shortened, tail
 
 LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
@@ -37,7 +39,8 @@ LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy
     ],
 )  # fmt: skip
 def test_as_much_as_fits_is_shown(room, text):
-    assert tail(room, LOGS, rate=41234, clock="0:12 left") == text
+    for columns in (room, len(text)):
+        assert tail(columns, LOGS, rate=41234, clock="0:12 left") == text
 
 
 def test_the_validation_loss_stays_where_it_is_all_there_is():
@@ -56,9 +59,8 @@ def test_never_more_than_fits():
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (999, "999"), (999.6, "1.0k"), (1234, "1.2k"), (9400, "9.4k"), (9960, "10k"),
-     (41234, "41k"),
-     (999_600, "1.0M"), (2.5e7, "25M")],
+    [(0, "0"), (999, "999"), (999.6, "1.0k"), (1234, "1.2k"), (9400, "9.4k"),
+     (9940, "9.9k"), (9950, "10k"), (41234, "41k"), (999_600, "1.0M"), (2.5e7, "25M")],
 )  # fmt: skip
 def test_shortened(count, text):
     assert shortened(count) == text
@@ -74,6 +76,7 @@ def test_duration(seconds, text):
 def test_what_verbose_means(monkeypatch):
     assert [type(display(verbose)) for verbose in (0, 1, 2)] == [Silent, Bar, Lines]
     assert type(display(None)) is Lines  # pytest captures stdout: no terminal
+    assert (display(None).few, display(2).few) == (10, None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert type(display(None)) is Bar
 
@@ -213,7 +216,7 @@ def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
     """After 50 s, a quarter of 40 steps of 30 samples is done."""
     clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", str(len("epoch 1/3 ━━━━━━ ") + 52))  # the least for all of it
     run = SimpleNamespace(
         total_steps=40, steps_done=10, samples_done=300, last_epoch=3,
         state=SimpleNamespace(epoch=0), recent_loss=lambda: 0.5,
@@ -235,3 +238,27 @@ def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
     assert first["tail"] == "loss 0.2500  val_loss 1.0000  6 samples/s  2:30 left"
     assert (last["completed"], last["description"]) == (40, "epoch 3/3")
     assert last["tail"] == "loss 0.5000  val_loss 1.0000  3 samples/s  in 1:40"
+
+
+def test_lines_tell_the_rate_since_the_last_one(monkeypatch):
+    """Of 15 epochs every second, and the first and last."""
+    clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", clock)
+    flushed, out = [], io.StringIO()
+    out.flush = lambda: flushed.append(len(out.getvalue().splitlines()))
+    monkeypatch.setattr(sys, "stdout", out)
+    run = SimpleNamespace(last_epoch=25, history=History(first_epoch=10))
+    lines = Lines(10)
+    lines.begin(run)
+    for epoch in range(1, 16):
+        clock.now += 2.0
+        run.history.epochs.append({"loss": 0.5})
+        run.history.samples += 100 * epoch
+        lines.epoch(run, run.history.epochs[-1])
+    lines.end(run)
+    told = out.getvalue().splitlines()
+    assert told[0] == "epoch 11/25  loss 0.5000  50 samples/s"
+    assert told[1] == "epoch 12/25  loss 0.5000  100 samples/s"
+    assert told[2] == "epoch 14/25  loss 0.5000  175 samples/s"  # of 300 and 400 in 4 s
+    assert [line.split("/")[0][6:] for line in told[3:]] == ["16", "18", "20", "22", "24", "25"]
+    assert flushed == list(range(1, 10))
