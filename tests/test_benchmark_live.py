@@ -88,7 +88,7 @@ def test_on_a_terminal_the_table_says_who_waits_and_who_is_built():
     before = threading.active_count()
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
     with Live(console) as live:
-        assert threading.active_count() == before  # nobody works beside the clock
+        assert threading.active_count() <= before  # nobody works beside the clock
         live.cell(TASK, ["mlpx/x", "later"])
         assert console.file.getvalue().count("batch 32") == 0
         live.says(TASK, "mlpx/x", "building")
