@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from mlpx.benchmark.live import Live
 from mlpx.benchmark.results import cell_record
 from mlpx.benchmark.rounds import Rules, Seat
 from mlpx.benchmark.session import Settings, others_than, roster
-from mlpx.benchmark.workloads import WORKLOADS, Task
+from mlpx.benchmark.workloads import WORKLOADS, Task, Workload
 from mlpx.errors import UnknownNameError
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -29,7 +30,7 @@ def play(console):
         seats = [
             Seat("mlpx/x", None, 10, step_s=[1e-4] * 6, busy=3, below_floor=1),
             Seat("jax/jit", None, 10, step_s=[1e-5] * 6, error="it died"),
-            Seat("thinc/chain", None, 10, busy=7),
+            Seat("thinc/chain", None, 10, busy=5, below_floor=2),
         ]
         live.rounds(TASK, seats)
         live.rounds(TASK, seats)
@@ -37,7 +38,7 @@ def play(console):
         live.finish()
 
 
-@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("width", [60, 79, 80, 200])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_table_stays_when_the_next_cell_begins(terminal, width):
     out = io.StringIO()
@@ -46,10 +47,14 @@ def test_the_table_stays_when_the_next_cell_begins(terminal, width):
     assert "mnist 784-50-10, train, batch 32, float32, cpu, 1 thread" in " ".join(text.split())
     last = text[text.rindex("contender") :]
     rows = [line for line in last.splitlines() if line.startswith("│")]
-    assert [row.split()[1] for row in rows] == ["mlpx/x", "thinc/chain"]
-    assert "100 µs" in rows[0]
-    assert "320 k" in rows[0]
-    assert ("rejected" in last) is (" 4 │" in rows[0]) is (" 7 │" in rows[1]) is (width >= 80)
+    shown = 6 if width >= 80 else 4
+    wanted = [
+        ["mlpx/x", "100 µs", "±0.0 %", "320 k", "6", "4"],
+        ["thinc/chain", "", "", "", "", "7"],
+    ]
+    found = [[part.strip() for part in row[1:-1].split("│")] for row in rows]
+    assert found == [row[:shown] for row in wanted]
+    assert ("rejected" in last) is (width >= 80)
     assert "…" not in text
 
 
@@ -58,6 +63,49 @@ def test_who_has_no_row_has_a_line():
     play(Console(file=out, force_terminal=True, width=80, color_system=None))
     assert out.getvalue().count("torch/eager: wrong: its loss [sic] differs") == 1
     assert out.getvalue().count("jax/jit: failed: it died") == 1
+
+
+def measured(console, *, name="mlpx/x"):
+    """Two cells, the second measured, and told twice that it is over."""
+    live = Live(console)
+    with live:
+        for size in (32, 64):
+            live.cell(Task(WORKLOADS["mnist"], size), [name, "later"])
+        live.says(live.task, name, "building")
+        live.rounds(live.task, [Seat(name, None, 10, step_s=[1, 1, 1, 1, 2, 2])])
+        live.finish()
+        live.finish()
+    return console.file.getvalue()
+
+
+def test_the_last_table_stays_too_once():
+    told = measured(Console(file=io.StringIO(), width=80))
+    assert told.count("rejected") == 1
+    assert [told.count(f"batch {size}") for size in (32, 64)] == [1, 2]  # a line, and a title
+
+
+def test_on_a_terminal_the_table_says_who_waits_and_who_is_built():
+    before = threading.active_count()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with Live(console) as live:
+        assert threading.active_count() <= before  # nobody works beside the clock
+        live.cell(TASK, ["mlpx/x", "later"])
+        assert console.file.getvalue().count("batch 32") == 0
+        live.says(TASK, "mlpx/x", "building")
+        told = console.file.getvalue()
+        live.rounds(TASK, [Seat("mlpx/x", None, 10, step_s=[1] * 6)])
+        live.finish()
+        assert live.display.get_renderable() == ""  # the table is printed above
+    assert [told.count(word) for word in ("batch 32", "waiting", "building")] == [1, 1, 1]
+
+
+def test_names_are_shown_as_they_are():
+    told = measured(Console(file=io.StringIO(), width=80), name="mlpx/[b]x")
+    assert "mlpx/[b]x" in told
+    assert "±50.0 %" in told
+    live = Live(Console())
+    live.cell(Task(Workload("[b]a", (3, 2), "relu", "adam", 1), 8), [])
+    assert live.table().title.startswith(r"\[b]a 3-2, train")
 
 
 def test_without_a_terminal_building_is_not_worth_a_line():
@@ -135,9 +183,8 @@ def test_tables_of_tasks():
         (device, phase) for device in ("cpu", "cuda") for phase in ("train", "predict")
     }
     assert tables[0][0] == Task(WORKLOADS["mnist"], 1, threads=2, seed=5)
-    assert [t.batch_size for t in next(iter(settings().tables()))] == list(
-        WORKLOADS["mnist"].batch_sizes
-    )
+    mnist = WORKLOADS["mnist"]
+    assert list(settings().tables()) == [[Task(mnist, size) for size in mnist.batch_sizes]]
 
 
 def test_arithmetic_that_rounds_has_tables_of_its_own():

@@ -1,5 +1,5 @@
 """Every mode of every library that is installed computes what the reference does, in its own
-process.
+process; scikit-learn's also in this one, which has it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import pytest
 
 from mlpx.benchmark.check import Judge
 from mlpx.benchmark.contender import PEERS, modes
+from mlpx.benchmark.peers.sklearn import PartialFit
 from mlpx.benchmark.processes import Process, device_environment
-from mlpx.benchmark.workloads import Task, Workload, make_problem
+from mlpx.benchmark.workloads import CHECK_STEPS, Task, Workload, make_problem
 
 NETS = (
     Workload("r", (6, 8, 5, 3), "relu", "adam", 1e-3),
@@ -48,3 +49,34 @@ def test_peer_agrees_with_the_reference(kind, tmp_path):
                 with np.load(file) as arrays:
                     for i, before in enumerate(found):
                         assert np.allclose(arrays[f"a{i}"], before, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "net",
+    [Workload("", (6, 8, 5, 2), "relu", "adam", 0.1), Workload("", (6, 2, 3), "sigmoid", "sgd", 1)],
+    ids=["two classes", "two hidden units"],
+)
+def test_scikit_learn_agrees_with_the_reference(net):
+    for phase in ("train", "predict", "start"):
+        task = Task(net, 16, phase, dtype="float64", seed=2, least_rows=1)
+        made = PartialFit(task, make_problem(task))
+        for _ in range(2 if phase == "train" else 1):  # the second time as the first
+            made.reset()
+            made.run_checked(task.check_steps)
+            found = Judge(task, make_problem(task)).verdict(made.outcome(), epsilon=made.epsilon)
+            assert found.reason == "", phase
+
+
+def test_scikit_learn_begins_the_data_anew_at_its_end():
+    task = Task(NETS[1], 16, least_rows=1)
+    made = PartialFit(task, make_problem(task))
+    seen = []
+    made.classifier.partial_fit = lambda x, labels: seen.append((x, labels))
+    made.reset()
+    fresh = made.classifier
+    assert (fresh.batch_size, fresh.n_iter_, fresh.t_, fresh.loss_curve_) == (16, 0, 0, [])
+    made.train(CHECK_STEPS + 1)
+    problem = made.problem
+    for (x, labels), rows in zip(seen, [*problem.order, problem.order[0]], strict=True):
+        assert np.array_equal(x, problem.x[rows])
+        assert np.array_equal(labels, problem.labels[rows])

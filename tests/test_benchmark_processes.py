@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +17,9 @@ from mlpx.benchmark.contender import contender
 from mlpx.benchmark.floor import NumpyFloor, SplitFloor
 from mlpx.benchmark.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process, thread_environment
-from mlpx.benchmark.timing import steps_for, timed, warm_up
+from mlpx.benchmark.timing import timed
 from mlpx.benchmark.worker import serve
-from mlpx.benchmark.workloads import PHASES, Task, Workload, make_problem
+from mlpx.benchmark.workloads import Task, Workload, make_problem
 from mlpx.engines.native.library import available
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -124,62 +122,6 @@ def test_the_worker_answers_line_by_line():
     assert built["facts"]["call_overhead_s"] > 0
     assert warm["steps"] >= 1
     assert refused == {"ok": False, "error": "KeyError: 'nonsense'"}
-
-
-class Slow:
-    """Each step takes a millisecond; counts what it was asked."""
-
-    chunk = 4
-    leaves_garbage = False
-
-    def __init__(self):
-        self.runs, self.resets, self.waits, self.collecting = [], 0, 0, []
-
-    def device_clock(self):
-        return None
-
-    def synchronize(self):
-        self.waits += 1
-
-    def reset(self):
-        self.resets += 1
-
-    def run(self, steps):
-        self.runs.append(steps)
-        self.collecting.append(gc.isenabled())
-        time.sleep(1e-3 * steps)
-
-
-def test_the_device_is_waited_for_on_both_sides_of_the_clock():
-    slow = Slow()
-    found = timed(slow, 8)
-    assert slow.waits == 2
-    assert 8e-3 <= found.wall_s < 0.2
-    assert found.cpu_s < found.wall_s
-
-
-def test_collecting_garbage_is_timed_where_a_call_leaves_some():
-    slow = Slow()
-    for slow.leaves_garbage in (False, True):
-        timed(slow, 1)
-        assert gc.isenabled()
-    assert slow.collecting == [False, True]
-    kind, problem = contender("mlpx/fit a batch"), make_problem(Task(NET, 16))
-    leaving = [phase for phase in PHASES if kind(Task(NET, 16, phase), problem).leaves_garbage]
-    assert leaving == ["call", "start"]
-
-
-def test_warm_up_goes_by_time_and_whole_chunks():
-    slow = Slow()
-    started_s = time.perf_counter()
-    step_s = warm_up(slow, seconds=0.05)
-    assert time.perf_counter() - started_s >= 0.05
-    assert 1e-3 <= step_s < 0.1
-    assert len(slow.runs) >= 3
-    assert all(steps % 4 == 0 for steps in slow.runs)
-    assert slow.resets == len(slow.runs)
-    assert steps_for(slow, step_s=1e-3, seconds=0.05) == 48
-    assert steps_for(slow, step_s=10.0, seconds=0.05) == 4
 
 
 def test_events_stand_beside_host_time_on_cuda(fake_cupy):

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mlpx.benchmark import load
 from mlpx.benchmark.accuracy import TARGET, load_images, scaled_rate
 from mlpx.benchmark.contender import Contender
-from mlpx.benchmark.processes import ContenderError
+from mlpx.benchmark.processes import ContenderError, device_environment
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.session import Bench, Settings, _accuracy
 from mlpx.benchmark.workloads import WORKLOADS, Task, parse_workload
@@ -96,9 +97,70 @@ def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
     counts = {name: log.count(("start", f"gemm/{name}")) for name in modes}
     assert counts == {"well": 1, "refused": 1, "build": 2, "warm": 2, "run": 1, "memory": 1}
     assert all(log.count(("close", f"gemm/{name}")) == counts[name] for name in modes)
+    assert log.count(("settle", "gemm/well")) == 2 * (1 + RULES.most_rounds)  # and once it is warm
     dead = [entry for entry in log if entry[1] == "gemm/build"]
     assert dead[:2] == [("start", "gemm/build"), ("close", "gemm/build")]
     assert ("unsupported: it was not built", "gemm/refused") in log
+
+
+def test_what_is_asked_and_told_in_a_cell(monkeypatch):
+    asked, told, shares = [], [], iter((0.1, 0.3, 0.2, 0.1, 0.1, 0.1))
+    monkeypatch.setattr(load, "foreign_share", lambda *_, **__: next(shares))
+    process = SimpleNamespace(cpu_ticks=lambda: None, settle=lambda: None, close=lambda: None)
+    answers = {**ANSWERS, "build": {"versions": {}, "facts": {}}}
+    process.ask = lambda do, **given: asked.append((do, given)) or answers[do]
+    monkeypatch.setattr("mlpx.benchmark.session.Process", lambda name, **_: process)
+    well, absent, idle = kinds("well", "absent", "idle")
+    absent.requires, idle.train = ("no_such_module",), None
+    watching = {do: lambda task, *given: told.append(given) for do in ("cell", "says", "rounds")}
+    task = Task(parse_workload("8-4-2"), 4)
+    with Bench([task], [well, absent, idle], RULES, SimpleNamespace(**watching)) as bench:
+        cell = bench.cell(task)
+    warm = ("warm", {"seconds": RULES.warm_s, "round_s": RULES.round_s})
+    build = ("build", {"task": task.to_json(), "contender": "gemm/well"})
+    assert asked == [build, warm, *[("run", {"steps": 4})] * 6, ("memory", {})]
+    first, building, gone, *rounds = told
+    assert first == (["gemm/well", "gemm/absent"],)
+    assert building == ("gemm/well", "building")
+    assert gone == ("gemm/absent", "absent: no_such_module not installed")
+    assert [len(seats) for (seats,) in rounds] == [1] * 6
+    status = [result["status"] for result in cell["results"]]
+    assert (status, cell["foreign_share"]) == (["ok", "absent", "unsupported"], 0.3)
+    assert cell["results"][0]["step_s"]["median"] == 0.5 / 4
+
+
+@pytest.mark.parametrize(
+    ("device", "status", "threads", "processors"),
+    [("cpu", "rejected", 1, 1), ("cuda", "ok", 8, None)],
+)
+def test_what_is_faster_than_its_products_is_rejected_on_a_cpu(
+    monkeypatch, device, status, threads, processors
+):
+    started, counted = {}, []
+
+    def play(name, **given):
+        started[name] = given
+        process, wall_s = Played([], name), 0.5 if name == "mlpx/fast" else 5.0
+        process.ask = lambda do, **_: {**ANSWERS[do], "wall_s": wall_s}
+        return process
+
+    monkeypatch.setattr("mlpx.benchmark.session.Process", play)
+    monkeypatch.setattr(Bench, "_check", lambda *_: None)
+    monkeypatch.setattr(load, "processors", lambda threads: counted.append(threads) or [0])
+    task = Task(parse_workload("8-4-2"), 4, device=device)
+    floor, fast = kinds("floor", "fast")
+    fast.library, fast.environment = "mlpx", {"A": "1"}
+    floor.devices = fast.devices = (device,)
+    with Bench([task], [floor, fast], RULES, watcher([])) as bench:
+        results = bench.cell(task)["results"]
+    assert [result["status"] for result in results] == ["ok", status]
+    assert counted == [processors]
+    common = {"threads": threads, "pinned": device == "cpu"}
+    environment = device_environment(device)
+    assert started == {
+        "gemm/floor": {**common, "environment": environment},
+        "mlpx/fast": {**common, "environment": {**environment, "A": "1"}},
+    }
 
 
 def settings(**given):

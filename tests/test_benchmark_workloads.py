@@ -11,6 +11,7 @@ import pytest
 from mlpx.benchmark.workloads import (
     ARITHMETIC,
     CHECK_STEPS,
+    PHASES,
     WORKLOADS,
     Task,
     Workload,
@@ -18,6 +19,7 @@ from mlpx.benchmark.workloads import (
     parse_workload,
 )
 from mlpx.errors import InputError, UnknownNameError
+from mlpx.sampling import SAMPLINGS
 
 SMALL = Workload("small", (3, 4, 2), "relu", "adam", 1e-3)
 
@@ -38,6 +40,8 @@ def test_the_nets_the_project_promised():
 @pytest.mark.parametrize("text", ["784,50,10", "784-50-10", " 784, 50, 10 "])
 def test_widths(text):
     assert parse_workload(text).layers == (784, 50, 10)
+    assert parse_workload("3-2") == Workload("3-2", (3, 2), "relu", "adam", 1e-3)
+    assert parse_workload("1,1,2").layers == (1, 1, 2)
 
 
 @pytest.mark.parametrize("text", ["20,16x300,2", "20-16x300-2", "20," + 300 * "16," + "2"])
@@ -47,6 +51,7 @@ def test_widths_of_many_layers(text):
     assert found.name == "20-16x300-2"
     assert parse_workload("8-4-4-4-4-2").name == "8-4-4-4-4-2"
     assert parse_workload("8-4x3-2").name == "8-4-4-4-2"
+    assert len(parse_workload("8,4x9999,2").layers) == 10_001
 
 
 @pytest.mark.parametrize(
@@ -115,3 +120,33 @@ def test_problem_is_whole_batches_and_the_same_each_time(batch_size):
     other = make_problem(Task(SMALL, batch_size, seed=4))
     assert not np.array_equal(problem.x, other.x)
     assert not np.array_equal(problem.order, other.order)
+
+
+def test_what_moves_is_compared_after_five_steps():
+    found = {phase: Task(SMALL, 1, phase) for phase in PHASES}
+    moving = {phase for phase, task in found.items() if task.moves}
+    assert moving == {"train", "update", "call", "start"}
+    longer = {phase for phase, task in found.items() if task.check_steps == CHECK_STEPS}
+    assert longer == moving - {"start"}
+    assert {task.check_steps for phase, task in found.items() if phase not in longer} == {1}
+
+
+@pytest.mark.parametrize(("activation", "gain"), [("relu", 2), ("sigmoid", 1)])
+def test_first_weights_are_as_wide_as_the_activation_wants(activation, gain):
+    task = Task(Workload("w", (50, 400, 2), activation, "sgd", 0.1), 1, dtype="float64")
+    problem = make_problem(task)
+    assert problem.weights[0].std() == pytest.approx(np.sqrt(gain / 50), rel=0.02)
+    assert [b.tolist() for b in problem.biases] == [[0.01] * 400, [0.01] * 2]
+    assert {a.dtype for a in (problem.x, *problem.weights, *problem.biases)} == {
+        np.dtype("float64")
+    }
+
+
+def test_the_order_is_that_of_the_first_epoch_of_a_fit():
+    task = Task(SMALL, 4, seed=5)
+    problem = make_problem(task)
+    assert task.rows == 8192
+    assert np.array_equal(problem.order.ravel(), SAMPLINGS["shuffle"](5, 0, 8192, 8192))
+    x, labels = problem.batch
+    assert np.array_equal(x, problem.x[problem.order[0]])
+    assert np.array_equal(labels, problem.labels[problem.order[0]])

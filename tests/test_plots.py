@@ -6,6 +6,7 @@ import builtins
 import sys
 import warnings
 
+import matplotlib.colors
 import numpy as np
 import pytest
 
@@ -46,6 +47,13 @@ def test_a_panel_each_for_loss_and_accuracy_with_both_parts():
 def test_a_regression_has_one_panel():
     (loss,) = learning_curves(history(columns=("loss",))).axes
     assert list(drawn(loss)) == ["training"]
+    assert (*loss.figure.get_size_inches(), loss.figure.dpi) == (5.4, 3.9, 130)
+
+
+def test_few_epochs_are_marked_one_by_one():
+    named = {str(n): History(epochs=[{"loss": 1.0}] * n) for n in (11, 12)}
+    (loss,) = learning_curves(named).axes
+    assert [line.get_marker() for line in loss.lines] == ["o", ""]
 
 
 def test_several_histories_share_the_panels_each_in_its_colour():
@@ -73,7 +81,10 @@ def test_less_than_two_epochs_shows_the_steps():
     assert loss.get_xlabel() == "step"
 
 
-@pytest.mark.parametrize(("last", "scale"), [(0.5, "linear"), (0.01, "log"), (0.0, "linear")])
+@pytest.mark.parametrize(
+    ("last", "scale"),
+    [(0.5, "linear"), (2 / 30, "linear"), (0.066, "log"), (0.01, "log"), (0.0, "linear")],
+)
 def test_a_steep_loss_is_on_a_logarithmic_axis(last, scale):
     steep = History(epochs=[{"loss": 2.0}, {"loss": last}])
     assert learning_curves(steep).axes[0].get_yscale() == scale
@@ -153,6 +164,8 @@ def test_a_confusion_matrix_counts(moons, tmp_path):
     found = fitted.predict(x)
     assert shown.tolist() == [[int(((y == a) & (found == b)).sum()) for b in fitted.classes_]
                               for a in fitted.classes_]  # fmt: skip
+    assert {text.get_fontsize() for text in axes.texts} == {9}
+    assert axes.figure.get_size_inches() == pytest.approx([4.4, 3.6])
     assert (tmp_path / "matrix.png").stat().st_size > 5000
 
 
@@ -180,6 +193,8 @@ def test_a_calibration_curve_for_each_model(moons):
     assert names == ["Perfectly calibrated", "one", "other"]
     one, other = (line.get_xydata() for line in axes.lines if line.get_label() in names[1:])
     assert np.array_equal(one, other)
+    given = fitted.predict_proba(x)[:, 1]
+    assert len(one) == len(np.unique(np.floor(5 * given))) < len(np.unique(np.floor(10 * given)))
     with pytest.raises(InputError, match="estimators is empty"):
         plots.calibration({}, x, y)
 
@@ -192,6 +207,10 @@ def test_units_are_drawn_as_images_largest_first():
     images = [axes.images[0].get_array() for axes in panels if axes.images]
     assert [float(image[1, 2]) for image in images] == [7.5, 5.0, 2.5]
     assert images[0].shape == (2, 3)
+    panels = plots.first_layer(model, shape=(3, 2)).axes
+    assert panels[0].figure.get_size_inches() == pytest.approx([2.3, 2.3])
+    limits = [axes.images[0].get_clim() for axes in panels]
+    assert limits == [(-7.5, 7.5), (-5.0, 5.0), (-2.5, 2.5), (-1.0, 1.0)]
     with pytest.raises(InputError, match="6 inputs, which are no image of 2 by 2"):
         plots.first_layer(model)
 
@@ -199,7 +218,17 @@ def test_units_are_drawn_as_images_largest_first():
 def test_decision_regions_are_what_the_model_says(moons):
     fitted, x, y = moons
     (axes,) = plots.decision_regions(fitted, x, y, steps=40).axes
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["above", "below"]
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["above", "below"]
+    assert (legend.get_frame_on(), legend.get_frame().get_alpha()) == (True, 0.9)
+    regions, above, below = axes.collections
+    assert list(regions.levels) == [-0.5, 0.5, 1.5]
+    wanted = [matplotlib.colors.to_rgb(colour) for colour in plots.COLOURS[:2]]
+    assert [tuple(colour[:3]) for colour in regions.get_facecolor()] == wanted
+    assert {colour[3] for colour in regions.get_facecolor()} == {0.25}  # points stand out
+    for points, label, colour in ((above, "above", wanted[0]), (below, "below", wanted[1])):
+        assert np.array_equal(points.get_offsets(), x[y == label])
+        assert tuple(points.get_facecolor()[0]) == (*colour, 1.0)
     assert sum(len(points.get_offsets()) for points in axes.collections[-2:]) == len(x)
     margin = 0.08 * np.ptp(x, axis=0)
     wanted = [x.min(axis=0) - margin, x.max(axis=0) + margin]

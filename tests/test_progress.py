@@ -11,13 +11,15 @@ import struct
 import subprocess
 import sys
 import termios
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from mlpx import MLP, EarlyStopping
+from mlpx import MLP, EarlyStopping, progress
 from mlpx.errors import InputError
-from mlpx.progress import Bar, Lines, Outlet, Silent, display, duration, shortened, tail
+from mlpx.history import History
+from mlpx.progress import Bar, Lines, Silent, display, duration, shortened, tail
 
 LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
 
@@ -37,7 +39,8 @@ LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy
     ],
 )  # fmt: skip
 def test_as_much_as_fits_is_shown(room, text):
-    assert tail(room, LOGS, rate=41234, clock="0:12 left") == text
+    for columns in (room, len(text)):
+        assert tail(columns, LOGS, rate=41234, clock="0:12 left") == text
 
 
 def test_the_validation_loss_stays_where_it_is_all_there_is():
@@ -56,9 +59,8 @@ def test_never_more_than_fits():
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "0"), (999, "999"), (999.6, "1.0k"), (1234, "1.2k"), (9400, "9.4k"), (9960, "10k"),
-     (41234, "41k"),
-     (999_600, "1.0M"), (2.5e7, "25M")],
+    [(0, "0"), (999, "999"), (999.6, "1.0k"), (1234, "1.2k"), (9400, "9.4k"),
+     (9940, "9.9k"), (9950, "10k"), (41234, "41k"), (999_600, "1.0M"), (2.5e7, "25M")],
 )  # fmt: skip
 def test_shortened(count, text):
     assert shortened(count) == text
@@ -74,6 +76,7 @@ def test_duration(seconds, text):
 def test_what_verbose_means(monkeypatch):
     assert [type(display(verbose)) for verbose in (0, 1, 2)] == [Silent, Bar, Lines]
     assert type(display(None)) is Lines  # pytest captures stdout: no terminal
+    assert (display(None).few, display(2).few) == (10, None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert type(display(None)) is Bar
 
@@ -89,6 +92,25 @@ def fit(verbose):
     model = MLP([4, 4])
     model.fit(x, y, epochs=2, batch_size=2, verbose=verbose)
     return model.fit(x, y, epochs=2, batch_size=2, verbose=verbose)
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"epochs": 1, "batch_size": 4}, (1, 1, "epoch 1/1")),
+        ({"epochs": 0}, (0, 1, "")),
+        ({"epochs": 3, "batch_size": 2}, (6, 6, "epoch 3/3")),
+        ({"steps": 3, "batch_size": 2}, (3, 3, "epoch 2/2")),
+    ],
+)
+def test_the_bar_is_full_at_the_end_of_what_was_asked_for(monkeypatch, options, wanted):
+    ended, end = [], Bar.end
+    monkeypatch.setattr(
+        Bar, "end", lambda bar, run: ended.append(bar.bar.tasks[0]) or end(bar, run)
+    )
+    MLP([4, 4]).fit(np.eye(4), np.arange(4), verbose=1, **options)
+    (task,) = ended
+    assert (task.completed, task.total, task.description) == wanted
 
 
 def test_lines_count_epochs_over_the_models_life(capsys):
@@ -177,82 +199,6 @@ def test_the_last_epoch_is_told_when_it_comes_early(capsys):
     assert epochs_told(capsys, epochs=1000, callbacks=[stop]) == [1, 4]
 
 
-class Dead:
-    """A standard output that takes `lives` more texts."""
-
-    encoding = "utf-8"
-
-    def __init__(self, lives, error):
-        self.lives, self.error, self.taken = lives, error, []
-
-    def write(self, text):
-        if self.lives == 0:
-            raise self.error
-        self.lives -= 1
-        self.taken.append(text)
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return False
-
-
-@pytest.mark.parametrize("verbose", [None, 1, 2])
-@pytest.mark.parametrize(
-    "error", [BrokenPipeError(32, "Broken pipe"), ValueError("I/O operation on closed file.")]
-)
-def test_a_standard_output_that_dies_does_not_end_a_training(monkeypatch, verbose, error):
-    out = Dead(1 if verbose else 0, error)
-    monkeypatch.setattr(sys, "stdout", out)
-    reason = "Broken pipe" if isinstance(error, OSError) else "closed file"
-    with pytest.warns(RuntimeWarning, match=f"cannot be written any more .*{reason}") as warned:
-        history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=12, batch_size=2, verbose=verbose)
-    assert len(history) == 12
-    assert len(warned) == 1
-
-
-def test_no_standard_output_at_all(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", None)
-    assert len(MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=3)) == 3
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
-def test_what_the_encoding_does_not_have_is_a_question_mark(encoding):
-    content = io.BytesIO()
-    out = Outlet(io.TextIOWrapper(content, encoding=encoding))
-    for text in ("café ", "模型 ", "done"):
-        assert out.write(text) == len(text)
-    out.flush()
-    cafe = "caf?" if encoding == "ascii" else "café"
-    assert content.getvalue().decode(encoding) == f"{cafe} ?? done"
-
-
-def test_an_outlet_takes_text_alone():
-    with pytest.raises(TypeError, match="text is a bytes"):
-        Outlet(None).write(b"")
-    with pytest.raises(OSError, match="no stream"):
-        Outlet(None).fileno()
-
-
-def test_an_outlet_is_its_stream(tmp_path):
-    with (tmp_path / "out").open("w") as stream:
-        assert Outlet(stream).fileno() == stream.fileno()
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left"), ValueError("closed file")])
-def test_a_stream_that_dies_as_it_is_flushed_is_left(monkeypatch, error):
-    def fail():
-        raise error
-
-    out = Outlet(stream := Dead(0, error))
-    monkeypatch.setattr(stream, "flush", fail)
-    with pytest.warns(RuntimeWarning, match=r"be written any more \((No space left|closed file)\)"):
-        out.flush()
-    out.flush()
-    assert out.write("dropped") == 7
-
-
 def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
     shown = []
     monkeypatch.setattr("mlpx.run.RUN_S", 0.0)  # a step at a time
@@ -264,3 +210,55 @@ def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
     monkeypatch.setattr("mlpx.progress.REFRESH_S", 1e9)
     history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
     assert shown[6:] == history.epochs
+
+
+def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
+    """After 50 s, a quarter of 40 steps of 30 samples is done."""
+    clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", clock)
+    monkeypatch.setenv("COLUMNS", str(len("epoch 1/3 ━━━━━━ ") + 52))  # the least for all of it
+    run = SimpleNamespace(
+        total_steps=40, steps_done=10, samples_done=300, last_epoch=3,
+        state=SimpleNamespace(epoch=0), recent_loss=lambda: 0.5,
+    )  # fmt: skip
+    bar, told = Bar(), []
+    bar.begin(run)
+    bar.bar.update = lambda task, **given: told.append(given)
+    clock.now += 0.19
+    bar.step(run)
+    assert told == []
+    clock.now = 57.0
+    bar.epoch(run, {"loss": 0.25, "val_loss": 1.0})
+    run.state.epoch = 3  # the last is over, whatever comes
+    run.steps_done, clock.now = 40, 107.0
+    bar.step(run)
+    bar.end(run)
+    first, last = told
+    assert (first["completed"], first["description"]) == (10, "epoch 1/3")
+    assert first["tail"] == "loss 0.2500  val_loss 1.0000  6 samples/s  2:30 left"
+    assert (last["completed"], last["description"]) == (40, "epoch 3/3")
+    assert last["tail"] == "loss 0.5000  val_loss 1.0000  3 samples/s  in 1:40"
+
+
+def test_lines_tell_the_rate_since_the_last_one(monkeypatch):
+    """Of 15 epochs every second, and the first and last."""
+    clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(progress, "time", clock)
+    flushed, out = [], io.StringIO()
+    out.flush = lambda: flushed.append(len(out.getvalue().splitlines()))
+    monkeypatch.setattr(sys, "stdout", out)
+    run = SimpleNamespace(last_epoch=25, history=History(first_epoch=10))
+    lines = Lines(10)
+    lines.begin(run)
+    for epoch in range(1, 16):
+        clock.now += 2.0
+        run.history.epochs.append({"loss": 0.5})
+        run.history.samples += 100 * epoch
+        lines.epoch(run, run.history.epochs[-1])
+    lines.end(run)
+    told = out.getvalue().splitlines()
+    assert told[0] == "epoch 11/25  loss 0.5000  50 samples/s"
+    assert told[1] == "epoch 12/25  loss 0.5000  100 samples/s"
+    assert told[2] == "epoch 14/25  loss 0.5000  175 samples/s"  # of 300 and 400 in 4 s
+    assert [line.split("/")[0][6:] for line in told[3:]] == ["16", "18", "20", "22", "24", "25"]
+    assert flushed == list(range(1, 10))

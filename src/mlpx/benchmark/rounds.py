@@ -89,7 +89,7 @@ class Table:
     """
 
     def __init__(
-        self, seats: list[Seat], *, threads: int | None, rules: Rules, bounded: bool = True
+        self, seats: list[Seat], *, threads: int | None, rules: Rules, bounded: bool
     ) -> None:
         self.seats, self.rules, self.bounded = seats, rules, bounded
         self.processors = load.processors(threads)

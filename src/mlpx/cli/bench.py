@@ -37,9 +37,10 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
     """Batch sizes, smallest first; a usage error for anything but whole numbers above zero."""
     if not text:
         return None
-    if not all(part.isdigit() and int(part) > 0 for part in parts(text)):
+    found = parts(text)
+    if not found or not all(part.isdecimal() and int(part) > 0 for part in found):
         raise typer.BadParameter(f"{text!r}; wanted whole numbers with commas, such as 1,32,512")
-    return tuple(sorted({int(part) for part in parts(text)}))
+    return tuple(sorted({int(part) for part in found}))
 
 
 def known(option: str, text: str, names: Any) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def _fetch(fetch: _Fetch, start: int) -> None:
         return
     with response:
         at = _first_byte(response)
-        if at not in (0, start):
+        if at is None or at not in (0, start):
             return  # not the piece that was asked for: the check will start over
         total = _total_bytes(response, at)
         with open(fetch.part, "ab" if at else "wb") as file:
@@ -159,11 +159,12 @@ def _open(fetch: _Fetch, start: int) -> Any:
         raise _network_error(fetch, error) from error
 
 
-def _first_byte(response: Any) -> int:
+def _first_byte(response: Any) -> int | None:
+    """Where the piece begins; None if the answer does not say."""
     if response.status != 206:
         return 0
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
-    return int(match[1]) if match else -1
+    return int(match[1]) if match else None
 
 
 def _total_bytes(response: Any, at: int) -> int | None:

@@ -1,0 +1,69 @@
+"""What `mlpx bench` takes its options for."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from mlpx.cli.bench import known, parts, sizes
+from mlpx.cli.bench_run import settings_from
+
+GIVEN = {
+    "peers": "", "layers": None, "workload": "mnist", "threads": None, "precision": "2%",
+    "seconds": 9.0, "seed": 3, "quick": False, "batch_sizes": None, "phase": "train",
+    "dtype": "float32", "device": None, "advise": False, "engine": None, "accept_noise": False,
+    "accuracy_seconds": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(None, None), ("", None), ("1", (1,)), (" 512,1, 32,1,", (1, 32, 512))],
+)
+def test_batch_sizes_are_sorted_each_once(text, found):
+    assert sizes(text) == found
+
+
+@pytest.mark.parametrize("text", ["0", "8,0", "-1", "1.5", "x", "8 16", "²", ",", " "])
+def test_batch_sizes_that_are_none(text):
+    with pytest.raises(typer.BadParameter, match="wanted whole numbers"):
+        sizes(text)
+
+
+def test_names_are_those_of_the_table():
+    assert parts(None) == ()
+    assert known("--x", " a ,b,", {"a": 1, "b": 2}) == ("a", "b")
+    with pytest.raises(typer.BadParameter, match="'c'; wanted some of a, b") as caught:
+        known("--x", "a,c", ["a", "b"])
+    assert caught.value.param_hint == "--x"
+
+
+def test_options_are_settings(monkeypatch):
+    monkeypatch.setattr("mlpx.backend.cpu.thread_count", lambda: 4)
+    found = settings_from(GIVEN)
+    assert [workload.name for workload in found.workloads] == ["mnist"]
+    assert (found.threads, found.seed, found.devices, found.engines) == (4, 3, ("cpu",), None)
+    assert (found.batch_sizes, found.peers, found.accuracy_s) == (None, (), 0.0)
+    rules = found.rules
+    assert (rules.budget_s, rules.precision, rules.seed, rules.accept_noise) == (
+        9.0,
+        0.02,
+        3,
+        False,
+    )
+    other = settings_from({
+        **GIVEN, "layers": "3,2", "quick": True, "peers": " all", "engine": "interpreter",
+        "threads": 4, "accept_noise": True, "device": "cpu,cuda", "dtype": "float64,bf16",
+        "phase": "call,start", "accuracy_seconds": 2.0,
+    })  # fmt: skip
+    assert [workload.layers for workload in other.workloads] == [(3, 2)]
+    assert (other.batch_sizes, other.threads, other.engines) == ((1, 32, 512), 4, ("interpreter",))
+    assert {"torch", "jax"} < set(other.peers)
+    assert (other.devices, other.dtypes) == (("cpu", "cuda"), ("float64", "bf16"))
+    assert (other.phases, other.accuracy_s) == (("call", "start"), 2.0)
+    assert (other.rules.seed, other.rules.accept_noise) == (3, True)
+    assert other.rules.budget_s < 9.0
+    assert settings_from({**GIVEN, "quick": True, "batch_sizes": "7"}).batch_sizes == (7,)
+    assert settings_from({**GIVEN, "threads": 2}).threads == 2
+    with pytest.raises(typer.BadParameter, match="5; this process may use 4"):
+        settings_from({**GIVEN, "threads": 5})
