@@ -90,6 +90,13 @@ def compare(given: dict[str, Any], kind: str, weights: dict[str, Any]) -> None:
         assert other.best_loss_ == pytest.approx(one.best_loss_)
 
 
+@pytest.mark.parametrize("given", [{"tol": 1e6}, {"max_fun": 4, "alpha": 0.1}, {"max_iter": 1}])
+def test_lbfgs_that_ends_early_says_and_keeps_what_theirs_does(given: dict[str, Any]) -> None:
+    """Before the first step, between two, after the first."""
+    for weights in WEIGHTS:
+        compare({"solver": "lbfgs", **given}, "values", weights)
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
     """So neither ends a training in which nothing moves."""
