@@ -108,7 +108,7 @@ def by_elements(check: Check, directions: int) -> Iterator[Row]:
     crossed = np.zeros(twin.layout.size, bool)
 
     def observe(i: int, sign: int) -> None:
-        if sign > 0:
+        if sign == 1:
             kinks.remember()
         else:
             crossed[i] = kinks.crossed()
@@ -160,7 +160,7 @@ def _slope(check: Check, name: str, v: np.ndarray) -> tuple[float, bool]:
             for run in check.forward:
                 run()
             losses.append(float(twin.backend.to_numpy(objective.loss)[0, 0]))
-            if sign > 0:
+            if sign == 1:
                 check.kinks.remember()
     p[...] = before
     return (losses[0] - losses[1]) / (2 * check.h), check.kinks.crossed()
