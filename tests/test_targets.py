@@ -197,6 +197,7 @@ def test_balanced_is_scikit_learns() -> None:
     np.testing.assert_allclose(
         weights(y, class_weight="balanced")[:, 0], compute_sample_weight("balanced", y), rtol=1e-6
     )
+    np.testing.assert_array_equal(weights([1, 1], class_weight="balanced"), [[1], [1]])
     hot = np.eye(3)[y]
     np.testing.assert_allclose(
         weights(hot, class_weight="balanced"), weights(y, class_weight="balanced")
@@ -227,6 +228,14 @@ def test_ignored_rows_weigh_nothing() -> None:
         ({"class_weight": {0: 0.0, 1: 0.0}}, "no row counts"),
         ({"sample_weight": [1.0, -1.0]}, "-1 at row 1"),
         ({"sample_weight": [0.0, 0.0]}, "zero for every row"),
+        (
+            {
+                "loss": SoftmaxCrossEntropy(ignore_label=1),
+                "sample_weight": [0.0, 1.0],
+                "class_weight": "balanced",
+            },
+            "no row counts",
+        ),
         (
             {"loss": SoftmaxCrossEntropy(ignore_label=1), "sample_weight": [0.0, 1.0]},
             "no row counts",
