@@ -97,6 +97,11 @@ def test_lbfgs_that_ends_early_says_and_keeps_what_theirs_does(given: dict[str, 
         compare({"solver": "lbfgs", **given}, "values", weights)
 
 
+def test_lbfgs_ends_where_theirs_finds_that_the_loss_falls_no_more() -> None:
+    given = {"solver": "lbfgs", "hidden_layer_sizes": (), "max_iter": 500, "tol": 0.0}
+    compare(given, "values", {})
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
     """So neither ends a training in which nothing moves."""

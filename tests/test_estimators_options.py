@@ -80,7 +80,8 @@ def test_no_more_sparse_rows_are_dense_at_a_time_than_are_allowed(
     monkeypatch.setattr(runs, "fill", watched)
     monkeypatch.setattr(runs, "WINDOW_ELEMENTS", 240)
     options = SMALL | {"max_iter": 1, "solver": solver, "batch_size": 20}
-    MLPClassifier(**options).fit(scipy.sparse.csr_array(X), Y)
+    fitted = MLPClassifier(**options).fit(scipy.sparse.csr_array(X), Y)
+    assert fitted.history_.samples == sum(filled)
     assert filled[:3] == [60, 60, 30]
     assert set(filled) == {60, 30}
 

@@ -61,8 +61,7 @@ def check_gradients(
         raise InputError(f"method = {method!r}; it must be one of {list(METHODS)}")
     require_count("directions", directions)
     if tolerance is None:
-        rounding = float(np.finfo(model.dtype).eps)
-        tolerance = max(TOLERANCE, FLOAT32_ROUNDINGS * rounding if rounding > 1e-10 else 0.0)
+        tolerance = max(TOLERANCE, FLOAT32_ROUNDINGS * float(np.finfo(model.dtype).eps))
     require("tolerance", tolerance, above=0)
     check = Check(model, x, y, sample_weight, tolerance)
     return Report(tuple(METHODS[method](check, directions)), tolerance, method)
