@@ -34,6 +34,14 @@ def test_the_best_epoch_is_put_back_where_it_was_asked_for(
     assert fitted.n_iter_ == 5
 
 
+def test_learning_goes_on_from_the_last_epoch_not_from_the_best() -> None:
+    whole = MLPRegressor(**SMALL | {"max_iter": 10}).fit(XR, YR)
+    parts = MLPRegressor(**SMALL, early_stopping=True, warm_start=True)
+    first = parts.fit(XR, YR, **WORSE).model_.flat.copy()
+    assert parts.fit(XR, YR, **WORSE).loss_curve_ == whole.loss_curve_
+    assert np.array_equal(parts.model_.flat, first)  # the best is still that of the first fit
+
+
 def test_iterations_are_those_of_the_last_fit() -> None:
     fitted = MLPClassifier(**SMALL, warm_start=True)
     for fits in (1, 2):

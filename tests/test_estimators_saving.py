@@ -204,6 +204,15 @@ def test_a_run_as_parameters_and_attributes(tmp_path: Path) -> None:
         assert given[name] == default[name]
 
 
+@pytest.mark.parametrize("classes", [["no", "perhaps", "yes"], [-5, 0, 7], None])
+def test_the_classes_of_a_run_keep_their_labels(classes: Any, tmp_path: Path) -> None:
+    config = {} if classes is None else {"classes": classes}
+    save_run(tmp_path, MLP([4, 5, 3]), history=History(), config=config)
+    found = MLPClassifier.from_run(tmp_path)
+    assert found.classes_.tolist() == (classes or [0, 1, 2])
+    assert set(found.partial_fit(X, found.classes_[Y]).predict(X)) <= set(found.classes_)
+
+
 def test_a_regressor_reads_a_run_of_values(tmp_path: Path) -> None:
     model = MLP([XR.shape[1], 5, 2], loss="mean_squared_error")
     model.save(tmp_path / "model.safetensors")
