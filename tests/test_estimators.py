@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import Callback, Dense, Dropout, MLPClassifier, MLPRegressor
@@ -121,9 +121,11 @@ def test_ranges_have_the_ends_that_they_say(name: str) -> None:
 def test_a_batch_of_more_rows_than_there_are_is_clipped() -> None:
     options = SMALL | {"hidden_layer_sizes": 8}
     whole = MLPClassifier(**options, batch_size=len(X)).fit(X, Y)
-    with pytest.warns(UserWarning, match="batch_size = 151 is larger than the 150 rows"):
+    with pytest.warns(UserWarning, match="batch_size = 151 is larger than the 150 rows") as said:
         more = MLPClassifier(**options, batch_size=len(X) + 1).fit(X, Y)
     assert more.loss_curve_ == whole.loss_curve_
+    assert [warning.category for warning in said] == [UserWarning, ConvergenceWarning]
+    assert [warning.filename for warning in said] == [__file__, __file__]
     assert MLPClassifier(**options).fit(X[:50], Y[:50]).n_iter_ == 5  # "auto" says nothing
 
 

@@ -90,6 +90,18 @@ def compare(given: dict[str, Any], kind: str, weights: dict[str, Any]) -> None:
         assert other.best_loss_ == pytest.approx(one.best_loss_)
 
 
+@pytest.mark.parametrize("given", [{"tol": 1e6}, {"max_fun": 4, "alpha": 0.1}, {"max_iter": 1}])
+def test_lbfgs_that_ends_early_says_and_keeps_what_theirs_does(given: dict[str, Any]) -> None:
+    """Before the first step, between two, after the first."""
+    for weights in WEIGHTS:
+        compare({"solver": "lbfgs", **given}, "values", weights)
+
+
+def test_lbfgs_ends_where_theirs_finds_that_the_loss_falls_no_more() -> None:
+    given = {"solver": "lbfgs", "hidden_layer_sizes": (), "max_iter": 500, "tol": 0.0}
+    compare(given, "values", {})
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
     """So neither ends a training in which nothing moves."""

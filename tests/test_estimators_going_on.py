@@ -49,8 +49,9 @@ def test_an_epoch_that_was_broken_off_goes_on_in_its_order(monkeypatch: pytest.M
     options = SMALL | {"batch_size": 40, "warm_start": True}
     whole = MLPClassifier(**options).fit(X, Y)
     parts = MLPClassifier(**options, callbacks=[CtrlC()])
-    with pytest.warns(UserWarning, match="interrupted; what was learnt is kept"):
+    with pytest.warns(UserWarning, match="interrupted; what was learnt is kept") as said:
         parts.fit(X, Y)
+    assert [warning.filename for warning in said] == [__file__]
     assert parts.model_.training_state.position == 1
     parts.set_params(callbacks=None, max_iter=SMALL["max_iter"] - 2).fit(X, Y)
     assert np.array_equal(parts.model_.flat, whole.model_.flat)

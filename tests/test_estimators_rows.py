@@ -148,6 +148,17 @@ def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
     np.testing.assert_allclose(fitted.loss_curve_, wanted.loss_curve_, rtol=1e-6)
 
 
+@pytest.mark.parametrize("y", [Y, Y == 1, Y * 2.0, Y.astype("uint8"), LABELS])
+def test_classes_of_a_device_are_named_there_if_it_can(y: np.ndarray, fake_cupy: Any) -> None:
+    x = fake_cupy.asarray(X)
+    fitted = MLPClassifier((), max_iter=1, random_state=0, device="cuda").fit(x, y)
+    found, wanted = fitted.predict(x), fitted.predict(X)
+    assert (type(found), type(wanted)) == (type(x) if y is not LABELS else np.ndarray, np.ndarray)
+    assert found.dtype == wanted.dtype == y.dtype
+    assert found.tolist() == wanted.tolist()
+    assert set(wanted) <= set(y)
+
+
 def test_values_of_a_device_are_learnt_and_scored(fake_cupy: Any) -> None:
     x, y = fake_cupy.asarray(XR), fake_cupy.asarray(YR)
     found = MLPRegressor(**SMALL, device="cuda").fit(x, y)

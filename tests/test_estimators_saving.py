@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from bundled import LABELS, SMALL, XR, YR, X, Y
-from mlpx import MLP, Callback, History, MLPClassifier, MLPRegressor
+from mlpx import MLP, Callback, Dense, Dropout, History, MLPClassifier, MLPRegressor
 from mlpx.errors import CheckpointError, InputError
 from mlpx.optimizers import AdamW
 from mlpx.runs import save_run
@@ -26,6 +26,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.usefixtures("blank_pictures"),
 ]
+
+
+TANH = Dense(6, activation="tanh")
 
 
 @pytest.mark.parametrize("how", ["pickle", "joblib", "deepcopy"])
@@ -163,6 +166,51 @@ def test_an_estimator_reads_a_run_that_was_stopped_in_its_first_epoch(tmp_path: 
     assert np.array_equal(fitted.predict(X), model.predict(X))
     fitted.partial_fit(X, Y)
     assert fitted.n_iter_ == len(fitted.loss_curve_) == 1
+
+
+@pytest.mark.parametrize(
+    ("layers", "widths", "activation", "dropout"),
+    [([], (), "relu", 0.0), ([5], (5,), "relu", 0.0), ([5, Dropout(0.2)], (5,), "relu", [0.2]),
+     ([TANH, TANH], (6, 6), "tanh", 0.0), ([5, TANH], (5, 6), ["relu", "tanh"], 0.0),
+     ([5, Dropout(0.2), 6, Dropout(0.5)], (5, 6), "relu", [0.2, 0.5]),
+     ([5, 6, Dropout(0.2)], (5, 6), "relu", 0.0)],  # no parameter says that one of two has it
+)  # fmt: skip
+def test_the_layers_of_a_run_as_parameters(
+    layers: list[Any], widths: Any, activation: Any, dropout: Any, tmp_path: Path
+) -> None:
+    model = MLP([4, *layers, 3], dtype="float64")
+    save_run(tmp_path, model, history=History(), config={})
+    found = MLPClassifier.from_run(tmp_path)
+    assert (found.activation, found.dropout, found.dtype) == (activation, dropout, "float64")
+    assert (found.hidden_layer_sizes, found.n_layers_) == (widths, len(widths) + 2)
+    assert found.partial_fit(X, Y).model_.layers == model.layers
+
+
+def test_a_run_as_parameters_and_attributes(tmp_path: Path) -> None:
+    history = History(epochs=[{"loss": 2.0}, {"loss": 1.0}, {"loss": 1.5}], samples=450)
+    config = {"optimizer": "sgd", "batch_size": 50, "seed": 7, "learning_rate": 0.25}
+    for name, entries in (("run", config), ("bare", {})):
+        (tmp_path / name).mkdir()
+        save_run(tmp_path / name, MLP([4, 5, 3]), history=history, config=entries)
+    found = MLPClassifier.from_run(tmp_path / "run")
+    given = found.get_params()
+    assert (given["solver"], given["batch_size"], given["random_state"]) == ("sgd", 50, 7)
+    assert given["learning_rate_init"] == found.learning_rate_ == 0.25
+    assert (found.loss_curve_, found.n_iter_) == ([2.0, 1.0, 1.5], 3)
+    assert (found.best_loss_, found.loss_, found.t_) == (1.0, 1.5, 450)
+    given = MLPClassifier.from_run(tmp_path / "bare").get_params()
+    default = MLPClassifier().get_params()
+    for name in ("solver", "batch_size", "random_state", "learning_rate_init"):
+        assert given[name] == default[name]
+
+
+@pytest.mark.parametrize("classes", [["no", "perhaps", "yes"], [-5, 0, 7], None])
+def test_the_classes_of_a_run_keep_their_labels(classes: Any, tmp_path: Path) -> None:
+    config = {} if classes is None else {"classes": classes}
+    save_run(tmp_path, MLP([4, 5, 3]), history=History(), config=config)
+    found = MLPClassifier.from_run(tmp_path)
+    assert found.classes_.tolist() == (classes or [0, 1, 2])
+    assert set(found.partial_fit(X, found.classes_[Y]).predict(X)) <= set(found.classes_)
 
 
 def test_a_regressor_reads_a_run_of_values(tmp_path: Path) -> None:

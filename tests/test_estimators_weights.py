@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLPClassifier, MLPRegressor
 from mlpx.errors import InputError
-from mlpx.estimators.runs import spread
+from mlpx.estimators.runs import enough_weighing, spread, weighing
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -45,6 +45,15 @@ def test_rows_that_weigh_are_spread_over_the_batches() -> None:
     options = SMALL | {"batch_size": 40, "shuffle": False, "max_iter": 30}
     fitted = MLPClassifier(**options, alpha=0.1).fit(X, Y, sample_weight=w)
     assert np.abs(fitted.model_.flat).max() < 10
+
+
+def test_rows_are_left_out_only_where_a_batch_would_have_none_that_weighs() -> None:
+    w = np.array([0.0, 1e-39, np.finfo("float32").tiny, 0.0, 1.0, 0.0], "float32")
+    assert weighing(w).tolist() == [False, False, True, False, True, False]
+    x, y = np.arange(12.0).reshape(6, 2), np.arange(6)
+    for rows, kept in ((3, [0, 1, 2, 3, 4, 5]), (2, [2, 4])):
+        found = enough_weighing(x, y, w, batch_rows=rows)
+        assert [part.tolist() for part in found] == [x[kept].tolist(), kept, w[kept].tolist()]
 
 
 def test_one_number_weighs_every_row() -> None:

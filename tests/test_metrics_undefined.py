@@ -24,6 +24,7 @@ UNDEFINED: dict[str, tuple[MLP, Any, Any, str, str]] = {
         MLP([4, 3]), np.arange(12) % 3, np.arange(12) % 3 < 2, "roc_auc", "is of class 2$"
     ),
     "many": (MLP([4, 9]), np.zeros(12, int), None, "roc_auc", "class 1, 2, 3, 4, 5 and 3 more$"),
+    "no more": (MLP([4, 6]), np.zeros(12, int), None, "roc_auc", "class 1, 2, 3, 4, 5$"),
     "labels": (
         MLP([4, 2], loss="binary_cross_entropy"), np.eye(2)[np.zeros(12, int)], None, "roc_auc",
         "all rows say the same of label 0, 1$",

@@ -136,18 +136,6 @@ def test_words_are_no_labels_and_the_message_helps() -> None:
     assert "unique" not in str(caught.value)
 
 
-def test_rows_are_named_in_later_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlpx.targets.CHUNK_ELEMENTS", 4)
-    y = np.zeros((9, 2))
-    y[:, 0] = 1
-    checked(y, CROSS, 2)
-    y[7, 1] = 0.5
-    with pytest.raises(InputError, match="row 7 is"):
-        checked(y, CROSS, 2)
-    with pytest.raises(InputError, match="3 at row 5"):
-        checked([0, 1, 0, 1, 0, 3], BINARY, 1)
-
-
 def test_unchecked_values_may_be_anything_but_classes_may_not() -> None:
     assert np.isnan(checked([np.nan, 1], MSE, 1, finite=False)[0, 0])
     with pytest.raises(InputError, match="5 at row 0"):
@@ -209,6 +197,7 @@ def test_balanced_is_scikit_learns() -> None:
     np.testing.assert_allclose(
         weights(y, class_weight="balanced")[:, 0], compute_sample_weight("balanced", y), rtol=1e-6
     )
+    np.testing.assert_array_equal(weights([1, 1], class_weight="balanced"), [[1], [1]])
     hot = np.eye(3)[y]
     np.testing.assert_allclose(
         weights(hot, class_weight="balanced"), weights(y, class_weight="balanced")
@@ -239,6 +228,14 @@ def test_ignored_rows_weigh_nothing() -> None:
         ({"class_weight": {0: 0.0, 1: 0.0}}, "no row counts"),
         ({"sample_weight": [1.0, -1.0]}, "-1 at row 1"),
         ({"sample_weight": [0.0, 0.0]}, "zero for every row"),
+        (
+            {
+                "loss": SoftmaxCrossEntropy(ignore_label=1),
+                "sample_weight": [0.0, 1.0],
+                "class_weight": "balanced",
+            },
+            "no row counts",
+        ),
         (
             {"loss": SoftmaxCrossEntropy(ignore_label=1), "sample_weight": [0.0, 1.0]},
             "no row counts",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,7 @@ def _refuse_labels(y: Array, classes: int, loss: Loss, name: str) -> None:
 
 def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[float, float]:
     if kind != "values":
-        return 0.0, 1.0 if kind == "binary" else 1.0 + SUM_TOLERANCE
+        return 0.0, 1.0 if kind == "binary" else math.inf  # those of classes are summed
     limit = largest(y, dtype)
     return -limit if loss.least is None else loss.least, limit
 
@@ -168,7 +169,7 @@ def _check_numbers(
 ) -> None:
     """One pass over y (n, k), in chunks on the host."""
     low, high = _bounds(y, kind, loss, dtype)
-    rows = max(1, CHUNK_ELEMENTS // y.shape[1]) if isinstance(y, np.ndarray) else len(y)
+    rows = -(-CHUNK_ELEMENTS // y.shape[1]) if isinstance(y, np.ndarray) else len(y)
     for start in range(0, len(y), rows):
         part = y[start : start + rows]
         fine = (part.min() >= low) & (part.max() <= high)

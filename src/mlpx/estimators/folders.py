@@ -32,7 +32,7 @@ KEY = "estimator"
 FOUND = (
     *("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_"),
     *("validation_scores_", "best_validation_score_", "learning_rate_", "n_layers_"),
-    *("n_features_in_", "_no_improvement_count", "_rate_rule"),
+    *("n_features_in_", "_no_improvement_count"),
 )
 """Attributes of a fitted estimator that are plain values."""
 
@@ -184,7 +184,7 @@ def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) 
     if curve:  # none is of a run that was stopped in its first epoch
         estimator.loss_ = curve[-1]
     estimator.t_, estimator.n_features_in_ = history.samples, model.d_in
-    estimator.n_layers_, estimator._rate_rule = len(hidden) + 2, "constant"
+    estimator.n_layers_ = len(hidden) + 2
     estimator.learning_rate_ = estimator.learning_rate_init
     estimator._given_layers = True
     return estimator

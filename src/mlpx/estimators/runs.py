@@ -48,11 +48,12 @@ def open_window(model: Any, source: TrainingData, batch_size: int) -> Window:
 
 def fill(model: Any, window: Window, rows: np.ndarray) -> None:
     """Bring `rows` of the source into the window's first places."""
-    backend, n, source = model.backend, len(rows), window.source
+    backend, n = model.backend, len(rows)
+    source: Any = window.source  # it has weights if the window has
     backend.upload(source.x[rows], out=window.x[:n])
     at = backend.asarray(rows)
     window.y[:n] = source.y[at]
-    if window.weights is not None and source.weights is not None:
+    if window.weights is not None:
         window.weights[:n] = source.weights[at]
 
 

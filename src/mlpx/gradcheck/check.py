@@ -61,8 +61,7 @@ def check_gradients(
         raise InputError(f"method = {method!r}; it must be one of {list(METHODS)}")
     require_count("directions", directions)
     if tolerance is None:
-        rounding = float(np.finfo(model.dtype).eps)
-        tolerance = max(TOLERANCE, FLOAT32_ROUNDINGS * rounding if rounding > 1e-10 else 0.0)
+        tolerance = max(TOLERANCE, FLOAT32_ROUNDINGS * float(np.finfo(model.dtype).eps))
     require("tolerance", tolerance, above=0)
     check = Check(model, x, y, sample_weight, tolerance)
     return Report(tuple(METHODS[method](check, directions)), tolerance, method)
@@ -108,7 +107,7 @@ def by_elements(check: Check, directions: int) -> Iterator[Row]:
     crossed = np.zeros(twin.layout.size, bool)
 
     def observe(i: int, sign: int) -> None:
-        if sign > 0:
+        if sign == 1:
             kinks.remember()
         else:
             crossed[i] = kinks.crossed()
@@ -160,7 +159,7 @@ def _slope(check: Check, name: str, v: np.ndarray) -> tuple[float, bool]:
             for run in check.forward:
                 run()
             losses.append(float(twin.backend.to_numpy(objective.loss)[0, 0]))
-            if sign > 0:
+            if sign == 1:
                 check.kinks.remember()
     p[...] = before
     return (losses[0] - losses[1]) / (2 * check.h), check.kinks.crossed()

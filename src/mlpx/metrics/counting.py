@@ -57,7 +57,7 @@ def count(
         return Counts(w @ (truth * predicted), w @ predicted, w @ truth)
     total = [xp.zeros(classes, np.float64) for _ in range(3)]
     names = xp.arange(classes)
-    rows = max(1, CHUNK_ELEMENTS // classes)
+    rows = -(-CHUNK_ELEMENTS // classes)
     for start in range(0, len(truth), rows):
         part = slice(start, start + rows)
         is_truth = (truth[part, None] == names).astype(np.float64)

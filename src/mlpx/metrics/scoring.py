@@ -76,4 +76,4 @@ def r2(xp: Namespace, truth: Array, values: Array, w: Array | None) -> Array:
     spread = (rows * (truth - mean(truth, w)) ** 2).sum(axis=0)
     constant = spread == 0
     score = 1.0 - error / xp.where(constant, 1.0, spread)
-    return xp.where(constant, xp.where(error == 0, 1.0, xp.where(error > 0, 0.0, error)), score)
+    return xp.where(constant, xp.where(error > 0, 0.0, 1.0 + error), score)
