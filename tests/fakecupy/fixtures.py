@@ -11,8 +11,9 @@ import fakecupy
 
 
 @pytest.fixture
-def fake_cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def fake_cupy() -> Iterator[Any]:
     """The fake cupy module, installed, with its counters at zero and one device."""
-    monkeypatch.delenv("MLPX_DEVICE", raising=False)
-    with fakecupy.installed() as cupy:
+    # Not by the test's own monkeypatch: it would put back last what the test changed in the fake.
+    with pytest.MonkeyPatch.context() as patch, fakecupy.installed() as cupy:
+        patch.delenv("MLPX_DEVICE", raising=False)
         yield cupy
