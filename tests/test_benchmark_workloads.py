@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,18 @@ from mlpx.errors import InputError, UnknownNameError
 from mlpx.sampling import SAMPLINGS
 
 SMALL = Workload("small", (3, 4, 2), "relu", "adam", 1e-3)
+
+
+def test_the_table_in_the_documentation_is_the_codes():
+    text = (Path(__file__).parents[1] / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    told = {row[0]: row[1:] for row in rows if row and row[0] in WORKLOADS}
+    sizes = told["mnist"][2]
+    for name, workload in WORKLOADS.items():
+        net = f"{'-'.join(map(str, workload.layers))}, {workload.activation}"
+        rule = f"{workload.optimizer}, {workload.learning_rate:g}"
+        assert [cell.lower() for cell in told[name][:2]] == [net, rule]
+        assert told[name][2].replace("the same", sizes) == str(workload.batch_sizes)[1:-1]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

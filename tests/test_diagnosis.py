@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,8 +129,12 @@ def test_driver_files(monkeypatch, tmp_path):
     monkeypatch.setattr(diagnosis, "NVIDIA_PROC", tmp_path / "absent")
     monkeypatch.setattr(ctypes, "CDLL", absent)
     assert not Probe().driver_files()
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: name)
-    assert Probe().driver_files()
+    asked = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
+    for system in ("posix", "nt"):
+        monkeypatch.setattr(diagnosis, "os", SimpleNamespace(name=system))
+        assert Probe().driver_files()
+    assert asked == ["libcuda.so.1", "nvcuda.dll"]
     monkeypatch.setattr(ctypes, "CDLL", absent)
     monkeypatch.setattr(diagnosis, "NVIDIA_PROC", tmp_path)
     assert Probe().driver_files()

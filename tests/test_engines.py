@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx import MLP
+from mlpx import MLP, Dense
 from mlpx.errors import EngineError, UnknownNameError
+from mlpx.kernels.activations import LeakyReLU
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -40,6 +41,32 @@ def fit(device: str, **options: Any) -> Any:
 def test_what_no_engine_does_is_refused(device: str, options: dict[str, Any], reason: str) -> None:
     with pytest.raises(EngineError, match=reason):
         fit(device, **options)
+
+
+def test_kernels_that_a_compiler_has_not_made_are_told(
+    fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: Any) -> None:
+        raise RuntimeError("no kernel image is available\nmore")
+
+    monkeypatch.setattr("mlpx.engines.cuda.compile_all", lambda *_: {})
+    monkeypatch.setattr("mlpx.engines.cuda.function", missing)
+    with pytest.raises(EngineError, match="its kernels do not compile: no kernel image is avail"):
+        fit("cuda", engine="cuda")
+
+
+@pytest.mark.usefixtures("fake_cupy")
+def test_what_the_user_adds_has_no_kernel() -> None:
+    class Doubled(LeakyReLU, name="doubled_in_the_tests"):
+        """Not what the library has under any name."""
+
+    try:
+        model = MLP([7, Dense(6, activation=Doubled()), 3], device="cuda")
+        history = model.fit(X, Y, epochs=1, verbose=0)
+    finally:
+        del Doubled.table["doubled_in_the_tests"]
+    assert history.engine == "interpreter"
+    assert "'doubled_in_the_tests' is not one of the library's own" in str(history.engine_reason)
 
 
 def test_an_unknown_engine_is_named() -> None:

@@ -474,7 +474,7 @@ def test_command_for_some() -> None:
     assert result.exit_code == 0, result.output
     assert "Gradients in float32 on cpu" in result.output
     names = [line.split() for line in result.output.splitlines()]
-    assert any("relu" in words for words in names)
+    assert ["activation", "relu"] in [words[:2] for words in names]
     assert any("softmax_cross_entropy" in words for words in names)
     assert not any("tanh" in words or "adam" in words for words in names)
     result = run("--only", "rellu")

@@ -57,7 +57,7 @@ class Watch(Callback):
 
     def __init__(self, x: Any, y: Any, *, target: float, deadline_s: float) -> None:
         self.x, self.y, self.target, self.deadline_s = x, y, target, deadline_s
-        self.accuracy = 0.0
+        self.accuracy: float
         self.reached_at: int | None = None
 
     def on_epoch_end(self, run: Any, epoch: int, logs: dict[str, float]) -> None:

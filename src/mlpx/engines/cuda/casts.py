@@ -36,7 +36,7 @@ class Cast:
 
     def of(self, matrix: Matrix) -> Matrix:
         """A factor of a product in 16 bits."""
-        return matrix.narrowed(address(self.memory) or 0)
+        return matrix.narrowed(address(self.memory))
 
     def operations(self, name: str) -> list[Operation]:
         """What the cast is done by; `name` is that of the cast itself."""
@@ -90,7 +90,7 @@ class Casts:
         """The factors of a product that `put_into` found casts for, None of any other."""
         if operation.name not in AFFINE or self.precision not in HALVES:
             return None
-        a, b, *back = (address(array) or 0 for array in operation.p[3:6])
+        a, b, *back = (address(array) for array in operation.p[3:6])
         left, right, _ = operands(operation)
         return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], *back)
 

@@ -157,8 +157,8 @@ def back_through_bits(
     """A product that is multiplied by relu's slope, and perhaps summed over its rows."""
     slope, *sums = ends
     kind = EPILOGUE_DRELU_BGRAD if sums else EPILOGUE_DRELU
-    db = address(sums[0].p[1]) or 0 if sums else 0
-    found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope.p[2]) or 0), dx, *ends)
+    db = address(sums[0].p[1]) if sums else 0
+    found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope.p[2])), dx, *ends)
     return replace(found, touches=(*found.touches, replace(bits, writes=False)))
 
 
@@ -197,10 +197,10 @@ def epilogue_of(first: Operation, second: Operation) -> Epilogue | None:
     if names == ("affine", "activation"):
         return of_activation(first, second)
     if is_slope(second, first, "gelu_tanh") and first.n[1] % GELU_COLUMNS == 0:
-        z, out = (address(array) or 0 for array in second.p[1:3])
+        z, out = (address(array) for array in second.p[1:3])
         return Epilogue(EPILOGUE_DGELU, input=z, input_columns=first.n[1], out=out)
     if names == ("affine_dW", "column_sum") and address(first.p[1]) == address(second.p[0]):
-        return Epilogue(EPILOGUE_BGRADA, address(second.p[1]) or 0)
+        return Epilogue(EPILOGUE_BGRADA, address(second.p[1]))
     return None
 
 
@@ -213,7 +213,7 @@ def clobbers(second: Operation, first: Operation) -> bool:
 def of_activation(first: Operation, second: Operation) -> Epilogue | None:
     """A product's end that adds the bias and takes an activation."""
     product, (code, biased) = address(first.p[2]), second.n[2:4]
-    z, y, bias = (address(array) or 0 for array in second.p[:3])
+    z, y, bias = (address(array) for array in second.p[:3])
     if not biased or z != product:
         return None
     kind = ENDS.get(code)

@@ -77,7 +77,7 @@ class Head:
             return False
         biased = self.bias is None or self.bias.n[2:4] == (codes("activation")["identity"], 1)
         size = self.r.itemsize
-        beside = (address(hits.p[2]) or 0) - (address(mean.p[2]) or 0) == size
+        beside = address(hits.p[2]) - address(mean.p[2]) == size
         return biased and beside and all(op.p[0] is self.r for op in (mean, hits))
 
     @property

@@ -123,7 +123,7 @@ def packed(operation: Operation, room: Array) -> np.ndarray:
     """
     made = np.zeros(1, OPERATION)
     made["p"][0, -1] = address(room)
-    p = [address(value) or 0 for value in operation.p]
+    p = [address(value) for value in operation.p]
     for field, values in (("n", operation.n), ("c", operation.c), ("p", p)):
         made[field][0, : len(values)] = values
     return made

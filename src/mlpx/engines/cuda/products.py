@@ -106,7 +106,7 @@ def lowest_bit(number: int) -> int:
 def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
     """A, B and C of the product C = A B that an operation is."""
     n, d, k = operation.n[:3]
-    a, b, c = (address(array) or 0 for array in operation.p[:3])
+    a, b, c = (address(array) for array in operation.p[:3])
     if operation.name == "matrix_product":  # n x d = n x k times k x d
         left, right = operation.n[3:5]
         A = Matrix(a, k, n, turned=True) if left else Matrix(a, n, k)

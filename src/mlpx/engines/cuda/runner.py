@@ -237,7 +237,7 @@ class CudaRunner:
     def feed(self) -> None:
         """Point the launches to where the data are now; what was captured is of where they were."""
         for place, name in self.sources:
-            start = address(getattr(self.program.data, name)) or 0
+            start = address(getattr(self.program.data, name))
             if start not in (0, place[0]):
                 place[0] = start
                 self.graphs.clear()
@@ -252,7 +252,7 @@ class CudaRunner:
     def _memory(self, nbytes: int) -> int:
         """The address of so many bytes that are kept as long as this."""
         self.kept.append(self.backend.empty(nbytes, np.uint8))
-        return address(self.kept[-1]) or 0
+        return address(self.kept[-1])
 
     def _lacks_bits(self, operation: Operation) -> bool:
         """Whether it reads bits that nothing writes any more."""

@@ -24,13 +24,13 @@ class Bits:
 @translates(random_words, philox.fill)
 def _bits(to: Translator, call: Call) -> None:
     """No operation: whoever takes the bits draws them."""
-    to.by_row[address(call.keywords["out"]) or 0] = Bits(call)
+    to.by_row[address(call.keywords["out"])] = Bits(call)
 
 
 @translates(dropout.mask)
 def _mask(to: Translator, call: Call) -> None:
     (bits,), out = call.arguments, call.keywords["out"]
-    drawn: Bits = to.by_row[address(bits) or 0]
+    drawn: Bits = to.by_row[address(bits)]
     n = (*out.shape, *drawn.n, dropout.threshold(call.keywords["rate"]))
     touches = to.by_rows(out, writes=True)
     to.emit("mask", n=n, c=(call.keywords["scale"],), p=(out,), touches=touches)
@@ -40,13 +40,13 @@ def _mask(to: Translator, call: Call) -> None:
 def _normals(to: Translator, call: Call) -> None:
     """No operation yet: `add_noise` has the shape of it."""
     (bits,), out = call.arguments, call.keywords["out"]
-    to.by_row[address(out) or 0] = (to.by_row[address(bits) or 0], call.keywords["std"])
+    to.by_row[address(out)] = (to.by_row[address(bits)], call.keywords["std"])
 
 
 @translates(dropout.add_noise)
 def _add_noise(to: Translator, call: Call) -> None:
     x, noise = call.arguments
-    drawn, std = to.by_row[address(noise) or 0]
+    drawn, std = to.by_row[address(noise)]
     touches = to.by_rows(noise, writes=True)
     to.emit("normals", n=(*noise.shape, *drawn.n), c=(std,), p=(noise,), touches=touches)
     by_rows(to, "sum", x, noise, out=call.keywords["out"])

@@ -32,14 +32,14 @@ def by_row(a: Array) -> Array:
 
 def current(to: Translator, a: Array) -> Array:
     """Where the values are, by row, that a kernel would find in `a`."""
-    return to.by_row.get(address(a) or 0, a)
+    return to.by_row.get(address(a), a)
 
 
 @translates(losses.one_hot)
 def _one_hot(to: Translator, call: Call) -> None:
     """Nothing yet: most losses take labels as they are."""
     labels, _ = call.arguments
-    to.by_row[address(call.keywords["out"]) or 0] = labels
+    to.by_row[address(call.keywords["out"])] = labels
 
 
 @translates(losses.smooth)
@@ -54,7 +54,7 @@ def spread(to: Translator, t: Array, *, keep: float, more: float) -> Array:
     touches = (*to.by_rows(source), *to.by_rows(out, writes=True))
     n = (*t.shape, source.ndim == 1)
     to.emit("targets", n=n, c=(keep, more), p=(source, out), touches=touches)
-    to.by_row[address(t) or 0] = out
+    to.by_row[address(t)] = out
     return out
 
 
@@ -64,7 +64,7 @@ def _repeat(to: Translator, call: Call) -> None:
     out = by_row(t)
     touches = (*to.by_rows(y), *to.by_rows(out, writes=True))
     to.emit("repeat", n=(*y.shape, t.shape[1] // y.shape[1]), p=(y, out), touches=touches)
-    to.by_row[address(t) or 0] = out
+    to.by_row[address(t)] = out
 
 
 class Pending:
@@ -115,6 +115,6 @@ def fields(record: Any) -> tuple[float, ...]:
 def _loss(to: Translator, call: Call) -> None:
     out, pending = call.keywords["out"], Pending(to, call)
     if by_column(out):
-        to.by_row[address(out) or 0] = pending
+        to.by_row[address(out)] = pending
     else:
         pending.emit(to, out)

@@ -49,17 +49,17 @@ class Operation:
     lane: int = 0
 
 
-def address(value: Any) -> int | None:
-    """Where an array's first element is, on its device; addresses and None as they are."""
+def address(value: Any) -> int:
+    """Where an array's first element is, on its device; an address as it is, 0 for None."""
     if isinstance(value, np.ndarray):
         return int(value.__array_interface__["data"][0])
     if value is None or isinstance(value, int | np.integer):
-        return None if value is None else int(value)
+        return int(value or 0)
     return int(value.data.ptr)
 
 
 def access(array: Array, *, writes: bool = False, division: Any = None) -> Access:
     """How an operation touches `array`, from its first to its last element."""
-    low = address(array) or 0
+    low = address(array)
     span = sum(abs(s) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
     return Access(low, low + (span + array.itemsize if array.size else 0), writes, division)

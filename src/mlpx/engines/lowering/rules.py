@@ -102,7 +102,7 @@ def _scale(to: Translator, call: Call) -> None:
         start, table = scalar_source(to, factor)
         n, touches = (a.size, table.shape[1]), to.flat(a, writes=True)
     except UntranslatableError:
-        start, n = address(factor) or 0, (a.size, 0)
+        start, n = address(factor), (a.size, 0)
         touches = (*to.flat(a, writes=True), *to.whole(factor))
     to.emit("scale_by", n=n, p=(a, start), touches=touches)
 

@@ -25,7 +25,7 @@ from mlpx.types import Array
 def _select_row(to: Translator, call: Call) -> None:
     """No operation: whoever reads the row finds it in the table."""
     _, table, _ = call.arguments
-    to.rows_of[address(call.keywords["out"]) or 0] = table
+    to.rows_of[address(call.keywords["out"])] = table
 
 
 @translates(batches.gather)
@@ -51,11 +51,11 @@ def _gather(to: Translator, call: Call) -> None:
 def _copy(to: Translator, call: Call) -> None:
     """Appends a copy, but none from rows to columns or back: the operations take arrays by row."""
     (x,), out = call.arguments, call.keywords["out"]
-    source = to.by_row.get(address(x) or 0)
+    source = to.by_row.get(address(x))
     if isinstance(source, Pending):
         source.emit(to, out)
     elif by_column(out):
-        to.by_row[address(out) or 0] = x
+        to.by_row[address(out)] = x
     elif out.ndim == 2:
         touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
         to.emit("copy", n=out.shape, p=(x, out), touches=touches)

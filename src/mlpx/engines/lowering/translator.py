@@ -116,9 +116,9 @@ class Translator:
         first row, and the table; None if it is part of none.
         """
         for row, table in self.rows_of.items():
-            offset = (address(part) or 0) - row
+            offset = address(part) - row
             if 0 <= offset < table.strides[0]:
-                return (address(table) or 0) + offset, table
+                return address(table) + offset, table
         return None
 
     def formula(self, record: Any) -> int:

@@ -30,7 +30,7 @@ def update_at_once(
 
     Rules other than plain SGD are folded only if `tiled`.
     """
-    memory = Access(address(gradient) or 0, (address(gradient) or 0) + gradient.nbytes, True)
+    memory = Access(address(gradient), address(gradient) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
     rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
     found = _rules_by_writer(operations, users, rules)
@@ -113,9 +113,7 @@ def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Op
         if common > 0:
             covered += common
             *arrays, numbers = rule.p
-            moved = tuple(
-                None if a is None else (address(a) or 0) + out.start - g.start for a in arrays
-            )
+            moved = tuple(None if a is None else address(a) + out.start - g.start for a in arrays)
             found.add((rule.name, rule.c, rule.n[1:], *moved, numbers))
     if len(found) != 1 or covered < out.stop - out.start:
         return None

@@ -109,7 +109,7 @@ class NativeForward:
         try:
             whole = [lane.streaming(size, x.dtype, classes=classes) for lane in lanes]
             last = [lane.streaming(rest, x.dtype, classes=classes) for lane in lanes if rest]
-            source, to = address(x) or 0, address(out) or 0
+            source, to = address(x), address(out)
             out_bytes = size * out.strides[0]
             for chunk in (*whole, *last):
                 chunk.point(source, to, rows=size, out_bytes=out_bytes)

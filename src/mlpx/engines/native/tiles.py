@@ -28,7 +28,7 @@ def sum_by_rows(
     gradient (size,); others, the further threads' (threads - 1, size), all zero, or None for one
     thread.
     """
-    start, item = address(gradient) or 0, gradient.itemsize
+    start, item = address(gradient), gradient.itemsize
     found: list[Operation] = []
     parts, summed = Touched(), True
     for operation in operations:
@@ -49,8 +49,8 @@ def _part(operation: Operation, start: int, item: int, others: Array | None) -> 
         return None
     *_, out = operation.p
     rows, size = operation.n[0], 0 if others is None else others.shape[1]
-    offset = (address(out) or 0) - start
-    theirs = None if others is None else (address(others) or 0) + offset
+    offset = address(out) - start
+    theirs = None if others is None else address(others) + offset
     touches = tuple(replace(access, division=("rows", rows)) for access in operation.touches)
     n = (*operation.n, size)
     return Operation(f"{operation.name}_part", n, (), (*operation.p, theirs), touches)
@@ -58,8 +58,8 @@ def _part(operation: Operation, start: int, item: int, others: Array | None) -> 
 
 def _total(gradient: Array, others: Array) -> Operation:
     """What adds the other threads' parts to the gradient."""
-    low, high = address(gradient) or 0, (address(gradient) or 0) + gradient.nbytes
-    theirs = Access(address(others) or 0, (address(others) or 0) + others.nbytes, False)
+    low, high = address(gradient), address(gradient) + gradient.nbytes
+    theirs = Access(address(others), address(others) + others.nbytes, False)
     n = (gradient.size, len(others))
     touches = (Access(low, high, True, ("elements", gradient.size)), theirs)
     return Operation("sum_parts", n, (), (gradient, others), touches)
