@@ -73,3 +73,9 @@ def test_a_last_softmax_is_left_to_the_loss(last: list[Any]) -> None:
     given.set_parameters(dict(plain.parameters))
     np.testing.assert_array_equal(given.predict_proba(x), plain.predict_proba(x))
     assert given.evaluate(x, y) == plain.evaluate(x, y)
+
+
+def test_a_description_without_a_layer_is_refused_as_the_constructor_does() -> None:
+    config = MLP([4, 2]).config() | {"layers": [4]}
+    with pytest.raises(InputError, match=r"^layers = \[4\]; wanted the input's columns first"):
+        next(MLP.shapes(config))

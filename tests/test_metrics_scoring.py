@@ -37,3 +37,10 @@ def test_certainty_is_kept_from_both_ends_by_what_its_dtype_can_tell(dtype: Any)
 def test_probabilities_are_scaled_to_sum_to_one() -> None:
     found = metrics.log_loss([0, 1], [[0.2, 0.2], [0.3, 0.1]])
     assert found == pytest.approx(-np.log(0.5 * 0.25) / 2)
+
+
+def test_of_two_columns_the_last_says_how_positive_a_row_is() -> None:
+    truth, p = [0, 1, 1, 0], np.array([0.2, 0.6, 0.7, 0.65])
+    wanted = sklearn.roc_auc_score(truth, p)
+    assert metrics.roc_auc_score(truth, p) == wanted == 0.75
+    assert metrics.roc_auc_score(truth, np.stack([1 - p, p], axis=1)) == wanted
