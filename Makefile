@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what is imported, and keeps it: of what the peers bring that is little.
+# Compiled afterwards, on all cores; some packages have files that are no Python of this version.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 export PYTHONDONTWRITEBYTECODE=
 
@@ -76,6 +76,7 @@ $(VENV)/.dev: EXTRAS = dev
 $(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.toml setup.py $(LIBRARY)
 	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
 	$(PIP) --editable '.[$(EXTRAS)]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 $(READY): | check-python
