@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import typer
 
 from mlpx.cli.bench import known, parts, sizes
-from mlpx.cli.bench_run import settings_from
+from mlpx.cli.bench_run import ADVISED_SIZES, _advise, settings_from
 
 GIVEN = {
     "peers": "", "layers": None, "workload": "mnist", "threads": None, "precision": "2%",
@@ -67,3 +70,29 @@ def test_options_are_settings(monkeypatch):
     assert settings_from({**GIVEN, "threads": 2}).threads == 2
     with pytest.raises(typer.BadParameter, match="5; this process may use 4"):
         settings_from({**GIVEN, "threads": 5})
+    monkeypatch.setattr("mlpx.backend.cpu.thread_count", lambda: 1)
+    assert settings_from(GIVEN).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "batch_sizes", "budget_s"),
+    [({}, ADVISED_SIZES, 5.0), ({"seconds": 2.0, "batch_sizes": "7"}, (7,), 2.0)],
+)
+def test_advice_takes_its_own_batches_and_five_seconds(given, batch_sizes, budget_s, monkeypatch):
+    asked, live = [], SimpleNamespace(finish=lambda: None)
+
+    def survey(workload, **details):
+        asked.append((workload, details))
+        return []
+
+    monkeypatch.setattr("mlpx.benchmark.advise.survey", survey)
+    monkeypatch.setattr("mlpx.benchmark.advise.advice", str)
+    settings = settings_from({**GIVEN, **given})
+    assert _advise(settings, live)
+    ((workload, details),) = asked
+    assert workload is settings.workloads[0]
+    assert details.pop("rules") == replace(settings.rules, budget_s=budget_s)
+    assert details == {
+        "devices": settings.devices, "batch_sizes": batch_sizes, "watcher": live,
+        "settings": settings,
+    }  # fmt: skip

@@ -28,6 +28,17 @@ def test_a_contender_without_a_figure_leaves_its_place_empty(document):
     assert line == "| torch/eager, cpu | 18.0 µs (±1) |  | 1.55 ms (±1) |"
 
 
+def test_each_contender_has_its_own_time_to_accuracy(document):
+    rows = [
+        line.split(" | ")[4:] for line in to_markdown(document).splitlines() if " | 0.9500" in line
+    ]
+    assert rows == [
+        ["24.0 ms", "72.0 ms", "200 ms |"],
+        ["37.0 ms", "111 ms", "50.3 ms |"],
+        ["–", "–", "– |"],
+    ]
+
+
 def test_why_there_is_no_time_to_accuracy(document):
     document["accuracy"] = {"reason": "MNIST is <not> here", "climbs": []}
     text = to_markdown(document)

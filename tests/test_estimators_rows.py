@@ -69,7 +69,8 @@ def test_sparse_rows_are_as_dense_ones(
         fits.append(MLPClassifier(**options).fit(given, Y))
     for other in fits[1:]:
         np.testing.assert_allclose(other.model_.flat, fits[0].model_.flat, rtol=1e-6, atol=1e-9)
-        np.testing.assert_allclose(other.predict_proba(fits[0] and x), fits[0].predict_proba(x))
+        np.testing.assert_allclose(other.predict_proba(x), fits[0].predict_proba(x))
+        np.testing.assert_allclose(other.loss_curve_, fits[0].loss_curve_, rtol=1e-9)
     np.testing.assert_allclose(
         fits[1].predict_proba(scipy.sparse.csc_array(x)), fits[0].predict_proba(x), rtol=1e-6
     )

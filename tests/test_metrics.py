@@ -417,7 +417,8 @@ def test_functions_take_device_arrays(fake_cupy: Any) -> None:
         (lambda: metrics.f1_score([0], [0], average="samples"), "average = 'samples'"),  # type: ignore[arg-type]
         (lambda: metrics.log_loss([0, 1, 3], np.eye(2)[[0, 1, 1]]), "pass labels="),
         (lambda: metrics.log_loss([0, 1], np.eye(2), labels=[0, 1, 2]), "labels has 3 names"),
-        (lambda: metrics.log_loss([0, 1], [[-1.0, 2.0], [0, 1]]), r"not all in \[0, 1\]"),
+        (lambda: metrics.log_loss([0, 1], [[0.0, 2.0], [0, 1]]), r"not all in \[0, 1\]"),
+        (lambda: metrics.log_loss([0, 1], [[-0.5, 0.5], [0, 1]]), r"not all in \[0, 1\]"),
         (lambda: metrics.log_loss([[0, 1]], [[0.5, 0.5]]), r"wanted labels \(n,\)"),
         (lambda: metrics.confusion_matrix([[0, 1]], [[0, 1]]), r"wanted labels \(n,\)"),
         (lambda: metrics.confusion_matrix([0, 1], [[0, 1], [1, 0]]), "wanted the same"),

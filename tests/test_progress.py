@@ -46,6 +46,8 @@ def test_as_much_as_fits_is_shown(room, text):
 def test_the_validation_loss_stays_where_it_is_all_there_is():
     found = tail(60, {"loss": 0.5, "val_loss": 0.25}, rate=950, clock="1:00 left")
     assert found == "loss 0.5000  val_loss 0.2500  950 samples/s  1:00 left"
+    found = tail(50, {"loss": 0.5, "val_loss": 0.25}, rate=950, clock="1:00 left")
+    assert found == "loss 0.5000 val_loss 0.2500 950/s 1:00 left"
 
 
 def test_nothing_is_known_yet():

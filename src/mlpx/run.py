@@ -87,8 +87,8 @@ class Run:
         self.precision = "float32"
         self.display = Silent()
         self._step_losses: list[np.ndarray] = []
-        self._drawn: dict[tuple[int, int], np.ndarray] = {}
-        """The order of the next epoch, by seed and number, once it is drawn."""
+        self._drawn: tuple[tuple[int, int], np.ndarray] | None = None
+        """The seed and the number of the next epoch, and its order, once that is drawn."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -249,9 +249,8 @@ class Run:
     def _order(self) -> np.ndarray:
         """The rows of the epoch that begins, or goes on."""
         key = self.model.seed, self.state.epoch
-        found = self._drawn.pop(key, None)
-        self._drawn.clear()
-        return self._draw(*key) if found is None else found
+        drawn, self._drawn = self._drawn, None
+        return drawn[1] if drawn and drawn[0] == key else self._draw(*key)
 
     def _draw(self, seed: int, epoch: int) -> np.ndarray:
         return SAMPLINGS[self.sampling](seed, epoch, len(self.data), self.rows)
@@ -265,7 +264,7 @@ class Run:
         over = self.stopping is not None or self.steps_done >= self.total_steps
         if self.model.backend.kind == "cuda" and not over:
             key = self.model.seed, self.state.epoch + 1
-            self._drawn[key] = self._draw(*key)
+            self._drawn = key, self._draw(*key)
 
     def _ready(self, position: int, end: int) -> int:
         """Up to which step before `end` there are data, from step `position` on."""
