@@ -57,7 +57,11 @@ def test_several_labels_and_several_values() -> None:
     assert several.score(XR, values) > 0.3
 
 
-@pytest.mark.parametrize("elements", [1 << 21, 240], ids=["one window", "three windows"])
+@pytest.mark.parametrize(
+    "elements",
+    [1 << 21, 240, 80],
+    ids=["one window", "three windows", "a batch each"],
+)
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_sparse_rows_are_as_dense_ones(
     solver: str, elements: int, monkeypatch: pytest.MonkeyPatch
