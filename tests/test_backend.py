@@ -204,8 +204,14 @@ def test_cpu_name(monkeypatch, tmp_path):
     try:
         assert get_backend("cpu").name == "Some CPU 9000 (1 thread)"
         cpu.cpu_model.cache_clear()
+        monkeypatch.setattr("platform.processor", lambda: "some processor")
+        for text in ("", "processor : 0\n"):
+            (tmp_path / "cpuinfo").write_text(text)
+            cpu.cpu_model.cache_clear()
+            assert cpu.cpu_model() == "some processor"
+        cpu.cpu_model.cache_clear()
         monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "absent")
-        assert cpu.cpu_model()
+        assert cpu.cpu_model() == "some processor"
     finally:
         cpu.cpu_model.cache_clear()
 

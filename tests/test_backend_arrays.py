@@ -100,6 +100,17 @@ def test_asarray_keeps_values_and_dtype(backend, x):
     assert backend.asarray(x, "float64").dtype == np.float64
 
 
+def test_what_gives_no_memory_may_still_give_an_array():
+    class Table(Tensor):
+        def __array__(self, *_, **__):
+            return self.array + 1
+
+    x = Table(np.arange(3.0))
+    x.detach = lambda: Table(np.arange(3.0), requires_grad=True)
+    x.requires_grad = True
+    np.testing.assert_array_equal(get_backend("cpu").asarray(x), [1.0, 2.0, 3.0])
+
+
 def test_the_cpu_copies_nothing_it_need_not():
     cpu_backend, x = get_backend("cpu"), np.arange(6, dtype=np.float32)
     x.flags.writeable = False

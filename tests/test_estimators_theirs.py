@@ -189,12 +189,14 @@ def test_rates_go_on_in_the_next_fit(rule: str) -> None:
     assert np.array_equal(parts.model_.flat, whole.model_.flat)
 
 
-def test_a_rate_falls_until_it_is_nothing() -> None:
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_rate_falls_until_it_is_nothing(momentum: float) -> None:
     """No epoch but the first improves by `tol`. Each third one after it divides the rate by 5 while
     it is above a millionth, and then ends the training.
     """
     one = MLPClassifier((4,), solver="sgd", learning_rate="adaptive", random_state=0)
     one.set_params(learning_rate_init=1e-3, tol=10.0, n_iter_no_change=2, max_iter=50)
+    one.set_params(momentum=momentum)
     one.fit(*few_rows(3))
     assert one.n_iter_ == 1 + 3 * 6
     assert one.learning_rate_ == pytest.approx(1e-3 / 5**5, rel=1e-14)

@@ -26,6 +26,18 @@ def test_npz_without_a_test_part(tmp_path):
     assert data.scale == 1.0
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_either_version_of_numpys_header_is_read(version, tmp_path):
+    x = np.arange(12.0).reshape(4, 3)
+    with zipfile.ZipFile(tmp_path / "my.npz", "w") as archive:
+        for name, array in (("x_train", x), ("y_train", np.arange(4))):
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, version=version)
+    data = load_dataset(tmp_path / "my.npz")
+    assert data.x_train.tolist() == x.tolist()
+    assert data.y_train.tolist() == [0, 1, 2, 3]
+
+
 def test_npz_of_images(tmp_path):
     x, y = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.array([1, 0])
     data = load_dataset(save(tmp_path, x_train=x, y_train=y, x_test=x[1:], y_test=y[1:]))

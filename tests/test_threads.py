@@ -56,6 +56,37 @@ def test_a_signal_on_the_way_in_leaves_the_blas_as_it_was(monkeypatch: pytest.Mo
     assert (counts(), engine_threads._users) == (before, 0)
 
 
+class BrokenOnce:
+    """A lock whose first use is interrupted."""
+
+    uses = 0
+
+    def __enter__(self) -> None:
+        self.uses += 1
+        if self.uses == 1:
+            raise KeyboardInterrupt
+
+    def __exit__(self, *_: object) -> None:
+        """Nobody waits for it."""
+
+
+def test_a_signal_before_anything_is_set_leaves_nobody_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither one who never joined, nor a library that was not asked yet."""
+    before = counts()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place, broken in (("_lock", BrokenOnce()), ("_set", interrupted)):
+        with monkeypatch.context() as patch:
+            patch.setattr(engine_threads, place, broken)
+            with pytest.raises(KeyboardInterrupt), blas_threads(1):
+                pass
+        assert (counts(), engine_threads._users, engine_threads._before) == (before, 0, {})
+
+
 @pytest.mark.parametrize("engine", engines())
 def test_the_blas_gets_its_threads_back(engine: str) -> None:
     before = counts()
