@@ -1,8 +1,10 @@
 """Every mode of every library that is installed computes what the reference does, in its own
-process; scikit-learn's also in this one, which has it.
+process; those that are soon ready also in this one.
 """
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
@@ -49,6 +51,45 @@ def test_peer_agrees_with_the_reference(kind, tmp_path):
                 with np.load(file) as arrays:
                     for i, before in enumerate(found):
                         assert np.allclose(arrays[f"a{i}"], before, rtol=1e-4, atol=1e-6)
+
+
+SOON_READY = (
+    "torch/eager",
+    "torch/fused",
+    "jax/jit",
+    "jax/scan",
+    "thinc/chain",
+    "onnxruntime/session",
+)
+
+
+@pytest.fixture
+def settings_put_back():
+    """What contenders set for their whole process."""
+    jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
+    wide = bool(jax and jax.config.jax_enable_x64)
+    threads = torch.get_num_threads() if torch else None
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_enable_x64", wide)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.xdist_group("peers")
+@pytest.mark.parametrize(
+    "kind", [kind for kind in INSTALLED if kind.name() in SOON_READY], ids=lambda kind: kind.name()
+)
+@pytest.mark.usefixtures("settings_put_back")
+def test_a_peer_in_this_process_agrees_with_the_reference(kind):
+    for phase in kind.phases():
+        task = Task(NETS[0], 16, phase, seed=2)
+        made = kind(task, make_problem(task))
+        for _ in range(2 if phase == "train" else 1):  # the second time as the first
+            made.reset()
+            made.run_checked(task.check_steps)
+            found = Judge(task, make_problem(task)).verdict(made.outcome(), epsilon=kind.epsilon)
+            assert found.reason == "", phase
 
 
 @pytest.mark.parametrize(
