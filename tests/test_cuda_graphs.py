@@ -10,7 +10,10 @@ import pytest
 
 import cudasim
 from mlpx import MLP, Callback
+from mlpx.engines.cuda import cublaslt
+from mlpx.engines.cuda.graphs import needs
 from mlpx.engines.cuda.runner import CudaRunner, counts, largest
+from mlpx.engines.lowering import Access, Operation
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = [
@@ -39,6 +42,28 @@ class Watch(Callback):
     @property
     def keys(self) -> list[tuple[str, int]]:
         return sorted({key for launched in self.launches for key in launched})
+
+
+def test_cublaslt_is_told_how_much_room_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, best = [], cublaslt.CublasLt.best
+
+    def watched(self: Any, descriptor: Any, layouts: Any, wishes: Any) -> Any:
+        asked.append(wishes[cublaslt.PREF_MAX_WORKSPACE_BYTES].value)
+        return best(self, descriptor, layouts, wishes)
+
+    monkeypatch.setattr(cublaslt.CublasLt, "best", watched)
+    rooms = [room.nbytes for room in fit(2)[0].runner.workspaces.values()]
+    assert rooms
+    assert set(asked) == set(rooms)
+
+
+def test_a_chain_waits_link_by_link() -> None:
+    """For what the one before waits for, too, nobody waits twice."""
+    link = Operation("", (), (), (), (Access(0, 4, True),))
+    beside = Operation("", (), (), (), (Access(8, 12, True),))
+    both = Operation("", (), (), (), (Access(0, 12, False),))
+    assert needs([link] * 4) == [[], [0], [1], [2]]
+    assert needs([link, beside, link, both, link]) == [[], [], [0], [2, 1], [3]]
 
 
 def fit(steps: int, *, rest: int = 0, model: MLP | None = None, **options: Any) -> Any:

@@ -103,6 +103,12 @@ def test_a_device_that_is_there_is_no_failure(run, fake_cupy):
     assert run("--device", "cuda:1").exit_code == 1
 
 
+def test_what_it_is_stands_before_what_was_found(run, no_cupy):
+    rows = [line.split("│") for line in run().output.splitlines() if "│" in line]
+    found = {row[1].strip(): row[2].strip() for row in rows}
+    assert found["Python"].startswith(sys.version.split()[0])
+
+
 def test_json_without_a_gpu(run, no_cupy):
     facts = json.loads(run("--json").output)
     assert facts["python"] == sys.version.split()[0]

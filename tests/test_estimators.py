@@ -160,6 +160,8 @@ def test_own_validation_data_and_metric() -> None:
     followed = MLPClassifier(**options, early_stopping=True, early_stopping_metric="loss")
     followed.fit(X[~held], Y[~held], X_val=X[held], y_val=Y[held])
     assert followed.validation_scores_ == [-loss for loss in followed.validation_loss_curve_]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        MLPClassifier(**options).fit(X, Y, X_val=X[:5], y_val=Y[:4])
     with pytest.raises(ValueError, match="X_val and y_val belong together"):
         MLPClassifier().fit(X, Y, X_val=X)
 

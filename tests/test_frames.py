@@ -121,6 +121,9 @@ REFUSED: dict[str, tuple[Any, str]] = {
         pd.DataFrame({"a": A, "b": pd.Categorical(list("uvuvuvuv"))}), r"'b' \(category\)"
     ),
     "only text": (pd.DataFrame({i: list("uvuvuvuv") for i in range(5)}), "0 .* 2 .* and 2 more"),
+    "as many as are named": (
+        pd.DataFrame({i: list("uvuvuvuv") for i in range(3)}), r"0 .*, 2 \(\w+\) without"
+    ),
     "a missing yes or no": (
         pd.DataFrame({"a": A, "b": pd.array([True, None] * 4, "boolean")}),
         r"has no value in column 'b' \(boolean\) at row 1; fill in",
