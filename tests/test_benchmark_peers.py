@@ -28,6 +28,16 @@ INSTALLED = [
 ]
 
 
+SOON_READY = (
+    "torch/eager",
+    "torch/fused",
+    "jax/jit",
+    "jax/scan",
+    "thinc/chain",
+    "onnxruntime/session",
+)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", INSTALLED, ids=lambda kind: kind.name())
 def test_peer_agrees_with_the_reference(kind, tmp_path):
@@ -53,16 +63,6 @@ def test_peer_agrees_with_the_reference(kind, tmp_path):
                         assert np.allclose(arrays[f"a{i}"], before, rtol=1e-4, atol=1e-6)
 
 
-SOON_READY = (
-    "torch/eager",
-    "torch/fused",
-    "jax/jit",
-    "jax/scan",
-    "thinc/chain",
-    "onnxruntime/session",
-)
-
-
 @pytest.fixture
 def settings_put_back():
     """What contenders set for their whole process."""
@@ -76,6 +76,16 @@ def settings_put_back():
         torch.set_num_threads(threads)
 
 
+def agrees(kind, task):
+    """Builds a contender in this process and compares its outcome; a training's twice."""
+    made = kind(task, make_problem(task))
+    for _ in range(2 if task.phase == "train" else 1):  # the second time as the first
+        made.reset()
+        made.run_checked(task.check_steps)
+        found = Judge(task, make_problem(task)).verdict(made.outcome(), epsilon=made.epsilon)
+        assert found.reason == "", task.phase
+
+
 @pytest.mark.xdist_group("peers")
 @pytest.mark.parametrize(
     "kind", [kind for kind in INSTALLED if kind.name() in SOON_READY], ids=lambda kind: kind.name()
@@ -83,13 +93,7 @@ def settings_put_back():
 @pytest.mark.usefixtures("settings_put_back")
 def test_a_peer_in_this_process_agrees_with_the_reference(kind):
     for phase in kind.phases():
-        task = Task(NETS[0], 16, phase, seed=2)
-        made = kind(task, make_problem(task))
-        for _ in range(2 if phase == "train" else 1):  # the second time as the first
-            made.reset()
-            made.run_checked(task.check_steps)
-            found = Judge(task, make_problem(task)).verdict(made.outcome(), epsilon=kind.epsilon)
-            assert found.reason == "", phase
+        agrees(kind, Task(NETS[0], 16, phase, seed=2))
 
 
 @pytest.mark.parametrize(
@@ -99,13 +103,7 @@ def test_a_peer_in_this_process_agrees_with_the_reference(kind):
 )
 def test_scikit_learn_agrees_with_the_reference(net):
     for phase in ("train", "predict", "start"):
-        task = Task(net, 16, phase, dtype="float64", seed=2, least_rows=1)
-        made = PartialFit(task, make_problem(task))
-        for _ in range(2 if phase == "train" else 1):  # the second time as the first
-            made.reset()
-            made.run_checked(task.check_steps)
-            found = Judge(task, make_problem(task)).verdict(made.outcome(), epsilon=made.epsilon)
-            assert found.reason == "", phase
+        agrees(PartialFit, Task(net, 16, phase, dtype="float64", seed=2, least_rows=1))
 
 
 def test_scikit_learn_begins_the_data_anew_at_its_end():
