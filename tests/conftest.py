@@ -24,11 +24,9 @@ pytest.register_assert_rewrite("machines", "commanding", "reporting")
 
 # A shell's background job starts with Ctrl-C ignored, nohup's with SIGHUP; tests need them as a
 # terminal has them.
-for number, handler in (
-    (signal.SIGINT, signal.default_int_handler),
-    (signal.SIGHUP, signal.SIG_DFL),
-):
-    if signal.getsignal(number) is signal.SIG_IGN:
+for name, handler in {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}.items():
+    number = getattr(signal, name, None)  # Windows has one of them
+    if number and signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 
 # At each call Typer's runner reads the signatures of all commands anew, which takes 50 ms.
