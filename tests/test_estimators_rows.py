@@ -168,8 +168,8 @@ def test_values_of_a_device_are_learnt_and_scored(fake_cupy: Any) -> None:
     x, y = fake_cupy.asarray(XR), fake_cupy.asarray(YR)
     found = MLPRegressor(**SMALL, device="cuda").fit(x, y)
     wanted = MLPRegressor(**SMALL).fit(XR, YR)
-    np.testing.assert_allclose(found.loss_curve_, wanted.loss_curve_, rtol=1e-6)
-    assert found.score(x, y) == pytest.approx(wanted.score(XR, YR), rel=1e-6)
+    np.testing.assert_allclose(found.loss_curve_, wanted.loss_curve_, rtol=1e-12)
+    assert found.score(x, y) == pytest.approx(wanted.score(XR, YR), rel=1e-12)
 
 
 def test_arrays_of_a_device_of_another_shape_are_refused(fake_cupy: Any) -> None:

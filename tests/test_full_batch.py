@@ -48,7 +48,7 @@ def test_lbfgs_runs_as_other_optimizers_do() -> None:
     assert len(history) == len(history.step_loss) == 4
     assert history.stop_reason == "completed"
     assert model.training_state.step == model.training_state.epoch == 4
-    np.testing.assert_allclose(history["loss"], history["val_loss"], rtol=1e-5)
+    np.testing.assert_allclose(history["loss"], history["val_loss"], rtol=1e-6)
     after = model.fit(x, y, optimizer="lbfgs", epochs=4, verbose=0)
     assert after.first_epoch == 4
     assert after["loss"][-1] < history["loss"][-1]
