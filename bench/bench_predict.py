@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpx.benchmark.ours import make_model
+from mlpx.benchmark.contenders.ours import make_model
 from mlpx.benchmark.workloads import WORKLOADS, Task, make_problem
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpx.benchmark.contender import modes
+from mlpx.benchmark.contenders.base import modes
 from mlpx.benchmark.workloads import WORKLOADS, Task, make_problem
 from mlpx.errors import EngineError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlpx.benchmark import document as documents
+from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.statistics import summarise
 
 SIZES = (1, 32, 512)

@@ -8,8 +8,8 @@ import numpy as np
 
 from mlpx import MLP
 from mlpx.engines.interpreter import run_once
-from mlpx.objective import plan_loss, plan_targets
-from mlpx.program import Buffers, Plan, plan_backward, plan_forward
+from mlpx.network.passes import Buffers, Plan, plan_backward, plan_forward
+from mlpx.program.objective import plan_loss, plan_targets
 
 
 class Step:

@@ -11,8 +11,8 @@ import pytest
 
 from mlpx import MLP, Dense
 from mlpx.errors import InputError, InputTypeError
-from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation, LeakyReLU, PReLU, Softmax
+from mlpx.kernels.initializers import Initializer
 from mlpx.records import Record
 from reference import activations as reference
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from mlpx import MLP, Adam
-from mlpx.atomic import allocate, held
 from mlpx.errors import CheckpointError
+from mlpx.files import allocate, held
 from test_training import data, net, quiet
 
 

@@ -151,7 +151,7 @@ def test_only_what_can_be_left_out_says_so() -> None:
 
 
 def test_where_is_right_beyond_the_first_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlpx.validation.CHUNK_ELEMENTS", 2 * D)
+    monkeypatch.setattr("mlpx.inputs.arrays.CHUNK_ELEMENTS", 2 * D)
     for row in range(N):
         with pytest.raises(InputError, match=f"nan at row {row}, column 2;"):
             MLP([D, K]).fit(with_value(X, np.nan, row, 2), Y)

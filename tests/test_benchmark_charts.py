@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from mlpx.benchmark import charts
-from mlpx.benchmark import document as documents
-from mlpx.benchmark.svg import (
+from mlpx.benchmark.report import charts
+from mlpx.benchmark.report import document as documents
+from mlpx.benchmark.report.svg import (
     Chart,
     Point,
     Scale,
@@ -23,7 +23,7 @@ from mlpx.benchmark.svg import (
     nice_step,
     ticks,
 )
-from mlpx.benchmark.units import rate
+from mlpx.benchmark.report.units import rate
 
 pytest_plugins = ["reporting"]
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from mlpx.benchmark.check import Judge, distance
-from mlpx.benchmark.contender import LIBRARIES, PEERS, Contender, contender, modes
-from mlpx.benchmark.peers.jax import product
+from mlpx.benchmark.contenders.base import LIBRARIES, PEERS, Contender, contender, modes
+from mlpx.benchmark.contenders.jax import product
 from mlpx.benchmark.reference import Reference, mean_loss
 from mlpx.benchmark.workloads import CHECK_STEPS, PHASES, Task, Workload, make_problem
 from mlpx.engines import NativeEngine
 from mlpx.errors import UnknownNameError
-from mlpx.step import TrainingProgram
+from mlpx.program.program import TrainingProgram
 
 pytest_plugins = ["fakecupy.fixtures"]
 OURS = [
@@ -267,7 +267,7 @@ def test_unknown_contenders():
 
 
 def test_what_is_absent_is_refused(monkeypatch):
-    monkeypatch.setattr("mlpx.benchmark.contender.find_spec", lambda name: None)
+    monkeypatch.setattr("mlpx.benchmark.contenders.base.find_spec", lambda name: None)
     for kind in modes("torch"):
         assert "not installed" in kind.refuses(Task(NETS["relu adam"], 1))
     monkeypatch.undo()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from mlpx.benchmark import document as documents
 from mlpx.benchmark import session
+from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.workloads import Task, make_problem, parse_workload
 from mlpx.cli import app
@@ -247,13 +247,13 @@ def test_advice_is_one_line(run, monkeypatch):
     ],
 )
 def test_names_and_widths_share_the_comma(text, names):
-    from mlpx.cli.bench_run import _workload_names
+    from mlpx.cli.bench.run import _workload_names
 
     assert _workload_names(text) == names
 
 
 def test_advice_looks_at_every_device(fake_cupy):
-    from mlpx.cli.bench_run import _default_devices
+    from mlpx.cli.bench.run import _default_devices
 
     assert _default_devices(True) == ("cpu", "cuda")
     assert _default_devices(False) == ("cpu",)
@@ -285,7 +285,9 @@ class Wrong:
 
 def test_who_is_wrong_is_reported_and_not_timed(run, monkeypatch, tmp_path):
     monkeypatch.setattr("mlpx.benchmark.session.Process", Wrong)
-    monkeypatch.setattr("mlpx.benchmark.floor.NumpyFloor.refuses", lambda task: "left out")
+    monkeypatch.setattr(
+        "mlpx.benchmark.contenders.floor.NumpyFloor.refuses", lambda task: "left out"
+    )
     done = run(
         "--quick", "--workload", "8-4-2", "--batch-sizes", 4, "--threads", 1, "--out", tmp_path
     )
@@ -312,7 +314,7 @@ def test_an_engine_that_refuses_is_no_failure(run, monkeypatch):
     def refuse(wanted, program):
         raise EngineError("it was not built")
 
-    monkeypatch.setattr("mlpx.benchmark.ours.choose", refuse)
+    monkeypatch.setattr("mlpx.benchmark.contenders.ours.choose", refuse)
     task = Task(parse_workload("8-4-2"), 16)
     for name in ("mlpx/interpreter", "mlpx/interpreter fit"):
         built = worker.Worker().build({"task": task.to_json(), "contender": name})

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mlpx.benchmark import environment
 from mlpx.benchmark.live import Live
-from mlpx.benchmark.results import cell_record
+from mlpx.benchmark.report.results import cell_record
 from mlpx.benchmark.rounds import Rules, Seat
 from mlpx.benchmark.session import Settings, others_than, roster
 from mlpx.benchmark.workloads import WORKLOADS, Task, Workload

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from mlpx.cli.bench import known, parts, sizes
-from mlpx.cli.bench_run import ADVISED_SIZES, _advise, settings_from
+from mlpx.cli.bench.command import known, parts, sizes
+from mlpx.cli.bench.run import ADVISED_SIZES, _advise, settings_from
 
 GIVEN = {
     "peers": "", "layers": None, "workload": "mnist", "threads": None, "precision": "2%",

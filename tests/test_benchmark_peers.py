@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from mlpx.benchmark.check import Judge
-from mlpx.benchmark.contender import PEERS, modes
-from mlpx.benchmark.peers.sklearn import PartialFit
+from mlpx.benchmark.contenders.base import PEERS, modes
+from mlpx.benchmark.contenders.sklearn import PartialFit
 from mlpx.benchmark.processes import Process, device_environment
 from mlpx.benchmark.workloads import CHECK_STEPS, Task, Workload, make_problem
 

@@ -13,9 +13,9 @@ import pytest
 
 from mlpx.benchmark import load, memory
 from mlpx.benchmark.accuracy import HIGHEST_RATE, climb, scaled_rate
-from mlpx.benchmark.contender import contender
-from mlpx.benchmark.floor import NumpyFloor, SplitFloor
-from mlpx.benchmark.floor_native import NativeFloor
+from mlpx.benchmark.contenders.base import contender
+from mlpx.benchmark.contenders.floor import NumpyFloor, SplitFloor
+from mlpx.benchmark.contenders.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process, thread_environment
 from mlpx.benchmark.timing import timed
 from mlpx.benchmark.worker import serve

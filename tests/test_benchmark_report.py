@@ -8,16 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mlpx.benchmark import charts
-from mlpx.benchmark import document as documents
 from mlpx.benchmark.advise import advice, choose, thread_counts
-from mlpx.benchmark.compare import compare, differences, has_regressed, parse_share
-from mlpx.benchmark.html import to_html
-from mlpx.benchmark.style import CSS, DARK, LIGHT
-from mlpx.benchmark.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
-from mlpx.benchmark.tables import against_best_peer, to_csv, to_markdown
-from mlpx.benchmark.units import duration, figures, megabytes, percent, rate
-from mlpx.cli.bench_run import show_changes
+from mlpx.benchmark.report import charts
+from mlpx.benchmark.report import document as documents
+from mlpx.benchmark.report.compare import compare, differences, has_regressed, parse_share
+from mlpx.benchmark.report.html import to_html
+from mlpx.benchmark.report.style import CSS, DARK, LIGHT
+from mlpx.benchmark.report.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
+from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
+from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
+from mlpx.cli.bench.run import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError
 from reporting import SIZES
 

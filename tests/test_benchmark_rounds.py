@@ -9,7 +9,7 @@ import pytest
 
 from mlpx.benchmark import load
 from mlpx.benchmark.processes import ContenderError
-from mlpx.benchmark.results import LEAST_KEPT, cell_record, result_record
+from mlpx.benchmark.report.results import LEAST_KEPT, cell_record, result_record
 from mlpx.benchmark.rounds import Rules, Seat, Table
 from mlpx.benchmark.workloads import WORKLOADS, Task
 

@@ -10,7 +10,7 @@ import pytest
 
 from mlpx.benchmark import load
 from mlpx.benchmark.accuracy import TARGET, load_images, scaled_rate
-from mlpx.benchmark.contender import Contender
+from mlpx.benchmark.contenders.base import Contender
 from mlpx.benchmark.processes import ContenderError, device_environment
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.session import Bench, Settings, _accuracy

@@ -7,11 +7,11 @@ import copy
 import pytest
 from typer.testing import CliRunner
 
-from mlpx.benchmark import document as documents
-from mlpx.benchmark.html import _inline, to_html
-from mlpx.benchmark.tables import conditions, to_markdown
+from mlpx.benchmark.report import document as documents
+from mlpx.benchmark.report.html import _inline, to_html
+from mlpx.benchmark.report.tables import conditions, to_markdown
 from mlpx.cli import app
-from mlpx.cli.bench_run import Kept, _report
+from mlpx.cli.bench.run import Kept, _report
 
 pytest_plugins = ["reporting"]
 

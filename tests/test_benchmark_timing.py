@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from mlpx.benchmark import timing
-from mlpx.benchmark.contender import contender
+from mlpx.benchmark.contenders.base import contender
 from mlpx.benchmark.timing import steps_for, timed, warm_up
 from mlpx.benchmark.workloads import PHASES, Task, Workload, make_problem
 

@@ -16,11 +16,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mlpx.benchmark import contender as contenders
-from mlpx.benchmark import floor_native, load, memory, processes, worker
+from mlpx.benchmark import load, memory, processes, worker
 from mlpx.benchmark.check import Judge
-from mlpx.benchmark.floor import TorchFloor
-from mlpx.benchmark.floor_native import NativeFloor
+from mlpx.benchmark.contenders import base as contenders
+from mlpx.benchmark.contenders import floor_native
+from mlpx.benchmark.contenders.floor import TorchFloor
+from mlpx.benchmark.contenders.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process
 from mlpx.benchmark.timing import timed
 from mlpx.benchmark.workloads import Task, Workload, make_problem

@@ -20,7 +20,7 @@ from mlpx.benchmark.workloads import (
     parse_workload,
 )
 from mlpx.errors import InputError, UnknownNameError
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.sampling import SAMPLINGS
 
 SMALL = Workload("small", (3, 4, 2), "relu", "adam", 1e-3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP
-from mlpx.program import Buffers
+from mlpx.network.passes import Buffers
 
 
 def made() -> Buffers:

@@ -13,9 +13,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import fakecupy
-from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale, checkpoint
+from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale
 from mlpx.errors import CheckpointError, DeviceError, InputError
 from mlpx.layers import Layer, Residual
+from mlpx.network import checkpoint
 from mlpx.schedules import OneCycle
 from test_training import data, net, quiet, same
 

@@ -14,13 +14,13 @@ from mlpx import MLP
 from mlpx.cli import app
 from mlpx.cli.classes import Classes
 from mlpx.cli.downloads import download_display
-from mlpx.cli.experiment import Settings, build_model, dense_widths
 from mlpx.cli.rows import read_rows
 from mlpx.cli.task import understand
+from mlpx.cli.train.setup import Settings, build_model, dense_widths
 from mlpx.data import load_dataset
 from mlpx.errors import CheckpointError, DataNotFoundError
 from mlpx.estimators import MLPClassifier, MLPRegressor
-from mlpx.runs import class_labels, label_array, read_config
+from mlpx.training.run_folder import class_labels, label_array, read_config
 
 N = 60
 RNG = np.random.default_rng(0)

@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 
 from commanding import TRUE_FIT, mlpx, names, refused, train
-from mlpx import MLP, checkpoint
-from mlpx.cli.experiment import RECIPES, Settings
+from mlpx import MLP
+from mlpx.cli.train.setup import RECIPES, Settings
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
 from mlpx.errors import DataNotFoundError
-from mlpx.initializers import Initializer
 from mlpx.kernels.activations import Activation
+from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
+from mlpx.network import checkpoint
 from mlpx.optimizers import Optimizer
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.sampling import SAMPLINGS
 
 pytest_plugins = ["commanding"]
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")

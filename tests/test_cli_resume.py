@@ -9,7 +9,7 @@ import pytest
 
 from commanding import mlpx, names, refused, same_weights, train
 from mlpx import MLP
-from mlpx.runs import read_config, read_history
+from mlpx.training.run_folder import read_config, read_history
 
 pytest_plugins = ["commanding"]
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")

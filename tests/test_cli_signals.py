@@ -19,7 +19,7 @@ from mlpx import MLP, Callback
 from mlpx.cli import complain
 from mlpx.cli.streams import spoken_warnings
 from mlpx.errors import InputError
-from mlpx.runs import joined, read_history
+from mlpx.training.run_folder import joined, read_history
 
 pytest_plugins = ["commanding"]
 pytestmark = [
@@ -114,7 +114,7 @@ class Interrupt(Callback):
 
 
 def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
-    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Interrupt)
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Interrupt)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 130
     assert found.stderr == (
@@ -136,7 +136,7 @@ def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch)
             if epoch == 1:
                 signal.raise_signal(number)
 
-    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Ends)
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Ends)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 128 + number
     assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
@@ -150,7 +150,7 @@ def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
             super().on_epoch_end(run, epoch, logs)
             super().on_epoch_end(run, epoch, logs)
 
-    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", Twice)
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Twice)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
     assert not Path("run").exists()
@@ -159,7 +159,7 @@ def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
 def test_sigterm_before_the_first_step_of_a_real_process_says_so():
     """Wherever it comes, the exit code tells of it."""
     code = (
-        "import signal, sys; import mlpx.cli.training_run as it\n"
+        "import signal, sys; import mlpx.cli.train.run as it\n"
         "from mlpx.cli import main\n"
         "it.prepare = lambda _: exec('signal.raise_signal(15)', {'signal': signal})\n"
         "sys.argv[1:] = ['train', 'digits']; main()"
@@ -192,8 +192,8 @@ def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkey
 
     train(table, "--epochs", 2, "--out", "run")
     train(table, "--epochs", 5, "--out", "whole")
-    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", AtTheEnd)
-    monkeypatch.setattr("mlpx.cli.training_run.joined", joins)
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtTheEnd)
+    monkeypatch.setattr("mlpx.cli.train.run.joined", joins)
     monkeypatch.setattr(MLP, "fit", fits)
     found = mlpx("train", "--resume", "run", "--epochs", 3, "--stop-on-plateau")
     assert found.exit_code == 128 + number
@@ -211,7 +211,7 @@ class AtOnce(Callback):
 
 
 def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
-    monkeypatch.setattr("mlpx.cli.training_run.StopOnPlateau", AtOnce)
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtOnce)
     found = mlpx("train", table, "--stop-on-plateau")
     assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
     assert names("runs") == []

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from commanding import FILES, TRUE_FIT, mlpx, names, refused, train
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.cli.experiment import RECIPES, split
+from mlpx.cli.train.setup import RECIPES, split
 from mlpx.data import load_dataset
-from mlpx.runs import locked, read_config, read_history
+from mlpx.training.run_folder import locked, read_config, read_history
 
 pytest_plugins = ["commanding"]
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")

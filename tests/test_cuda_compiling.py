@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 import fakecupy
-from mlpx.atomic import held
 from mlpx.engines.cuda import kernels
 from mlpx.engines.cuda.kernels import Compiled, compile_all, compiled
 from mlpx.engines.cuda.launches import FILES
+from mlpx.files import held
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from mlpx.atomic import held
+from mlpx.files import held
 with held(Path(sys.argv[1]), wait_s=0.0) as alone:
     print(alone, flush=True)
     time.sleep(60)

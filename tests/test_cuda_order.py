@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Callback, MLPClassifier
-from mlpx.report import Report
-from mlpx.run import Run
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.epoch_log import Report
+from mlpx.training.run import Run
+from mlpx.training.sampling import SAMPLINGS
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.usefixtures("fake_cupy")

@@ -29,7 +29,7 @@ from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.layers import Layer
 from mlpx.metrics import Metric
-from mlpx.training import SAMPLINGS
+from mlpx.training.fit import SAMPLINGS
 from test_accepted_input import DTYPES, FORMS, X, Y
 
 DEVICES = ("cuda:0", "cuda:1")

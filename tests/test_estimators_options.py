@@ -11,7 +11,7 @@ import scipy.sparse
 from bundled import SMALL, XR, YR, X, Y
 from mlpx import MLPClassifier, MLPRegressor
 from mlpx.engines.threads import usable
-from mlpx.estimators import runs
+from mlpx.estimators import feeding as runs
 from mlpx.optimizers import SGD
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -14,10 +14,10 @@ from sklearn.base import clone
 from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLP, MLPClassifier, MLPRegressor
 from mlpx.errors import InputError, MlpxError
+from mlpx.estimators.feeding import open_window
 from mlpx.estimators.rows import SparseRows
-from mlpx.estimators.runs import open_window
 from mlpx.kernels.losses import SoftmaxCrossEntropy
-from mlpx.step import TrainingData
+from mlpx.program.program import TrainingData
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -66,7 +66,7 @@ def test_several_labels_and_several_values() -> None:
 def test_sparse_rows_are_as_dense_ones(
     solver: str, elements: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+    monkeypatch.setattr("mlpx.estimators.feeding.WINDOW_ELEMENTS", elements)
     x, options = X * (np.abs(X) > 0.5), SMALL | {"solver": solver, "batch_size": 20}
     fits = []
     for given in (x, scipy.sparse.csr_matrix(x), scipy.sparse.csr_array(x)):
@@ -86,7 +86,7 @@ def test_a_window_has_whole_batches_and_no_more_than_there_are(
     rows = SparseRows(scipy.sparse.csr_array(X), np.dtype(np.float32))
     source = TrainingData(rows, np.asarray(Y, np.int64), None)
     for elements, wanted in ((1 << 21, 160), (250, 60), (1, 20)):  # 150 rows of four columns
-        monkeypatch.setattr("mlpx.estimators.runs.WINDOW_ELEMENTS", elements)
+        monkeypatch.setattr("mlpx.estimators.feeding.WINDOW_ELEMENTS", elements)
         assert open_window(MLP([4, 3]), source, 20).rows == wanted
 
 

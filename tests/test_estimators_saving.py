@@ -19,7 +19,7 @@ from bundled import LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLP, Callback, Dense, Dropout, History, MLPClassifier, MLPRegressor
 from mlpx.errors import CheckpointError, InputError
 from mlpx.optimizers import AdamW
-from mlpx.runs import save_run
+from mlpx.training.run_folder import save_run
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = [
@@ -53,7 +53,7 @@ def test_a_model_of_a_gpu_unpickles_without_one(fake_cupy: Any) -> None:
     kept = pickle.dumps(fitted)
     assert pickle.loads(kept).model_.device == "cuda:0"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlpx.model.get_backend", _without_gpu)
+        patch.setattr("mlpx.mlp.get_backend", _without_gpu)
         other = pickle.loads(kept)
     assert other.model_.device == "cpu"
     other.device = None

@@ -23,7 +23,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from mlpx import MLPClassifier, MLPRegressor
-from mlpx.estimators.runs import QuasiNewtonRun
+from mlpx.estimators.feeding import QuasiNewtonRun
 from mlpx.gradcheck import check_gradients
 
 OURS = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}

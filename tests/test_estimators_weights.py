@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from bundled import BOTH, LABELS, SMALL, XR, YR, X, Y
 from mlpx import MLPClassifier, MLPRegressor
 from mlpx.errors import InputError
-from mlpx.estimators.runs import enough_weighing, spread, weighing
+from mlpx.estimators.feeding import enough_weighing, spread, weighing
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

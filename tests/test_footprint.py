@@ -11,8 +11,8 @@ import pytest
 
 from mlpx import MLP, BatchNorm, Dense, Dropout, Optimizer
 from mlpx.errors import DeviceMemoryError
-from mlpx.footprint import _Measuring, measure
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.footprint import _Measuring, measure
+from mlpx.program.program import TrainingData, TrainingProgram
 
 pytest_plugins = ["fakecupy.fixtures"]
 LAYERS = [7, Dense(20), BatchNorm(), "relu", Dropout(0.5), 3]

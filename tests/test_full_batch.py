@@ -113,7 +113,7 @@ def test_an_iterations_loss_is_that_of_its_end(monkeypatch: pytest.MonkeyPatch) 
             callback(intermediate_result=SimpleNamespace(x=end))
         return SimpleNamespace(x=end, message="enough")
 
-    monkeypatch.setattr("mlpx.full_batch._minimise", lambda: minimise)
+    monkeypatch.setattr("mlpx.training.full_batch._minimise", lambda: minimise)
     x, y = problem()
     model = MLP([5, 8, 2])
     before = model.evaluate(x, y)["loss"]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx.benchmark.contender import contender
+from mlpx.benchmark.contenders.base import contender
 from mlpx.benchmark.workloads import WORKLOADS, Task, make_problem
-from mlpx.training import PRECISIONS
+from mlpx.training.fit import PRECISIONS
 
 pytest_plugins = ["fakecupy.fixtures"]
 
@@ -137,7 +137,7 @@ def test_ours_wrong_or_fallen_back_is_a_failure(
         )
         return next(row for row in rows if "contender" in row)
 
-    from mlpx.benchmark.ours import Bare
+    from mlpx.benchmark.contenders.ours import Bare
     from mlpx.engines.cuda.runner import CudaRunner
 
     with monkeypatch.context() as patch:

@@ -14,10 +14,10 @@ import pytest
 from mlpx import MLP, Dense, Rescale, Residual
 from mlpx.engines import forward, threads
 from mlpx.engines.native import NativeEngine
-from mlpx.engines.native import forward as native
-from mlpx.engines.native.forward import NativeForward
+from mlpx.engines.native import prediction as native
+from mlpx.engines.native.prediction import NativeForward
 from mlpx.errors import InputError
-from mlpx.inference import ForwardProgram, chunks
+from mlpx.training.scores import ForwardProgram, chunks
 from mlpx.types import Array
 
 pytest_plugins = ["fakecupy.fixtures"]

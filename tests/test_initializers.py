@@ -10,7 +10,7 @@ import pytest
 
 from mlpx import MLP, Dense
 from mlpx.errors import InputError, InputTypeError
-from mlpx.initializers import Constant, Initializer, Normal, Orthogonal, Uniform
+from mlpx.kernels.initializers import Constant, Initializer, Normal, Orthogonal, Uniform
 from mlpx.random import Purpose, words
 from mlpx.records import Record
 

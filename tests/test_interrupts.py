@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Callback
-from mlpx.interrupts import ending_signals, held_interrupt, plain
+from mlpx.training.interrupts import ending_signals, held_interrupt, plain
 from test_training import data, net, quiet, same
 
 pytestmark = pytest.mark.xdist_group("alone")
@@ -41,7 +41,7 @@ class TestInterrupt:
     def test_model_is_whole_and_goes_on_exactly(
         self, event: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mlpx.run.RUN_S", 0.0)  # a step at a time
+        monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)  # a step at a time
         x, y = data()
         handler = signal.getsignal(signal.SIGINT)
         whole, stopped = net(), net()
@@ -183,7 +183,7 @@ def test_a_python_without_its_own_signals_uses_the_public_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "_signal", None)
-    spec = importlib.util.find_spec("mlpx.interrupts")
+    spec = importlib.util.find_spec("mlpx.training.interrupts")
     assert spec is not None
     assert spec.loader is not None
     copy = importlib.util.module_from_spec(spec)
@@ -232,7 +232,7 @@ class TestOtherSignals:
 
     def test_end_a_program_that_does_not_ask_for_it(self) -> None:
         code = (
-            "import signal; from mlpx.interrupts import *\n"
+            "import signal; from mlpx.training.interrupts import *\n"
             "with held_interrupt(): signal.raise_signal(15)"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -TERM

@@ -29,7 +29,7 @@ from mlpx import (
 )
 from mlpx.engines import Interpreter
 from mlpx.optimizers import Adam
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 from stepping import Step, worst_errors
 
 GRADIENT_BOUND = 1e-7

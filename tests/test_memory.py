@@ -11,7 +11,7 @@ import pytest
 
 from mlpx import MLP, Optimizer
 from mlpx.engines import Engine, choose
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 
 pytestmark = pytest.mark.xdist_group("alone")
 

@@ -11,10 +11,10 @@ import pytest
 import fakecupy
 from mlpx import MLP, Dense, Rescale, get_backend
 from mlpx.errors import DeviceMemoryError, InputError, InputTypeError, UnknownNameError
-from mlpx.initializers import Initializer, Normal
 from mlpx.kernels.activations import Activation, Sigmoid, Tanh
+from mlpx.kernels.initializers import Initializer, Normal
 from mlpx.kernels.losses import Loss
-from mlpx.parameters import ALIGNMENT_BYTES
+from mlpx.plan.layout import ALIGNMENT_BYTES
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(11, 4))

@@ -212,7 +212,7 @@ def test_the_test_files_near_a_module(tmp_path):
 
     assert near("src/mlpx/cli/rows.py") == ["cli", "beside", "module", "a_package"][:NEAR]
     assert near("src/mlpx/cli/streams.py") == ["cli", "a_package", "beside", "module"][:NEAR]
-    assert near("src/mlpx/step.py") == []
+    assert near("src/mlpx/program/program.py") == []
     assert in_turns([["a", "b", "c"], [], ["d", "b"]]) == ["a", "d", "b", "c"]
 
 
@@ -243,7 +243,7 @@ def test_the_baseline_is_kept_until_a_source_or_a_test_changes(tmp_path):
 def test_the_score(tmp_path):
     file = "src/mlpx/kernels/affine.py"
     found = mutants_of(tmp_path, "a = 1\nb = 2\nc = 3\nd = 4\n", file)
-    found += mutants_of(tmp_path, "a = 1\n", "src/mlpx/run.py")
+    found += mutants_of(tmp_path, "a = 1\n", "src/mlpx/mlp.py")
     kinds = ("killed", "timeout", "survived", "not executed", "killed")
     results = dict(zip(found, kinds, strict=True))
     assert Score(found, results).share == 3 / 5
@@ -255,9 +255,9 @@ def test_the_score(tmp_path):
 
 
 def test_equivalent_mutants_do_not_count(tmp_path, monkeypatch):
-    found = mutants_of(tmp_path, "a = 1\nb = 2\nc = 3\n", "src/mlpx/run.py")
+    found = mutants_of(tmp_path, "a = 1\nb = 2\nc = 3\n", "src/mlpx/mlp.py")
     entry = {"why": "nothing reads it", "mutants": [found[0].key]}
-    monkeypatch.setitem(EQUIVALENT, "src/mlpx/run.py", [entry])
+    monkeypatch.setitem(EQUIVALENT, "src/mlpx/mlp.py", [entry])
     score = Score(found, {found[1]: "killed", found[2]: "survived"})
     assert (score.equivalent, score.killed, score.share) == (1, 1, 1 / 2)
     assert Score(found[:1], {}).share == 1

@@ -31,10 +31,10 @@ from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import Translator
 from mlpx.engines.native import tiles
-from mlpx.engines.native.descent import update_at_once
-from mlpx.engines.native.hazards import schedule
+from mlpx.engines.native.assembly import Library
+from mlpx.engines.native.barriers import schedule
+from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import load
-from mlpx.engines.native.target import Library
 from mlpx.errors import EngineError
 from mlpx.kernels.activations import Activation, LeakyReLU
 from mlpx.kernels.losses import (
@@ -45,7 +45,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpx.engines.lowering import Access, Operation
-from mlpx.engines.native.hazards import Touched, schedule
+from mlpx.engines.native.barriers import Touched, schedule
 from mlpx.engines.native.tiles import chains
 
 UPDATES = ("elements", 100)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, BatchNorm, Dense, Layer, LayerNorm, Residual, RMSNorm
-from mlpx.architecture import split_batches
 from mlpx.errors import InputError
 from mlpx.kernels import normalization
+from mlpx.network.architecture import split_batches
 from reference import layers as reference
 from stepping import Step
 

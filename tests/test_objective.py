@@ -7,8 +7,8 @@ import pytest
 
 from mlpx import MLP, SGD
 from mlpx.kernels import batches
-from mlpx.program import Call
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.network.passes import Call
+from mlpx.program.program import TrainingData, TrainingProgram
 
 
 def program(outputs: int, *, part_rows: int | None = None) -> TrainingProgram:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP
-from mlpx.progress import Outlet
+from mlpx.training.progress import Outlet
 
 
 class Dead:

@@ -105,7 +105,7 @@ def test_installs_without_a_compiler(copy, tmp_path):
     (wheel,) = tmp_path.glob("mlpx-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         assert "mlpx/engines/native/_native.so" not in archive.namelist()
-        assert "mlpx/model.py" in archive.namelist()
+        assert "mlpx/mlp.py" in archive.namelist()
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpx import MLP, BatchNorm, Dense
-from mlpx.initializers import Zeros
-from mlpx.parameters import ALIGNMENT_BYTES, Layout, Parameter, aligned_zeros
+from mlpx.kernels.initializers import Zeros
+from mlpx.plan.layout import ALIGNMENT_BYTES, Layout, Parameter, aligned_zeros
 
 SHAPES = st.lists(
     st.tuples(

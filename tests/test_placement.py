@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlpx import MLP, placement
+from mlpx import MLP
+from mlpx.engines import placement
+from mlpx.engines.placement import cpu_speed
 from mlpx.errors import InputError
-from mlpx.placement import cpu_speed
 
 pytest_plugins = ["fakecupy.fixtures"]
 

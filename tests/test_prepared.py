@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 import cudasim
-from mlpx import MLP, SGD, Adam, BatchNorm, Dense, Dropout, callbacks, engines, prepared, run
+from mlpx import MLP, SGD, Adam, BatchNorm, Dense, Dropout, engines
 from mlpx.engines.lowering import Translator
 from mlpx.engines.native import NativeEngine
 from mlpx.optimizers.averaging import EMA
+from mlpx.program.program import TrainingProgram
 from mlpx.schedules import Cosine
-from mlpx.step import TrainingProgram
+from mlpx.training import callbacks, prepared, run
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.usefixtures("fake_cupy")

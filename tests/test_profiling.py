@@ -10,8 +10,9 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-from mlpx import MLP, Optimizer, profiling
+from mlpx import MLP, Optimizer
 from mlpx.engines import cuda
+from mlpx.engines import profile as profiling
 from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.native.library import load

@@ -15,7 +15,7 @@ from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 
 N, D, K = 103, 20, 3
 AVERAGED = Adam(average="ema")

@@ -16,10 +16,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mlpx import MLP, EarlyStopping, progress
+from mlpx import MLP, EarlyStopping
 from mlpx.errors import InputError
-from mlpx.history import History
-from mlpx.progress import Bar, Lines, Silent, display, duration, shortened, tail
+from mlpx.training import progress
+from mlpx.training.history import History
+from mlpx.training.progress import Bar, Lines, Silent, display, duration, shortened, tail
 
 LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
 
@@ -203,13 +204,13 @@ def test_the_last_epoch_is_told_when_it_comes_early(capsys):
 
 def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
     shown = []
-    monkeypatch.setattr("mlpx.run.RUN_S", 0.0)  # a step at a time
+    monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)  # a step at a time
     monkeypatch.setattr(Bar, "_show", lambda bar, run, logs: shown.append(logs))
-    monkeypatch.setattr("mlpx.progress.REFRESH_S", 0.0)
+    monkeypatch.setattr("mlpx.training.progress.REFRESH_S", 0.0)
     history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
     steps, (first, second) = [{"loss": loss} for loss in history.step_loss], history.epochs
     assert shown == [*steps[:2], first, first | steps[2], first | steps[3], second]
-    monkeypatch.setattr("mlpx.progress.REFRESH_S", 1e9)
+    monkeypatch.setattr("mlpx.training.progress.REFRESH_S", 1e9)
     history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
     assert shown[6:] == history.epochs
 

@@ -13,8 +13,8 @@ from mlpx import MLP
 from mlpx.cli import app
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.optimizers import SGD
-from mlpx.rate_finder import find_learning_rate, read_curve, smooth
 from mlpx.schedules import Constant, Sequential
+from mlpx.training.rate_finder import find_learning_rate, read_curve, smooth
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:

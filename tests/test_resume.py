@@ -10,7 +10,7 @@ import pytest
 
 from mlpx import MLP, Adam, Optimizer
 from mlpx.layers import Layer
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.sampling import SAMPLINGS
 from test_training import D, K, N, data, net, quiet, same
 
 # L-BFGS learns its approximate Hessian anew in every fit: SciPy keeps it to itself.

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mlpx import runs
 from mlpx.errors import CheckpointError, InputError
-from mlpx.history import History
-from mlpx.runs import (
+from mlpx.training import run_folder as runs
+from mlpx.training.history import History
+from mlpx.training.run_folder import (
     claimed,
     describe_run,
     is_run,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlpx.sampling import SAMPLINGS, hold_out, rows_per_epoch
+from mlpx.training.sampling import SAMPLINGS, hold_out, rows_per_epoch
 
 
 def draw(name: str, *, seed: int = 0, epoch: int = 0, n: int = 100, rows: int = 100) -> np.ndarray:

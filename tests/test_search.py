@@ -8,10 +8,10 @@ import pytest
 from mlpx import MLP, SGD
 from mlpx.engines import Engine, Interpreter, choose
 from mlpx.errors import EngineError, InputError, UnknownNameError
-from mlpx.gradients import Backpropagation, Numerical, Search, default_step
 from mlpx.optimizers import Optimizer
-from mlpx.step import TrainingProgram
-from mlpx.training import prepare_data
+from mlpx.program.gradients import Backpropagation, Numerical, Search, default_step
+from mlpx.program.program import TrainingProgram
+from mlpx.training.fit import prepare_data
 
 
 def data(n: int = 24) -> tuple[np.ndarray, np.ndarray]:

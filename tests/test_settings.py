@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from mlpx.cli.experiment import Settings
+from mlpx.cli.train.setup import Settings
 from mlpx.errors import CheckpointError
-from mlpx.runs import is_run, read_config
-from mlpx.settings import SETTINGS
+from mlpx.training.run_folder import is_run, read_config
+from mlpx.training.settings import SETTINGS
 
 WRONG: dict[str, list[Any]] = {
     "dataset": [5, None, ["digits"], {}],

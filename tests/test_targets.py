@@ -13,6 +13,7 @@ import fakecupy
 from mlpx import MLP, Dense, get_backend
 from mlpx.engines.interpreter import run_once
 from mlpx.errors import InputError, InputTypeError
+from mlpx.inputs.targets import check_data, check_y, row_weights
 from mlpx.kernels.losses import (
     BinaryCrossEntropy,
     Focal,
@@ -21,7 +22,6 @@ from mlpx.kernels.losses import (
     SoftmaxCrossEntropy,
 )
 from mlpx.kernels.penalties import L2
-from mlpx.targets import check_data, check_y, row_weights
 from stepping import Step
 
 pytest_plugins = ["fakecupy.fixtures"]

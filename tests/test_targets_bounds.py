@@ -10,9 +10,9 @@ import pytest
 
 from mlpx import get_backend
 from mlpx.errors import InputError
+from mlpx.inputs.arrays import SUM_TOLERANCE, Checks
+from mlpx.inputs.targets import check_y
 from mlpx.kernels.losses import Loss
-from mlpx.targets import check_y
-from mlpx.validation import SUM_TOLERANCE, Checks
 
 CROSS, BINARY, MSE = "softmax_cross_entropy", "binary_cross_entropy", "mean_squared_error"
 LARGEST = float(np.finfo("float32").max)
@@ -63,7 +63,7 @@ def test_targets_go_as_far_as_is_said(y: Any, fine: float, off: float, loss: str
 def test_rows_are_looked_at_part_by_part_and_named(
     elements: int, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlpx.targets.CHUNK_ELEMENTS", elements)
+    monkeypatch.setattr("mlpx.inputs.targets.CHUNK_ELEMENTS", elements)
     y, checks = np.zeros((9, 2)), Counted()
     y[:, 0] = 1
     check(y, CROSS, 2, checks)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Dense
-from mlpx.sampling import SAMPLINGS, hold_out
+from mlpx.training.sampling import SAMPLINGS, hold_out
 from reference.training import Net, train
 
 pytest_plugins = ["fakecupy.fixtures"]

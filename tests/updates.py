@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 
 from mlpx.backend import get_backend
-from mlpx.groups import Update, average_columns, make_groups
-from mlpx.initializers import Initializer
+from mlpx.kernels.initializers import Initializer
+from mlpx.network.passes import Buffers, Plan
 from mlpx.optimizers import Optimizer
-from mlpx.parameters import Layout, Parameter, aligned_zeros
-from mlpx.program import Buffers, Plan
+from mlpx.plan.layout import Layout, Parameter, aligned_zeros
+from mlpx.program.update import Update, average_columns, make_groups
 
 KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}
 

@@ -15,7 +15,7 @@ from mlpx.benchmark.workloads import Workload
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.products import HALVES, Matrix, Narrow, Product, workspace
 from mlpx.engines.lowering import Operation
-from mlpx.training import PRECISIONS
+from mlpx.training.fit import PRECISIONS
 
 SOURCE = r"""
 extern "C" __global__ void touch(float *x) { x[blockIdx.x * blockDim.x + threadIdx.x] += 1; }

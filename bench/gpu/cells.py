@@ -13,7 +13,7 @@ from gpu import ceilings
 from gpu.devices import free
 from gpu.section import Setup
 from mlpx.benchmark.check import Judge
-from mlpx.benchmark.contender import contender
+from mlpx.benchmark.contenders.base import contender
 from mlpx.benchmark.workloads import (
     ARITHMETIC,
     GPU_HOST_THREADS,

@@ -15,15 +15,14 @@ import numpy as np
 
 from gpu.faults import lost, said
 from gpu.section import Row, Setup
-from mlpx import placement
 from mlpx.backend import get_backend
 from mlpx.benchmark.workloads import WORKLOADS, Workload
-from mlpx.engines import choose
+from mlpx.engines import choose, placement
 from mlpx.engines.cuda.runner import largest
 from mlpx.engines.threads import usable
-from mlpx.model import MLP
+from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 
 NETS = ("tabular", "mnist", "wide", "deep")
 BATCHES = (1, 8, 32, 128, 512, 2048, 8192)

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpu.section import Row, Setup
 from mlpx import get_backend
-from mlpx.benchmark.contender import Contender
+from mlpx.benchmark.contenders.base import Contender
 
 
 def free() -> None:

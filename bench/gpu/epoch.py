@@ -17,7 +17,7 @@ from gpu.data import forced, images, network
 from gpu.faults import lost, said
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.sampling import SAMPLINGS
 
 TARGET_MS = 15.0
 EPOCHS = 10

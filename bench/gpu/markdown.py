@@ -9,7 +9,7 @@ from gpu.document import Document, Row, cells, net_of, rows
 from gpu.harness import Line
 from gpu.plots import operations
 from gpu.targets import targets
-from mlpx.benchmark.units import figures, percent
+from mlpx.benchmark.report.units import figures, percent
 
 AS_THEY_ARE = ("ceilings", "cluster", "epoch", "memory", "device_tests", "sanitizer", "crossover")
 """Sections whose rows are shown as they are."""

@@ -21,7 +21,7 @@ from gpu.devices import device_lost, device_of, engine, free, installed, plain, 
 from gpu.section import Row, Setup
 from mlpx import get_backend
 from mlpx.benchmark.check import Judge
-from mlpx.benchmark.contender import Contender, contender
+from mlpx.benchmark.contenders.base import Contender, contender
 from mlpx.benchmark.timing import steps_for, timed, warm_up
 from mlpx.benchmark.workloads import Problem
 

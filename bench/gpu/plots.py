@@ -6,9 +6,9 @@ from collections import defaultdict
 from html import escape
 
 from gpu.document import Document, Row, cells, net_of, rows
-from mlpx.benchmark.style import CSS, DARK, LIGHT
-from mlpx.benchmark.svg import HEIGHT, WIDE, Chart, Point, Series, draw, key
-from mlpx.benchmark.units import duration
+from mlpx.benchmark.report.style import CSS, DARK, LIGHT
+from mlpx.benchmark.report.svg import HEIGHT, WIDE, Chart, Point, Series, draw, key
+from mlpx.benchmark.report.units import duration
 
 HEAD, BAR, NAMES, VALUES = 56, 24, 210, 90
 """The height of a title, that of a bar, and the widths for its name and its value."""

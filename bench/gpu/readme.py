@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpu.document import Document, cells, rows, steps
 from gpu.markdown import table
-from mlpx.benchmark.units import duration
+from mlpx.benchmark.report.units import duration
 
 ROOT = Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- gpu table: begin -->", "<!-- gpu table: end -->"

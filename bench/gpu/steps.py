@@ -24,9 +24,9 @@ from mlpx.engines.cuda.prefetch import Prefetched
 from mlpx.engines.cuda.products import PRODUCTS
 from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
 from mlpx.layers import Rescale
-from mlpx.model import MLP
+from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
-from mlpx.step import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingData, TrainingProgram
 
 ROUNDS, QUICK_ROUNDS = 7, 2
 REPEATED, QUICK_REPEATED = 50, 2

@@ -12,9 +12,7 @@ from mlpx import errors
 
 if TYPE_CHECKING:
     from mlpx.backend import Backend, array_backend, get_backend
-    from mlpx.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
     from mlpx.estimators import MLPClassifier, MLPRegressor
-    from mlpx.history import History
     from mlpx.kernels.penalties import L1, L2, ElasticNet, Penalty
     from mlpx.layers import (
         ActivationLayer,
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
         Residual,
         RMSNorm,
     )
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
     from mlpx.optimizers import (
         EMA,
         LAMB,
@@ -51,14 +49,16 @@ if TYPE_CHECKING:
         RAdam,
         RMSProp,
     )
-    from mlpx.rate_finder import find_learning_rate
     from mlpx.schedules import Schedule
+    from mlpx.training.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+    from mlpx.training.history import History
+    from mlpx.training.rate_finder import find_learning_rate
 
 _NAMES = {
     "backend": ["Backend", "array_backend", "get_backend"],
-    "callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
+    "training.callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
     "estimators": ["MLPClassifier", "MLPRegressor"],
-    "history": ["History"],
+    "training.history": ["History"],
     "kernels.penalties": ["L1", "L2", "ElasticNet", "Penalty"],
     "layers": [
         "ActivationLayer",
@@ -73,7 +73,7 @@ _NAMES = {
         "Rescale",
         "Residual",
     ],
-    "model": ["MLP"],
+    "mlp": ["MLP"],
     "optimizers": [
         "AMSGrad",
         "AdaDelta",
@@ -95,7 +95,7 @@ _NAMES = {
         "SGD",
         "SWA",
     ],
-    "rate_finder": ["find_learning_rate"],
+    "training.rate_finder": ["find_learning_rate"],
     "schedules": ["Schedule"],
 }
 """Module to the public names it brings; the imports above say the same to type checkers."""

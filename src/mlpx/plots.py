@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpx.checkpoint import write_atomically
 from mlpx.errors import InputError, MissingExtraError
+from mlpx.network.checkpoint import write_atomically
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.history import History
+    from mlpx.training.history import History
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2a8a57", "#8b5fbf", "#b8932f", "#4a4a4a")
 LOG_RATIO = 30.0

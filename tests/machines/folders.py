@@ -22,15 +22,16 @@ from machines import Machine, beginning, step
 from machines.disturbing import ctrl_c
 from machines.observing import frozen
 from machines.truth import Truth, settings
-from mlpx import MLP, atomic, plots
+from mlpx import MLP, plots
+from mlpx import files as atomic
 from mlpx.cli import app
 from mlpx.errors import CheckpointError, MissingExtraError
 from mlpx.estimators import MLPClassifier, MLPRegressor
-from mlpx.history import finite
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
-from mlpx.runs import CONFIG, HISTORY, MODEL, read_config, read_history
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.history import finite
+from mlpx.training.run_folder import CONFIG, HISTORY, MODEL, read_config, read_history
+from mlpx.training.sampling import SAMPLINGS
 
 FILES = {MODEL, HISTORY, CONFIG}
 WIDTH = 3

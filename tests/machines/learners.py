@@ -19,11 +19,11 @@ from machines.disturbing import Deed
 from machines.nets import RATE, named
 from machines.observing import Shown, frozen, shown
 from machines.truth import Truth, settings
-from mlpx.callbacks import EVENTS
 from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
 from mlpx.schedules import Schedule
+from mlpx.training.callbacks import EVENTS
 
 WIDTH = 4
 LABELS = np.array(["no", "perhaps", "yes"])

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from mlpx import MLP, Dense, Residual
 from mlpx.errors import InputError
-from mlpx.gradients import GradientRule
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Layer
 from mlpx.optimizers import Optimizer
 from mlpx.optimizers.averaging import Average
-from mlpx.sampling import SAMPLINGS
+from mlpx.program.gradients import GradientRule
 from mlpx.schedules import Schedule
+from mlpx.training.sampling import SAMPLINGS
 
 RATE = 0.01
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.benchmark.ours import make_model
+from mlpx.benchmark.contenders.ours import make_model
 from mlpx.benchmark.workloads import WORKLOADS, Task
-from mlpx.callbacks import Callback
 from mlpx.optimizers import SGD
+from mlpx.training.callbacks import Callback
 
 TARGET = 0.95
 BASE_BATCH = 8

@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from mlpx.backend.cpu import thread_count
-from mlpx.benchmark.document import measured
+from mlpx.benchmark.report.document import measured
+from mlpx.benchmark.report.units import duration, rate, thread_text
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.session import Settings, Watcher, run
-from mlpx.benchmark.units import duration, rate, thread_text
 from mlpx.benchmark.workloads import Workload
 
 ENOUGH = 0.9

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.benchmark.ours import Ours, make_model, set_weights
+from mlpx.benchmark.contenders.ours import Ours, make_model, set_weights
 from mlpx.benchmark.reference import EPSILON
 from mlpx.benchmark.workloads import Problem, Task
 from mlpx.types import Array

@@ -7,9 +7,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Self
 
+from mlpx.benchmark.report.units import duration, rate, thread_text, widths_text
 from mlpx.benchmark.rounds import Seat
 from mlpx.benchmark.statistics import summarise
-from mlpx.benchmark.units import duration, rate, thread_text, widths_text
 from mlpx.benchmark.workloads import Task
 
 WIDE = 80

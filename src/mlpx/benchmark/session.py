@@ -12,12 +12,12 @@ import numpy as np
 
 from mlpx.benchmark import load
 from mlpx.benchmark.check import Judge, Verdict
-from mlpx.benchmark.contender import Contender, modes
-from mlpx.benchmark.document import SCHEMA, finish
+from mlpx.benchmark.contenders.base import Contender, modes
 from mlpx.benchmark.environment import describe
 from mlpx.benchmark.processes import ContenderError, Process, device_environment
 from mlpx.benchmark.reference import Arrays
-from mlpx.benchmark.results import cell_record, refusal, result_record
+from mlpx.benchmark.report.document import SCHEMA, finish
+from mlpx.benchmark.report.results import cell_record, refusal, result_record
 from mlpx.benchmark.rounds import Rules, Seat, Table
 from mlpx.benchmark.workloads import ARITHMETIC, Phase, Task, Workload, make_problem
 from mlpx.engines import Engine

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from mlpx.benchmark.contender import Contender
+    from mlpx.benchmark.contenders.base import Contender
 
 
 class DeviceClock(Protocol):

@@ -24,7 +24,7 @@ class Worker:
     def build(self, request: dict[str, Any]) -> dict[str, Any]:
         """Make the contender for a task; one made before is dropped first."""
         from mlpx.benchmark import memory
-        from mlpx.benchmark.contender import contender
+        from mlpx.benchmark.contenders.base import contender
         from mlpx.benchmark.workloads import Task, make_problem
         from mlpx.errors import EngineError
 

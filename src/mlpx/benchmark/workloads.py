@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mlpx.benchmark.units import widths_text
+from mlpx.benchmark.report.units import widths_text
 from mlpx.errors import InputError, UnknownNameError
-from mlpx.sampling import SAMPLINGS
+from mlpx.training.sampling import SAMPLINGS
 
 Phase = Literal["train", "forward", "backward", "update", "predict", "call", "start"]
 PHASES: tuple[Phase, ...] = (

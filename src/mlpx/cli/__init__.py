@@ -19,8 +19,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mlpx.cli.bench import EXAMPLES as BENCH_EXAMPLES
-from mlpx.cli.bench import bench
+from mlpx.cli.bench.command import EXAMPLES as BENCH_EXAMPLES
+from mlpx.cli.bench.command import bench
 from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
@@ -29,10 +29,10 @@ from mlpx.cli.gradcheck import gradcheck
 from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
-from mlpx.cli.train import EXAMPLES as TRAIN_EXAMPLES
-from mlpx.cli.train import train
+from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
+from mlpx.cli.train.command import train
 from mlpx.errors import MlpxError
-from mlpx.interrupts import ending_signals
+from mlpx.training.interrupts import ending_signals
 
 
 class Commands(TyperGroup):

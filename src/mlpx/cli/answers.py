@@ -15,7 +15,7 @@ import typer
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Answers:
 
         Raises CheckpointError for labels that are not those of `model`.
         """
-        from mlpx.runs import class_count, class_labels, label_array
+        from mlpx.training.run_folder import class_count, class_labels, label_array
 
         labels = class_labels(config, model=model)
         names = (config or {}).get("class_names") or labels
@@ -62,7 +62,7 @@ class Answers:
 
         Raises CheckpointError.
         """
-        from mlpx.checkpoint import write_atomically
+        from mlpx.network.checkpoint import write_atomically
 
         as_csv = path.suffix.lower() == ".csv"
         write_atomically(path, self._csv().encode() if as_csv else self._npy())

@@ -12,7 +12,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
 
 Label = int | str
 TEXT = "US"
@@ -56,7 +56,7 @@ class Classes:
 
         Raises CheckpointError for what is no list of labels, one for each class of `model`.
         """
-        from mlpx.runs import class_labels
+        from mlpx.training.run_folder import class_labels
 
         labels = class_labels(config, model=model)
         return None if labels is None else cls(len(labels), tuple(labels))

@@ -51,11 +51,11 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Print the loss and metrics of a trained model on test data, or on other rows."""
-    from mlpx.cli.experiment import check_part
     from mlpx.cli.options import open_backend, read_dataset
     from mlpx.cli.task import encode
-    from mlpx.model import MLP
-    from mlpx.runs import CONFIG, locate
+    from mlpx.cli.train.setup import check_part
+    from mlpx.mlp import MLP
+    from mlpx.training.run_folder import CONFIG, locate
 
     open_backend(device)
     path, config = locate(run)
@@ -79,7 +79,7 @@ def evaluate(
 
 def own_settings(config: dict[str, Any] | None, dataset: str) -> dict[str, Any] | None:
     """The settings of the run if `dataset` is what it was trained on."""
-    from mlpx.cli.experiment import resolved_dataset
+    from mlpx.cli.train.setup import resolved_dataset
 
     known = config is not None and config.get("dataset") == resolved_dataset(dataset)
     return config if known else None
@@ -92,7 +92,7 @@ def _share(
 
     Raises InputError if it had none, InputError or CheckpointError if they cannot be told.
     """
-    from mlpx.cli.experiment import held_out
+    from mlpx.cli.train.setup import held_out
 
     if own is None:
         if rows == "validation":
@@ -119,11 +119,11 @@ def _print(found: dict[str, float], told: dict[str, Any], *, as_json: bool) -> N
     if as_json:
         import json
 
-        from mlpx.history import finite
+        from mlpx.training.history import finite
 
         typer.echo(json.dumps(finite({**told, **found})))
         return
-    from mlpx.cli.training_run import show_value
+    from mlpx.cli.train.run import show_value
 
     for key, value in reversed(found.items()):
         typer.echo(f"{key:<15} {show_value(key, value)}")

@@ -61,8 +61,8 @@ def predict(
     from mlpx.cli.answers import Answers
     from mlpx.cli.options import open_backend
     from mlpx.cli.rows import read_rows
-    from mlpx.model import MLP
-    from mlpx.runs import locate
+    from mlpx.mlp import MLP
+    from mlpx.training.run_folder import locate
 
     open_backend(device)
     file, config = locate(run)

@@ -14,7 +14,7 @@ from contextlib import (
 )
 from typing import IO, Any, cast
 
-from mlpx.progress import Outlet
+from mlpx.training.progress import Outlet
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
 
 MANY_CLASSES = 100
 

@@ -7,8 +7,8 @@ from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.interpreter import Interpreter
 from mlpx.engines.native import NativeEngine
 from mlpx.errors import EngineError, UnknownNameError
-from mlpx.program import Network
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Network
+from mlpx.program.program import TrainingProgram
 
 PREFERENCE: tuple[type[Engine], ...] = (CudaEngine, NativeEngine, Interpreter)
 """Fastest first; the first that accepts a program runs it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from mlpx.program import Network, Plan
+from mlpx.network.passes import Network, Plan
+from mlpx.program.program import TrainingProgram
 from mlpx.records import Record
-from mlpx.step import TrainingProgram
 from mlpx.types import Array
 
 

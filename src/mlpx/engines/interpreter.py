@@ -11,8 +11,8 @@ import numpy as np
 
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.threads import blas_threads
-from mlpx.program import Call, Plan
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Call, Plan
+from mlpx.program.program import TrainingProgram
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlpx.backend import Backend, get_backend
-from mlpx.callbacks import check_callbacks
 from mlpx.engines.threads import usable
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
-from mlpx.estimators.runs import QuasiNewtonRun, ShuffledRun, enough_weighing, open_window
-from mlpx.estimators.stopping import Bookkeeper
+from mlpx.estimators.bookkeeper import Bookkeeper
+from mlpx.estimators.feeding import QuasiNewtonRun, ShuffledRun, enough_weighing, open_window
 from mlpx.kernels.losses import Loss
-from mlpx.model import MLP
-from mlpx.progress import display
-from mlpx.step import TrainingData
+from mlpx.mlp import MLP
+from mlpx.program.program import TrainingData
+from mlpx.training.callbacks import check_callbacks
+from mlpx.training.progress import display
 
 Held = tuple[Any, Any, Any]
 NOT_FINITE = (
@@ -347,7 +347,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
         Raises InputError for a folder of something else, CheckpointError if it cannot be written.
         """
-        from mlpx.estimators.folders import save
+        from mlpx.estimators.saving import save
 
         check_is_fitted(self)
         save(self, Path(folder))
@@ -358,7 +358,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
         Raises CheckpointError.
         """
-        from mlpx.estimators.folders import load
+        from mlpx.estimators.saving import load
 
         found: Self = load(cls, Path(folder), device)
         return found

@@ -123,12 +123,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._labels.encode(y)
 
     def _described(self) -> dict[str, Any]:
-        from mlpx.estimators.folders import labels_to_json
+        from mlpx.estimators.saving import labels_to_json
 
         return labels_to_json(self._labels)
 
     def _restore(self, described: dict[str, Any]) -> None:
-        from mlpx.estimators.folders import labels_from_json, labels_of_model
+        from mlpx.estimators.saving import labels_from_json, labels_of_model
 
         model, known = described.get("model"), described.get("labels")
         self._labels = labels_of_model(model, known) if model else labels_from_json(described)

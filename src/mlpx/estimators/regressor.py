@@ -17,10 +17,10 @@ from mlpx.estimators.base import BaseMLP
 from mlpx.estimators.classifier import learns_in_parts
 from mlpx.estimators.rows import handed_back, is_foreign, is_plain
 from mlpx.estimators.settings import loss_of
+from mlpx.inputs.targets import check_y
 from mlpx.kernels import losses
 from mlpx.kernels.losses import HalfSquaredError, Loss, Poisson, Quantile
 from mlpx.records import is_whole
-from mlpx.targets import check_y
 
 LOSSES: dict[str, Loss] = {
     "squared_error": HalfSquaredError(reduction="sum"),

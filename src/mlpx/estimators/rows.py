@@ -14,13 +14,13 @@ from sklearn.utils.validation import validate_data
 from mlpx.backend import Backend, array_backend
 from mlpx.backend.base import check_unmasked
 from mlpx.errors import InputError, InputTypeError
-from mlpx.frames import array_of, columns_of
-from mlpx.inference import chunks
-from mlpx.model import MLP
-from mlpx.objective import divides_by_weight
-from mlpx.step import TrainingData
+from mlpx.inputs.arrays import by_row, check_array, check_finite, check_in_range, in_range
+from mlpx.inputs.frames import array_of, columns_of
+from mlpx.mlp import MLP
+from mlpx.program.objective import divides_by_weight
+from mlpx.program.program import TrainingData
+from mlpx.training.scores import chunks
 from mlpx.types import Array
-from mlpx.validation import by_row, check_array, check_finite, check_in_range, in_range
 
 CHUNK_ROWS = 1024
 

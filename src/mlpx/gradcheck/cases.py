@@ -16,7 +16,7 @@ from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Dense, Layer
-from mlpx.model import MLP
+from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
 from mlpx.records import Record
 

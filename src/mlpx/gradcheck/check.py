@@ -11,18 +11,18 @@ import numpy as np
 from mlpx.errors import InputError
 from mlpx.gradcheck.numerical import copy_of, gradients_of, run_gradient, whole_batch
 from mlpx.gradcheck.report import TOLERANCE, Report, Row, compare
-from mlpx.gradients import Backpropagation, Objective, Runs, central, default_step, learnt
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
-from mlpx.program import Call
+from mlpx.network.passes import Call
+from mlpx.program.gradients import Backpropagation, Objective, Runs, central, default_step, learnt
 from mlpx.random import Purpose, normal, words
 from mlpx.records import require, require_count
-from mlpx.training import prepare_data
+from mlpx.training.fit import prepare_data
 from mlpx.types import Array, Namespace
 
 if TYPE_CHECKING:
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
 
 FLOAT32_ROUNDINGS = 200
 """How many of its own roundings a float32 gradient may be away from the float64 one."""

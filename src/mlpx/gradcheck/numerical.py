@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.gradients import GradientRule, Numerical, default_step, learnt
-from mlpx.inference import ForwardProgram, chunks
 from mlpx.layers import Dense, Layer, Rescale
 from mlpx.optimizers import SGD
-from mlpx.step import TrainingData, TrainingProgram
-from mlpx.training import prepare_data
+from mlpx.program.gradients import GradientRule, Numerical, default_step, learnt
+from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.training.fit import prepare_data
+from mlpx.training.scores import ForwardProgram, chunks
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.model import MLP
+    from mlpx.mlp import MLP
 
 ELEMENTS = 1 << 15
 """Numbers in a layer's outputs for all networks computed at a time; more would leave the cache."""
@@ -46,8 +46,8 @@ def numerical_gradient(
     """The gradient of the mean loss of x (n, d_in) and y by difference quotients, in float64.
 
     Each parameter's name to an array of its shape, on the model's device. `method` and `step` are
-    those of `mlpx.gradients.Numerical`; `form` is a key of `FORMS`: "loop" takes every layer, the
-    others Dense and Rescale. The model is not changed, whatever its dtype.
+    those of `mlpx.program.gradients.Numerical`; `form` is a key of `FORMS`: "loop" takes every
+    layer, the others Dense and Rescale. The model is not changed, whatever its dtype.
 
     Raises InputError or InputTypeError.
     """

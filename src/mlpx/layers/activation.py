@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpx.initializers import Constant
 from mlpx.kernels.activations import Activation
+from mlpx.kernels.initializers import Constant
 from mlpx.layers.base import Layer
-from mlpx.parameters import Parameter
+from mlpx.plan.layout import Parameter
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.program import LayerPlan
+    from mlpx.network.passes import LayerPlan
 
 
 @dataclass(frozen=True)

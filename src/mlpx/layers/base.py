@@ -8,12 +8,12 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 from mlpx.kernels.penalties import Penalty
-from mlpx.parameters import Parameter
+from mlpx.plan.layout import Parameter
 from mlpx.records import Record
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.program import LayerPlan
+    from mlpx.network.passes import LayerPlan
 
 
 class Layer(Record, kind="layer"):

@@ -6,18 +6,18 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from mlpx.initializers import Initializer
 from mlpx.kernels import affine, scaling
 from mlpx.kernels.activations import Activation, Identity
+from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers.activation import activate, activate_backward, learnt_by
 from mlpx.layers.base import Layer
-from mlpx.parameters import Parameter
+from mlpx.plan.layout import Parameter
 from mlpx.records import require, require_count, require_flag
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.program import LayerPlan
+    from mlpx.network.passes import LayerPlan
 
 
 @dataclass(frozen=True)

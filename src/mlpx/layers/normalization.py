@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mlpx.initializers import Constant, Zeros
 from mlpx.kernels import normalization
+from mlpx.kernels.initializers import Constant, Zeros
 from mlpx.layers.base import Layer
-from mlpx.parameters import Parameter
+from mlpx.plan.layout import Parameter
 from mlpx.records import require
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.program import LayerPlan
+    from mlpx.network.passes import LayerPlan
 
 GAMMA, BETA = Constant(1.0), Zeros()
 

@@ -13,12 +13,12 @@ from mlpx.kernels.activations import Activation
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer, chain_backward, chain_forward
-from mlpx.parameters import Parameter
+from mlpx.plan.layout import Parameter
 from mlpx.records import Record
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.program import LayerPlan
+    from mlpx.network.passes import LayerPlan
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from mlpx.metrics.functions import (
     root_mean_squared_error,
     top_k_accuracy_score,
 )
-from mlpx.metrics.records import (
+from mlpx.metrics.table import (
     R2,
     ROCAUC,
     Accuracy,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from mlpx.kernels.losses import Loss
 from mlpx.metrics import counting
 from mlpx.metrics.counting import Average
-from mlpx.metrics.records import Metric, Results
+from mlpx.metrics.table import Metric, Results
 from mlpx.records import require
 from mlpx.types import Array
 

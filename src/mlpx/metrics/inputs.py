@@ -8,9 +8,9 @@ import numpy as np
 
 from mlpx.backend import array_backend
 from mlpx.errors import InputError
+from mlpx.inputs.arrays import check_array, check_weights, in_range
 from mlpx.metrics import counting
 from mlpx.types import Array, Namespace
-from mlpx.validation import check_array, check_weights, in_range
 
 
 class Pair(NamedTuple):

@@ -6,7 +6,7 @@ So schedules are ordinary functions, every device and engine uses the same numbe
 elementwise.
 
 Clipping, weight decay, accumulation and averaging are the same for all rules and stand around them:
-see `mlpx.groups`.
+see `mlpx.program.update`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.lowering import UntranslatableError, lower
-from mlpx.step import TrainingProgram
+from mlpx.program.program import TrainingProgram
 
 __all__ = ["CudaEngine"]
 

@@ -11,8 +11,8 @@ from mlpx.engines.cuda.heads import with_heads
 from mlpx.engines.cuda.kernels import Kernels
 from mlpx.engines.cuda.prefetch import Prefetched, overlapped, prefetch, with_one_gather
 from mlpx.engines.lowering import Operation, lower
-from mlpx.program import Plan
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Plan
+from mlpx.program.program import TrainingProgram
 
 
 def composed(

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx.atomic import held
 from mlpx.engines.cuda.launches import FILES, SOURCES, Launch, launch
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, address
 from mlpx.engines.lowering.formulas import HEADER, codes
+from mlpx.files import held
 from mlpx.types import Array
 
 HERE = Path(__file__).parent

@@ -29,8 +29,8 @@ from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address
 from mlpx.errors import EngineError
-from mlpx.program import Plan
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Plan
+from mlpx.program.program import TrainingProgram
 
 AHEAD = 2
 """How many calls the host may be in front of the device."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from mlpx.engines.lowering import layers, losses, rules, translations
+from mlpx.engines.lowering import batches as translations
+from mlpx.engines.lowering import layers, losses
+from mlpx.engines.lowering import updates as rules
 from mlpx.engines.lowering.operations import ARRAYS, NUMBERS, Access, Operation, address
 from mlpx.engines.lowering.translator import Target, Translator, UntranslatableError
-from mlpx.program import Plan
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Plan
+from mlpx.program.program import TrainingProgram
 
 __all__ = [
     "ARRAYS",

@@ -13,7 +13,7 @@ import numpy as np
 from mlpx.engines.lowering.operations import address
 from mlpx.engines.lowering.translator import Translator, translates
 from mlpx.kernels import losses
-from mlpx.program import Call
+from mlpx.network.passes import Call
 from mlpx.types import Array
 
 CONSTANTS = 7

@@ -11,14 +11,14 @@ import numpy as np
 
 from mlpx.engines.base import Engine, Forward, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
-from mlpx.engines.native.descent import update_at_once
-from mlpx.engines.native.forward import NativeForward
+from mlpx.engines.native.assembly import Library, assemble
+from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import Op, blas, load, pool
-from mlpx.engines.native.target import Library, assemble
+from mlpx.engines.native.prediction import NativeForward
 from mlpx.engines.native.tiles import sum_by_rows
 from mlpx.engines.threads import blas_threads, usable
-from mlpx.program import Network, Plan
-from mlpx.step import TrainingProgram
+from mlpx.network.passes import Network, Plan
+from mlpx.program.program import TrainingProgram
 
 __all__ = ["NativeEngine"]
 

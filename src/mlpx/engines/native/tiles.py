@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TypeGuard
 
 from mlpx.engines.lowering import Access, Operation, address
-from mlpx.engines.native.hazards import Touched, division
+from mlpx.engines.native.barriers import Touched, division
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19

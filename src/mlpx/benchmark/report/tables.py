@@ -1,0 +1,262 @@
+"""The document as Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from mlpx.benchmark.report.document import (
+    CELL_KEYS,
+    Document,
+    best_peer,
+    grouped,
+    measured,
+    summary,
+)
+from mlpx.benchmark.report.units import (
+    duration,
+    figures,
+    gigaflops,
+    megabytes,
+    percent,
+    rate,
+    thread_text,
+    widths_text,
+)
+from mlpx.benchmark.statistics import geometric_mean, ratio
+
+COLUMNS = (
+    *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
+    "rounds", "rejected_busy", "rejected_below_floor", "device_step_s", "samples_per_s",
+    "steps_per_s", "gflops", "floor_fraction", "peak_host_bytes", "host_growth_bytes",
+    "peak_device_bytes", "time_to_accuracy_s",
+)  # fmt: skip
+
+
+def to_csv(document: Document) -> str:
+    """One line a result, with or without figures."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for cell in document["cells"]:
+        for result in cell["results"]:
+            flat = _flat(cell, result)
+            writer.writerow([flat.get(name, "") for name in COLUMNS])
+    return out.getvalue()
+
+
+def _flat(cell: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    step, rejected = result.get("step_s") or {}, result.get("rejected_rounds") or {}
+    found = {**{key: cell[key] for key in CELL_KEYS}, **result}
+    found |= {
+        "step_s": step.get("median"),
+        "step_s_low": step.get("low"),
+        "step_s_high": step.get("high"),
+        "coverage": step.get("coverage"),
+        "rounds": step.get("rounds"),
+        "rejected_busy": rejected.get("busy"),
+        "rejected_below_floor": rejected.get("below_floor"),
+        "device_step_s": (result.get("device_step_s") or {}).get("median"),
+    }
+    return {name: "" if value is None else value for name, value in found.items()}
+
+
+def to_markdown(document: Document) -> str:
+    """Conditions, a table for each workload, and what was left out."""
+    parts = ["# mlpx benchmark", "", *conditions(document), ""]
+    for cells in grouped(document).values():
+        parts += _group(cells)
+    parts += accuracy_lines(document)
+    parts += ["## Left out", "", *(left_out(document) or ["Nothing."]), ""]
+    return "\n".join(parts)
+
+
+def conditions(document: Document) -> list[str]:
+    """Where and how the figures were made, as a list."""
+    found, settings = document["environment"], document["settings"]
+    rules, commit = settings["rules"], found["commit"]
+    blas = ", ".join(f"{b['name']} {b.get('version') or ''}".strip() for b in found["blas"])
+    idle = [percent(document["load"][name]) for name in ("idle_before", "idle_after")]
+    gpu = ", ".join(found["gpu"]["devices"]) or "none"
+    lines = [
+        f"- {found['date']}: {found['cpu']['model']}, {found['cpu']['usable']} processors usable, "
+        f"{thread_text(found['threads'])} pinned; GPU: {gpu}; {found['machine']['system']}",
+        f"- Python {found['python']}, NumPy {found['versions'].get('numpy')} with {blas}; "
+        + ", ".join(f"{name} {v}" for name, v in sorted(document["versions"].items())),
+        f"- commit {commit['hash'][:12]}{' (modified)' if commit['modified'] else ''}"
+        if commit
+        else "- not from a checkout",
+        f"- processors busy with others: {idle[0]} before, {idle[1]} after; rounds with more than "
+        f"{percent(rules['foreign_share'])} were "
+        + ("kept (noise was accepted)" if rules["accept_noise"] else "rejected"),
+        "- medians with a 95 % interval; every step gathers its shuffled rows; each contender was "
+        "checked against a float64 reference first",
+    ]
+    if not document.get("complete", True):  # which older ones do not say
+        lines.append("- interrupted before all cells were measured")
+    if document["command"]:
+        lines.append(f"- made by `{' '.join(document['command'])}`")
+    return lines
+
+
+def heading(cell: dict[str, Any]) -> str:
+    """What a group of cells measures."""
+    layers = widths_text(cell["layers"])
+    named = "" if cell["workload"] == layers else f"{cell['workload']}: "
+    return (
+        f"{named}{layers}, {cell['activation']}, {cell['optimizer']}, "
+        f"{cell['phase']}, {cell['dtype']}, {thread_text(cell['threads'])}"
+    )
+
+
+def _group(cells: list[dict[str, Any]]) -> list[str]:
+    lines = [f"## {heading(cells[0])}", ""]
+    if not columns_of(cells):
+        return [*lines, "No figures; what was left out says why.", ""]
+    lines += step_lines(cells)
+    for text, field, show in (
+        ("GFLOP/s of the matrix products", "gflops", gigaflops),
+        ("Share of the matrix-product floor", "floor_fraction", percent),
+        ("Peak memory of the process", "peak_host_bytes", megabytes),
+    ):
+        lines += [f"{text}:", "", *_table(cells, partial(_shown, field, show)), ""]
+    return lines
+
+
+def _step(result: dict[str, Any]) -> str:
+    found = summary(result)
+    return f"{duration(found.median)} (±{100 * found.relative_width:.0f})"
+
+
+def _shown(field: str, show: Callable[[Any], str], result: dict[str, Any]) -> str:
+    return show(result.get(field))
+
+
+def step_lines(cells: list[dict[str, Any]]) -> list[str]:
+    """Times of a step and samples a second, as Markdown."""
+    lines = ["Time of a step (half the interval in per cent):", ""]
+    lines += _table(cells, _step, bold=True)
+    gains = [gain for cell in cells if (gain := against_best_peer(cell)) is not None]
+    if gains:
+        mean = geometric_mean([gain[0] for gain in gains])
+        lines += ["", f"Ours against the best peer, geometric mean: {figures(mean)} times."]
+    return [*lines, "", "Samples a second:", "",
+            *_table(cells, lambda r: rate(r["samples_per_s"]), bold=True), ""]  # fmt: skip
+
+
+def against_best_peer(cell: dict[str, Any]) -> tuple[float, float, float] | None:
+    """How many times as fast our best is as the best peer, with an interval; None without peers."""
+    ours = [r for r in measured(cell) if r["contender"].startswith("mlpx/")]
+    peer = best_peer(cell)
+    if not ours or peer is None:
+        return None
+    best = min(ours, key=lambda r: float(r["step_s"]["median"]))
+    return ratio(summary(peer), summary(best))
+
+
+def columns_of(cells: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(device, contender) pairs with figures in any of the cells, in the document's order."""
+    found: dict[tuple[str, str], None] = {}
+    for cell in cells:
+        for result in measured(cell, floors=True):
+            found[cell["device"], result["contender"]] = None
+    return list(found)
+
+
+def _table(cells: list[dict[str, Any]], show: Any, *, bold: bool = False) -> list[str]:
+    """Rows are contenders, columns batch sizes; the fastest of each column in bold if asked for."""
+    sizes = sorted({cell["batch_size"] for cell in cells})
+    devices = {cell["device"] for cell in cells}
+    lines = [
+        "| | " + " | ".join(map(str, sizes)) + " |",
+        "|---|" + "---:|" * len(sizes),
+    ]
+    for device, name in columns_of(cells):
+        shown = [_entry(cells, device, name, size, show, bold) for size in sizes]
+        label = name if len(devices) == 1 else f"{name}, {device}"
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    return lines
+
+
+def _entry(
+    cells: list[dict[str, Any]], device: str, name: str, size: int, show: Any, bold: bool
+) -> str:
+    results = [
+        (cell["device"], result)
+        for cell in cells
+        if cell["batch_size"] == size
+        for result in measured(cell, floors=True)
+    ]
+    rivals = [r["step_s"]["median"] for _, r in results if not r["contender"].startswith("gemm/")]
+    for where, result in results:
+        if (where, result["contender"]) == (device, name):
+            best = bool(rivals) and result["step_s"]["median"] == min(rivals)
+            return f"**{show(result)}**" if bold and best else str(show(result))
+    return ""
+
+
+def accuracy_lines(document: Document) -> list[str]:
+    """Steps and time to the target accuracy, as Markdown; nothing if it was not measured."""
+    found = document.get("accuracy")
+    if not found:
+        return []
+    lines = ["## Time to accuracy on MNIST", ""]
+    if found["reason"]:
+        return [*lines, found["reason"], ""]
+    lines += [
+        f"Steps to {percent(found['target'])} of the test images, and that many steps at each "
+        "contender's own speed.",
+        "",
+        "| batch | learning rate | steps | accuracy | " + " | ".join(_timed(document)) + " |",
+        "|---:|---:|---:|---:|" + "---:|" * len(_timed(document)),
+    ]
+    for climb in found["climbs"]:
+        steps = str(climb["steps"]) if climb["steps"] else f"not in {climb['steps_taken']}"
+        times = [_time(document, name, climb["batch_size"]) for name in _timed(document)]
+        lines.append(
+            f"| {climb['batch_size']} | {climb['learning_rate']:g} | {steps} | "
+            f"{climb['accuracy']:.4f} | " + " | ".join(times) + " |"
+        )
+    return [*lines, ""]
+
+
+def _timed(document: Document) -> list[str]:
+    """The contenders that have a time to accuracy in any cell."""
+    found: dict[str, None] = {}
+    for cell in document["cells"]:
+        for result in measured(cell):
+            if result.get("time_to_accuracy_s") is not None:
+                found[f"{result['contender']}, {cell['device']}"] = None
+    return list(found)
+
+
+def _time(document: Document, label: str, size: int) -> str:
+    for cell in document["cells"]:
+        for result in measured(cell):
+            taken = result.get("time_to_accuracy_s")
+            same = f"{result['contender']}, {cell['device']}" == label
+            if same and cell["batch_size"] == size and taken is not None:
+                return duration(taken)
+    return "–"
+
+
+def left_out(document: Document) -> list[str]:
+    """Every contender without a figure and why; together where the same is true of several."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for cell in document["cells"]:
+        for result in cell["results"]:
+            if result["status"] != "ok":
+                key = (result["contender"], result["status"], str(result["reason"]))
+                found.setdefault(key, []).append(f"{cell['workload']} {cell['batch_size']}")
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for (name, *why), where in found.items():
+        alike.setdefault((*why, *where), []).append(name)
+    cells = len(document["cells"])
+    return [
+        f"- {', '.join(names)}, {status}: {reason}"
+        + (f" (in {', '.join(dict.fromkeys(where))})" if len(where) < cells else "")
+        for (status, reason, *where), names in alike.items()
+    ]

@@ -1,0 +1,274 @@
+"""`mlpx train`: train a model on a data set and keep the run in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
+from mlpx.cli.train.setup import explain_default
+from mlpx.data import DATASETS
+from mlpx.engines import Engine
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.initializers import Initializer
+from mlpx.kernels.losses import Loss
+from mlpx.network.architecture import DTYPES
+from mlpx.optimizers import Optimizer
+from mlpx.training.sampling import SAMPLINGS
+
+EXAMPLES = """[bold]Examples[/bold]
+
+mlpx train digits
+
+mlpx train mnist --layers 784,50,10 --activation sigmoid --optimizer sgd --lr 0.1
+
+mlpx train mnist --device cuda --epochs 100 --early-stopping val_loss --patience 5
+
+mlpx train table.npz --hidden 64,64 --out runs/table
+
+mlpx train --resume runs/digits --epochs 20
+"""
+
+
+def _panel(title: str | None) -> Callable[..., Any]:
+    """Makes the options of one panel of the help; their texts name their defaults."""
+
+    def option(metavar: str, text: str, *names: str, **rest: Any) -> Any:
+        return typer.Option(
+            *names, metavar=metavar, help=text, rich_help_panel=title, show_default=False, **rest
+        )
+
+    return option
+
+
+net, learning = _panel("The network"), _panel("Learning")
+choice, output = _panel("Stopping and choosing"), _panel("Data and output")
+
+
+def named(kind: str, names: Iterable[str]) -> dict[str, Any]:
+    """The check of an option that takes one of these names."""
+    return {"callback": one_of(kind, names)}
+
+
+def widths(given: str) -> tuple[int, ...]:
+    """Layer widths written with commas."""
+    try:
+        found = tuple(int(part) for part in given.replace("-", ",").split(","))
+    except ValueError:
+        found = (0,)
+    if min(found) < 1:
+        raise typer.BadParameter(f"{given!r}; wanted whole numbers with commas, such as 784,50,10")
+    return found
+
+
+def train(
+    ctx: typer.Context,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(
+            help=f"{listed(DATASETS)}, or an .npz file with x_train, y_train and, if there are "
+            "any, x_test, y_test; labels are text or whole numbers. With --resume it may be left "
+            "out.",
+            show_default=False,
+        ),
+    ] = None,
+    layers: Annotated[
+        Any,
+        net(
+            "N,N,...",
+            "All widths, input and output included, such as 784,50,10.",
+            parser=widths,
+        ),
+    ] = None,
+    hidden: Annotated[
+        Any,
+        net(
+            "N,...",
+            f"Only the hidden widths; the data says the others. {explain_default('hidden')}",
+            parser=widths,
+        ),
+    ] = None,
+    activation: Annotated[
+        str | None,
+        net(
+            "NAME",
+            f"Of hidden layers: {listed(Activation.table)}. {explain_default('activation')}",
+            **named("activation", Activation.table),
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        net(
+            "NAME",
+            f"{listed(Loss.table)}. [dim]\\[default: softmax_cross_entropy for text and "
+            "integers, mean_squared_error for floats][/dim]",
+            **named("loss", Loss.table),
+        ),
+    ] = None,
+    initializer: Annotated[
+        str | None,
+        net(
+            "NAME",
+            f"Of the weights: {listed(Initializer.table)}. "
+            "[dim]\\[default: what suits the activation][/dim]",
+            **named("initializer", Initializer.table),
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        net("NAME", f"{listed(DTYPES)}. {explain_default('dtype')}", **named("dtype", DTYPES)),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        net(
+            "N",
+            f"Fixes the weights, the batches and what is held out. {explain_default('seed')}",
+            min=0,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        str | None,
+        learning(
+            "NAME",
+            f"{listed(Optimizer.table)}. {explain_default('optimizer')}",
+            **named("optimizer", Optimizer.table),
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        learning(
+            "RATE", "Learning rate. [dim]\\[default: the optimizer's own][/dim]", "--lr", min=0
+        ),
+    ] = None,
+    find_lr: Annotated[
+        bool,
+        learning(
+            "",
+            "Instead of training, find a learning rate: the loss over a growing rate, drawn into "
+            "learning_rate.png in --out or here.",
+            "--find-lr",
+        ),
+    ] = False,
+    epochs: Annotated[
+        int | None,
+        learning(
+            "N",
+            "Passes over the training data; with --resume that many more. "
+            + explain_default("epochs"),
+            min=0,
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None, learning("N", "Instead of --epochs: how many batches in all.", min=1)
+    ] = None,
+    batch_size: Annotated[
+        int | None, learning("N", f"Rows in a step. {explain_default('batch_size')}", min=1)
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        learning(
+            "NAME",
+            f"How batches are drawn: {listed(SAMPLINGS)}. {explain_default('sampling')}",
+            **named("sampling", SAMPLINGS),
+        ),
+    ] = None,
+    device: Device = None,
+    engine: Annotated[
+        str | None,
+        _panel(None)(
+            "NAME",
+            f"Who runs the steps: {listed(Engine.table)}. [dim]\\[default: auto, the fastest "
+            "that can][/dim]",
+            **named("engine", [*Engine.table, "auto"]),
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        _panel(None)(
+            "N",
+            "How many threads the engine and its BLAS may use. [dim]\\[default: as many as suit "
+            "the net and batch][/dim]",
+            min=1,
+        ),
+    ] = None,
+    validation: Annotated[
+        float | None,
+        choice(
+            "SHARE",
+            "Share of the training data held out to validate each epoch; 0 for none. The test "
+            f"data is looked at once, at the end. {explain_default('validation')}",
+            min=0,
+        ),
+    ] = None,
+    early_stopping: Annotated[
+        str | None,
+        choice(
+            "METRIC",
+            "Stop when this no longer improves, and keep the best epoch's weights: loss, "
+            "accuracy, val_loss or val_accuracy.",
+        ),
+    ] = None,
+    stop_on_plateau: Annotated[
+        bool,
+        choice("", "Stop when the training loss no longer falls by 0.0001.", "--stop-on-plateau"),
+    ] = False,
+    patience: Annotated[
+        int | None,
+        choice(
+            "N",
+            "How many epochs to wait for an improvement. [dim]\\[default: 5; with "
+            "--stop-on-plateau: 10][/dim]",
+            min=1,
+        ),
+    ] = None,
+    best_weights: Annotated[
+        str | None,
+        choice("METRIC", "Train to the end, then keep the weights of the epoch best in this."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        output(
+            "FOLDER",
+            "Where to write the run; an earlier run there is replaced. [dim]\\[default: the "
+            "first free of runs/DATASET, runs/DATASET-2, ...; with --resume that run][/dim]",
+            parser=path,
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        output(
+            "RUN",
+            "Go on exactly where this run stopped, with its settings unless told otherwise.",
+            parser=path,
+        ),
+    ] = None,
+    csv_log: Annotated[
+        Path | None,
+        output(
+            "FILE", "Also write a line an epoch to this CSV file; --resume appends.", parser=path
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    no_download: NoDownload = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", metavar="", help="Print nothing but errors."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model and keep the run in a folder.
+
+    The folder gets the model (model.safetensors), what happened (history.json), the settings
+    (config.json) and a picture of the learning curves (curves.png). Ctrl-C (or SIGTERM, or
+    SIGHUP) stops early and keeps what was learnt; another of them ends at once, but for SIGHUP
+    after SIGHUP, which counts as the same.
+    """
+    if find_lr:
+        from mlpx.cli.train.find_rate import run
+    else:
+        from mlpx.cli.train.run import run
+
+    run(ctx.params)

@@ -1,0 +1,50 @@
+"""What `mlpx train --find-lr` does: a learning-rate range test instead of a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from mlpx.cli.streams import spoken_warnings
+from mlpx.cli.train.run import prepare
+from mlpx.errors import MissingExtraError
+from mlpx.training.rate_finder import RateCurve, find_learning_rate
+
+PICTURE = "learning_rate.png"
+
+
+def run(options: dict[str, Any]) -> None:
+    """Print the rate suggested, and write the curve into `--out` or the working directory.
+
+    Raises typer.BadParameter, MlpxError, OSError.
+    """
+    prepared = prepare(options)
+    settings = prepared.settings
+    with spoken_warnings(quiet=prepared.quiet):
+        curve = find_learning_rate(
+            prepared.model,
+            *prepared.parts.train,
+            optimizer=settings.optimizer,
+            batch_size=settings.batch_size,
+            sampling=settings.sampling,
+            engine=settings.engine,
+        )
+    picture = Path(options["out"] or ".") / PICTURE
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    found = _draw(curve, picture)  # before anything is said: nobody may be listening any more
+    typer.echo(f"{'learning rate':<15} {typer.style(f'{curve.suggestion:.2g}', bold=True)}")
+    typer.echo(
+        f"{'tried':<15} {curve.rates[0]:.1g} to {curve.rates[-1]:.2g}, {len(curve.rates)} steps"
+    )
+    typer.echo(found)
+
+
+def _draw(curve: RateCurve, picture: Path) -> str:
+    """Write the picture; returns the line that says so, or why there is none."""
+    try:
+        curve.plot(picture)
+    except MissingExtraError as error:
+        return f"{'no picture':<15} {error}"
+    return f"{'written':<15} {picture}"

@@ -1,0 +1,79 @@
+"""The compiled library as a target of the lowering, and operations as it takes them."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cache
+
+import numpy as np
+
+from mlpx.engines.lowering import Operation, address
+from mlpx.engines.native.barriers import schedule
+from mlpx.engines.native.library import Op, blas, load
+from mlpx.engines.native.tiles import chains
+
+PRODUCTS = {
+    *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
+    *("affine_dW_update", "matrix_product"),
+}
+"""The operations that call the BLAS: they get its gemm."""
+
+
+class Library:
+    """The compiled library as a target of the lowering."""
+
+    name, counts = "native", True
+
+    def has(self, operation: str, dtype: np.dtype) -> bool:
+        """Whether the library has an operation of that name for that dtype."""
+        return _kernel(operation, dtype) is not None
+
+    def formula(self, family: str, name: str) -> int:
+        """The code of an activation's or a loss's formula, -1 if there is none."""
+        library = load()
+        code: int = getattr(library, f"mlpx_{family}")(name.encode()) if library else -1
+        return code
+
+
+def assemble(
+    operations: list[Operation],
+    dtype: np.dtype,
+    *,
+    threads: int = 1,
+    weights: int = 0,
+) -> tuple[ctypes.Array[Op], list[Operation]]:
+    """Operations as the library takes them, in the order in which it runs them, and in that order
+    as they were.
+
+    `weights`: the bytes of the parameters, where operations may be run tile by tile.
+    """
+    placed = schedule(operations)
+    links = chains(placed, threads=threads, weights=weights) if weights else [(1, 1)] * len(placed)
+    pairs = zip(placed, links, strict=True)
+    ops = (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
+    return ops, [operation for operation, _ in placed]
+
+
+def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
+    """An operation as the library has it."""
+    n = list(operation.n)
+    p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
+    if operation.name in PRODUCTS:
+        n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
+    op = Op(
+        kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait,
+        chain=chain, tiles=tiles,
+    )  # fmt: skip
+    op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
+    return op
+
+
+def _kernel(name: str, dtype: np.dtype) -> int | None:
+    library = load()
+    return None if library is None else _address(library, name, dtype)
+
+
+@cache
+def _address(library: ctypes.CDLL, name: str, dtype: np.dtype) -> int | None:
+    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
+    return found

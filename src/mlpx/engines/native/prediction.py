@@ -1,0 +1,271 @@
+"""Prediction by the native library: chunks of rows, each small enough to stay in the cache.
+
+Every thread carries chunks of its own through the whole network, on memory of its own, so threads
+never wait for each other. That memory, and the operations, are kept from call to call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlpx.engines.lowering import Operation, Translator, address
+from mlpx.engines.lowering.operations import access
+from mlpx.engines.lowering.translator import DTYPES
+from mlpx.engines.native.assembly import Library, assemble
+from mlpx.engines.native.library import Forward, Op, blas, load, pool
+from mlpx.engines.threads import blas_threads, usable
+from mlpx.kernels import batches
+from mlpx.network.passes import Buffers, Network, Plan, plan_forward
+from mlpx.types import Array
+
+CACHED_BYTES = 1 << 19
+"""How much of a chunk's activations may lie in the cache of one core."""
+MOST_ROWS = 1024
+WORK_FOR_THREADS = 5e5
+"""How many multiplications a prediction takes before waking threads is worth it."""
+
+
+class NativeForward:
+    """The forward pass of a network on the CPU; calls may come from several threads at a time.
+
+    Raises UntranslatableError if the library has no operation for a part of it.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.copied_rows = self.rows = self._rows(sum(network.widths))
+        """How many rows a chunk has; fewer, where x is copied into the cache first."""
+        self.size = sum(p.parameter.size for p in network.layout.places.values())
+        self.blas_threads = blas().threads
+        """Ours has no threads; another's would get in the way of those that call it."""
+        self._lanes = [self._lane()]
+        one = self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
+        _, *operations = one.kept  # the search for what is not finite comes first
+        if first_alone_reads(operations, one.x):
+            self.rows = self._rows(sum(network.widths[1:]))
+            self._lanes = [self._lane()]
+
+    def _rows(self, width: int) -> int:
+        """How many rows of `width` numbers are to lie in the cache."""
+        network = self.network
+        # With large weights a chunk is to be worth reading them all.
+        room = max(CACHED_BYTES, network.flat.nbytes) // (network.dtype.itemsize * width)
+        return int(max(1, min(MOST_ROWS, room)))
+
+    def run(self, x: np.ndarray, *, classes: bool, rows: int) -> tuple[Array, bool]:
+        """The outputs (n, d_out), or classes (n,), of x (n, d_in), and whether x is all finite.
+
+        At most `rows` rows at a time are copied.
+        """
+        n, threads = len(x), 1
+        if n > 1 and n * self.size > WORK_FOR_THREADS:
+            threads = usable()
+        size = min(self.rows if x.dtype == self.network.dtype else self.copied_rows, rows)
+        if threads == 1 and n <= min(size, self.copied_rows):
+            return self._at_once(x, classes)
+        if not (x.flags.c_contiguous and x.flags.aligned):
+            return self._by_part(x, classes, rows)
+        rounds = -(-n // (threads * size))
+        size = -(-n // (threads * rounds))  # every thread has as many rows to do
+        return self._chunked(x, classes, size, min(threads, -(-n // size)))
+
+    def _at_once(self, x: np.ndarray, classes: bool) -> tuple[Array, bool]:
+        """A single chunk on this thread."""
+        lane = self._take()
+        try:
+            chunk = lane.resident(len(x), classes=classes)
+            if x.dtype == chunk.x.dtype:
+                np.copyto(chunk.x, x)
+            else:
+                with np.errstate(over="ignore"):  # which `finite` tells
+                    np.copyto(chunk.x, x, casting="unsafe")
+            if len(x) == 1:  # which calls no BLAS
+                chunk.run()
+            else:
+                with blas_threads(self.blas_threads):
+                    chunk.run()
+            return chunk.found.copy(), lane.finite()
+        finally:
+            self._lanes.append(lane)
+
+    def _by_part(self, x: np.ndarray, classes: bool, rows: int) -> tuple[Array, bool]:
+        found = [
+            self.run(
+                np.require(x[i : i + rows], requirements=["C", "A"]), classes=classes, rows=rows
+            )
+            for i in range(0, len(x), rows)
+        ]
+        return np.concatenate([part for part, _ in found]), all(fine for _, fine in found)
+
+    def _chunked(self, x: np.ndarray, classes: bool, size: int, threads: int) -> tuple[Array, bool]:
+        network, n, rest, library = self.network, len(x), len(x) % size, load()
+        assert library is not None
+        out = np.empty(n, np.int64) if classes else np.empty((n, network.d_out), network.dtype)
+        lanes = [self._take() for _ in range(threads)]
+        try:
+            whole = [lane.streaming(size, x.dtype, classes=classes) for lane in lanes]
+            last = [lane.streaming(rest, x.dtype, classes=classes) for lane in lanes if rest]
+            source, to = address(x), address(out)
+            out_bytes = size * out.strides[0]
+            for chunk in (*whole, *last):
+                chunk.point(source, to, rows=size, out_bytes=out_bytes)
+            run = forward(whole, last, chunks=-(-n // size))
+            with blas_threads(self.blas_threads), pool(threads) as workers:
+                library.mlpx_forward(run, workers)
+            fine = [lane.finite() for lane in lanes]
+            return out, all(fine)
+        finally:
+            self._lanes += lanes
+
+    def _take(self) -> Lane:
+        try:
+            return self._lanes.pop()
+        except IndexError:  # all of them at work in other threads
+            return self._lane()
+
+    def _lane(self) -> Lane:
+        return Lane(self.network, self.rows, copied_rows=self.copied_rows)
+
+
+class Lane:
+    """One thread's memory, and the operations on it for chunks of up to `rows` rows; chunks of more
+    than `copied_rows` are read where they are.
+    """
+
+    def __init__(self, network: Network, rows: int, *, copied_rows: int) -> None:
+        self.network = network
+        self.buffers = Buffers(network.backend, rows, network.dtype)
+        self.copies = Buffers(network.backend, copied_rows, network.dtype)
+        self.flag = np.zeros(1, np.int64)
+        self._resident: dict[tuple[int, bool], Resident] = {}
+        self._streaming: dict[tuple[int, bool, str], Streaming] = {}
+
+    def finite(self) -> bool:
+        """Whether no number was infinite, NaN or beyond the model's dtype since last asked."""
+        if self.flag[0]:
+            self.flag[0] = 0
+            return False
+        return True
+
+    def resident(self, rows: int, *, classes: bool) -> Resident:
+        """The operations for `rows` rows that the caller puts in the lane's own memory."""
+        key = (rows, classes)
+        return self._resident.get(key) or self._resident.setdefault(key, Resident(self, *key))
+
+    def streaming(self, rows: int, dtype: np.dtype, *, classes: bool) -> Streaming:
+        """The operations for `rows` rows of an array of `dtype`."""
+        key = (rows, classes, dtype.str)
+        return self._streaming.get(key) or self._streaming.setdefault(key, Streaming(self, *key))
+
+    def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
+        """Nothing yet, where x is to lie, and where the results will."""
+        network = self.network
+        plan = Plan(self.buffers, rows, parameters=network.layout.views(network.flat))
+        if rows <= self.copies.rows:
+            x = self.copies.get("x", rows, network.d_in)
+        else:  # it stands for rows elsewhere
+            x = np.broadcast_to(self.copies.vector("elsewhere", 1), (rows, network.d_in))
+        found, _ = plan_forward(plan, network, x)
+        if classes:
+            labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
+            plan.call(batches.likeliest, found, out=labels)
+            found = labels
+        return Translator(plan, Library(), network.dtype), x, found
+
+    def check(self, to: Translator, x: Array, limit: float) -> None:
+        """Append the search for what is not finite."""
+        to.emit(
+            "out_of_range", n=(x.size,), c=(limit,), p=(x, self.flag), touches=to.by_rows(x)
+        )  # fmt: skip
+
+
+class Resident:
+    """Operations on rows in the lane's own memory, x, which leave the results in `found`."""
+
+    def __init__(self, lane: Lane, rows: int, classes: bool) -> None:
+        to, self.x, self.found = lane.plan(rows, classes)
+        lane.check(to, self.x, float(np.finfo(lane.network.dtype).max))
+        self.ops, self.kept = assemble(to.translate(), lane.network.dtype)
+        library = load()
+        assert library is not None
+        self._call, self._run = library.mlpx_forward, forward([self], [], chunks=1)
+
+    def run(self) -> None:
+        """Run them once, on this thread."""
+        self._call(self._run, None)
+
+
+class Place(NamedTuple):
+    """Where n and p of an operation begin, in words of 8 bytes from the first operation."""
+
+    n: int
+    p: int
+
+    @classmethod
+    def of(cls, index: int) -> Place:
+        """The place of the operation with this number."""
+        start = index * ctypes.sizeof(Op)
+        return cls((start + Op.n.offset) // 8, (start + Op.p.offset) // 8)
+
+
+class Streaming:
+    """Operations that read their rows from one array, and write the results to another, chunk by
+    chunk.
+    """
+
+    def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
+        (to, x, found), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
+        operations = to.translate()
+        to.operations = []
+        if dtype == lane.network.dtype and first_alone_reads(operations, x):
+            first, *operations = operations
+            p = (None, *first.p[1:])
+            to.emit("affine_from", n=(*first.n, 0), p=p, touches=first.touches)
+            # A number of x that is not finite leaves none finite in its row of the product.
+            lane.check(to, first.p[2], float(np.finfo(dtype).max))
+        else:
+            n = (*x.shape, DTYPES[dtype.newbyteorder("=").name], 0, not dtype.isnative)
+            to.emit("gather", n=n, p=(None, None, x), touches=to.by_rows(x, writes=True))
+            if dtype.kind == "f":
+                lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
+        to.operations += operations
+        to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
+        self.ops, self.kept = assemble(to.operations, lane.network.dtype)
+        self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
+        self.places = Place.of(0), Place.of(len(self.ops) - 1)
+
+    def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
+        """Have them read `rows` rows a chunk at the address x, and write `out_bytes` at `out`."""
+        first, last = self.places
+        self.words[first.p], self.words[first.n + 3] = x, rows
+        self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
+
+
+def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
+    """Whether the first operation maps x to fewer numbers than it has, and is alone with x."""
+    first, *rest = operations
+    memory = access(x, writes=True)
+    touched = any(a.overlaps(memory) for op in rest for a in op.touches)
+    reads = first.name == "affine" and address(first.p[0]) == address(x)
+    return reads and first.n[2] < first.n[1] and not touched
+
+
+def forward(
+    whole: Sequence[Resident | Streaming], rest: Sequence[Streaming], *, chunks: int
+) -> Forward:
+    """A forward pass of `chunks` chunks, on as many threads as `whole` has parts."""
+    run = Forward(chunks=chunks, threads=len(whole), count=len(whole[0].ops))
+    run.whole = pointers(whole)
+    if rest:
+        run.rest, run.rest_count = pointers(rest), len(rest[0].ops)
+    return run
+
+
+def pointers(chunks: Sequence[Resident | Streaming]) -> Any:
+    """Where the operations of each chunk are."""
+    found = [ctypes.addressof(chunk.ops) for chunk in chunks]
+    return (ctypes.c_void_p * len(found))(*found)

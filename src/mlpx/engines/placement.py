@@ -1,0 +1,75 @@
+"""device="auto": a model trains where a step of its batch size is estimated to be the shorter.
+
+A CUDA device does 200 times as much in a second as a few cores, but needs some 2 us for every
+kernel: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
+--advise` measures.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlpx.backend import BACKENDS, choose_device, get_backend
+from mlpx.engines import NativeEngine
+from mlpx.engines.threads import usable
+
+if TYPE_CHECKING:
+    from mlpx.mlp import MLP
+
+KERNELS, KERNELS_BY_LAYER = 7, 4
+"""A step gathers x and y, takes the loss and its mean, updates and counts; and a layer is an affine
+map, an activation, and both backward."""
+
+
+class Speed(NamedTuple):
+    """What a device can do in a microsecond, in single precision, and what a kernel costs it."""
+
+    kernel_us: float
+    operations: float
+    bytes: float
+
+
+CUDA = Speed(kernel_us=2.2, operations=4.5e7, bytes=1e6)
+"""What fits the steps of `fit` that an H200 was measured at in float32, to a tenth: 784-50-10 with
+SGD at 100 (43 us), 784-512-512-10 with Adam at 128 (89 us) and at 8192 (989 us); see
+`bench/results/gpu-h200-2026-11-28.md`."""
+CORE = Speed(kernel_us=0.3, operations=1e5, bytes=1e4)
+"""One core with the native engine."""
+INTERPRETED_KERNEL_US = 3.0
+"""What a call from Python costs."""
+
+
+def cpu_speed() -> Speed:
+    """What all the cores that may be used can do."""
+    cores = usable()
+    kernel_us = INTERPRETED_KERNEL_US if NativeEngine().missing() else CORE.kernel_us
+    return Speed(kernel_us, CORE.operations * cores, CORE.bytes * cores)
+
+
+def step_us(model: MLP, rows: int, speed: Speed) -> float:
+    """About how long a training step takes."""
+    products = 6 * rows * model.parameter_count
+    moved = model.dtype.itemsize * (6 * model.parameter_count + 4 * rows * sum(model.widths))
+    kernels = KERNELS + KERNELS_BY_LAYER * len(model.widths)
+    doubled = model.dtype.itemsize // 4
+    return kernels * speed.kernel_us + doubled * products / speed.operations + moved / speed.bytes
+
+
+def place(model: MLP, x: Any, rows: int) -> str | None:
+    """Move a model with device="auto" to where it had better train; returns why, None if there is
+    only one place. Data that are on a CUDA device stay there, and so does the model.
+    """
+    choice = choose_device()
+    if choice.device == "cpu":
+        return None
+    holder = BACKENDS["cuda"].owner(x)
+    if holder is not None:
+        model.move(get_backend(holder))
+        return f"device='auto': {holder}, where x is"
+    here, there = step_us(model, rows, cpu_speed()), step_us(model, rows, CUDA)
+    device = "cpu" if here <= there else choice.device
+    model.move(get_backend(device))
+    return (
+        f"device='auto': {device}; a step of {rows} rows is estimated at {here:.3g} us on the CPU "
+        f"and {there:.3g} us on {choice.device}"
+    )

@@ -1,0 +1,226 @@
+"""Estimators in run folders: the model that `mlpx train` would write, and beside it what the
+estimator knows.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import CheckpointError, InputError
+from mlpx.estimators.labels import Labels
+from mlpx.kernels.activations import Activation
+from mlpx.layers import Dense, Dropout
+from mlpx.mlp import MLP
+from mlpx.records import Record
+from mlpx.training.history import History
+from mlpx.training.run_folder import (
+    MODEL,
+    check_classes,
+    claimed,
+    class_labels,
+    label_array,
+    read_config,
+    read_history,
+    save_run,
+)
+
+KEY = "estimator"
+FOUND = (
+    *("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_"),
+    *("validation_scores_", "best_validation_score_", "learning_rate_", "n_layers_"),
+    *("n_features_in_", "_no_improvement_count"),
+)
+"""Attributes of a fitted estimator that are plain values."""
+
+
+def save(estimator: Any, folder: Path) -> None:
+    """Write the run folder.
+
+    Raises InputError for what no file can hold, CheckpointError.
+    """
+    described = {
+        "kind": type(estimator).__name__,
+        "parameters": _parameters(estimator),
+        "found": {name: getattr(estimator, name) for name in FOUND if hasattr(estimator, name)},
+        "names": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
+        "draws": _draws(estimator),
+        **estimator._described(),
+    }
+    config = {"loss": estimator.model_.loss.name, KEY: described}
+    with claimed(folder, name=folder.name) as out:
+        history = getattr(estimator, "history_", History())  # none: its fit was broken off
+        save_run(out, estimator.model_, history=history, config=_plain(config))
+
+
+def _parameters(estimator: Any) -> dict[str, Any]:
+    """What the constructor was given, as plain values."""
+    given: dict[str, Any] = estimator.get_params(deep=False)
+    given["callbacks"] = None  # they are code
+    if not isinstance(given["random_state"], int | np.integer):
+        given["random_state"] = None
+    if given["dtype"] is not None:
+        given["dtype"] = np.dtype(given["dtype"]).name
+    if isinstance(given.get("class_weight"), dict):
+        given["class_weight"] = {"pairs": [list(pair) for pair in given["class_weight"].items()]}
+    return given
+
+
+def _draws(estimator: Any) -> dict[str, Any]:
+    """Where the random state is, so that learning goes on as if nothing had been between."""
+    _, words, position, *_ = estimator._random_state.get_state()
+    return {"words": words, "position": position, "order": estimator._order}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON holds it; infinity and NaN by name.
+
+    Raises InputError for what it cannot hold.
+    """
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return {"tuple": [_plain(entry) for entry in value]}
+    if isinstance(value, list | np.ndarray):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Record):
+        return {"record": value.kind, **value.config()}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"number": str(value)}
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise InputError(f"{value!r} is a {type(value).__name__}, which a run folder cannot hold")
+
+
+def _back(value: Any) -> Any:
+    """The inverse of `_plain`, with lists for arrays."""
+    if isinstance(value, list):
+        return [_back(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"tuple"}:
+        return tuple(_back(entry) for entry in value["tuple"])
+    if set(value) == {"number"}:
+        return float(value["number"])
+    if set(value) == {"pairs"}:
+        return {_back(label): _back(weight) for label, weight in value["pairs"]}
+    if "record" in value:
+        return Record.from_config({k: v for k, v in value.items() if k != "record"})
+    return {key: _back(entry) for key, entry in value.items()}
+
+
+def load(cls: Any, folder: Path, device: str | None) -> Any:
+    """The estimator in a run folder, of `save` or of `mlpx train`.
+
+    Raises CheckpointError.
+    """
+    config = read_config(folder)
+    model, history = MLP.load(folder / MODEL, device=device), read_history(folder)
+    described = config.get(KEY)
+    try:
+        if described is None:
+            estimator = _of_command(cls, config, model, history)
+        else:
+            if described.get("classes") is not None:
+                check_classes(len(described["classes"]), model)
+            estimator = _of_estimator(cls, folder, described)
+            estimator.set_params(device=device)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{folder} holds no {cls.__name__}: {error}") from error
+    estimator.history_ = history
+    estimator._adopt(model)
+    return estimator
+
+
+def _of_estimator(cls: Any, folder: Path, described: dict[str, Any]) -> Any:
+    if described["kind"] != cls.__name__:
+        raise CheckpointError(
+            f"{folder} holds a {described['kind']}: use {described['kind']}.from_run"
+        )
+    estimator = cls(**_back(described["parameters"]))
+    estimator._begin()
+    vars(estimator).update(_back(described["found"]))
+    if described["names"]:
+        estimator.feature_names_in_ = np.array(described["names"], dtype=object)
+    draws = described["draws"]
+    words = np.array(draws["words"], dtype=np.uint32)
+    estimator._random_state = np.random.RandomState()
+    estimator._random_state.set_state(("MT19937", words, int(draws["position"])))
+    estimator._order = np.array(draws["order"], dtype=np.int64)
+    estimator._restore(described)
+    return estimator
+
+
+def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) -> Any:
+    """An estimator around a model of the command line, whose layers stay as they are."""
+    hidden = [layer for layer in model.layers if isinstance(layer, Dense)][:-1]
+    functions = [_name(Activation.resolve(layer.activation)) for layer in hidden]
+    rates = [layer.rate for layer in model.layers if isinstance(layer, Dropout)]
+    estimator = cls(
+        hidden_layer_sizes=tuple(layer.units for layer in hidden),
+        activation=functions[0] if len(set(functions)) == 1 else functions or "relu",
+        solver=config.get("optimizer", "adam"),
+        alpha=0.0,
+        dropout=rates if len(rates) == len(hidden) and rates else 0.0,
+        batch_size=config.get("batch_size") or "auto",
+        random_state=config.get("seed"),
+        dtype=model.dtype.name,
+        loss=model.loss,
+        **({"learning_rate_init": rate} if (rate := config.get("learning_rate")) else {}),
+    )
+    estimator._begin()
+    labels = class_labels(config, model=model)
+    estimator._restore({"model": model, "labels": None if labels is None else label_array(labels)})
+    curve = [float(epoch["loss"]) for epoch in history.epochs]
+    estimator.loss_curve_, estimator.n_iter_ = curve, len(curve)
+    estimator.best_loss_ = min(curve, default=math.inf)
+    if curve:  # none is of a run that was stopped in its first epoch
+        estimator.loss_ = curve[-1]
+    estimator.t_, estimator.n_features_in_ = history.samples, model.d_in
+    estimator.n_layers_ = len(hidden) + 2
+    estimator.learning_rate_ = estimator.learning_rate_init
+    estimator._given_layers = True
+    return estimator
+
+
+def _name(f: Activation) -> Any:
+    return f.name if f == Activation.resolve(f.name) else f
+
+
+def labels_to_json(labels: Labels) -> dict[str, Any]:
+    """Class labels as plain values.
+
+    Raises InputError for labels that are neither numbers, booleans nor text.
+    """
+    kinds = sorted({type(label).__name__ for label in labels.classes.tolist()})
+    if not set(kinds) <= {"bool", "int", "float", "str"}:
+        raise InputError(f"classes are of {kinds}; a run folder holds numbers, booleans and text")
+    dtype = labels.classes.dtype.str
+    return {"classes": labels.classes, "dtype": dtype, "several": labels.several}
+
+
+def labels_from_json(described: dict[str, Any]) -> Labels:
+    """The inverse of `labels_to_json`."""
+    classes = np.array(_back(described["classes"]), dtype=np.dtype(described["dtype"]))
+    return Labels(classes, several=bool(described["several"]))
+
+
+def labels_of_model(model: MLP, classes: np.ndarray | None) -> Labels:
+    """The classes that a model tells apart: 0, 1, ... where they have no labels of their own.
+
+    Raises CheckpointError for a model of values.
+    """
+    kind = model.loss.target_kind(model.d_out)
+    if kind == "values":
+        raise CheckpointError("the model predicts values: use MLPRegressor.from_run")
+    if classes is not None:
+        return Labels(classes)
+    several = kind == "binary" and model.d_out > 1
+    return Labels(np.arange(max(2, model.d_out)), several=several)

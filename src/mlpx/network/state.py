@@ -1,0 +1,78 @@
+"""What a training needs to go on exactly where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mlpx.backend import Backend
+from mlpx.optimizers import Optimizer
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.mlp import MLP
+
+
+@dataclass
+class TrainingState:
+    """What a model needs besides its parameters to go on exactly where it stopped."""
+
+    optimizer: Optimizer
+    moments: dict[str, Array]
+    step: int = 0
+    epoch: int = 0
+    position: int = 0
+    """How many steps of the epoch are done; 0 between epochs."""
+    pace: tuple[str, int, int] = ("", 0, 0)
+    """The sampling, rows of data and batch size that `position` was counted with."""
+    begin: int = 0
+    """The step after which the run began that gave open schedules their length, `total` steps."""
+    total: int = 0
+    schedule: dict[str, float] = field(default_factory=dict)
+    """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
+    drawn: int = 0
+    """The steps of the model's whole life, by any optimizer: where its random masks go on."""
+
+    def copied(self, convert: Callable[[Array], Array]) -> TrainingState:
+        """The same with each moment converted."""
+        moments = {name: convert(moment) for name, moment in self.moments.items()}
+        return replace(self, moments=moments)
+
+    def move(self, source: Backend, target: Backend) -> None:
+        """Bring the moments to another device."""
+        self.moments = {
+            name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
+        }
+
+
+def resume(
+    model: MLP, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
+) -> TrainingState:
+    """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
+
+    An epoch that was begun at another pace begins anew.
+    """
+    before = model.training_state
+    if before is not None and before.optimizer == optimizer:
+        begun = before.pace == pace and before.position < steps_per_epoch
+        position = before.position if begun else 0
+        changed = {"position": position, "pace": pace, "schedule": dict(before.schedule)}
+        return TrainingState(**(vars(before) | changed))
+    moments = {
+        name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
+    }
+    if optimizer.average is not None:
+        moments["average"] = model.flat.copy()
+    epoch, drawn = (before.epoch, before.drawn) if before else (0, 0)
+    return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
+
+
+def swap(a: Array, b: Array, *, work: Array) -> None:
+    """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
+    zeroed.
+    """
+    work[...] = a
+    a[...] = b
+    b[...] = work
+    work.fill(0)

@@ -1,0 +1,1 @@
+"""A plan: kernel calls on buffers allocated once; the layout of the flat vector they work on."""

@@ -1,0 +1,109 @@
+"""What a training takes of a device's memory, and which batch size would fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mlpx.backend import CpuBackend
+from mlpx.errors import DeviceMemoryError
+from mlpx.network.passes import Network
+from mlpx.optimizers import Optimizer
+from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.types import Array
+
+TRIED = (8, 16)
+"""Rows of the two programs that tell what each row takes."""
+
+
+class _Measuring(CpuBackend):
+    """A host where random bits take the memory that they take on a device."""
+
+    fill_words = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of one training: what does not depend on the batch, and what each of its rows takes."""
+
+    parameters: int
+    moments: int
+    """The optimizer's, and the gradient."""
+    data: int
+    fixed: int
+    """Buffers whose size has nothing to do with the batch's."""
+    row: int
+
+    def activations(self, rows: int) -> int:
+        """Bytes of everything a step of so many rows computes with."""
+        return self.fixed + rows * self.row
+
+    def largest(self, free_bytes: int) -> int:
+        """The largest batch for which `free_bytes` suffice beside what is there before a step is
+        planned; 0 for none.
+        """
+        return max(0, (free_bytes - self.parameters - self.fixed) // self.row)
+
+
+def measure(network: Network, data: TrainingData, optimizer: Optimizer) -> Footprint:
+    """What training `network` on `data` takes; small programs on the host tell."""
+    size = network.layout.size * network.dtype.itemsize
+    few, more = (_buffers(network, data, optimizer, rows) for rows in TRIED)
+    row = (more - few) // (TRIED[1] - TRIED[0])
+    kept = [data.x if data.resident else None, data.y, data.weights]
+    return Footprint(
+        parameters=size,
+        moments=(len(optimizer.arrays) + 1) * size,
+        data=sum(int(array.nbytes) for array in kept if array is not None),
+        fixed=few - TRIED[0] * row,
+        row=row,
+    )
+
+
+def _buffers(network: Network, data: TrainingData, optimizer: Optimizer, rows: int) -> int:
+    """Bytes of the buffers of a step of so many rows."""
+    flat = np.zeros(network.layout.size, network.dtype)
+    same = ("dtype", "layers", "loss", "d_in", "d_out", "layout", "seed")
+    twin: Any = SimpleNamespace(
+        **{name: getattr(network, name) for name in same}, backend=_Measuring(), flat=flat
+    )
+    program = TrainingProgram(
+        twin,
+        TrainingData(*(_empty(array, rows) for array in (data.x, data.y, data.weights))),
+        optimizer=optimizer,
+        moments={name: np.zeros_like(flat) for name in optimizer.arrays},
+        batch_size=rows,
+        rows=rows,
+    )
+    return program.buffers.nbytes
+
+
+def _empty(array: Array | None, rows: int) -> Any:
+    """Zeros like the first `rows` rows of an array."""
+    return None if array is None else np.zeros((rows, *array.shape[1:]), array.dtype)
+
+
+def too_large(
+    network: Any, data: TrainingData, optimizer: Optimizer, *, rows: int, free_bytes: int
+) -> DeviceMemoryError:
+    """The error for a step of `rows` rows where `free_bytes` were left for it."""
+    needs, backend = measure(network, data, optimizer), network.backend
+    largest = needs.largest(free_bytes)
+    advice = f"batch_size={largest} would fit" if largest else "not even batch_size=1 fits"
+    return DeviceMemoryError(
+        f"batch_size={rows} does not fit on {backend.device} ({backend.name}): parameters "
+        f"{_size(needs.parameters)}, moments and gradient {_size(needs.moments)}, activations "
+        f"{_size(needs.activations(rows))}, data {_size(needs.data)}; {_size(free_bytes)} "
+        f"were free for the gradient and activations; {advice}"
+    )
+
+
+def _size(count: int) -> str:
+    """A number of bytes for people."""
+    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << power:
+            return f"{count / (1 << power):.1f} {unit}"
+    return f"{count} bytes"

@@ -1,0 +1,274 @@
+"""Where a step's gradient comes from: backpropagation, or one of the tutorials' first two ways.
+
+A rule appends to a step's plan, behind the forward pass and the loss, the calls that fill the flat
+gradient. The two others than backpropagation run the step's own forward calls again with changed
+parameters. They are for tiny nets, for understanding and checking: only the interpreter runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from mlpx.errors import InputError
+from mlpx.network.passes import Call, LayerPlan, Network, Plan, plan_backward
+from mlpx.plan.layout import Layout
+from mlpx.random import Purpose, integers, normal, words
+from mlpx.records import Record, require, require_one_of
+from mlpx.schedules import Steps
+from mlpx.types import Array, Namespace
+
+NUMERICAL_LIMIT = 10_000
+"""The most parameters for numerical gradients: a step costs two forward passes for each."""
+SEARCH_LIMIT = 1 << 24
+"""Parameters whose positions float32 can still tell apart."""
+
+Runs = Sequence[Callable[[], None]]
+Observer = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A batch's loss as part of a step's plan: which calls compute it, from what, and into what."""
+
+    plan: Plan
+    network: Network
+    gradient: Array
+    """The flat gradient to fill; its padding stays zero."""
+    loss: Array
+    """(1, 1), written by the calls from `start` to `stop` of the plan."""
+    start: int
+    stop: int
+    sites: list[LayerPlan]
+    dz: Array
+    numbers: Array | None
+    """This step's row of `GradientRule.numbers`, (1, columns)."""
+
+    @property
+    def calls(self) -> list[Call]:
+        """What computes the loss anew from the parameters as they are."""
+        return self.plan.calls[self.start : self.stop]
+
+    @property
+    def forward(self) -> Runs:
+        """`calls` as functions."""
+        return [call.bind(self.network.backend.xp) for call in self.calls]
+
+    @property
+    def kept(self) -> tuple[tuple[Array, Array], ...]:
+        """(array, room for a copy) of what `calls` change: the loss, and the layers' own state."""
+        state = self.network.flat[self.network.layout.span("state")]
+        return tuple((array, array.copy()) for array in (self.loss, state) if array.size)
+
+
+class GradientRule(Record, kind="gradient"):
+    """A way to the gradient of a batch's loss."""
+
+    columns: ClassVar[int] = 0
+    """How many numbers a step it needs from the host."""
+    updates: ClassVar[bool] = True
+    """Whether the optimizer follows; if not, the rule moves the parameters itself."""
+    limit: ClassVar[int | None] = None
+    """The most parameters a net may have."""
+
+    def check(self, parameters: int) -> None:
+        """Raises InputError for a net that is too large for the rule."""
+        if self.limit is not None and parameters > self.limit:
+            raise InputError(
+                f"gradient = {self.name!r} is for nets of at most {self.limit} parameters; "
+                f"this model has {parameters}: use gradient='backprop'"
+            )
+
+    def numbers(self, network: Network, t: Steps, rates: Steps) -> tuple[Steps, ...]:
+        """Columns of per-step numbers for the steps t, float64 (steps,), as many as `columns`.
+
+        Nobody asks where these are none.
+        """
+        raise NotImplementedError
+
+    def plan(self, objective: Objective) -> None:
+        """Append the calls that fill `objective.gradient`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Backpropagation(GradientRule, name="backprop"):
+    """The chain rule from the loss back: all derivatives for the price of two forward passes."""
+
+    def plan(self, objective: Objective) -> None:
+        plan_backward(objective.network, objective.sites, objective.dz)
+
+
+@dataclass(frozen=True)
+class Numerical(GradientRule, name="numerical"):
+    """Difference quotients: each parameter is moved by h = `step`, and the loss is computed anew.
+
+    `method="central"`: (L(p + h) - L(p - h)) / 2h, whose error falls as h**2.
+    `method="forward"`: (L(p + h) - L(p)) / h, half the work, and an error that falls as h.
+    Without `step`, h is `default_step`.
+    """
+
+    method: Literal["central", "forward"] = "central"
+    step: float | None = None
+
+    limit = NUMERICAL_LIMIT
+
+    def __post_init__(self) -> None:
+        require_one_of("method", self.method, DIFFERENCES)
+        if self.step is not None:
+            require("step", self.step, above=0)
+
+    def plan(self, objective: Objective) -> None:
+        network = objective.network
+        objective.plan.call(
+            DIFFERENCES[self.method],
+            objective.forward,
+            network.flat,
+            objective.gradient,
+            positions=learnt(network.layout),
+            h=self.step or default_step(self.method, network.dtype),
+            loss=objective.loss,
+            kept=objective.kept,
+        )
+
+
+@dataclass(frozen=True)
+class Search(GradientRule, name="search"):
+    """No gradient: move one parameter drawn at random, and keep the move if the batch's loss fell.
+
+    The move is normally distributed; its standard deviation is the optimizer's learning rate. The
+    optimizer itself does nothing.
+    """
+
+    columns = 2
+    updates = False
+    limit = SEARCH_LIMIT
+
+    def numbers(self, network: Network, t: Steps, rates: Steps) -> tuple[Steps, ...]:
+        # Keyed by the count of steps before this epoch, so a training that goes on draws on.
+        raw = words(network.seed, Purpose.SEARCH, count=4 * len(t), step=int(t[0])).reshape(-1, 4)
+        spots = np.concatenate([np.asarray(span) for span in learnt(network.layout)])
+        chosen = spots[integers(raw[:, 0], len(spots))]
+        moves = rates * normal(raw[:, 2:].reshape(-1))[::2]
+        return chosen.astype(np.float64), moves
+
+    def plan(self, objective: Objective) -> None:
+        network, numbers = objective.network, objective.numbers
+        backend, dtype = network.backend, network.dtype
+        assert numbers is not None
+        objective.plan.call(
+            try_move,
+            backend.take,
+            objective.forward,
+            network.flat,
+            numbers,
+            index=backend.zeros(1, np.int64),
+            values=(backend.zeros(1, dtype), backend.zeros(1, dtype)),
+            better=backend.zeros(1, bool),
+            loss=objective.loss,
+            kept=objective.kept,
+        )
+
+
+def learnt(layout: Layout) -> tuple[range, ...]:
+    """Where in the flat vector the numbers are that training adjusts."""
+    return tuple(
+        range(place.start, place.stop)
+        for place in layout.places.values()
+        if place.parameter.kind != "state"
+    )
+
+
+def default_step(method: str, dtype: Any) -> float:
+    """The power of two next to eps**(1/3) for central, eps**(1/2) for forward differences.
+
+    There truncation and rounding errors are about equal; with a power of two p + h is mostly exact.
+    Source: Nocedal and Wright, "Numerical optimization", 2006, section 8.1.
+    """
+    order = {"central": 3, "forward": 2}[method]
+    return float(2.0 ** round(np.log2(np.finfo(dtype).eps) / order))
+
+
+def central(
+    xp: Namespace, forward: Runs, p: Array, g: Array, *, positions: tuple[range, ...], h: float,
+    loss: Array, kept: tuple[tuple[Array, Array], ...], observe: Observer | None = None,
+) -> None:  # fmt: skip
+    """g_i = (L(p_i + h) - L(p_i - h)) / 2h for every i of `positions`.
+
+    `kept`, (array, room) pairs, lists what the forward pass changes and what is put back, as p is.
+    `observe(i, +1 or -1)` is called after each forward pass.
+    """
+    _keep(xp, kept)
+    before = p[:1].copy()
+    for i in (i for span in positions for i in span):
+        spot, slope = p[i : i + 1], g[i : i + 1]
+        xp.copyto(before, spot)
+        spot += h
+        _evaluate(forward, observe, i, 1)
+        xp.copyto(slope, loss[0])
+        xp.subtract(before, h, out=spot)
+        _evaluate(forward, observe, i, -1)
+        slope -= loss[0]
+        slope /= 2 * h
+        xp.copyto(spot, before)
+    _give_back(xp, kept)
+
+
+def forward_difference(
+    xp: Namespace, forward: Runs, p: Array, g: Array, *, positions: tuple[range, ...], h: float,
+    loss: Array, kept: tuple[tuple[Array, Array], ...], observe: Observer | None = None,
+) -> None:  # fmt: skip
+    """g_i = (L(p_i + h) - L(p)) / h for every i of `positions`; otherwise as `central`."""
+    _keep(xp, kept)
+    before, start = p[:1].copy(), loss[0].copy()
+    for i in (i for span in positions for i in span):
+        spot, slope = p[i : i + 1], g[i : i + 1]
+        xp.copyto(before, spot)
+        spot += h
+        _evaluate(forward, observe, i, 1)
+        xp.subtract(loss[0], start, out=slope)
+        slope /= h
+        xp.copyto(spot, before)
+    _give_back(xp, kept)
+
+
+DIFFERENCES: dict[str, Callable[..., None]] = {"central": central, "forward": forward_difference}
+
+
+def try_move(
+    xp: Namespace, take: Any, forward: Runs, p: Array, numbers: Array, *, index: Array,
+    values: tuple[Array, Array], better: Array, loss: Array, kept: tuple[tuple[Array, Array], ...],
+) -> None:  # fmt: skip
+    """Add numbers[0, 1] to p[numbers[0, 0]] if that lowers the loss; NaN is not lower."""
+    old, new = values
+    _keep(xp, kept)
+    xp.copyto(index, numbers[0, :1], casting="unsafe")
+    take(p, index, out=old)
+    xp.add(old, numbers[0, 1:], out=new)
+    p[index] = new
+    _evaluate(forward, None, 0, 1)
+    (_, loss_before), *_ = kept
+    xp.less(loss[0], loss_before[0], out=better)
+    xp.copyto(old, new, where=better)
+    p[index] = old
+    _give_back(xp, kept)
+
+
+def _evaluate(forward: Runs, observe: Observer | None, i: int, sign: int) -> None:
+    for run in forward:
+        run()
+    if observe is not None:
+        observe(i, sign)
+
+
+def _keep(xp: Namespace, kept: tuple[tuple[Array, Array], ...]) -> None:
+    for array, room in kept:
+        xp.copyto(room, array)
+
+
+def _give_back(xp: Namespace, kept: tuple[tuple[Array, Array], ...]) -> None:
+    for array, room in kept:
+        xp.copyto(array, room)

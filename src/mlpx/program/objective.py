@@ -1,0 +1,104 @@
+"""What a step makes of the network's outputs: targets, the loss and its gradient, penalties."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mlpx.kernels import batches, losses, penalties
+from mlpx.kernels.losses import Loss
+from mlpx.network.passes import Network, Plan
+from mlpx.types import Array
+
+
+def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
+    """Append what turns the batch's `y` into the loss's targets (rows, d_out), by column in memory.
+
+    y is labels (rows,) of integers, or numbers (rows, columns) in the model's dtype, of as many
+    columns as the loss takes for d_out outputs.
+    """
+    k, loss = network.d_out, network.loss
+    if y.ndim == 2 and k == 1:
+        return y
+    t = plan.buffer("targets", k, by_column=True)
+    if y.ndim == 1:
+        classes = network.backend.asarray(np.arange(k))
+        plan.call(losses.one_hot, y, classes, out=t)
+    elif y.shape[1] == k:
+        plan.call(batches.copy, y, out=t)
+    else:
+        plan.call(losses.repeat, y, out=t)
+    if loss.smoothing():
+        plan.call(losses.smooth, t, amount=loss.smoothing())
+    return t
+
+
+def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tuple[Array, Array]:
+    """Append the loss and its gradient; returns the rows' losses (rows, 1) and dz (rows, d_out).
+
+    z is by row, t by column, r (rows, 1).
+    """
+    k, loss = network.d_out, network.loss
+    rows = plan.buffer("row losses", 1)
+    dz = plan.buffer("dz", k)
+    out = dz if k == 1 else plan.buffer("dz by column", k, by_column=True)
+    plan.call(
+        loss.gradient,
+        plan_by_column(plan, z),
+        t,
+        r,
+        rows=rows,
+        out=out,
+        work=loss_work(plan, loss, k),
+    )
+    if out is not dz:
+        plan.call(batches.copy, out, out=dz)
+    return rows, dz
+
+
+def loss_work(plan: Plan, loss: Loss, k: int) -> tuple[Array, ...]:
+    """The scratch arrays and constants a loss asks for."""
+    buffers = plan.buffers
+    columns = tuple(plan.buffer(f"loss column {i}", 1) for i in range(loss.columns))
+    constants = tuple(buffers.backend.asarray(c.astype(buffers.dtype)) for c in loss.constants(k))
+    return plan.scratch(k, loss.scratch, by_column=True) + columns + constants
+
+
+def plan_by_column(plan: Plan, z: Array) -> Array:
+    """Append a copy of `z` (rows, k) that lies by column; z itself if that is the same."""
+    if z.shape[1] == 1:
+        return z
+    by_column = plan.buffer("outputs", z.shape[1], by_column=True)
+    plan.call(batches.copy, z, out=by_column)
+    return by_column
+
+
+def divides_by_weight(network: Network) -> bool:
+    """Whether a penalty is divided by the sum of the rows' weights, which then counts."""
+    penalties = (place.parameter.penalty for place in network.layout.places.values())
+    return any(penalty is not None and penalty.shared for penalty in penalties)
+
+
+def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
+    """Append the penalties of weights to what makes up `loss` (1, 1)."""
+    total = plan.buffers.vector("penalty", 1)[None, :]
+    for name, place in network.layout.places.items():
+        if plan.penalised and place.parameter.penalty is not None:
+            W = plan.parameters[name]
+            penalty: Any = place.parameter.penalty
+            if penalty.shared and plan.batch_weight is not None:
+                plan.call(penalty.value_by_weight, W, plan.batch_weight, loss=loss, total=total)
+            else:
+                rule = penalty.of_rows(plan.batch_rows).value
+                plan.call(rule, W, loss=loss, work=plan.like(W), total=total)
+
+
+def plan_norm_limits(plan: Plan, network: Network) -> None:
+    """Append the bounds on the norms of units, which follow the update."""
+    for name, place in network.layout.places.items():
+        most = place.parameter.max_norm
+        if most is not None:
+            W = plan.parameters[name]
+            norms = plan.buffers.vector(f"norms {name}", W.shape[1])[None, :]
+            plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))

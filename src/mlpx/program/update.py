@@ -1,0 +1,218 @@
+"""Which optimizer moves which part of the flat vector, and the calls around its rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlpx.errors import UnknownNameError
+from mlpx.kernels import updates
+from mlpx.network.passes import Network, Plan
+from mlpx.optimizers.base import Optimizer
+from mlpx.plan.layout import KINDS, Layout, Place
+from mlpx.schedules import Steps
+from mlpx.types import Array
+
+NORM_ELEMENTS = 1 << 22
+"""The gradient's norm is summed in pieces of at most this length, for they are copied to float64.
+"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A slice of the flat vector, the optimizer that moves it, and a factor on its rate."""
+
+    optimizer: Optimizer
+    span: slice
+    multiplier: float
+
+    def columns(self, t: Steps, rate_scale: float) -> tuple[Steps, ...]:
+        """The per-step numbers of steps `t` = 1, 2, ...: the rule's, and the decoupled weight
+        decay's.
+        """
+        rule = self.optimizer
+        rate = rate_scale * self.multiplier * rule.rates(t)
+        shrinking = (1 - rate * rule.weight_decay,) if self._shrinks else ()
+        return (*rule.scalars(t, rate), *shrinking)
+
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return self.optimizer.columns + self._shrinks
+
+    @property
+    def _shrinks(self) -> bool:
+        return self.optimizer.decay == "decoupled" and self.optimizer.weight_decay > 0
+
+
+def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
+    """The learnt part of the flat vector, padding included, in as few groups as there are ways to
+    move it.
+
+    Raises UnknownNameError for a rate multiplier of no parameter.
+    """
+    places = {n: place for n, place in layout.places.items() if place.parameter.kind in KINDS}
+    check_multipliers(places, optimizer)
+    groups: list[Group] = []
+    starts = [place.start for place in layout.places.values()] + [layout.size]
+    for i, (name, place) in enumerate(places.items()):
+        parameter, span = place.parameter, slice(place.start, starts[i + 1])
+        rule = optimizer.for_parameter(parameter.kind, parameter.shape)
+        factor = _multiplier(optimizer, name, parameter.kind)
+        last = groups[-1] if groups else None
+        if last and (last.optimizer, last.multiplier) == (rule, factor):
+            groups[-1] = Group(rule, slice(last.span.start, span.stop), factor)
+        else:
+            groups.append(Group(rule, span, factor))
+    return groups
+
+
+def check_multipliers(places: dict[str, Place], optimizer: Optimizer) -> None:
+    """Raise UnknownNameError if a rate multiplier names neither a kind, a layer nor a parameter."""
+    for key, _ in dict(optimizer.rate_multipliers).items():
+        if not any(_matches(key, name, place.parameter.kind) for name, place in places.items()):
+            known = {*KINDS, *places, *(name.rpartition(".")[0] for name in places)}
+            raise UnknownNameError("parameter", key, known)
+
+
+def _matches(key: str, name: str, kind: str) -> bool:
+    return key in (kind, name) or name.startswith(f"{key}.")
+
+
+def _multiplier(optimizer: Optimizer, name: str, kind: str) -> float:
+    factors = dict(optimizer.rate_multipliers).items()
+    return math.prod(factor for key, factor in factors if _matches(key, name, kind))
+
+
+def average_columns(optimizer: Optimizer, t: Steps) -> tuple[Steps, ...]:
+    """The per-step numbers of the average: what it keeps of itself, and the share of the
+    parameters.
+    """
+    if optimizer.average is None:
+        return ()
+    weight = optimizer.average.weights(t)
+    return 1 - weight, weight
+
+
+class Update:
+    """The calls that move the parameters of a network along a gradient; arrays are allocated here,
+    once.
+
+    `row` is the step's row of the table, (columns,) in the model's dtype.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        optimizer: Optimizer,
+        groups: list[Group],
+        moments: dict[str, Array],
+        row: Array,
+    ) -> None:
+        self.network, self.optimizer, self.groups = network, optimizer, groups
+        self.moments, self.row = moments, row
+        backend, size = network.backend, network.layout.size
+        self.width = min(backend.slice_elements, size)
+        largest = max((group_largest(group, network.layout) for group in groups), default=0)
+        self.work = [
+            backend.empty(max(self.width, largest), network.dtype)
+            for _ in range(max((group.optimizer.scratch for group in groups), default=1))
+        ]
+        self.factor = backend.empty(1, network.dtype)
+
+    def plan(self, plan: Plan, g: Array) -> None:
+        """Append the update by the gradient g, which may be overwritten; its padding stays zero."""
+        self._clip(plan, g)
+        first = 0
+        for group in self.groups:
+            numbers = [self.row[first + i : first + i + 1] for i in range(group.width)]
+            first += group.width
+            for part, shape in self._parts(group):
+                self._move(plan, group, g, part, shape, numbers)
+
+    def plan_average(self, plan: Plan) -> None:
+        """Append the average's step, if there is one."""
+        if self.optimizer.average is None:
+            return
+        p, average = self.network.flat, self.moments["average"]
+        keep, weight = self.row[-2:-1], self.row[-1:]
+        for part in slices(0, len(p), self.width):
+            work = self.work[0][: part.stop - part.start]
+            plan.call(
+                updates.blend, p[part], keep=keep, weight=weight, out=average[part], work=work
+            )
+
+    def _clip(self, plan: Plan, g: Array) -> None:
+        """Append the clipping by value, and the factor of the clipping by norm, left in
+        `self.factor`.
+        """
+        rule, backend = self.optimizer, self.network.backend
+        if rule.clip_value is not None:
+            for part in slices(0, len(g), self.width):
+                plan.call(updates.clip_values, g[part], limit=rule.clip_value)
+        if rule.clip_norm is None:
+            return
+        parts = list(slices(0, len(g), min(self.width, NORM_ELEMENTS)))
+        work = backend.empty(min(len(g), self.width, NORM_ELEMENTS), np.float64)
+        squares, total = backend.empty(len(parts), np.float64), backend.empty(1, np.float64)
+        for i, part in enumerate(parts):
+            piece = work[: part.stop - part.start]
+            plan.call(updates.sum_squares, g[part], work=piece, out=squares[i : i + 1])
+        plan.call(updates.norm_factor, squares, limit=rule.clip_norm, total=total, out=self.factor)
+
+    def _parts(self, group: Group) -> Iterator[tuple[slice, tuple[int, ...]]]:
+        """The slices to call the rule for, and the shape it wants each in."""
+        if not group.optimizer.by_parameter:
+            for part in slices(group.span.start, group.span.stop, self.width):
+                yield part, (part.stop - part.start,)
+            return
+        for place in self.network.layout.places.values():
+            if group.span.start <= place.start < group.span.stop:
+                yield slice(place.start, place.stop), place.parameter.shape
+
+    def _move(
+        self,
+        plan: Plan,
+        group: Group,
+        gradient: Array,
+        part: slice,
+        shape: tuple[int, ...],
+        numbers: list[Array],
+    ) -> None:
+        """Append one slice's update."""
+        rule, count = group.optimizer, group.optimizer.columns
+        p, g = self.network.flat[part], gradient[part]
+        work = tuple(w[: part.stop - part.start] for w in self.work[: rule.scratch])
+        if self.optimizer.clip_norm is not None:
+            plan.call(updates.scale, g, self.factor)
+        if rule.decay == "l2" and rule.weight_decay:
+            plan.call(updates.add_decay, p, g, weight_decay=rule.weight_decay, work=work[0])
+        for factor in numbers[count:]:
+            plan.call(updates.scale, p, factor)
+        plan.call(
+            rule.update,
+            p.reshape(shape),
+            g.reshape(shape),
+            moments=tuple(self.moments[name][part].reshape(shape) for name in rule.moments),
+            scalars=tuple(numbers[:count]),
+            work=tuple(w.reshape(shape) for w in work),
+        )
+
+
+def group_largest(group: Group, layout: Layout) -> int:
+    """Elements of the largest parameter that the group's rule wants whole."""
+    if not group.optimizer.by_parameter:
+        return 0
+    return max(
+        place.parameter.size
+        for place in layout.places.values()
+        if group.span.start <= place.start < group.span.stop
+    )
+
+
+def slices(start: int, stop: int, width: int) -> Iterator[slice]:
+    """Slices of at most `width` elements that cover [start, stop)."""
+    return (slice(i, min(i + width, stop)) for i in range(start, stop, max(width, 1)))

@@ -1,0 +1,1 @@
+"""Training: `fit.fit`, the run it starts, and what watches and records a run."""

@@ -1,0 +1,241 @@
+"""What can watch and steer a training run. Subclass `Callback` for your own.
+
+A callback gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
+`run.stop("why")`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from mlpx.errors import InputError, InputTypeError, known_options
+from mlpx.metrics import Metric
+from mlpx.records import require, require_count
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.training.run import Run
+
+Logs = dict[str, float]
+Mode = Literal["auto", "min", "max"]
+
+
+class Callback:
+    """Does nothing; override what you need. Exceptions raised here end the training."""
+
+    def on_check(self, run: Run) -> None:
+        """Before anything is changed: raise here what is wrong with this run.
+
+        `run.columns` names what each epoch will report.
+        """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first step."""
+
+    def on_epoch_begin(self, run: Run, epoch: int) -> None:
+        """Before an epoch; `epoch` counts from 0 over the model's whole life."""
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        """After an epoch, with its loss and metrics."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last step, also of an interrupted or failed run; last callback first."""
+
+
+EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+
+
+def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
+    """`given` as a list; one callback alone counts as a list of one.
+
+    Raises InputTypeError for what does not answer to the events of `Callback`.
+    """
+    callbacks = [given] if isinstance(given, Callback) else given
+    if not isinstance(callbacks, Iterable):
+        raise InputTypeError(f"callbacks is {given!r}; wanted a list of callbacks")
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        lacks = [event for event in EVENTS if not callable(getattr(callback, event, None))]
+        if lacks or isinstance(callback, type):
+            raise InputTypeError(
+                f"callbacks holds {callback!r}, which is no callback; wanted an instance of a "
+                "subclass of mlpx.Callback"
+            )
+    return callbacks
+
+
+class _Watch(Callback):
+    """Follows one column of the log and knows which value was best."""
+
+    def __init__(self, monitor: str, min_change: float, mode: Mode) -> None:
+        require("min_change", min_change, least=0)
+        if mode not in ("auto", "min", "max"):
+            raise InputError(f"mode = {mode!r}; it must be 'auto', 'min' or 'max'")
+        self.monitor, self.min_change, self.mode = monitor, min_change, mode
+        self.best = float("inf")
+        self.best_epoch = -1
+        self.best_flat: Array = None
+
+    def on_check(self, run: Run) -> None:
+        if self.monitor not in run.columns:
+            unseen = self.monitor.startswith("val_") and run.held_out is None
+            hint = "; pass validation_data to fit" if unseen else ""
+            raise InputError(
+                f"monitor = {self.monitor!r}; this run reports {list(run.columns)}{hint}"
+            )
+
+    def on_train_begin(self, run: Run) -> None:
+        self.best, self.best_epoch, self.best_flat = float("inf"), -1, None
+
+    def improved(self, epoch: int, logs: Logs) -> bool:
+        """Whether this epoch is better than the best so far, which it then becomes."""
+        value = logs[self.monitor] * (-1.0 if self._higher_is_better() else 1.0)
+        if value < self.best - self.min_change:  # NaN is never better
+            self.best, self.best_epoch = value, epoch
+            return True
+        return False
+
+    def keep(self, run: Run) -> None:
+        """Remember the parameters as they are now."""
+        self.best_flat = run.model.flat.copy()
+
+    def restore(self, run: Run) -> None:
+        """Put the best parameters back, in place: programs hold views of them."""
+        if self.best_flat is not None:
+            run.model.flat[...] = self.best_flat
+
+    def _higher_is_better(self) -> bool:
+        if self.mode != "auto":
+            return self.mode == "max"
+        metric = Metric.table.get(self.monitor.removeprefix("val_"))
+        return bool(metric and metric.higher_is_better)
+
+
+class EarlyStopping(_Watch):
+    """Stop when `monitor` has not improved by more than `min_change` for `patience` epochs.
+
+    The best epoch's parameters are put back at the end unless `restore_best=False`.
+    """
+
+    @known_options
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        patience: int = 5,
+        min_change: float = 0.0,
+        mode: Mode = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, min_change, mode)
+        require_count("patience", patience)
+        self.patience, self.restore_best = patience, restore_best
+        self.waited = 0
+
+    def on_train_begin(self, run: Run) -> None:
+        super().on_train_begin(run)
+        self.waited = 0
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs):
+            self.waited = 0
+            if self.restore_best:
+                self.keep(run)
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            run.stop(
+                f"{self.monitor} did not improve by more than {self.min_change:g} "
+                f"for {self.patience} epochs; best was epoch {self.best_epoch + 1}"
+            )
+
+    def on_train_end(self, run: Run) -> None:
+        if self.restore_best:
+            self.restore(run)
+
+
+class StopOnPlateau(EarlyStopping):
+    """Stop when the training loss no longer falls by `tolerance` for `patience` epochs in a row.
+
+    The rule of scikit-learn's `tol` and `n_iter_no_change`; the last parameters stay.
+    """
+
+    @known_options
+    def __init__(self, *, tolerance: float = 1e-4, patience: int = 10) -> None:
+        super().__init__(
+            "loss", patience=patience, min_change=tolerance, mode="min", restore_best=False
+        )
+
+
+class BestWeights(_Watch):
+    """Train to the end, then put back the parameters of the epoch that was best."""
+
+    @known_options
+    def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
+        super().__init__(monitor, 0.0, mode)
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs):
+            self.keep(run)
+
+    def on_train_end(self, run: Run) -> None:
+        self.restore(run)
+
+
+class CSVLog(Callback):
+    """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file.
+
+    Where it can be written no more (a full disk), a warning says so once and training goes on.
+    Raises InputError before the training if the file cannot be written.
+    """
+
+    @known_options
+    def __init__(self, path: str | os.PathLike[str], *, append: bool = False) -> None:
+        self.path, self.append = Path(path), append
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def on_check(self, run: Run) -> None:
+        folder = self.path.parent
+        target = self.path if self.path.exists() else folder
+        if not folder.is_dir() or self.path.is_dir() or not os.access(target, os.W_OK):
+            raise InputError(f"path = {str(self.path)!r}; it must be a file that can be written")
+
+    def on_train_begin(self, run: Run) -> None:
+        continues = self.append and self.path.exists() and self.path.stat().st_size > 0
+        self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
+        self._writer = csv.DictWriter(self._file, ["epoch", *run.columns], extrasaction="ignore")
+        if not continues:
+            self._write({name: name for name in self._writer.fieldnames})
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        self._write({"epoch": epoch + 1, **logs})
+
+    def on_train_end(self, run: Run) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # nothing is lost that has not been told
+                self._file.close()
+            self._file = None
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self._file is None:
+            return  # it has died
+        try:
+            self._writer.writerow(row)
+            self._file.flush()
+        except OSError as error:
+            with suppress(OSError):
+                self._file.close()
+            self._file = None
+            warnings.warn(
+                f"{self.path} cannot be written any more ({error.strerror or error}); "
+                "training goes on without this log",
+                RuntimeWarning,
+                stacklevel=2,
+            )

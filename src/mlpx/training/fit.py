@@ -1,0 +1,309 @@
+"""`fit`: everything checked once, then a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx.backend import array_backend
+from mlpx.engines.placement import place
+from mlpx.errors import InputError, UnknownNameError
+from mlpx.inputs.arrays import Checks, by_row, check_array
+from mlpx.inputs.targets import ClassWeight, Rows, check_data, row_weights
+from mlpx.metrics import choose_metrics
+from mlpx.optimizers import Optimizer
+from mlpx.program.gradients import GradientRule
+from mlpx.program.objective import divides_by_weight
+from mlpx.program.program import TrainingData
+from mlpx.records import require, require_count, require_flag
+from mlpx.schedules import Schedule
+from mlpx.training.callbacks import Callback, check_callbacks
+from mlpx.training.full_batch import FullBatchRun
+from mlpx.training.history import History
+from mlpx.training.progress import display
+from mlpx.training.run import Run
+from mlpx.training.sampling import SAMPLINGS, hold_out
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.mlp import MLP
+
+DEFAULT_BATCH = 32
+PRECISIONS = ("float32", "tf32", "bf16", "fp16")
+
+__all__ = ["Run", "fit"]
+
+
+def fit(
+    model: MLP,
+    x: Any,
+    y: Any,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    optimizer: str | Optimizer = "adam",
+    learning_rate: float | Schedule | None = None,
+    validation_data: tuple[Any, ...] | None = None,
+    validation_split: float | None = None,
+    sample_weight: Any = None,
+    class_weight: ClassWeight = None,
+    sampling: str | None = None,
+    shuffle: bool | None = None,
+    metrics: Iterable[str] | None = None,
+    callbacks: Iterable[Callback] = (),
+    engine: str = "auto",
+    precision: str = "float32",
+    threads: int | None = None,
+    gradient: str | GradientRule = "backprop",
+    record_gradient_norms: bool = False,
+    check_finite: bool = True,
+    verbose: int | None = None,
+) -> History:
+    """Train `model` on x (n, d_in) and y, labels (n,) or targets (n, d_out).
+
+    epochs: passes over the data (default 10), or steps: how many updates in all.
+    batch_size: rows a step (default 32, or all rows where there are fewer).
+    optimizer: a name or an instance; `learning_rate`, a number or a schedule, overrides its own.
+    validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
+    validation_split: or a share of the rows, below 1, held out for that with their weights. Drawn
+    from the model's seed: another call with as many rows holds out the same. The rows are copied.
+    sample_weight: (n,), what each row counts: a batch's loss is sum(w l) / sum(w), as in PyTorch.
+    class_weight: a dict or list of what each class counts, multiplied with `sample_weight`, or
+    "balanced": all classes count alike. Validation is not weighted by class.
+    sampling: "shuffle", the default: a new order every epoch; "with_replacement" draws each row
+    anew; "sequential". shuffle: True and False are the first and the last of these.
+    metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
+    classes.
+    gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.program.gradients`.
+    record_gradient_norms: fill `history.gradient_norms`.
+    engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
+    afterwards; None is as many as suit the net and batch.
+    precision: "float32"; or on CUDA, "tf32", "bf16" or "fp16": products of float32 arrays round
+    what they multiply to 10, 7 or 10 bits of fraction, the last after scaling it to its range;
+    sums, weights and moments stay float32.
+    verbose: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal, else about ten lines.
+
+    A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
+    count, the batch order and, at the same sampling, batch size and number of rows, the place
+    within an epoch. A schedule whose `steps` is None has the length of the call it begins in: give
+    it the steps of all calls to span them. Ctrl-C stops after the current steps, with the model
+    whole, and raises KeyboardInterrupt; so does the second Ctrl-C, at once. x may be memory-mapped;
+    it is cast batch by batch. Host arrays that do not lie row by row in memory are copied once.
+
+    Raises InputError, InputTypeError or UnknownNameError before anything is changed.
+    """
+    rule = Optimizer.resolve(optimizer)
+    if learning_rate is not None:
+        rule = dataclasses.replace(rule, learning_rate=learning_rate)
+    sampling = _sampling(sampling, shuffle)
+    share = _share(validation_split, validation_data)
+    chosen = choose_metrics(metrics, model.loss, model.d_out)
+    watchers = check_callbacks(callbacks)
+    shown = display(verbose)
+    notes = _placed(model, x, batch_size, rule)
+    given = (model, x, y, sample_weight, check_finite)
+    data, held_out = _both(given, class_weight, validation_data, share, notes)
+    if rule.full_batch and batch_size is None:
+        batch_size = len(data)
+    batch_size = _batch_size(batch_size, len(data), notes)
+    run = (FullBatchRun if rule.full_batch else Run)(
+        model, data, held_out, rule, chosen, watchers,
+        batch_size=min(batch_size * rule.accumulate, len(data)), part_rows=batch_size,
+        sampling=sampling, engine=engine, notes=notes,
+    )  # fmt: skip
+    run.gradient_rule = GradientRule.resolve(gradient)
+    run.gradient_rule.check(model.parameter_count)
+    if rule.accumulate > 1 and not run.gradient_rule.updates:
+        raise InputError(
+            f"accumulate = {rule.accumulate} with gradient={run.gradient_rule.name!r}; there is no "
+            "gradient to add up: leave accumulate at 1, or use gradient='backprop'"
+        )
+    run.precision = _precision(precision, model)
+    run.wants_norms = record_gradient_norms
+    if threads is not None:
+        require_count("threads", threads)
+        run.threads = int(threads)
+    run.plan_length(epochs, steps)
+    run.display = shown
+    return run.train()
+
+
+def _tells_classes_apart(model: MLP) -> bool:
+    kind = model.loss.target_kind(model.d_out)
+    return kind == "classes" if model.d_out > 1 else kind == "binary"
+
+
+def _varied(y: Array) -> Array:
+    """Whether labels (n,), or shares of classes (n, k), are not all of one class."""
+    differ = (y != y[:1]).any()
+    return differ if y.ndim == 1 else differ | ((y[0] != 0) & (y[0] != 1)).any()
+
+
+def _say_one_class(y: Array, model: MLP, notes: list[str]) -> None:
+    first = model.backend.to_numpy(y[0])
+    label = int(first.argmax() if first.size > 1 else first.item())
+    notes.append(
+        f"y has one class only, {label} in all {len(y):,} rows: the model learns to answer that "
+        "and nothing else"
+    )
+    warnings.warn(notes[-1], UserWarning, stacklevel=6)
+
+
+def prepare_data(
+    model: MLP,
+    x: Any,
+    y: Any,
+    weights: Any,
+    finite: bool,
+    prefix: str,
+    *,
+    class_weight: ClassWeight = None,
+    checks: Checks | None = None,
+    notes: list[str] | None = None,
+) -> TrainingData:
+    """Data on the model's device; what device arrays hold is checked when `checks` are settled.
+
+    `notes` gets a line if x does not fit there.
+    """
+    rows = check_data(
+        model, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
+        absolute=not prefix and divides_by_weight(model), checks=checks,
+    )  # fmt: skip
+    return _on_device(model, rows, prefix, notes)
+
+
+def _on_device(model: MLP, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
+    (x, y, w), backend = rows, model.backend
+    placed, resident = backend.asarray_in_reach(by_row(x))
+    if notes is not None and not resident:
+        notes.append(
+            f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
+            "fetches its rows"
+        )
+    y, w = (None if part is None else backend.asarray(by_row(part)) for part in (y, w))
+    return TrainingData(placed, y, w, resident=resident)
+
+
+def _both(
+    given: tuple[MLP, Any, Any, Any, bool], class_weight: ClassWeight, validation: Any,
+    share: float, notes: list[str],
+) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
+    """The data to train on, and those to validate on; a device answers for both together."""
+    model, checks, held_out = given[0], Checks(), None
+    if share:
+        data, held_out = _split(given, share, class_weight, notes)
+    else:
+        data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
+        held_out = _prepare_validation(model, validation, given[-1], checks, notes)
+    if len(data) > 1 and model.training_state is None and _tells_classes_apart(model):
+        checks.require(_varied(data.y), partial(_say_one_class, data.y, model, notes))
+    checks.settle()
+    return data, held_out
+
+
+def _split(
+    given: tuple[MLP, Any, Any, Any, bool], share: float, class_weight: ClassWeight,
+    notes: list[str],
+) -> tuple[TrainingData, TrainingData]:  # fmt: skip
+    """The data in two parts: to train on, and a `share` of the rows to validate on."""
+    model, x, y, weights, finite = given
+    x, y, _ = check_data(model, x, y, weights, finite=finite, absolute=divides_by_weight(model))
+    n = len(x)
+    count = round(share * n)
+    if not 0 < count < n:
+        raise InputError(
+            f"validation_split = {share:g} of {n} row{'s' * (n > 1)} is {count}; leave some to "
+            "train and some to validate on"
+        )
+    if weights is not None:
+        weights = check_array("sample_weight", weights, model.backend)
+
+    def part(rows: np.ndarray, prefix: str, class_weight: ClassWeight) -> TrainingData:
+        w = row_weights(
+            _take(weights, rows), _take(y, rows), d_out=model.d_out, loss=model.loss,
+            dtype=model.dtype, backend=model.backend, class_weight=class_weight,
+            name=f"{prefix}sample_weight", absolute=not prefix and divides_by_weight(model),
+        )  # fmt: skip
+        return _on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
+
+    kept, held = hold_out(model.seed, n, count)
+    return part(kept, "", class_weight), part(held, "validation ", None)
+
+
+def _take(array: Array, rows: np.ndarray) -> Array:
+    return None if array is None else array[array_backend(array).asarray(rows)]
+
+
+def _prepare_validation(
+    model: MLP, given: Any, finite: bool, checks: Checks, notes: list[str]
+) -> TrainingData | None:
+    if given is None:
+        return None
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise InputError(
+            f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"
+        )
+    x, y, weights = (*given, None)[:3]
+    return prepare_data(model, x, y, weights, finite, "validation ", checks=checks, notes=notes)
+
+
+def _sampling(sampling: str | None, shuffle: bool | None) -> str:
+    """The sampling that is meant by both together."""
+    if shuffle is not None:
+        require_flag("shuffle", shuffle)
+        if sampling is not None:
+            raise InputError(f"sampling = {sampling!r} and shuffle = {shuffle}; give one of them")
+        return "shuffle" if shuffle else "sequential"
+    if sampling is not None and sampling not in SAMPLINGS:
+        raise UnknownNameError("sampling", sampling, SAMPLINGS)
+    return sampling or "shuffle"
+
+
+def _share(split: float | None, data: Any) -> float:
+    """The share of the rows that is held out, 0 for none."""
+    if split is None:
+        return 0.0
+    require("validation_split", split, least=0, below=1)
+    if split and data is not None:
+        raise InputError(f"validation_split = {split:g} and validation_data; give one of them")
+    return float(split)
+
+
+def _precision(precision: str, model: MLP) -> str:
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if precision != "float32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
+        raise InputError(
+            f"precision={precision!r} with a model of {model.dtype} on {model.device}; it rounds "
+            "float32 on CUDA: leave it out, or use dtype='float32' and device='cuda'"
+        )
+    return precision
+
+
+def _placed(model: MLP, x: Any, batch_size: Any, rule: Optimizer) -> list[str]:
+    """Notes on where a model with device="auto" is put; what is wrong with x is found later."""
+    if not model.places_itself:
+        return []
+    rows = DEFAULT_BATCH
+    if isinstance(batch_size, int) and batch_size > 0:
+        rows = batch_size
+    elif rule.full_batch and batch_size is None and hasattr(x, "__len__"):
+        rows = len(x)
+    note = place(model, x, rows)
+    return [note] if note else []
+
+
+def _batch_size(batch_size: int | None, n: int, notes: list[str]) -> int:
+    if batch_size is None:
+        return min(DEFAULT_BATCH, n)
+    require_count("batch_size", batch_size)
+    if batch_size > n:
+        notes.append(f"batch_size = {batch_size} is larger than the data; trained with {n}")
+        warnings.warn(notes[-1], UserWarning, stacklevel=4)
+    return min(int(batch_size), n)

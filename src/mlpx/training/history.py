@@ -1,0 +1,133 @@
+"""What happened in a call of `fit`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import InputError, InputTypeError, MissingExtraError
+from mlpx.files import replace_file
+from mlpx.metrics import Metric
+
+
+@dataclass
+class History:
+    """The record of one training run.
+
+    `epochs` holds a dict for each epoch (loss, metrics, val_...); `history["loss"]` is a column of
+    it, `history.best()` the best of them. `step_loss` (steps,) is the loss of every step, before
+    its update.
+    """
+
+    engine: str = ""
+    engine_reason: str = ""
+    device: str = ""
+    first_epoch: int = 0
+    """How many epochs the model had been trained before."""
+    epochs: list[dict[str, float]] = field(default_factory=list)
+    step_loss: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    gradient_norms: dict[str, np.ndarray] = field(default_factory=dict)
+    """Parameter to the norm of its gradient in each step; see `fit(record_gradient_norms=True)`."""
+    seconds: float = 0.0
+    samples: int = 0
+    """How many rows were trained on, epochs multiplied in."""
+    stop_reason: str = "completed"
+    notes: list[str] = field(default_factory=list)
+    """What was done differently from what was asked, and why."""
+
+    def __getitem__(self, name: str) -> list[float]:
+        """The values of one column, an epoch each; KeyError names the columns there are."""
+        if self.epochs and name not in self.epochs[0]:
+            raise KeyError(f"{name!r}; this history has {self._columns()}")
+        return [epoch[name] for epoch in self.epochs]
+
+    def _columns(self) -> list[str]:
+        return sorted(self.epochs[0]) if self.epochs else []
+
+    def __contains__(self, name: object) -> bool:
+        return bool(self.epochs) and name in self.epochs[0]
+
+    def __len__(self) -> int:
+        return len(self.epochs)
+
+    def __repr__(self) -> str:
+        """One line: how many epochs, how long, who ran them, how it ended, and the last losses."""
+        told = f"{len(self)} epoch{'' if len(self) == 1 else 's'} in {self.seconds:.3g} s"
+        who = f" on {self.engine}" if self.engine else ""
+        last = self.epochs[-1] if self.epochs else {}
+        losses = [f"{name} {last[name]:.4g}" for name in ("loss", "val_loss") if name in last]
+        reason = self.stop_reason.partition(":")[0].partition(";")[0]
+        return f"<History: {', '.join([told + who, *losses, reason])}>"
+
+    def best(self, metric: str | None = None) -> dict[str, float]:
+        """What the best epoch reported, and its number in the model's life, from 1, as "epoch".
+
+        `metric` is a column; the default is "val_loss", or "loss" without validation data. Losses
+        are best where they are lowest, metrics as `mlpx.metrics` says; the first of equals, never
+        NaN. Raises KeyError for a column there is not, InputError if no epoch has a number in it.
+        """
+        if metric is not None and not isinstance(metric, str):
+            raise InputTypeError(f"metric is {metric!r}; wanted a name, one of {self._columns()}")
+        name = metric or ("val_loss" if "val_loss" in self else "loss")
+        known = Metric.table.get(name.removeprefix("val_"))
+        sign = -1.0 if known is not None and known.higher_is_better else 1.0
+        values = sign * np.asarray(self[name], np.float64)
+        if not np.isfinite(values).any():
+            raise InputError(f"no epoch of this history has a finite {name!r}: {self!r}")
+        at = int(np.where(np.isfinite(values), values, np.inf).argmin())
+        return {"epoch": self.first_epoch + at + 1, **self.epochs[at]}
+
+    def to_frame(self) -> Any:
+        """The epochs as a pandas DataFrame; its index "epoch" counts from 1 over the model's life.
+
+        Raises MissingExtraError without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingExtraError("pandas", "", "History.to_frame") from error
+        first = self.first_epoch + 1
+        index = pandas.RangeIndex(first, first + len(self), name="epoch")
+        return pandas.DataFrame(self.epochs, index=index)
+
+    @property
+    def samples_per_s(self) -> float:
+        """Rows trained on in a second, everything counted."""
+        return self.samples / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the steps' losses, as plain JSON values."""
+        return {
+            "engine": self.engine,
+            "engine_reason": self.engine_reason,
+            "device": self.device,
+            "first_epoch": self.first_epoch,
+            "epochs": self.epochs,
+            "steps": len(self.step_loss),
+            "seconds": self.seconds,
+            "samples": self.samples,
+            "stop_reason": self.stop_reason,
+            "notes": self.notes,
+        }
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_dict`, and the steps' losses, to a JSON file, whole or not at all.
+
+        NaN and infinity, which JSON has not, become null. Raises OSError.
+        """
+        content = finite({**self.to_dict(), "step_loss": self.step_loss.tolist()})
+        replace_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def finite(value: Any) -> Any:
+    """`value`, plain JSON data, with None for every float that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

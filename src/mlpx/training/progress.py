@@ -1,0 +1,244 @@
+"""What a person sees while a model trains: one bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from mlpx.errors import InputError
+
+if TYPE_CHECKING:
+    from mlpx.training.run import Run
+
+REFRESH_S = 0.2
+"""How often the bar may ask the device for the current loss."""
+MIN_BAR = 6
+"""Columns that the bar itself keeps in a narrow terminal."""
+FEW = 10
+"""About how many lines tell of a training whose output is no terminal."""
+
+
+class Outlet:
+    """Standard output, which may die (a closed pipe, a full disk) without ending a training.
+
+    What cannot be written is dropped; a warning says so once.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        self.stream = stream  # None where there is none
+        self.encoding = getattr(stream, "encoding", "utf-8")
+
+    def write(self, text: str) -> int:
+        """As a stream's; also what is dropped counts as written."""
+        if not isinstance(text, str):
+            raise TypeError(f"text is a {type(text).__name__}; wanted a str")  # click tries bytes
+        if self.stream is not None:
+            try:
+                self._put(self.stream, text)
+            except (OSError, ValueError) as error:  # ValueError: it is closed
+                self._die(error)
+        return len(text)
+
+    def _put(self, stream: IO[str], text: str) -> None:
+        """Write `text`, with ? for what the stream's encoding does not have."""
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
+
+    def flush(self) -> None:
+        """As a stream's."""
+        if self.stream is not None:
+            try:
+                self.stream.flush()
+            except (OSError, ValueError) as error:
+                self._die(error)
+
+    def isatty(self) -> bool:
+        """Whether a person is looking."""
+        return self.stream is not None and self.stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's own."""
+        if self.stream is None:
+            raise OSError("there is no stream")
+        return self.stream.fileno()
+
+    def _die(self, error: Exception) -> None:
+        self.stream = None
+        reason = getattr(error, "strerror", None) or error
+        warnings.warn(
+            f"standard output cannot be written any more ({reason}); training goes on",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+class Silent:
+    """verbose=0."""
+
+    def begin(self, run: Run) -> None:
+        """Training starts."""
+
+    def step(self, run: Run) -> None:
+        """Some steps were run."""
+
+    def epoch(self, run: Run, logs: dict[str, float]) -> None:
+        """An epoch ended."""
+
+    def end(self, run: Run) -> None:
+        """Training ended, for whatever reason."""
+
+
+class Lines(Silent):
+    """For logs and pipes: a line an epoch, or about `few` lines, the first and last included."""
+
+    def __init__(self, few: int | None = None) -> None:
+        self.few = few
+
+    def begin(self, run: Run) -> None:
+        self.out = Outlet(sys.stdout)
+        self.last_s, self.last_samples, self.told = time.perf_counter(), 0, 0
+        planned = run.last_epoch - run.history.first_epoch
+        self.every = 1 if self.few is None else max(1, math.ceil(planned / self.few))
+
+    def epoch(self, run: Run, logs: dict[str, float]) -> None:
+        done = len(run.history)
+        if done == 1 or done % self.every == 0:
+            self._tell(run)
+
+    def end(self, run: Run) -> None:
+        if len(run.history) > self.told:
+            self._tell(run)
+
+    def _tell(self, run: Run) -> None:
+        now, samples = time.perf_counter(), run.history.samples
+        rate = (samples - self.last_samples) / max(now - self.last_s, 1e-9)
+        self.last_s, self.last_samples, self.told = now, samples, len(run.history)
+        number, logs = run.history.first_epoch + self.told, run.history.epochs[-1]
+        self.out.write(f"epoch {number}/{run.last_epoch}  {show(logs)}  {rate:,.0f} samples/s\n")
+        self.out.flush()
+
+
+class Bar(Silent):
+    """A live progress bar of one line, however narrow the terminal."""
+
+    def begin(self, run: Run) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar: Any = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
+            TextColumn("{task.fields[tail]}", markup=False),
+            console=Console(file=cast(IO[str], Outlet(sys.stdout))),
+            refresh_per_second=5,
+            expand=True,
+        )
+        self.started_s = self.shown_s = time.perf_counter()
+        self.logs: dict[str, float] = {}
+        self.task = self.bar.add_task("", total=max(run.total_steps, 1), tail="")
+        self.bar.start()
+
+    def step(self, run: Run) -> None:
+        now = time.perf_counter()
+        if now - self.shown_s < REFRESH_S:
+            return
+        self.shown_s = now
+        self._show(run, {**self.logs, "loss": run.recent_loss()})
+
+    def epoch(self, run: Run, logs: dict[str, float]) -> None:
+        self.logs = logs
+        self._show(run, logs)
+
+    def _show(self, run: Run, logs: dict[str, float]) -> None:
+        seconds = max(time.perf_counter() - self.started_s, 1e-9)
+        left = run.total_steps - run.steps_done
+        head = f"epoch {min(run.state.epoch + 1, run.last_epoch)}/{run.last_epoch}"
+        clock = (
+            f"{duration(seconds * left / run.steps_done)} left"
+            if left
+            else f"in {duration(seconds)}"
+        )
+        room = self.bar.console.width - len(head) - MIN_BAR - 2  # a space on each side of the bar
+        self.bar.update(
+            self.task,
+            completed=run.steps_done,
+            description=head,
+            tail=tail(room, logs, rate=run.samples_done / seconds, clock=clock),
+        )
+
+    def end(self, run: Run) -> None:
+        self.bar.stop()
+
+
+def tail(room: int, logs: dict[str, float], *, rate: float, clock: str) -> str:
+    """What stands behind the bar: as much as fits into `room` columns, the clock and loss first."""
+    brief = [name for name in logs if name != "val_loss" or not _scores(logs)]
+    fewest = [name for name in brief if name == "loss"]
+    spoken, terse = f"{rate:,.0f} samples/s", f"{shortened(rate)} samples/s"
+    variants = (
+        [show(logs), spoken, clock],
+        [show({name: logs[name] for name in brief}), spoken, clock],
+        [_terse(logs, brief), terse, clock],
+        [_terse(logs, brief), f"{shortened(rate)}/s", clock],
+        [_terse(logs, [*fewest, *brief[-1:]][: len(brief)]), clock],
+        [_terse(logs, fewest), clock],
+    )
+    for gap, parts in zip(("  ", "  ", " ", " ", " ", " "), variants, strict=True):
+        text = gap.join(filter(None, parts))
+        if len(text) <= room:
+            return text
+    return clock if len(clock) <= room else ""
+
+
+def _scores(logs: dict[str, float]) -> list[str]:
+    """The validation metrics that say more than the validation loss."""
+    return [name for name in logs if name.startswith("val_") and name != "val_loss"]
+
+
+def _terse(logs: dict[str, float], names: list[str]) -> str:
+    return " ".join(
+        f"{name.replace('accuracy', 'acc')} {logs[name]:.{4 if 'loss' in name else 3}f}"
+        for name in names
+    )
+
+
+def shortened(count: float) -> str:
+    """A count in three or four characters: 950, 41k, 1.2M."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if count >= 0.9995 * size:
+            scaled = count / size
+            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return f"{count:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def show(logs: dict[str, float]) -> str:
+    """The log of an epoch as text."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+
+
+def display(verbose: int | None) -> Silent:
+    """What `verbose` means: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal and about
+    ten lines elsewhere.
+
+    Raises InputError for anything else.
+    """
+    if verbose is None:
+        return Bar() if Outlet(sys.stdout).isatty() else Lines(FEW)
+    shown = {0: Silent, 1: Bar, 2: Lines}.get(int(verbose)) if isinstance(verbose, int) else None
+    if shown is None:
+        raise InputError(
+            f"verbose = {verbose!r}; it must be 0 (silent), 1 (bar), 2 (lines) or None"
+        )
+    return shown()

@@ -1,0 +1,347 @@
+"""Run folders: a training run's model, history, settings and picture of its curves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.files import allocate
+from mlpx.network.checkpoint import write_atomically
+from mlpx.training.history import History, finite
+from mlpx.training.settings import SETTINGS
+
+if TYPE_CHECKING:
+    from mlpx.mlp import MLP
+
+MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
+FORMAT = "mlpx-run"
+VERSION = 1
+ROOT = Path("runs")
+
+
+@contextmanager
+def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
+    """A folder for a run, locked: `out`, or the first free one of runs/name, runs/name-2, ...
+
+    A folder that is still empty at the end is removed. Raises InputError for an `out` that holds
+    anything but a run or that is in use, OSError where nothing can be written.
+    """
+    folder = _first_free(name) if out is None else _checked(out)
+    with locked(folder):
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass  # an unwritable folder is found now, not after the training
+            yield folder
+        finally:
+            with suppress(OSError):
+                folder.rmdir()  # refuses a folder that holds something
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder` against whoever else would; the end of this process, however it ends, lets it
+    go. Where the system has no such locks, nothing is held.
+
+    Raises InputError while it is in use, OSError if it cannot be opened.
+    """
+    with ExitStack() as held:
+        with suppress(ImportError):
+            import fcntl
+
+            handle = os.open(folder, os.O_RDONLY)
+            held.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"{folder} is in use by another training, or is being saved to; wait until "
+                    "that ends, or name another folder"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+        yield
+
+
+@contextmanager
+def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
+    """Hold so many bytes of the disk of `folder` until the function yielded is called, or the end.
+
+    Raises CheckpointError if they are not there.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:  # has no name: nothing is left of it
+        try:
+            allocate(file, size_bytes)
+        except OSError as error:
+            file.close()
+            free_bytes = shutil.disk_usage(folder).free
+            advice = "make room, or name a folder on another disk"
+            if error.errno == errno.EFBIG:
+                advice = "raise the limit on the size of a file (ulimit -f)"
+            raise CheckpointError(
+                f"{folder} has no room for the run ({error.strerror or error}): it needs "
+                f"{size_bytes:,} bytes, {free_bytes:,} are free; {advice}"
+            ) from None
+        yield file.close
+
+
+def _first_free(name: str) -> Path:
+    ROOT.mkdir(exist_ok=True)
+    number = 1
+    while True:
+        folder = ROOT / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _checked(folder: Path) -> Path:
+    if folder.is_file():
+        raise InputError(f"{folder} is a file; wanted a folder for the run")
+    folder.mkdir(parents=True, exist_ok=True)
+    there = sorted(entry.name for entry in folder.iterdir())
+    if there and not is_run(folder):
+        few = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
+        raise InputError(
+            f"{folder} holds {few} and is not a run of mlpx, so it is left alone; "
+            "name a new or an empty folder"
+        )
+    return folder
+
+
+def is_run(folder: Path) -> bool:
+    """Whether `folder` was written by `save_run`."""
+    try:
+        _read_format(folder)
+    except CheckpointError:
+        return False
+    return True
+
+
+def save_run(
+    folder: Path,
+    model: MLP,
+    *,
+    history: History,
+    config: dict[str, Any],
+    test: dict[str, float] | None = None,
+) -> tuple[list[str], str | None]:
+    """Write a run's files, each whole or not at all; `test` is what the test data said.
+
+    Returns the names of the files and, if there is no picture, why. Raises CheckpointError.
+    """
+    model.save(folder / MODEL)
+    written, why_no_picture = describe_run(folder, history=history, config=config, test=test)
+    return [MODEL, *written], why_no_picture
+
+
+def describe_run(
+    folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
+) -> tuple[list[str], str | None]:
+    """As `save_run`, what stands beside the model; one that fails does not keep the others out."""
+    described = {"format": FORMAT, "version": VERSION, **config}
+    contents = {
+        CONFIG: json.dumps(described, indent=1) + "\n",
+        HISTORY: _history_text(history, test),
+    }
+    failures = []
+    for name, text in contents.items():
+        try:
+            write_atomically(folder / name, text.encode())
+        except CheckpointError as error:
+            failures.append(str(error))
+    why_no_picture = _draw(history, folder / CURVES)
+    if failures:
+        raise CheckpointError(f"{'; '.join(failures)}; the model is in {folder / MODEL}")
+    return [HISTORY, CONFIG] + [CURVES] * (why_no_picture is None), why_no_picture
+
+
+def _draw(history: History, path: Path) -> str | None:
+    """Draw the learning curves; returns why not if that fails."""
+    from mlpx.plots import learning_curves
+
+    try:
+        learning_curves(history, path=path)
+    except (MlpxError, OSError) as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # it would show an earlier run
+        return str(error)
+    return None
+
+
+def _history_text(history: History, test: dict[str, float] | None) -> str:
+    """JSON, with the steps' losses on one line."""
+    content = finite({**history.to_dict(), "test": test})
+    losses = json.dumps(finite([float(f"{value:.9g}") for value in history.step_loss]))
+    return json.dumps(content, indent=1).removesuffix("\n}") + f',\n "step_loss": {losses}\n}}\n'
+
+
+def read_history(folder: Path) -> History:
+    """The history in a run folder; null is NaN.
+
+    Raises CheckpointError.
+    """
+    content = _read_json(folder / HISTORY)
+    try:
+        for name, kinds in HISTORY_KINDS.items():
+            if not isinstance(content[name], kinds):
+                raise TypeError(f"{name} = {json.dumps(content[name])}")
+        return History(
+            **{
+                name: content[name] for name in ("engine", "engine_reason", "device", "first_epoch")
+            },
+            **{name: content[name] for name in ("seconds", "samples", "stop_reason", "notes")},
+            epochs=[{k: _number(v) for k, v in epoch.items()} for epoch in content["epochs"]],
+            step_loss=np.array([_number(v) for v in content["step_loss"]], dtype=np.float64),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error!r}") from error
+
+
+HISTORY_KINDS: dict[str, type | tuple[type, ...]] = {
+    "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
+    "first_epoch": int, "seconds": (int, float), "samples": int,
+}  # fmt: skip
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def joined(before: History, after: History) -> History:
+    """One history of two runs of `fit`, the second of which went on where the first stopped."""
+    return History(
+        engine=after.engine,
+        engine_reason=after.engine_reason,
+        device=after.device,
+        first_epoch=before.first_epoch,
+        epochs=before.epochs + after.epochs,
+        step_loss=np.concatenate([before.step_loss, after.step_loss]),
+        seconds=before.seconds + after.seconds,
+        samples=before.samples + after.samples,
+        stop_reason=after.stop_reason,
+        notes=list(dict.fromkeys(before.notes + after.notes)),
+    )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The settings in a run folder; entries that this version does not know stay as they are.
+
+    Raises CheckpointError for a folder that is no run, or is of another version, and for a setting
+    that cannot be one.
+    """
+    config = _read_format(folder)
+    for name, value in config.items():
+        wanted = SETTINGS.get(name)
+        if wanted is not None and not wanted.fits(value):
+            raise CheckpointError(
+                f"{folder / CONFIG} has {name} = {json.dumps(value)}; wanted {wanted.text}"
+            )
+    return config
+
+
+def _read_format(folder: Path) -> dict[str, Any]:
+    config = _read_json(folder / CONFIG)
+    found = config.get("format"), config.get("version")
+    if found != (FORMAT, VERSION):
+        raise CheckpointError(
+            f"{folder / CONFIG} has format {found}; this version reads {(FORMAT, VERSION)}"
+        )
+    return config
+
+
+def class_labels(
+    config: dict[str, Any] | None, *, model: MLP | None = None
+) -> list[int | str] | None:
+    """The labels that the classes of a run had in its data, in the order of the model's outputs;
+    None where they are the outputs' numbers.
+
+    Raises CheckpointError for what is no list of labels, or of another number than `model` has.
+    """
+    described = (config or {}).get("estimator") or config or {}
+    found = None if described.get("several") else described.get("classes")
+    if found is None:
+        return None
+    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
+    if not all(isinstance(label, int | str) for label in labels):
+        raise CheckpointError(f"{CONFIG} has classes = {found!r}; wanted a list of labels")
+    if model is not None:
+        check_classes(len(labels), model)
+    return None if labels == list(range(len(labels))) else labels
+
+
+def check_classes(count: int, model: MLP) -> None:
+    """Raises CheckpointError if settings cannot name so many classes for what `model` gives."""
+    if count not in (model.d_out, class_count(model)):  # one output may have learnt one class
+        raise CheckpointError(
+            f"{CONFIG} has {count} classes, and the model beside it {class_count(model)}; wanted a "
+            "label for each, in the order of its outputs"
+        )
+
+
+def class_count(model: MLP) -> int:
+    """How many classes `model` tells apart; of a model of values, how many it gives."""
+    binary = model.d_out == 1 and model.loss.target_kind(1) == "binary"
+    return 2 if binary else model.d_out
+
+
+def label_array(labels: list[int | str]) -> np.ndarray:
+    """Labels as an array (classes,): text, or integers, of which none is rounded."""
+    numbers = [label for label in labels if isinstance(label, int)]
+    if len(numbers) == len(labels):
+        for dtype in (np.int64, np.uint64):
+            if all(np.iinfo(dtype).min <= number <= np.iinfo(dtype).max for number in numbers):
+                return np.array(numbers, dtype=dtype)
+    return np.array(list(map(str, labels)))
+
+
+def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
+    """The model file that `run`, a run folder or the file itself, means, and its settings if any.
+
+    Raises CheckpointError if there is neither.
+    """
+    if run.is_dir():
+        return run / MODEL, read_config(run)
+    if not run.exists():
+        raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
+    beside = run.name == MODEL and is_run(run.parent)
+    return run, read_config(run.parent) if beside else None
+
+
+def run_folder(run: Path) -> Path:
+    """The run folder that `run`, the folder or the model file in it, means.
+
+    Raises CheckpointError if it is no run.
+    """
+    path, config = locate(run)
+    if config is None:
+        raise CheckpointError(
+            f"{run} is no run folder and not the {MODEL} in one; wanted a folder that "
+            "`mlpx train` wrote"
+        )
+    return path.parent
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} is not a run folder: it has no {path.name}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds no JSON object")
+    return content

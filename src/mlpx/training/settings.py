@@ -1,0 +1,77 @@
+"""What each setting of a run may be, for those who edit its config.json by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from mlpx.engines import Engine
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.initializers import Initializer
+from mlpx.kernels.losses import Loss
+from mlpx.network.architecture import DTYPES
+from mlpx.optimizers import Optimizer
+from mlpx.records import is_whole
+from mlpx.training.sampling import SAMPLINGS
+
+
+class Setting(NamedTuple):
+    """What an entry of a run's settings may be, and that in words."""
+
+    fits: Callable[[Any], bool]
+    text: str
+
+
+def _number_of(kind: Callable[[Any], bool], least: float, text: str) -> Setting:
+    return Setting(lambda value: kind(value) and least <= value < math.inf, text)
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _several(one: Setting, text: str) -> Setting:
+    return Setting(lambda value: isinstance(value, list) and all(map(one.fits, value)), text)
+
+
+def _or_null(one: Setting) -> Setting:
+    return Setting(lambda value: value is None or one.fits(value), f"{one.text}, or null")
+
+
+def _name_in(table: Iterable[str]) -> Setting:
+    return Setting(
+        lambda value: isinstance(value, str) and value in table,
+        f"one of {', '.join(sorted(table))}",
+    )
+
+
+_TEXT = Setting(lambda value: isinstance(value, str), "text")
+_COUNT = _number_of(is_whole, 1, "a whole number, at least 1")
+_FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0")
+_WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
+_LABEL = Setting(lambda value: isinstance(value, str | int), "text or a whole number")
+SETTINGS = {
+    "dataset": _TEXT,
+    "layers": _or_null(_WIDTHS),
+    "hidden": _or_null(_WIDTHS),
+    "activation": _name_in(Activation.table),
+    "loss": _or_null(_name_in(Loss.table)),
+    "initializer": _or_null(_name_in(Initializer.table)),
+    "optimizer": _name_in(Optimizer.table),
+    "learning_rate": _or_null(_number_of(_real, 0, "a number, at least 0")),
+    "epochs": _or_null(_FROM_0),
+    "steps": _or_null(_COUNT),
+    "sampling": _name_in(SAMPLINGS),
+    "batch_size": _or_null(_COUNT),
+    "validation": Setting(lambda value: _real(value) and 0 <= value < 1, "a number in [0, 1)"),
+    "device": _or_null(_TEXT),
+    "engine": _name_in([*Engine.table, "auto"]),
+    "threads": _or_null(_COUNT),
+    "dtype": _name_in(DTYPES),
+    "seed": _FROM_0,
+    "rows": _COUNT,
+    "class_names": _or_null(_several(_TEXT, "a list of text")),
+    "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
+}
+"""The entries of a run's settings that a command reads."""
