@@ -9,9 +9,8 @@ import pytest
 
 from mlpx import MLP
 from mlpx.gradcheck.numerical import FORMS, run_gradient, whole_batch
+from mlpx.program.data import TrainingData, prepare_data
 from mlpx.program.gradients import Backpropagation, GradientRule, Numerical, Search
-from mlpx.program.program import TrainingData
-from mlpx.training.fit import prepare_data
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from _drawing import BLUE, GREEN, GREY, ORANGE, RED, arguments, panels, save
 from mlpx import MLP, SGD, History, Rescale
 from mlpx.data import load_dataset
 from mlpx.gradcheck.numerical import FORMS, whole_batch
+from mlpx.program.data import prepare_data
 from mlpx.program.gradients import Backpropagation, GradientRule, Numerical, Search
-from mlpx.training.fit import prepare_data
 
 INPUTS, OUTPUTS, ROWS = 10, 2, 32
 GOAL = 0.6  # a loss that each way of training reaches

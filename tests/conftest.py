@@ -77,7 +77,7 @@ def only_new_garbage() -> None:
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are made, but not drawn, which takes 0.3 s: test_plots.py looks at drawn ones."""
     from mlpx import plots
-    from mlpx.network.checkpoint import write_atomically
+    from mlpx.files import write_atomically
 
     def blank(figure: Any, path: Any) -> Any:
         if path is not None:

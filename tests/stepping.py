@@ -8,8 +8,9 @@ import numpy as np
 
 from mlpx import MLP
 from mlpx.engines.interpreter import run_once
-from mlpx.network.passes import Buffers, Plan, plan_backward, plan_forward
-from mlpx.program.objective import plan_loss, plan_targets
+from mlpx.network.passes import plan_backward, plan_forward
+from mlpx.plan.plan import Buffers, Plan
+from mlpx.program.objective import plan_loss, plan_penalty_gradients, plan_targets
 
 
 class Step:
@@ -32,6 +33,7 @@ class Step:
         self.rows, dz = plan_loss(plan, model, self.z, t, r)
         self.forward = [call.bind(backend.xp) for call in plan.calls]
         plan_backward(model, sites, dz)
+        plan_penalty_gradients(plan, model)
         self.plan, self.sites = plan, sites
 
     def loss(self) -> float:

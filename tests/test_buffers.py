@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP
-from mlpx.network.passes import Buffers
+from mlpx.plan.plan import Buffers
 
 
 def made() -> Buffers:

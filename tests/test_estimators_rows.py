@@ -17,7 +17,7 @@ from mlpx.errors import InputError, MlpxError
 from mlpx.estimators.feeding import open_window
 from mlpx.estimators.rows import SparseRows
 from mlpx.kernels.losses import SoftmaxCrossEntropy
-from mlpx.program.program import TrainingData
+from mlpx.program.data import TrainingData
 
 pytest_plugins = ["fakecupy.fixtures"]
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -11,8 +11,9 @@ import pytest
 
 from mlpx import MLP, BatchNorm, Dense, Dropout, Optimizer
 from mlpx.errors import DeviceMemoryError
+from mlpx.program.data import TrainingData
 from mlpx.program.footprint import _Measuring, measure
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingProgram
 
 pytest_plugins = ["fakecupy.fixtures"]
 LAYERS = [7, Dense(20), BatchNorm(), "relu", Dropout(0.5), 3]

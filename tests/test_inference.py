@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Dense, Rescale, Residual
-from mlpx.engines import forward, threads
+from mlpx.engines import predictor, threads
 from mlpx.engines.native import NativeEngine
 from mlpx.engines.native import prediction as native
-from mlpx.engines.native.prediction import NativeForward
+from mlpx.engines.native.prediction import NativePredictor
+from mlpx.engines.predict import ForwardProgram, chunks
 from mlpx.errors import InputError
-from mlpx.training.scores import ForwardProgram, chunks
 from mlpx.types import Array
 
 pytest_plugins = ["fakecupy.fixtures"]
@@ -55,7 +55,7 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 def test_few_rows_after_many(dtype: str) -> None:
     """Many are read where they are, few are copied: each on memory of its own."""
     model = MLP([784, 16, 2], dtype=dtype)
-    assert NativeForward(model).rows > NativeForward(model).copied_rows
+    assert NativePredictor(model).rows > NativePredictor(model).copied_rows
     for n in (2000, 60, 1, 2000, 7):
         x = rows(n, d=784, dtype=dtype)
         np.testing.assert_allclose(
@@ -81,7 +81,7 @@ def test_rows_are_read_in_place_where_that_is_less_work(
     monkeypatch.setattr(native, "MOST_ROWS", 10**6)
     layers, in_place = READ_IN_PLACE[case]
     model, x = MLP(layers), rows(30_000, d=8)
-    engine = NativeForward(model)
+    engine = NativePredictor(model)
     assert (engine.rows > engine.copied_rows) == in_place
     assert engine.rows < len(x)
     np.testing.assert_allclose(model.predict_logits(x), interpreted(model, x), rtol=1e-5, atol=1e-5)
@@ -210,7 +210,7 @@ def test_nothing_is_left_behind_by_a_prediction() -> None:
 
 
 def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
-    forward, x = NativeForward(make()), rows(1000)
+    forward, x = NativePredictor(make()), rows(1000)
     forward.run(x, classes=True, rows=1000)
     lanes = set(forward._lanes)
     assert len(lanes) == workers
@@ -241,7 +241,7 @@ def test_threads_of_the_blas_are_put_back() -> None:
 def test_one_row_asks_for_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """It calls no BLAS, and is for one thread however large the network."""
     model, asked = make(), []
-    assert forward(model) is not None
+    assert predictor(model) is not None
     model.predict(rows(1))
     monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
     monkeypatch.setattr(native, "usable", lambda: asked.append("usable") or 1)
@@ -259,7 +259,7 @@ def test_a_part_that_the_library_has_not_got_is_interpreted(
     wanted = model.predict_logits(x)
     monkeypatch.setattr(NativeEngine, "missing", lambda _: "not built")
     model.kept = None
-    assert forward(model) is None
+    assert predictor(model) is None
     np.testing.assert_allclose(model.predict_logits(x), wanted, rtol=2e-6, atol=2e-6)
     assert np.array_equal(model.predict(x), wanted.argmax(axis=1))
 

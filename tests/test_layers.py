@@ -29,7 +29,8 @@ from mlpx import (
 )
 from mlpx.engines import Interpreter
 from mlpx.optimizers import Adam
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 from stepping import Step, worst_errors
 
 GRADIENT_BOUND = 1e-7

@@ -12,8 +12,8 @@ from mlpx.engines.lowering import Operation
 from mlpx.engines.lowering.translator import Translator, UntranslatableError
 from mlpx.kernels import batches
 from mlpx.kernels.activations import Activation
-from mlpx.network.passes import Call
 from mlpx.optimizers import LBFGS
+from mlpx.plan.plan import Call
 
 ROWS = np.arange(2)
 WIDE = np.ones((4, 6))

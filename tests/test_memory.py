@@ -11,7 +11,8 @@ import pytest
 
 from mlpx import MLP, Optimizer
 from mlpx.engines import Engine, choose
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 pytestmark = pytest.mark.xdist_group("alone")
 

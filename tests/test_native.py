@@ -45,7 +45,8 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 

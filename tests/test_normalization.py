@@ -10,7 +10,7 @@ import pytest
 from mlpx import MLP, BatchNorm, Dense, Layer, LayerNorm, Residual, RMSNorm
 from mlpx.errors import InputError
 from mlpx.kernels import normalization
-from mlpx.network.architecture import split_batches
+from mlpx.program.data import split_batches
 from reference import layers as reference
 from stepping import Step
 

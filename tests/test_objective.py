@@ -7,8 +7,9 @@ import pytest
 
 from mlpx import MLP, SGD
 from mlpx.kernels import batches
-from mlpx.network.passes import Call
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.plan.plan import Call
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 
 def program(outputs: int, *, part_rows: int | None = None) -> TrainingProgram:

@@ -15,7 +15,8 @@ from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.optimizers import Optimizer
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 N, D, K = 103, 20, 3
 AVERAGED = Adam(average="ema")

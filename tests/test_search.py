@@ -9,9 +9,9 @@ from mlpx import MLP, SGD
 from mlpx.engines import Engine, Interpreter, choose
 from mlpx.errors import EngineError, InputError, UnknownNameError
 from mlpx.optimizers import Optimizer
+from mlpx.program.data import prepare_data
 from mlpx.program.gradients import Backpropagation, Numerical, Search, default_step
 from mlpx.program.program import TrainingProgram
-from mlpx.training.fit import prepare_data
 
 
 def data(n: int = 24) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import fakecupy
 from mlpx import MLP, Dense, get_backend
 from mlpx.engines.interpreter import run_once
 from mlpx.errors import InputError, InputTypeError
-from mlpx.inputs.targets import check_data, check_y, row_weights
+from mlpx.inputs.targets import check_y, row_weights
 from mlpx.kernels.losses import (
     BinaryCrossEntropy,
     Focal,
@@ -22,6 +22,7 @@ from mlpx.kernels.losses import (
     SoftmaxCrossEntropy,
 )
 from mlpx.kernels.penalties import L2
+from mlpx.program.data import check_data
 from stepping import Step
 
 pytest_plugins = ["fakecupy.fixtures"]

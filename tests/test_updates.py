@@ -14,8 +14,8 @@ from mlpx.engines import Interpreter
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.layers import BatchNorm, Dropout
 from mlpx.optimizers import EMA, SGD, SWA, Adam, AdamW, Average, Muon, Optimizer
+from mlpx.program.data import prepare_data
 from mlpx.program.program import TrainingProgram
-from mlpx.training.fit import prepare_data
 from updates import Driver
 
 RULES = sorted(name for name, rule in Optimizer.table.items() if not rule.full_batch)

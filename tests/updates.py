@@ -11,9 +11,9 @@ import numpy as np
 
 from mlpx.backend import get_backend
 from mlpx.kernels.initializers import Initializer
-from mlpx.network.passes import Buffers, Plan
 from mlpx.optimizers import Optimizer
 from mlpx.plan.layout import Layout, Parameter, aligned_zeros
+from mlpx.plan.plan import Buffers, Plan
 from mlpx.program.update import Update, average_columns, make_groups
 
 KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}

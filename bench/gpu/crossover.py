@@ -22,7 +22,8 @@ from mlpx.engines.cuda.runner import largest
 from mlpx.engines.threads import usable
 from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 NETS = ("tabular", "mnist", "wide", "deep")
 BATCHES = (1, 8, 32, 128, 512, 2048, 8192)

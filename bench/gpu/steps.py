@@ -26,7 +26,8 @@ from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
 from mlpx.layers import Rescale
 from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 ROUNDS, QUICK_ROUNDS = 7, 2
 REPEATED, QUICK_REPEATED = 50, 2

@@ -95,22 +95,27 @@ SYNONYMS = (
 
 def known_options(function: Callable[P, R]) -> Callable[P, R]:
     """`function`, raising UnknownOptionError for a keyword that it has not."""
+    makes = function.__name__ == "__init__"
 
     @functools.wraps(function)
     def checked(*args: P.args, **options: P.kwargs) -> R:
-        refuse_unknown(options, function)
+        refuse_unknown(options, function, type(args[0]).__name__ if makes else None)
         return function(*args, **options)
 
     return checked
 
 
-def refuse_unknown(options: Iterable[str], function: Callable[..., Any]) -> None:
-    """Raise UnknownOptionError for the first of `options` that `function` does not have."""
+def refuse_unknown(
+    options: Iterable[str], function: Callable[..., Any], called: str | None = None
+) -> None:
+    """Raise UnknownOptionError for the first of `options` that `function` does not have.
+
+    `called` is what the message calls it, if not by its own name.
+    """
     for name in options:
         known = _options(function)
         if known is not None and name not in known:
-            called = f"{function.__qualname__.removesuffix('.__init__')}()"
-            raise UnknownOptionError(called, name, known)
+            raise UnknownOptionError(f"{called or function.__qualname__}()", name, known)
 
 
 @functools.cache

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from mlpx.errors import CheckpointError
+
 POLL_S = 0.02
 
 
@@ -32,6 +34,17 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`: on the disk first, then under its name; links are followed.
+
+    Raises CheckpointError; what was at `path` before is then still there.
+    """
+    try:
+        replace_file(path, content)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def allocate(file: IO[bytes], size_bytes: int) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
-from mlpx.network.checkpoint import write_atomically
+from mlpx.files import write_atomically
 from mlpx.types import Array
 
 if TYPE_CHECKING:

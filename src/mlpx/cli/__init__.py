@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlpx.cli.bench.command import EXAMPLES as BENCH_EXAMPLES
-from mlpx.cli.bench.command import bench
+from mlpx.cli.bench.command import bench as bench_command
 from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
@@ -30,7 +30,7 @@ from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
 from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
-from mlpx.cli.train.command import train
+from mlpx.cli.train.command import train as train_command
 from mlpx.errors import MlpxError
 from mlpx.training.interrupts import ending_signals
 
@@ -121,13 +121,13 @@ def register(
     app.command(name, help=text, epilog=examples)(function)
 
 
-register(train, TRAIN_EXAMPLES)
+register(train_command, TRAIN_EXAMPLES)
 register(evaluate, EVALUATE_EXAMPLES)
 register(predict, PREDICT_EXAMPLES)
 register(gradcheck, GRADCHECK_EXAMPLES)
 register(doctor)
 register(doctor, name="devices")
-app.add_typer(bench, name="bench", epilog=BENCH_EXAMPLES)
+app.add_typer(bench_command, name="bench", epilog=BENCH_EXAMPLES)
 
 
 def main() -> None:

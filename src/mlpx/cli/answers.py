@@ -62,7 +62,7 @@ class Answers:
 
         Raises CheckpointError.
         """
-        from mlpx.network.checkpoint import write_atomically
+        from mlpx.files import write_atomically
 
         as_csv = path.suffix.lower() == ".csv"
         write_atomically(path, self._csv().encode() if as_csv else self._npy())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from mlpx.engines.base import Engine, Forward, Runner
+from mlpx.engines.base import Engine, Predictor, Runner
 from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.interpreter import Interpreter
 from mlpx.engines.native import NativeEngine
 from mlpx.errors import EngineError, UnknownNameError
-from mlpx.network.passes import Network
+from mlpx.network.network import Network
 from mlpx.program.program import TrainingProgram
 
 PREFERENCE: tuple[type[Engine], ...] = (CudaEngine, NativeEngine, Interpreter)
@@ -17,12 +17,12 @@ __all__ = [
     "PREFERENCE",
     "CudaEngine",
     "Engine",
-    "Forward",
     "Interpreter",
     "NativeEngine",
+    "Predictor",
     "Runner",
     "choose",
-    "forward",
+    "predictor",
     "refusal",
 ]
 
@@ -52,9 +52,9 @@ def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
     raise EngineError("no engine can run this: " + "; ".join(refusals))
 
 
-def forward(network: Network) -> Forward | None:
+def predictor(network: Network) -> Predictor | None:
     """What the fastest engine that can predict for `network` does it with, None for none."""
-    made = (candidate().forward(network) for candidate in PREFERENCE)
+    made = (candidate().predictor(network) for candidate in PREFERENCE)
     return next((found for found in made if found is not None), None)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
-from mlpx.network.passes import Network, Plan
+from mlpx.network.network import Network
+from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 from mlpx.records import Record
 from mlpx.types import Array
@@ -25,7 +26,7 @@ class Runner(Protocol):
         """The bytes it takes beside the program."""
 
 
-class Forward(Protocol):
+class Predictor(Protocol):
     """A network's forward pass, run over and over, by several threads at a time too."""
 
     def run(self, x: Array, *, classes: bool, rows: int) -> tuple[Array, bool]:
@@ -61,7 +62,7 @@ class Engine(Record, kind="engine"):
         """What runs the program's plans, on so many threads, or on as many as suit the program."""
         raise NotImplementedError
 
-    def forward(self, network: Network) -> Forward | None:
+    def predictor(self, network: Network) -> Predictor | None:
         """What predicts for `network` faster than the interpreter; None if this engine cannot."""
         return None
 

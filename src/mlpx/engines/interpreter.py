@@ -11,7 +11,7 @@ import numpy as np
 
 from mlpx.engines.base import Engine, Runner
 from mlpx.engines.threads import blas_threads
-from mlpx.network.passes import Call, Plan
+from mlpx.plan.plan import Call, Plan
 from mlpx.program.program import TrainingProgram
 
 

@@ -7,14 +7,12 @@ kernel: small nets at small batches are faster on the CPU. The numbers are rough
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from mlpx.backend import BACKENDS, choose_device, get_backend
 from mlpx.engines import NativeEngine
 from mlpx.engines.threads import usable
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
+from mlpx.network.network import Network
 
 KERNELS, KERNELS_BY_LAYER = 7, 4
 """A step gathers x and y, takes the loss and its mean, updates and counts; and a layer is an affine
@@ -46,7 +44,7 @@ def cpu_speed() -> Speed:
     return Speed(kernel_us, CORE.operations * cores, CORE.bytes * cores)
 
 
-def step_us(model: MLP, rows: int, speed: Speed) -> float:
+def step_us(model: Network, rows: int, speed: Speed) -> float:
     """About how long a training step takes."""
     products = 6 * rows * model.parameter_count
     moved = model.dtype.itemsize * (6 * model.parameter_count + 4 * rows * sum(model.widths))
@@ -55,7 +53,7 @@ def step_us(model: MLP, rows: int, speed: Speed) -> float:
     return kernels * speed.kernel_us + doubled * products / speed.operations + moved / speed.bytes
 
 
-def place(model: MLP, x: Any, rows: int) -> str | None:
+def place(model: Network, x: Any, rows: int) -> str | None:
     """Move a model with device="auto" to where it had better train; returns why, None if there is
     only one place. Data that are on a CUDA device stay there, and so does the model.
     """

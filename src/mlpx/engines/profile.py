@@ -14,11 +14,11 @@ import numpy as np
 from mlpx import engines
 from mlpx.engines import Engine
 from mlpx.errors import EngineError
-from mlpx.mlp import MLP
+from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
+from mlpx.program.data import DEFAULT_BATCH, prepare_data
 from mlpx.program.program import TrainingProgram
 from mlpx.records import require_count
-from mlpx.training.fit import DEFAULT_BATCH, prepare_data
 
 Part = tuple[str, Callable[[], Any]]
 
@@ -60,7 +60,7 @@ class Profile:
 
 
 def profile(
-    model: MLP,
+    model: Network,
     x: Any,
     y: Any,
     *,
@@ -94,11 +94,10 @@ def profile(
 
 
 def _program(
-    model: MLP, x: Any, y: Any, batch_size: int | None, rule: Optimizer, precision: str
+    model: Network, x: Any, y: Any, batch_size: int | None, rule: Optimizer, precision: str
 ) -> TrainingProgram:
     """One step's program of a copy of the model."""
-    copy = MLP.from_config(model.config(), device=model.backend)
-    copy.flat[...] = model.flat
+    copy = model.copy()
     data = prepare_data(copy, x, y, None, True, "")
     rows = min(batch_size or DEFAULT_BATCH, len(data))
     require_count("batch_size", rows)

@@ -23,7 +23,7 @@ from mlpx.estimators.bookkeeper import Bookkeeper
 from mlpx.estimators.feeding import QuasiNewtonRun, ShuffledRun, enough_weighing, open_window
 from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
-from mlpx.program.program import TrainingData
+from mlpx.program.data import TrainingData
 from mlpx.training.callbacks import check_callbacks
 from mlpx.training.progress import display
 

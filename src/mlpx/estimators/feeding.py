@@ -11,7 +11,8 @@ import numpy as np
 
 from mlpx.estimators.rows import take
 from mlpx.optimizers.lbfgs import LBFGS
-from mlpx.program.program import LOSS, WEIGHT, TrainingData
+from mlpx.program.data import TrainingData
+from mlpx.program.program import LOSS, WEIGHT
 from mlpx.training.full_batch import FullBatchRun
 from mlpx.training.run import Run
 

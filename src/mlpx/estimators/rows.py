@@ -13,13 +13,13 @@ from sklearn.utils.validation import validate_data
 
 from mlpx.backend import Backend, array_backend
 from mlpx.backend.base import check_unmasked
+from mlpx.engines.predict import chunks
 from mlpx.errors import InputError, InputTypeError
 from mlpx.inputs.arrays import by_row, check_array, check_finite, check_in_range, in_range
 from mlpx.inputs.frames import array_of, columns_of
 from mlpx.mlp import MLP
+from mlpx.program.data import TrainingData
 from mlpx.program.objective import divides_by_weight
-from mlpx.program.program import TrainingData
-from mlpx.training.scores import chunks
 from mlpx.types import Array
 
 CHUNK_ROWS = 1024

@@ -14,11 +14,12 @@ from mlpx.gradcheck.report import TOLERANCE, Report, Row, compare
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
-from mlpx.network.passes import Call
-from mlpx.program.gradients import Backpropagation, Objective, Runs, central, default_step, learnt
+from mlpx.plan.plan import Call
+from mlpx.program.data import prepare_data
+from mlpx.program.gradients import Backpropagation, central, default_step, learnt
+from mlpx.program.objective import Objective, Runs
 from mlpx.random import Purpose, normal, words
 from mlpx.records import require, require_count
-from mlpx.training.fit import prepare_data
 from mlpx.types import Array, Namespace
 
 if TYPE_CHECKING:

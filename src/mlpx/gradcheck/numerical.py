@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from mlpx.engines.predict import ForwardProgram, chunks
 from mlpx.errors import InputError
 from mlpx.layers import Dense, Layer, Rescale
 from mlpx.optimizers import SGD
+from mlpx.program.data import TrainingData, prepare_data
 from mlpx.program.gradients import GradientRule, Numerical, default_step, learnt
-from mlpx.program.program import TrainingData, TrainingProgram
-from mlpx.training.fit import prepare_data
-from mlpx.training.scores import ForwardProgram, chunks
+from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
 
 if TYPE_CHECKING:

@@ -19,7 +19,6 @@ from mlpx.inputs.arrays import (
     check_finite,
     check_in_range,
     check_weights,
-    check_x,
     in_range,
     largest,
     together,
@@ -29,38 +28,11 @@ from mlpx.records import require
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.network.passes import Network
+    pass
 
 FLOAT64 = np.dtype(np.float64)
 ClassWeight = Mapping[int, float] | list[float] | tuple[float, ...] | np.ndarray | str | None
 Rows = tuple[Array, Array, Array | None]
-
-
-def check_data(
-    network: Network, x: Any, y: Any, weights: Any = None, *, prefix: str = "", suffix: str = "",
-    finite: bool | None = None, class_weight: ClassWeight = None, absolute: bool = False,
-    checks: Checks | None = None,
-) -> Rows:  # fmt: skip
-    """x, y and the rows' weights as arrays that `network` takes, wherever they are.
-
-    prefix and suffix: of their names in messages. finite: whether x and values to predict are
-    looked through; None is always, where the caller has no choice. absolute: see `row_weights`.
-    What is in device arrays is known when `checks` are settled. Raises InputError, InputTypeError.
-    """
-    name, dtype, backend = f"{prefix}{{}}{suffix}".format, network.dtype, network.backend
-    with together(checks) as asked:
-        x = check_x(x, columns=network.d_in, backend=backend, name=name("x"))
-        if finite is not False:
-            check_finite(x, dtype=dtype, name=name("x"), checks=asked, optional=finite is not None)
-        y = check_y(
-            y, n=len(x), d_out=network.d_out, loss=network.loss, dtype=dtype, backend=backend,
-            name=name("y"), finite=finite is not False, checks=asked,
-        )  # fmt: skip
-        w = row_weights(
-            weights, y, d_out=network.d_out, loss=network.loss, dtype=dtype, backend=backend,
-            class_weight=class_weight, name=name("sample_weight"), checks=asked, absolute=absolute,
-        )  # fmt: skip
-    return x, y, w
 
 
 def check_y(

@@ -59,9 +59,9 @@ class L2(Penalty, name="l2"):
         return L2(self.strength / rows) if self.per_row else self
 
     def value_by_weight(
-        self, xp: Namespace, W: Array, weight: Array, *, loss: Array, total: Array
+        self, xp: Namespace, W: Array, weight: Array, *, loss: Array, work: Array, total: Array
     ) -> None:
-        """loss += penalty(W) / weight; weight, loss and the scratch total are (1, 1)."""
+        """loss += penalty(W) / weight; weight, loss and total are (1, 1), otherwise as `value`."""
         xp.matmul(W.reshape(1, -1), W.reshape(-1, 1), out=total)
         total *= self.strength
         total /= weight

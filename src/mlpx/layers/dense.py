@@ -17,7 +17,7 @@ from mlpx.records import require, require_count, require_flag
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.network.passes import LayerPlan
+    from mlpx.plan.plan import LayerPlan
 
 
 @dataclass(frozen=True)

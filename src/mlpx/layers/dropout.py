@@ -12,7 +12,7 @@ from mlpx.records import require
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.network.passes import LayerPlan
+    from mlpx.plan.plan import LayerPlan
 
 
 class _Masked(Layer):

@@ -13,7 +13,7 @@ from mlpx.records import require
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.network.passes import LayerPlan
+    from mlpx.plan.plan import LayerPlan
 
 GAMMA, BETA = Constant(1.0), Zeros()
 

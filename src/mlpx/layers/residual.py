@@ -18,7 +18,7 @@ from mlpx.records import Record
 from mlpx.types import Array
 
 if TYPE_CHECKING:
-    from mlpx.network.passes import LayerPlan
+    from mlpx.plan.plan import LayerPlan
 
 
 @dataclass(frozen=True)

@@ -75,24 +75,6 @@ def leave_to_loss(layers: tuple[Layer, ...], loss: Loss) -> tuple[Layer, ...]:
     return layers
 
 
-def split_batches(layers: Sequence[Layer], rows: int, batch_size: int) -> tuple[int, int]:
-    """How many whole batches an epoch of `rows` rows has, and the rows of a last, other one.
-
-    A last batch of fewer rows than some layer needs is merged into the one before it. Raises
-    InputError if whole batches are too small for a layer.
-    """
-    full, last = divmod(rows, batch_size)
-    least = max(layer.least_rows for layer in layers)
-    if min(batch_size, rows) < least:
-        neediest = next(layer for layer in layers if layer.least_rows == least)
-        raise InputError(
-            f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
-            f"takes statistics over each batch and needs at least {least} rows: use a larger "
-            "batch_size, or layer_norm"
-        )
-    return (full - 1, last + batch_size) if 0 < last < least else (full, last)
-
-
 def check_dtype(dtype: Any) -> np.dtype:
     """A model's dtype. Raises InputError for any other."""
     with suppress(TypeError, ValueError):

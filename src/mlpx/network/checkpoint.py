@@ -13,18 +13,17 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from mlpx.backend import get_backend
+from mlpx.backend import Backend, get_backend
 from mlpx.errors import CheckpointError, MlpxError
-from mlpx.files import replace_file
-
-if TYPE_CHECKING:
-    from mlpx.backend import Backend
-    from mlpx.mlp import MLP
-    from mlpx.optimizers import Optimizer
+from mlpx.files import write_atomically
+from mlpx.network.network import Network
+from mlpx.network.state import TrainingState
+from mlpx.optimizers import Optimizer
+from mlpx.records import require_count
 
 FORMAT = "mlpx-model"
 VERSION = 1
@@ -39,9 +38,10 @@ NAMED = 10
 LINE_BYTES = 160
 """What the header takes for one array, beside the array's name, and for the place in training."""
 Tensors = dict[str, np.ndarray]
+N = TypeVar("N", bound=Network)
 
 
-def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
+def save(model: Network, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
     """Write `model` to `path`; the file appears whole or not at all.
 
     Raises CheckpointError if it cannot be written, naming the path and the reason.
@@ -70,7 +70,7 @@ def save(model: MLP, path: str | os.PathLike[str], *, training_state: bool = Tru
     write_atomically(Path(path), to_bytes(tensors, metadata={"mlpx": json.dumps(header)}))
 
 
-def size_bytes(model: MLP, optimizer: Optimizer) -> int:
+def size_bytes(model: Network, optimizer: Optimizer) -> int:
     """How large the file of `model` is at most, once `optimizer` has trained it."""
     shapes = {name: place.parameter for name, place in model.layout.places.items()}
     copies = 1 + len(optimizer.arrays)
@@ -80,24 +80,11 @@ def size_bytes(model: MLP, optimizer: Optimizer) -> int:
     return copies * (numbers + lines) + described
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: on the disk first, then under its name; links are followed.
-
-    Raises CheckpointError; what was at `path` before is then still there.
-    """
-    try:
-        replace_file(path, content)
-    except OSError as error:
-        raise CheckpointError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -> MLP:
-    """The model in the file at `path`.
+def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, cls: type[N]) -> N:
+    """The network in the file at `path`, as a `cls`.
 
     Raises CheckpointError for a file that is missing, truncated, foreign or inconsistent.
     """
-    from mlpx.mlp import MLP
-
     path, backend = Path(path), get_backend(device)
     header, tensors = _read(path)
     config, optimizer = header["model"], _optimizer(path, header)
@@ -106,7 +93,7 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None) -
     shapes = {prefix + name: shape for prefix in ("", *moments) for name, shape in expected.items()}
     _compare(path, tensors, shapes, config["dtype"])
     with _telling(path, "describes a model that cannot be built"):
-        model = MLP.from_config(config, device=backend)
+        model = cls.from_config(config, device=backend)
     model.set_parameters({name: tensors[name] for name in expected})
     if optimizer is not None:
         _restore_training(path, model, optimizer, header["training"], tensors, moments)
@@ -159,14 +146,12 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
 
     What describes much more than the file holds is refused before it is gone through.
     """
-    from mlpx.mlp import MLP
-
     shapes, missing = {}, []
     with _telling(path, "describes a model that cannot be built"):
         layers = _count_layers(config["layers"])
         if layers > max(MANY_LAYERS, MOST_LAYERS * len(tensors)):
             raise CheckpointError(f"{layers:,} layers, and only {len(tensors):,} arrays")
-        for name, shape in MLP.shapes(config):
+        for name, shape in Network.shapes(config):
             shapes[name] = shape
             missing += [name] * (name not in tensors)
             if len(missing) > NAMED:
@@ -215,8 +200,6 @@ def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], d
 
 def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
     """The optimizer of the file's training state, if it has one."""
-    from mlpx.optimizers import Optimizer
-
     if "training" not in header:
         return None
     with _telling(path, "has a training state that cannot be read"):
@@ -225,15 +208,12 @@ def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
 
 def _restore_training(
     path: Path,
-    model: MLP,
+    model: Network,
     optimizer: Optimizer,
     described: dict[str, Any],
     tensors: Tensors,
     prefixes: dict[str, str],
 ) -> None:
-    from mlpx.network.state import TrainingState
-    from mlpx.records import require_count
-
     with _telling(path, "has a training state that cannot be read"):
         names = ("step", "epoch", "drawn", "position")
         step, epoch, drawn, position = (described[name] for name in names)

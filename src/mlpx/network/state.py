@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from mlpx.backend import Backend
+from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
 from mlpx.types import Array
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
 
 
 @dataclass
@@ -47,7 +44,7 @@ class TrainingState:
 
 
 def resume(
-    model: MLP, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
+    model: Network, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
 ) -> TrainingState:
     """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mlpx.layers import Layer
-    from mlpx.mlp import MLP
+from mlpx.layers import Layer
+from mlpx.network.network import Network
 
 
-def summarise(model: MLP) -> str:
+def summarise(model: Network) -> str:
     """Layers, output widths, parameter shapes and counts as text."""
     rows = [("layer", "output", "parameters", "count"), ("input", f"(n, {model.d_in})", "", "")]
     for i, layer in enumerate(model.layers):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from mlpx.backend import CpuBackend
 from mlpx.errors import DeviceMemoryError
-from mlpx.network.passes import Network
+from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
 
 TRIED = (8, 16)
@@ -66,12 +66,8 @@ def measure(network: Network, data: TrainingData, optimizer: Optimizer) -> Footp
 def _buffers(network: Network, data: TrainingData, optimizer: Optimizer, rows: int) -> int:
     """Bytes of the buffers of a step of so many rows."""
     flat = np.zeros(network.layout.size, network.dtype)
-    same = ("dtype", "layers", "loss", "d_in", "d_out", "layout", "seed")
-    twin: Any = SimpleNamespace(
-        **{name: getattr(network, name) for name in same}, backend=_Measuring(), flat=flat
-    )
     program = TrainingProgram(
-        twin,
+        network.with_parameters(flat, _Measuring()),
         TrainingData(*(_empty(array, rows) for array in (data.x, data.y, data.weights))),
         optimizer=optimizer,
         moments={name: np.zeros_like(flat) for name in optimizer.arrays},
@@ -87,7 +83,7 @@ def _empty(array: Array | None, rows: int) -> Any:
 
 
 def too_large(
-    network: Any, data: TrainingData, optimizer: Optimizer, *, rows: int, free_bytes: int
+    network: Network, data: TrainingData, optimizer: Optimizer, *, rows: int, free_bytes: int
 ) -> DeviceMemoryError:
     """The error for a step of `rows` rows where `free_bytes` were left for it."""
     needs, backend = measure(network, data, optimizer), network.backend

@@ -7,15 +7,17 @@ parameters. They are for tiny nets, for understanding and checking: only the int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.network.passes import Call, LayerPlan, Network, Plan, plan_backward
+from mlpx.network.network import Network
+from mlpx.network.passes import plan_backward
 from mlpx.plan.layout import Layout
+from mlpx.program.objective import Objective, Runs, plan_penalty_gradients
 from mlpx.random import Purpose, integers, normal, words
 from mlpx.records import Record, require, require_one_of
 from mlpx.schedules import Steps
@@ -26,42 +28,7 @@ NUMERICAL_LIMIT = 10_000
 SEARCH_LIMIT = 1 << 24
 """Parameters whose positions float32 can still tell apart."""
 
-Runs = Sequence[Callable[[], None]]
 Observer = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """A batch's loss as part of a step's plan: which calls compute it, from what, and into what."""
-
-    plan: Plan
-    network: Network
-    gradient: Array
-    """The flat gradient to fill; its padding stays zero."""
-    loss: Array
-    """(1, 1), written by the calls from `start` to `stop` of the plan."""
-    start: int
-    stop: int
-    sites: list[LayerPlan]
-    dz: Array
-    numbers: Array | None
-    """This step's row of `GradientRule.numbers`, (1, columns)."""
-
-    @property
-    def calls(self) -> list[Call]:
-        """What computes the loss anew from the parameters as they are."""
-        return self.plan.calls[self.start : self.stop]
-
-    @property
-    def forward(self) -> Runs:
-        """`calls` as functions."""
-        return [call.bind(self.network.backend.xp) for call in self.calls]
-
-    @property
-    def kept(self) -> tuple[tuple[Array, Array], ...]:
-        """(array, room for a copy) of what `calls` change: the loss, and the layers' own state."""
-        state = self.network.flat[self.network.layout.span("state")]
-        return tuple((array, array.copy()) for array in (self.loss, state) if array.size)
 
 
 class GradientRule(Record, kind="gradient"):
@@ -100,6 +67,7 @@ class Backpropagation(GradientRule, name="backprop"):
 
     def plan(self, objective: Objective) -> None:
         plan_backward(objective.network, objective.sites, objective.dz)
+        plan_penalty_gradients(objective.plan, objective.network)
 
 
 @dataclass(frozen=True)

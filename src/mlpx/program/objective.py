@@ -2,14 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mlpx.kernels import batches, losses, penalties
 from mlpx.kernels.losses import Loss
-from mlpx.network.passes import Network, Plan
+from mlpx.network.network import Network
+from mlpx.plan.plan import Call, LayerPlan, Plan
 from mlpx.types import Array
+
+Runs = Sequence[Callable[[], None]]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A batch's loss as part of a step's plan: which calls compute it, from what, and into what."""
+
+    plan: Plan
+    network: Network
+    gradient: Array
+    """The flat gradient to fill; its padding stays zero."""
+    loss: Array
+    """(1, 1), written by the calls from `start` to `stop` of the plan."""
+    start: int
+    stop: int
+    sites: list[LayerPlan]
+    dz: Array
+    numbers: Array | None
+    """This step's row of `GradientRule.numbers`, (1, columns)."""
+
+    @property
+    def calls(self) -> list[Call]:
+        """What computes the loss anew from the parameters as they are."""
+        return self.plan.calls[self.start : self.stop]
+
+    @property
+    def forward(self) -> Runs:
+        """`calls` as functions."""
+        return [call.bind(self.network.backend.xp) for call in self.calls]
+
+    @property
+    def kept(self) -> tuple[tuple[Array, Array], ...]:
+        """(array, room for a copy) of what `calls` change: the loss, and the layers' own state."""
+        state = self.network.flat[self.network.layout.span("state")]
+        return tuple((array, array.copy()) for array in (self.loss, state) if array.size)
 
 
 def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
@@ -83,15 +122,28 @@ def divides_by_weight(network: Network) -> bool:
 def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
     """Append the penalties of weights to what makes up `loss` (1, 1)."""
     total = plan.buffers.vector("penalty", 1)[None, :]
+    _call_penalties(plan, network, "value", lambda name: {"loss": loss, "total": total})
+
+
+def plan_penalty_gradients(plan: Plan, network: Network) -> None:
+    """Append the penalties' part of the gradient, which is added to what is there."""
+    _call_penalties(plan, network, "gradient", lambda name: {"dW": plan.gradients[name]})
+
+
+def _call_penalties(
+    plan: Plan, network: Network, method: str, outputs: Callable[[str], dict[str, Array]]
+) -> None:
+    """Append a method of each penalty; `outputs` gives what it writes, by the weight's name."""
     for name, place in network.layout.places.items():
-        if plan.penalised and place.parameter.penalty is not None:
-            W = plan.parameters[name]
-            penalty: Any = place.parameter.penalty
-            if penalty.shared and plan.batch_weight is not None:
-                plan.call(penalty.value_by_weight, W, plan.batch_weight, loss=loss, total=total)
-            else:
-                rule = penalty.of_rows(plan.batch_rows).value
-                plan.call(rule, W, loss=loss, work=plan.like(W), total=total)
+        penalty: Any = place.parameter.penalty
+        if penalty is None or not plan.penalised:
+            continue
+        W = plan.parameters[name]
+        given = {**outputs(name), "work": plan.like(W)}
+        if penalty.shared and plan.batch_weight is not None:
+            plan.call(getattr(penalty, f"{method}_by_weight"), W, plan.batch_weight, **given)
+        else:
+            plan.call(getattr(penalty.of_rows(plan.batch_rows), method), W, **given)
 
 
 def plan_norm_limits(plan: Plan, network: Network) -> None:

@@ -7,45 +7,29 @@ a plan of its own on the same buffers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
 from mlpx.kernels import batches, updates
-from mlpx.network.architecture import split_batches
-from mlpx.network.passes import Buffers, Call, Network, Plan, plan_forward
+from mlpx.network.network import Network
+from mlpx.network.passes import plan_forward
 from mlpx.optimizers.base import Optimizer
-from mlpx.program.gradients import Backpropagation, GradientRule, Objective
-from mlpx.program.objective import plan_loss, plan_norm_limits, plan_penalties, plan_targets
+from mlpx.plan.plan import Buffers, Call, Plan
+from mlpx.program.data import TrainingData, split_batches
+from mlpx.program.gradients import Backpropagation, GradientRule
+from mlpx.program.objective import (
+    Objective,
+    plan_loss,
+    plan_norm_limits,
+    plan_penalties,
+    plan_targets,
+)
 from mlpx.program.update import Update, average_columns, make_groups
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
 LOSS, HITS, WEIGHT = range(3)  # the columns of a log line
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Arrays on the model's device: x (n, d_in), y (n,) or (n, d_out), weights (n, 1) or None."""
-
-    x: Array
-    y: Array
-    weights: Array | None
-    resident: bool = field(default=True, kw_only=True)
-    """Whether x is in the device's memory; else in the host's, where the device reaches it."""
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def apart(self) -> TrainingData:
-        """The same data as arrays of its own: x and y may be one array."""
-        x, y, weights = (a if a is None else a.view() for a in (self.x, self.y, self.weights))
-        return TrainingData(x, y, weights, resident=self.resident)
-
-
-NOTHING = TrainingData(None, None, None)
-"""What a program has that is not in use."""
 
 
 FLUSH_STEPS = 512

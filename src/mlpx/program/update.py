@@ -10,9 +10,10 @@ import numpy as np
 
 from mlpx.errors import UnknownNameError
 from mlpx.kernels import updates
-from mlpx.network.passes import Network, Plan
+from mlpx.network.network import Network
 from mlpx.optimizers.base import Optimizer
 from mlpx.plan.layout import KINDS, Layout, Place
+from mlpx.plan.plan import Plan
 from mlpx.schedules import Steps
 from mlpx.types import Array
 

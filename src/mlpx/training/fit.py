@@ -6,20 +6,21 @@ import dataclasses
 import warnings
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpx.backend import array_backend
 from mlpx.engines.placement import place
 from mlpx.errors import InputError, UnknownNameError
-from mlpx.inputs.arrays import Checks, by_row, check_array
-from mlpx.inputs.targets import ClassWeight, Rows, check_data, row_weights
+from mlpx.inputs.arrays import Checks, check_array
+from mlpx.inputs.targets import ClassWeight, row_weights
 from mlpx.metrics import choose_metrics
+from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
+from mlpx.program.data import DEFAULT_BATCH, TrainingData, check_data, on_device, prepare_data
 from mlpx.program.gradients import GradientRule
 from mlpx.program.objective import divides_by_weight
-from mlpx.program.program import TrainingData
 from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule
 from mlpx.training.callbacks import Callback, check_callbacks
@@ -30,17 +31,13 @@ from mlpx.training.run import Run
 from mlpx.training.sampling import SAMPLINGS, hold_out
 from mlpx.types import Array
 
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
-
-DEFAULT_BATCH = 32
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
 
 __all__ = ["Run", "fit"]
 
 
 def fit(
-    model: MLP,
+    model: Network,
     x: Any,
     y: Any,
     *,
@@ -134,7 +131,7 @@ def fit(
     return run.train()
 
 
-def _tells_classes_apart(model: MLP) -> bool:
+def _tells_classes_apart(model: Network) -> bool:
     kind = model.loss.target_kind(model.d_out)
     return kind == "classes" if model.d_out > 1 else kind == "binary"
 
@@ -145,7 +142,7 @@ def _varied(y: Array) -> Array:
     return differ if y.ndim == 1 else differ | ((y[0] != 0) & (y[0] != 1)).any()
 
 
-def _say_one_class(y: Array, model: MLP, notes: list[str]) -> None:
+def _say_one_class(y: Array, model: Network, notes: list[str]) -> None:
     first = model.backend.to_numpy(y[0])
     label = int(first.argmax() if first.size > 1 else first.item())
     notes.append(
@@ -155,43 +152,8 @@ def _say_one_class(y: Array, model: MLP, notes: list[str]) -> None:
     warnings.warn(notes[-1], UserWarning, stacklevel=6)
 
 
-def prepare_data(
-    model: MLP,
-    x: Any,
-    y: Any,
-    weights: Any,
-    finite: bool,
-    prefix: str,
-    *,
-    class_weight: ClassWeight = None,
-    checks: Checks | None = None,
-    notes: list[str] | None = None,
-) -> TrainingData:
-    """Data on the model's device; what device arrays hold is checked when `checks` are settled.
-
-    `notes` gets a line if x does not fit there.
-    """
-    rows = check_data(
-        model, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
-        absolute=not prefix and divides_by_weight(model), checks=checks,
-    )  # fmt: skip
-    return _on_device(model, rows, prefix, notes)
-
-
-def _on_device(model: MLP, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
-    (x, y, w), backend = rows, model.backend
-    placed, resident = backend.asarray_in_reach(by_row(x))
-    if notes is not None and not resident:
-        notes.append(
-            f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
-            "fetches its rows"
-        )
-    y, w = (None if part is None else backend.asarray(by_row(part)) for part in (y, w))
-    return TrainingData(placed, y, w, resident=resident)
-
-
 def _both(
-    given: tuple[MLP, Any, Any, Any, bool], class_weight: ClassWeight, validation: Any,
+    given: tuple[Network, Any, Any, Any, bool], class_weight: ClassWeight, validation: Any,
     share: float, notes: list[str],
 ) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
     """The data to train on, and those to validate on; a device answers for both together."""
@@ -208,7 +170,7 @@ def _both(
 
 
 def _split(
-    given: tuple[MLP, Any, Any, Any, bool], share: float, class_weight: ClassWeight,
+    given: tuple[Network, Any, Any, Any, bool], share: float, class_weight: ClassWeight,
     notes: list[str],
 ) -> tuple[TrainingData, TrainingData]:  # fmt: skip
     """The data in two parts: to train on, and a `share` of the rows to validate on."""
@@ -230,7 +192,7 @@ def _split(
             dtype=model.dtype, backend=model.backend, class_weight=class_weight,
             name=f"{prefix}sample_weight", absolute=not prefix and divides_by_weight(model),
         )  # fmt: skip
-        return _on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
+        return on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
 
     kept, held = hold_out(model.seed, n, count)
     return part(kept, "", class_weight), part(held, "validation ", None)
@@ -241,7 +203,7 @@ def _take(array: Array, rows: np.ndarray) -> Array:
 
 
 def _prepare_validation(
-    model: MLP, given: Any, finite: bool, checks: Checks, notes: list[str]
+    model: Network, given: Any, finite: bool, checks: Checks, notes: list[str]
 ) -> TrainingData | None:
     if given is None:
         return None
@@ -275,7 +237,7 @@ def _share(split: float | None, data: Any) -> float:
     return float(split)
 
 
-def _precision(precision: str, model: MLP) -> str:
+def _precision(precision: str, model: Network) -> str:
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
     if precision != "float32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
@@ -286,7 +248,7 @@ def _precision(precision: str, model: MLP) -> str:
     return precision
 
 
-def _placed(model: MLP, x: Any, batch_size: Any, rule: Optimizer) -> list[str]:
+def _placed(model: Network, x: Any, batch_size: Any, rule: Optimizer) -> list[str]:
     """Notes on where a model with device="auto" is put; what is wrong with x is found later."""
     if not model.places_itself:
         return []

@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from operator import is_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlpx.engines import Engine, Runner
-from mlpx.program.program import NOTHING, TrainingData, TrainingProgram
+from mlpx.network.network import Network
+from mlpx.program.data import NOTHING, TrainingData
+from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
 
 MOST = 32
 MOST_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
@@ -66,16 +65,17 @@ def kinds(data: TrainingData) -> tuple[Any, ...]:
     return (*parts, data.resident)
 
 
-def take(model: MLP, kind: tuple[Any, ...], arrays: tuple[Array, ...]) -> Prepared | None:
+def take(model: Network, kind: tuple[Any, ...], arrays: tuple[Array, ...]) -> Prepared | None:
     """What an earlier fit left of this kind, None if there is nothing; nobody else gets it."""
-    for found in model.prepared:
+    kept: list[Prepared] = model.prepared
+    for found in kept:
         if found.trains(arrays) and found.kind == kind:
-            model.prepared = [other for other in model.prepared if other is not found]
+            model.prepared = [other for other in kept if other is not found]
             return found
     return None
 
 
-def leave(model: MLP, prepared: Prepared) -> None:
+def leave(model: Network, prepared: Prepared) -> None:
     """Keep it for the next fit, without the data; what is of no use any more is let go."""
     if not prepared.program.data.resident:
         return

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
-from mlpx.mlp import MLP
+from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
 from mlpx.records import require, require_count
 from mlpx.schedules import Exponential
@@ -58,7 +58,7 @@ class RateCurve:
 
 
 def find_learning_rate(
-    model: MLP,
+    model: Network,
     x: Any,
     y: Any,
     *,
@@ -84,8 +84,7 @@ def find_learning_rate(
     if rule.full_batch:
         raise InputError(f"optimizer = {rule.name!r} finds its own step lengths; it needs no rate")
     schedule = Exponential(low, every=steps - 1, factor=high / low)
-    copy = MLP.from_config(model.config(), device=model.backend)
-    copy.flat[...] = model.flat
+    copy = model.copy()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "diverged", RuntimeWarning)
         losses = fit(

@@ -8,7 +8,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import proxy
 
 import numpy as np
@@ -18,12 +18,13 @@ from mlpx.engines import Engine
 from mlpx.engines.threads import usable
 from mlpx.errors import DeviceMemoryError, InputError
 from mlpx.metrics import Metric
-from mlpx.network.architecture import split_batches
+from mlpx.network.network import Network
 from mlpx.network.state import resume, swap
 from mlpx.optimizers import Optimizer
+from mlpx.program.data import TrainingData, split_batches
 from mlpx.program.footprint import too_large
 from mlpx.program.gradients import Backpropagation, GradientRule
-from mlpx.program.program import HITS, LOSS, WEIGHT, TrainingData, TrainingProgram
+from mlpx.program.program import HITS, LOSS, WEIGHT, TrainingProgram
 from mlpx.records import require_count
 from mlpx.training.callbacks import Callback
 from mlpx.training.epoch_log import Report
@@ -33,9 +34,6 @@ from mlpx.training.prepared import Prepared, kinds, leave, take, trained
 from mlpx.training.progress import Silent
 from mlpx.training.sampling import SAMPLINGS, rows_per_epoch
 from mlpx.training.scores import Scores
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
 
 ANEW = (
     "the learning rate's schedule begins anew, as its steps are None: the length of each call of "
@@ -52,7 +50,7 @@ class Run:
 
     def __init__(
         self,
-        model: MLP,
+        model: Network,
         data: TrainingData,
         held_out: TrainingData | None,
         optimizer: Optimizer,

@@ -11,18 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, MlpxError
-from mlpx.files import allocate
-from mlpx.network.checkpoint import write_atomically
+from mlpx.files import allocate, write_atomically
+from mlpx.network.checkpoint import save
+from mlpx.network.network import Network
 from mlpx.training.history import History, finite
 from mlpx.training.settings import SETTINGS
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
 FORMAT = "mlpx-run"
@@ -133,7 +131,7 @@ def is_run(folder: Path) -> bool:
 
 def save_run(
     folder: Path,
-    model: MLP,
+    model: Network,
     *,
     history: History,
     config: dict[str, Any],
@@ -143,7 +141,7 @@ def save_run(
 
     Returns the names of the files and, if there is no picture, why. Raises CheckpointError.
     """
-    model.save(folder / MODEL)
+    save(model, folder / MODEL)
     written, why_no_picture = describe_run(folder, history=history, config=config, test=test)
     return [MODEL, *written], why_no_picture
 
@@ -264,7 +262,7 @@ def _read_format(folder: Path) -> dict[str, Any]:
 
 
 def class_labels(
-    config: dict[str, Any] | None, *, model: MLP | None = None
+    config: dict[str, Any] | None, *, model: Network | None = None
 ) -> list[int | str] | None:
     """The labels that the classes of a run had in its data, in the order of the model's outputs;
     None where they are the outputs' numbers.
@@ -283,7 +281,7 @@ def class_labels(
     return None if labels == list(range(len(labels))) else labels
 
 
-def check_classes(count: int, model: MLP) -> None:
+def check_classes(count: int, model: Network) -> None:
     """Raises CheckpointError if settings cannot name so many classes for what `model` gives."""
     if count not in (model.d_out, class_count(model)):  # one output may have learnt one class
         raise CheckpointError(
@@ -292,7 +290,7 @@ def check_classes(count: int, model: MLP) -> None:
         )
 
 
-def class_count(model: MLP) -> int:
+def class_count(model: Network) -> int:
     """How many classes `model` tells apart; of a model of values, how many it gives."""
     binary = model.d_out == 1 and model.loss.target_kind(1) == "binary"
     return 2 if binary else model.d_out

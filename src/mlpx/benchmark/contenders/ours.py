@@ -15,10 +15,12 @@ from mlpx.benchmark.workloads import Problem, Task
 from mlpx.engines import Engine, choose
 from mlpx.layers import Dense
 from mlpx.mlp import MLP
-from mlpx.network.passes import Buffers, Call, Plan, plan_backward, plan_forward
+from mlpx.network.passes import plan_backward, plan_forward
 from mlpx.optimizers import Optimizer
+from mlpx.plan.plan import Buffers, Call, Plan
+from mlpx.program.data import TrainingData
 from mlpx.program.objective import plan_loss, plan_targets
-from mlpx.program.program import TrainingData, TrainingProgram
+from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
 
 

@@ -184,7 +184,7 @@ def check(model: MLP, data: Dataset) -> None:
 
 def check_part(model: MLP, file: str, part: str, x: Array, y: Array) -> None:
     """Raises DataFormatError if `model` cannot take x and y, the `part` of a file."""
-    from mlpx.inputs.targets import check_data
+    from mlpx.program.data import check_data
 
     try:
         check_data(model, x, y, suffix=f"_{part}")

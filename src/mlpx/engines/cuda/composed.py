@@ -11,7 +11,7 @@ from mlpx.engines.cuda.heads import with_heads
 from mlpx.engines.cuda.kernels import Kernels
 from mlpx.engines.cuda.prefetch import Prefetched, overlapped, prefetch, with_one_gather
 from mlpx.engines.lowering import Operation, lower
-from mlpx.network.passes import Plan
+from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 

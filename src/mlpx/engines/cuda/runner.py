@@ -29,7 +29,7 @@ from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
 from mlpx.engines.lowering import Operation, address
 from mlpx.errors import EngineError
-from mlpx.network.passes import Plan
+from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 AHEAD = 2

@@ -7,7 +7,7 @@ from mlpx.engines.lowering import layers, losses
 from mlpx.engines.lowering import updates as rules
 from mlpx.engines.lowering.operations import ARRAYS, NUMBERS, Access, Operation, address
 from mlpx.engines.lowering.translator import Target, Translator, UntranslatableError
-from mlpx.network.passes import Plan
+from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 __all__ = [

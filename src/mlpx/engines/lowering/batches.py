@@ -17,7 +17,7 @@ from mlpx.engines.lowering.translator import (
 )
 from mlpx.kernels import affine, batches, scaling
 from mlpx.kernels.activations import Activation, Identity
-from mlpx.network.passes import Call
+from mlpx.plan.plan import Call
 from mlpx.types import Array
 
 

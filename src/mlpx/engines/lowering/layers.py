@@ -8,7 +8,7 @@ from mlpx.engines.lowering.operations import Access, access, address
 from mlpx.engines.lowering.translator import Translator, translates
 from mlpx.kernels import dropout, normalization, philox, skip
 from mlpx.kernels.activations import PReLU, Softmax
-from mlpx.network.passes import Call, random_words
+from mlpx.plan.plan import Call, random_words
 from mlpx.types import Array
 
 

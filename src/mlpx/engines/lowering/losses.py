@@ -13,7 +13,7 @@ import numpy as np
 from mlpx.engines.lowering.operations import address
 from mlpx.engines.lowering.translator import Translator, translates
 from mlpx.kernels import losses
-from mlpx.network.passes import Call
+from mlpx.plan.plan import Call
 from mlpx.types import Array
 
 CONSTANTS = 7

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mlpx.engines.lowering.operations import Access, Operation, access, address
-from mlpx.network.passes import Call, Plan
+from mlpx.plan.plan import Call, Plan
 from mlpx.types import Array
 
 Translation = Callable[["Translator", Call], None]

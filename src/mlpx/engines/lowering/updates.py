@@ -8,9 +8,9 @@ from mlpx.engines.lowering.operations import access, address
 from mlpx.engines.lowering.translator import Translator, UntranslatableError, translates
 from mlpx.kernels import penalties, updates
 from mlpx.kernels.penalties import L1, L2, ElasticNet
-from mlpx.network.passes import Call
 from mlpx.optimizers import LAMB, SGD, Muon, Optimizer, RMSProp
 from mlpx.optimizers.muon import COEFFICIENTS
+from mlpx.plan.plan import Call
 from mlpx.types import Array
 
 RULES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.engines.base import Engine, Forward, Runner
+from mlpx.engines.base import Engine, Predictor, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
 from mlpx.engines.native.assembly import Library, assemble
 from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import Op, blas, load, pool
-from mlpx.engines.native.prediction import NativeForward
+from mlpx.engines.native.prediction import NativePredictor
 from mlpx.engines.native.tiles import sum_by_rows
 from mlpx.engines.threads import blas_threads, usable
-from mlpx.network.passes import Network, Plan
+from mlpx.network.network import Network
+from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 __all__ = ["NativeEngine"]
@@ -65,11 +66,11 @@ class NativeEngine(Engine, name="native"):
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
         return NativeRunner(program, threads or thread_count(program))
 
-    def forward(self, network: Network) -> Forward | None:
+    def predictor(self, network: Network) -> Predictor | None:
         if network.backend.kind != "cpu" or self.missing():
             return None
         try:
-            return NativeForward(network)
+            return NativePredictor(network)
         except UntranslatableError:
             return None
 

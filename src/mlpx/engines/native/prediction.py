@@ -19,7 +19,9 @@ from mlpx.engines.native.assembly import Library, assemble
 from mlpx.engines.native.library import Forward, Op, blas, load, pool
 from mlpx.engines.threads import blas_threads, usable
 from mlpx.kernels import batches
-from mlpx.network.passes import Buffers, Network, Plan, plan_forward
+from mlpx.network.network import Network
+from mlpx.network.passes import plan_forward
+from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19
@@ -29,7 +31,7 @@ WORK_FOR_THREADS = 5e5
 """How many multiplications a prediction takes before waking threads is worth it."""
 
 
-class NativeForward:
+class NativePredictor:
     """The forward pass of a network on the CPU; calls may come from several threads at a time.
 
     Raises UntranslatableError if the library has no operation for a part of it.
@@ -199,15 +201,15 @@ class Resident:
         self._call(self._run, None)
 
 
-class Place(NamedTuple):
+class Slots(NamedTuple):
     """Where n and p of an operation begin, in words of 8 bytes from the first operation."""
 
     n: int
     p: int
 
     @classmethod
-    def of(cls, index: int) -> Place:
-        """The place of the operation with this number."""
+    def of(cls, index: int) -> Slots:
+        """Those of the operation with this number."""
         start = index * ctypes.sizeof(Op)
         return cls((start + Op.n.offset) // 8, (start + Op.p.offset) // 8)
 
@@ -236,11 +238,11 @@ class Streaming:
         to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
         self.ops, self.kept = assemble(to.operations, lane.network.dtype)
         self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
-        self.places = Place.of(0), Place.of(len(self.ops) - 1)
+        self.slots = Slots.of(0), Slots.of(len(self.ops) - 1)
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
         """Have them read `rows` rows a chunk at the address x, and write `out_bytes` at `out`."""
-        first, last = self.places
+        first, last = self.slots
         self.words[first.p], self.words[first.n + 3] = x, rows
         self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
 

@@ -1,0 +1,217 @@
+"""A network: layers, and one flat vector of parameters with named views, on a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from mlpx.backend import Backend, get_backend, leaves_choice
+from mlpx.errors import DeviceError, DeviceMemoryError, InputError, known_options
+from mlpx.kernels.activations import Activation
+from mlpx.kernels.initializers import Initializer
+from mlpx.kernels.losses import Loss
+from mlpx.kernels.penalties import Penalty
+from mlpx.layers import Layer
+from mlpx.network.architecture import check_dtype, lay_out, leave_to_loss, specify
+from mlpx.plan.layout import aligned_zeros
+from mlpx.random import Purpose, check_seed, words
+from mlpx.types import Array
+
+if TYPE_CHECKING:
+    from mlpx.network.state import TrainingState
+
+
+class Network:
+    """Layers, a loss, and the parameters of the layers in one flat vector on a device.
+
+    `MLP` says what the arguments mean; it is a network that trains, predicts and is saved.
+    """
+
+    @known_options
+    def __init__(
+        self,
+        layers: Sequence[int | str | Layer | Activation],
+        *,
+        activation: str | Activation = "relu",
+        loss: str | Loss = "softmax_cross_entropy",
+        initializer: str | Initializer | None = None,
+        penalty: str | Penalty | None = None,
+        dtype: Any = "float32",
+        seed: int | None = 0,
+        device: str | Backend | None = None,
+    ) -> None:
+        self.loss = Loss.resolve(loss)
+        self.d_in, given = specify(layers, activation, initializer)
+        self.layers = leave_to_loss(given, self.loss)
+        if penalty is not None:
+            self.layers = tuple(f.penalised(Penalty.resolve(penalty)) for f in self.layers)
+        self.dtype = check_dtype(dtype)
+        self.seed = check_seed(seed)
+        self.backend = get_backend(device)
+        self.places_itself = leaves_choice(device)
+        """Whether `fit` chooses the device: device="auto"."""
+        self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
+        self.d_out = self.widths[-1]
+        self.loss.check_outputs(self.d_out)
+        self.flat = self.backend.asarray(self._draw())
+        self.training_state: TrainingState | None = None
+        self.engine: str | None = None
+        """The engine that ran the last `fit`, and `engine_reason` why."""
+        self.engine_reason: str | None = None
+        self.kept: Any = None
+        """What predictions leave for the next one; `engines.predict` says what."""
+        self.prepared: list[Any] = []
+        """What fits leave for the next one; `training.prepared` says what."""
+
+    def _draw(self) -> np.ndarray:
+        """Starting values of the flat vector, on the host; each parameter has its own stream."""
+        flat = self._reserve()
+        views = self.layout.views(flat)
+        for item, (name, place) in enumerate(sorted(self.layout.places.items())):
+            parameter = place.parameter
+            views[name][...] = parameter.initializer.sample(
+                parameter.shape,
+                lambda count, item=item: words(  # type: ignore[misc]
+                    self.seed, Purpose.WEIGHTS, count=count, item=item
+                ),
+            )
+        return flat
+
+    def _reserve(self) -> np.ndarray:
+        try:
+            return aligned_zeros(self.layout.size, self.dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise DeviceMemoryError(
+                f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
+                f"{self.dtype}, more than this machine can hold"
+            ) from error
+
+    @property
+    def device(self) -> str:
+        """Where the parameters are: "cpu", "cuda:0", ..."""
+        return self.backend.device
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Each parameter by name, as a view: `model.parameters["0.W"]` is layer 0's weights."""
+        views = self.layout.views(self.flat)
+        return {name: views[name] for name in sorted(views)}
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training adjusts."""
+        return len(self.layout)
+
+    def set_parameters(self, values: dict[str, Any]) -> None:
+        """Overwrite parameters by name; other names keep their values.
+
+        Raises InputError for an unknown name or a wrong shape, InputTypeError for what is no array
+        of numbers, before anything is changed.
+        """
+        views, ready = self.parameters, {}
+        for name, value in values.items():
+            if name not in views:
+                raise InputError(f"{name!r} is no parameter of this model; it has {list(views)}")
+            ready[name] = self.backend.asarray(value, dtype=self.dtype)
+            if ready[name].shape != views[name].shape:
+                raise InputError(
+                    f"{name}.shape = {ready[name].shape}; this model's is {views[name].shape}"
+                )
+        with self.backend.failing("setting parameters"):
+            for name, value in ready.items():
+                views[name][...] = value
+
+    def to(self, device: str | Backend) -> Self:
+        """Move the parameters and the training state to `device`; returns the model itself."""
+        self.move(get_backend(device))
+        self.places_itself = leaves_choice(device)
+        return self
+
+    def move(self, backend: Backend) -> None:
+        """As `to`; a model with device="auto" keeps choosing."""
+        if backend is not self.backend:
+            host = aligned_zeros(self.layout.size, self.dtype)
+            host[...] = self.backend.to_numpy(self.flat)
+            moved = backend.asarray(host)
+            if self.training_state is not None:
+                self.training_state.move(self.backend, backend)
+            self.flat, self.backend = moved, backend
+            self.kept, self.prepared = None, []
+
+    def copy(self) -> Self:
+        """The same network with parameters of its own; untrained, so without a training state."""
+        flat = self.backend.asarray(aligned_zeros(self.layout.size, self.dtype))
+        flat[...] = self.flat
+        return self.with_parameters(flat, self.backend)
+
+    def with_parameters(self, flat: Array, backend: Backend) -> Self:
+        """The same network on a flat vector (layout.size,) that lies on `backend`; untrained."""
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), flat=flat, backend=backend)
+        made.training_state = made.engine = made.engine_reason = made.kept = None
+        made.prepared = []
+        return made
+
+    def config(self) -> dict[str, Any]:
+        """The architecture as plain JSON values; `from_config` is the inverse."""
+        return {
+            "layers": [self.d_in, *(layer.config() for layer in self.layers)],
+            "loss": self.loss.config(),
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+        }
+
+    @staticmethod
+    def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Name and shape of the parameters of the model that `config` describes, layer by layer;
+        builds nothing.
+        """
+        check_dtype(config["dtype"])
+        width, *described = config["layers"]
+        if not described:
+            specify([width], "identity", None)  # refuses it
+        for i, entry in enumerate(described):
+            width, (layer,) = specify([width, Layer.from_config(entry)], "identity", None)
+            for parameter in layer.parameters(width):
+                yield f"{i}.{parameter.name}", parameter.shape
+            width = layer.width(width)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> Self:
+        """An untrained model of the architecture `config` describes."""
+        d_in, *layers = config["layers"]
+        return cls(
+            [d_in, *(Layer.from_config(layer) for layer in layers)],
+            loss=Loss.from_config(config["loss"]),
+            dtype=config["dtype"],
+            seed=config["seed"],
+            device=device,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle keeps: host arrays, and the name of the device."""
+        training = self.training_state
+        if training is not None:
+            training = training.copied(self.backend.to_numpy)
+        state = {"flat": self.backend.to_numpy(self.flat), "training_state": training}
+        return {**vars(self), **state, "backend": self.device, "kept": None, "prepared": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """On the device the model was on, or on the CPU where there is no such device."""
+        try:
+            backend = get_backend(state["backend"])
+        except DeviceError:
+            backend = get_backend("cpu")
+        vars(self).update(state, backend=backend)
+        host = aligned_zeros(self.layout.size, self.dtype)
+        host[...] = state["flat"]
+        self.flat = backend.asarray(host)
+        if self.training_state is not None:
+            self.training_state = self.training_state.copied(lambda m: backend.asarray(m.copy()))
+
+    def __repr__(self) -> str:
+        widths = "-".join(map(str, self.widths))
+        name = type(self).__name__
+        return f"<{name} {widths}, {self.parameter_count} parameters, {self.dtype}, {self.device}>"

@@ -1,0 +1,223 @@
+"""A training step, or a forward pass, as a flat list of kernel calls on buffers allocated once.
+
+A `Plan` is that list for one number of rows. Layers and the loss append their calls to it through a
+`LayerPlan`; engines run it, over and over. Nothing in a step allocates, waits for the device, or
+branches on data: what changes from step to step lies in small arrays that the step itself reads and
+advances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from mlpx.backend import Backend
+from mlpx.kernels import philox
+from mlpx.random import Purpose
+from mlpx.types import Array
+
+Kernel = Callable[..., None]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One kernel with the arrays and constants it is bound to; engines recognise it by `kernel`."""
+
+    kernel: Kernel
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+    def bind(self, xp: Any) -> Callable[[], None]:
+        """A function of no arguments that runs the call."""
+        return partial(self.kernel, xp, *self.arguments, **self.keywords)
+
+
+class Buffers:
+    """Named arrays for batches of up to `rows` rows, allocated when first asked for.
+
+    A name means one array: asking for it with another width, dtype or layout is an error.
+    """
+
+    def __init__(self, backend: Backend, rows: int, dtype: np.dtype) -> None:
+        self.backend, self.rows, self.dtype = backend, rows, dtype
+        self._flat: dict[str, Array] = {}
+        self._kinds: dict[str, tuple[int, np.dtype, str]] = {}
+
+    def get(
+        self, name: str, rows: int, columns: int, *, dtype: Any = None, by_column: bool = False
+    ) -> Array:
+        """The array called `name`, (rows, columns); in memory column by column if `by_column`."""
+        layout = "by column" if by_column else "by row"
+        kind = columns, np.dtype(dtype or self.dtype), layout
+        flat = self._named(name, self.rows * columns, kind)
+        part = flat[: rows * columns]
+        if len(part) < rows * columns:
+            raise ValueError(f"buffer {name!r} is for {self.rows} rows; asked for {rows}")
+        return part.reshape(columns, rows).T if by_column else part.reshape(rows, columns)
+
+    def vector(self, name: str, size: int, dtype: Any = None) -> Array:
+        """The array called `name`, (size,), whose length has nothing to do with the batch's."""
+        return self._named(name, size, (size, np.dtype(dtype or self.dtype), "vector"))
+
+    def _named(self, name: str, size: int, kind: tuple[int, np.dtype, str]) -> Array:
+        if name not in self._flat:
+            self._flat[name] = self.backend.empty(size, kind[1])
+            self._kinds[name] = kind
+        elif self._kinds[name] != kind:
+            was, asked = (f"{k[0]} wide, {k[1]}, {k[2]}" for k in (self._kinds[name], kind))
+            raise ValueError(f"buffer {name!r} is {was}; asked for {asked}")
+        return self._flat[name]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated so far."""
+        return sum(int(array.nbytes) for array in self._flat.values())
+
+
+class Plan:
+    """The calls of one step for batches of `rows` rows.
+
+    Layers that are random in training draw from the streams of `seed` at the step in `state`.
+    """
+
+    def __init__(
+        self,
+        buffers: Buffers,
+        rows: int,
+        *,
+        parameters: dict[str, Array],
+        gradients: dict[str, Array] | None = None,
+        training: bool = False,
+        seed: int = 0,
+        state: Array | None = None,
+    ) -> None:
+        self.buffers, self.rows, self.training = buffers, rows, training
+        self.parameters, self.gradients = parameters, gradients or {}
+        self.learning = {owner for name in self.gradients for owner in owners(name)}
+        """The layers that a gradient belongs to, or to a layer inside them."""
+        self._largest = max((p.size for p in parameters.values()), default=0)
+        self.seed, self.state = seed, state
+        self.streams = 0
+        """How many layers draw random numbers so far: each has a stream of its own."""
+        self.calls: list[Call] = []
+        self.reads: list[tuple[int, str]] = []
+        """Which calls gather rows of the data, by number, and of which of its arrays."""
+        self.lowered: dict[str, list[Any]] = {}
+        """The calls as the operations of a target, by its name, once they were translated."""
+        self.penalised = True
+        """Whether the penalties of weights are part of the loss; one part of a batch has them."""
+        self.batch_rows = rows
+        """The rows of the whole batch, of which this plan may be one part."""
+        self.batch_weight: Array = None
+        """Where the sum of the batch's weights will be, (1, 1); None if all rows count alike."""
+        self.gradient_stop = 0
+        """In a training step: how many calls it takes until the gradient is there."""
+        self.objective: Any = None
+        """In a training step: the `mlpx.program.gradients.Objective` whose gradient that is."""
+
+    def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
+        """Append a call."""
+        self.calls.append(Call(kernel, arguments, keywords))
+
+    def buffer(self, name: str, columns: int, **kind: Any) -> Array:
+        """The array called `name`, (rows, columns); see `Buffers.get`."""
+        return self.buffers.get(name, self.rows, columns, **kind)
+
+    def scratch(self, columns: int, count: int, *, by_column: bool = False) -> tuple[Array, ...]:
+        """`count` arrays (rows, columns) whose contents last for one call only."""
+        layout = " by column" if by_column else ""
+        return tuple(
+            self.buffer(f"scratch {columns} {i}{layout}", columns, by_column=by_column)
+            for i in range(count)
+        )
+
+    def like(self, parameter: Array) -> Array:
+        """Scratch of a parameter's shape, for one call."""
+        flat = self.buffers.vector("scratch of a parameter", self._largest)
+        return flat[: parameter.size].reshape(parameter.shape)
+
+    def ones(self) -> Array:
+        """Ones of shape (1, rows): a product with them is a column sum."""
+        ones = self.buffer("ones", 1).T
+        ones[...] = 1
+        return ones
+
+    def bits(self, columns: int, purpose: Purpose, *, count: int | None = None) -> Array:
+        """Append the drawing of random bits, uint32 (count,), rows x columns of them unless told.
+
+        They last until the next call of `bits`. Words are taken lower half first.
+        """
+        backend, count = self.buffers.backend, count or self.rows * columns
+        blocks, item = -(-count // 8), self.streams
+        self.streams += 1
+        width = -(-columns // 8)  # blocks a row, at most
+        out = self.buffer(f"words {width}", 4 * width, dtype=np.uint64).reshape(-1)[: 4 * blocks]
+        stream = {"seed": self.seed, "purpose": int(purpose), "item": item}
+        if backend.fill_words is not None:
+            self.call(random_words, backend.fill_words, self.state, **stream, out=out)
+        else:
+            work = tuple(
+                self.buffer(f"philox {width} {i}", width, dtype=np.uint64).reshape(-1)[:blocks]
+                for i in range(philox.SCRATCH)
+            )
+            index = backend.asarray(np.arange(blocks, dtype=np.uint64))
+            self.call(philox.fill, self.state, **stream, blocks=index, out=out, work=work)
+        return out.view(np.uint32)[:count]
+
+    def at(self, name: str) -> LayerPlan:
+        """What the layer called `name` sees of this plan."""
+        return LayerPlan(self, name)
+
+
+def random_words(xp: Any, fill: Any, state: Array, **stream: Any) -> None:
+    """Philox words by the backend's own generator; see `kernels.philox.fill`."""
+    fill(state, **stream)
+
+
+class LayerPlan:
+    """A plan as one layer sees it: its own parameters, gradients and buffers."""
+
+    def __init__(self, plan: Plan, name: str) -> None:
+        self.plan, self.name = plan, name
+        self.kept: dict[str, Any] = {}
+        """What the layer's `forward` leaves for its `backward`."""
+        self.training = plan.training
+        self.rows = plan.rows
+        self.call, self.scratch, self.ones = plan.call, plan.scratch, plan.ones
+        self.bits = plan.bits
+
+    def parameter(self, name: str) -> Array | None:
+        """The layer's parameter called `name`, None if it has none of that name."""
+        return self.plan.parameters.get(f"{self.name}.{name}")
+
+    def gradient(self, name: str) -> Array | None:
+        """Where that parameter's gradient goes."""
+        return self.plan.gradients.get(f"{self.name}.{name}")
+
+    def buffer(self, name: str, columns: int, **kind: Any) -> Array:
+        """An array (rows, columns) of this layer's own."""
+        return self.plan.buffer(f"{self.name} {name}", columns, **kind)
+
+    def vector(self, name: str, size: int) -> Array:
+        """An array (size,) of this layer's own."""
+        return self.plan.buffers.vector(f"{self.name} {name}", size)
+
+    def at(self, name: str) -> LayerPlan:
+        """What the layer called `name` inside this one sees."""
+        return self.plan.at(f"{self.name}.{name}")
+
+    @property
+    def learns(self) -> bool:
+        """Whether any gradient belongs to this layer or a layer inside it."""
+        return self.name in self.plan.learning
+
+
+def owners(parameter: str) -> Iterator[str]:
+    """The layer of a parameter, and the layers around it: "3.inner.0.W" is of three."""
+    *parts, _ = parameter.split(".")
+    return accumulate(parts, "{}.{}".format)

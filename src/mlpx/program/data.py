@@ -1,0 +1,122 @@
+"""The data of a training program: what was handed over, checked, on the device, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlpx.errors import InputError
+from mlpx.inputs.arrays import Checks, by_row, check_finite, check_x, together
+from mlpx.inputs.targets import ClassWeight, check_y, row_weights
+from mlpx.layers import Layer
+from mlpx.network.network import Network
+from mlpx.program.objective import divides_by_weight
+from mlpx.types import Array
+
+DEFAULT_BATCH = 32
+Rows = tuple[Array, Array, Array | None]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Arrays on the model's device: x (n, d_in), y (n,) or (n, d_out), weights (n, 1) or None."""
+
+    x: Array
+    y: Array
+    weights: Array | None
+    resident: bool = field(default=True, kw_only=True)
+    """Whether x is in the device's memory; else in the host's, where the device reaches it."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def apart(self) -> TrainingData:
+        """The same data as arrays of its own: x and y may be one array."""
+        x, y, weights = (a if a is None else a.view() for a in (self.x, self.y, self.weights))
+        return TrainingData(x, y, weights, resident=self.resident)
+
+
+NOTHING = TrainingData(None, None, None)
+"""What a program has that is not in use."""
+
+
+def split_batches(layers: Sequence[Layer], rows: int, batch_size: int) -> tuple[int, int]:
+    """How many whole batches an epoch of `rows` rows has, and the rows of a last, other one.
+
+    A last batch of fewer rows than some layer needs is merged into the one before it. Raises
+    InputError if whole batches are too small for a layer.
+    """
+    full, last = divmod(rows, batch_size)
+    least = max(layer.least_rows for layer in layers)
+    if min(batch_size, rows) < least:
+        neediest = next(layer for layer in layers if layer.least_rows == least)
+        raise InputError(
+            f"batch_size = {batch_size} on {rows} row{'s' * (rows > 1)} of data; {neediest.name} "
+            f"takes statistics over each batch and needs at least {least} rows: use a larger "
+            "batch_size, or layer_norm"
+        )
+    return (full - 1, last + batch_size) if 0 < last < least else (full, last)
+
+
+def check_data(
+    network: Network, x: Any, y: Any, weights: Any = None, *, prefix: str = "", suffix: str = "",
+    finite: bool | None = None, class_weight: ClassWeight = None, absolute: bool = False,
+    checks: Checks | None = None,
+) -> Rows:  # fmt: skip
+    """x, y and the rows' weights as arrays that `network` takes, wherever they are.
+
+    prefix and suffix: of their names in messages. finite: whether x and values to predict are
+    looked through; None is always, where the caller has no choice. absolute: see `row_weights`.
+    What is in device arrays is known when `checks` are settled. Raises InputError, InputTypeError.
+    """
+    name, dtype, backend = f"{prefix}{{}}{suffix}".format, network.dtype, network.backend
+    with together(checks) as asked:
+        x = check_x(x, columns=network.d_in, backend=backend, name=name("x"))
+        if finite is not False:
+            check_finite(x, dtype=dtype, name=name("x"), checks=asked, optional=finite is not None)
+        y = check_y(
+            y, n=len(x), d_out=network.d_out, loss=network.loss, dtype=dtype, backend=backend,
+            name=name("y"), finite=finite is not False, checks=asked,
+        )  # fmt: skip
+        w = row_weights(
+            weights, y, d_out=network.d_out, loss=network.loss, dtype=dtype, backend=backend,
+            class_weight=class_weight, name=name("sample_weight"), checks=asked, absolute=absolute,
+        )  # fmt: skip
+    return x, y, w
+
+
+def prepare_data(
+    model: Network,
+    x: Any,
+    y: Any,
+    weights: Any,
+    finite: bool,
+    prefix: str,
+    *,
+    class_weight: ClassWeight = None,
+    checks: Checks | None = None,
+    notes: list[str] | None = None,
+) -> TrainingData:
+    """Data on the model's device; what device arrays hold is checked when `checks` are settled.
+
+    `notes` gets a line if x does not fit there.
+    """
+    rows = check_data(
+        model, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
+        absolute=not prefix and divides_by_weight(model), checks=checks,
+    )  # fmt: skip
+    return on_device(model, rows, prefix, notes)
+
+
+def on_device(model: Network, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
+    """Checked rows on the model's device; `notes` gets a line if x does not fit there."""
+    (x, y, w), backend = rows, model.backend
+    placed, resident = backend.asarray_in_reach(by_row(x))
+    if notes is not None and not resident:
+        notes.append(
+            f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
+            "fetches its rows"
+        )
+    y, w = (None if part is None else backend.asarray(by_row(part)) for part in (y, w))
+    return TrainingData(placed, y, w, resident=resident)
