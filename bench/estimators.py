@@ -30,9 +30,9 @@ from sklearn.neural_network import MLPRegressor as TheirRegressor
 from sklearn.preprocessing import StandardScaler
 
 from mlpx import MLPClassifier, MLPRegressor
+from mlpx.backend.cpu import usable_cores
 from mlpx.benchmark.environment import describe
 from mlpx.data.idx import read_idx
-from mlpx.engines.threads import usable
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 SEEDS = range(5)
@@ -47,7 +47,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     document = {
         "command": " ".join(["python", *sys.argv]),
-        "environment": describe(usable()) | {"scikit-learn": sklearn.__version__},
+        "environment": describe(usable_cores()) | {"scikit-learn": sklearn.__version__},
         "accuracy": accuracy(given.data_dir, quick=given.quick),
         "speed": speed(given.data_dir, quick=given.quick),
     }

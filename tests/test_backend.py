@@ -199,7 +199,7 @@ def test_memory_reads_what_is_available(monkeypatch, tmp_path):
 def test_cpu_name(monkeypatch, tmp_path):
     (tmp_path / "cpuinfo").write_text("processor : 0\nmodel name\t: Some CPU 9000\n")
     monkeypatch.setattr(cpu, "CPUINFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr(cpu, "thread_count", lambda: 1)
+    monkeypatch.setattr(cpu, "usable_cores", lambda: 1)
     cpu.cpu_model.cache_clear()
     try:
         assert get_backend("cpu").name == "Some CPU 9000 (1 thread)"
@@ -233,9 +233,9 @@ def test_device_out_of_memory_says_how_much(fake_cupy, make):
 def test_threads_where_the_system_tells_no_affinity(monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 7)
-    assert cpu.thread_count() == 7
+    assert cpu.usable_cores() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert cpu.thread_count() == 1
+    assert cpu.usable_cores() == 1
 
 
 def test_host_out_of_memory_says_how_much():

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from mlpx.cli.bench.command import known, parts, sizes
 from mlpx.cli.bench.run import ADVISED_SIZES, _advise, settings_from
+from mlpx.cli.options import known, parts, sizes
 
 GIVEN = {
     "peers": "", "layers": None, "workload": "mnist", "threads": None, "precision": "2%",
@@ -42,7 +42,7 @@ def test_names_are_those_of_the_table():
 
 
 def test_options_are_settings(monkeypatch):
-    monkeypatch.setattr("mlpx.backend.cpu.thread_count", lambda: 4)
+    monkeypatch.setattr("mlpx.backend.cpu.usable_cores", lambda: 4)
     found = settings_from(GIVEN)
     assert [workload.name for workload in found.workloads] == ["mnist"]
     assert (found.threads, found.seed, found.devices, found.engines) == (4, 3, ("cpu",), None)
@@ -70,7 +70,7 @@ def test_options_are_settings(monkeypatch):
     assert settings_from({**GIVEN, "threads": 2}).threads == 2
     with pytest.raises(typer.BadParameter, match="5; this process may use 4"):
         settings_from({**GIVEN, "threads": 5})
-    monkeypatch.setattr("mlpx.backend.cpu.thread_count", lambda: 1)
+    monkeypatch.setattr("mlpx.backend.cpu.usable_cores", lambda: 1)
     assert settings_from(GIVEN).threads == 1
 
 

@@ -10,7 +10,7 @@ import scipy.sparse
 
 from bundled import SMALL, XR, YR, X, Y
 from mlpx import MLPClassifier, MLPRegressor
-from mlpx.engines.threads import usable
+from mlpx.backend.cpu import usable_cores
 from mlpx.estimators import feeding as runs
 from mlpx.optimizers import SGD
 
@@ -104,7 +104,8 @@ def test_a_bar_is_drawn_in_the_place_of_lines(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("told", "wanted"), [("1", 1), ("999999", usable()), ("0", None), ("all", None), ("", None)]
+    ("told", "wanted"),
+    [("1", 1), ("999999", usable_cores()), ("0", None), ("all", None), ("", None)],
 )
 def test_a_number_of_threads_is_used_as_far_as_there_are_so_many(
     told: str, wanted: int | None, monkeypatch: pytest.MonkeyPatch

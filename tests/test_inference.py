@@ -45,7 +45,7 @@ def rows(n: int, d: int = 7, dtype: str = "float32") -> np.ndarray:
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """So many threads, for however little work, on chunks of at most 32 rows."""
-    monkeypatch.setattr(native, "usable", lambda: request.param)
+    monkeypatch.setattr(native, "usable_cores", lambda: request.param)
     monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
     monkeypatch.setattr(native, "MOST_ROWS", 32)
     return int(request.param)
@@ -244,7 +244,7 @@ def test_one_row_asks_for_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert predictor(model) is not None
     model.predict(rows(1))
     monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
-    monkeypatch.setattr(native, "usable", lambda: asked.append("usable") or 1)
+    monkeypatch.setattr(native, "usable_cores", lambda: asked.append("usable") or 1)
     monkeypatch.setattr(native, "blas_threads", lambda _: asked.append("BLAS") or nullcontext())
     model.predict(rows(1))
     assert asked == []

@@ -492,10 +492,10 @@ def step_of(layers: list[int], rows: int) -> TrainingProgram:
 
 
 def test_threads_are_for_what_is_worth_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "usable", lambda: 3)
+    monkeypatch.setattr(native, "usable_cores", lambda: 3)
 
     def threads(layers: list[int], rows: int) -> bool:
-        return {1: False, 3: True}[native.thread_count(step_of(layers, rows))]
+        return {1: False, 3: True}[native.worthwhile_threads(step_of(layers, rows))]
 
     assert [threads([784, 50, 10], n) for n in (1, 32, 64)] == [0, 0, 1]
     assert [threads([20, 64, 64, 2], n) for n in (32, 128)] == [0, 1]
@@ -568,7 +568,7 @@ def test_a_class_of_the_users_is_interpreted() -> None:
     history = model.fit(np.ones((9, 7)), np.arange(9) % 3, epochs=1, verbose=0)
     assert history.engine == "interpreter"
     assert "steeper_of_the_tests" in str(history.engine_reason)
-    assert native.NativeEngine().forward(model) is None
+    assert native.NativeEngine().predictor(model) is None
     del Steeper.table["steeper_of_the_tests"]
 
 

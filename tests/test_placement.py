@@ -125,7 +125,7 @@ def test_a_cpu_is_its_cores(
     missing: str | None, kernel_us: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And without the native library each kernel costs a call from Python."""
-    monkeypatch.setattr(placement, "usable", lambda: 3)
+    monkeypatch.setattr(placement, "usable_cores", lambda: 3)
     monkeypatch.setattr(placement.NativeEngine, "missing", lambda _: missing)
     core = placement.CORE
     assert cpu_speed() == (kernel_us, 3 * core.operations, 3 * core.bytes)

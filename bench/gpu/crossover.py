@@ -16,10 +16,10 @@ import numpy as np
 from gpu.faults import lost, said
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
+from mlpx.backend.cpu import usable_cores
 from mlpx.benchmark.workloads import WORKLOADS, Workload
 from mlpx.engines import choose, placement
 from mlpx.engines.cuda.runner import largest
-from mlpx.engines.threads import usable
 from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData
@@ -154,7 +154,7 @@ class Trainer:
         row: Row = {"us": us, "steps": steps, "engine": engine.name}
         row["reason"] = "; ".join([reason, *engine.notes(execute)])
         if self.kind == "cpu":
-            row["threads"] = getattr(execute, "threads", usable())
+            row["threads"] = getattr(execute, "threads", usable_cores())
         return row
 
     def step_us(self, run: Callable[[int], float], most: int) -> tuple[float, int]:

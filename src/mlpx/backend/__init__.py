@@ -6,6 +6,7 @@ is asked for, never before.
 
 from __future__ import annotations
 
+import copyreg
 import os
 import re
 from typing import Any, NamedTuple
@@ -68,6 +69,15 @@ def get_backend(device: str | Backend | None = None) -> Backend:
     if name not in _opened:
         _opened[name] = BACKENDS[kind].open(index)
     return _opened[name]
+
+
+def _pickled(backend: Backend) -> tuple[Any, tuple[str]]:
+    """A backend is pickled by the name of its device."""
+    return get_backend, (backend.device,)
+
+
+for _kind in BACKENDS.values():
+    copyreg.pickle(_kind, _pickled)
 
 
 def array_backend(x: Any) -> Backend:

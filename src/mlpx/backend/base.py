@@ -134,11 +134,6 @@ class Backend(ABC):
     def __repr__(self) -> str:
         return f"<Backend {self.device}: {self.name}>"
 
-    def __reduce__(self) -> tuple[Any, tuple[str]]:
-        from mlpx.backend import get_backend
-
-        return get_backend, (self.device,)
-
 
 def is_array_like(x: object) -> bool:
     """Whether ``x`` is something an array can be made of without guessing."""

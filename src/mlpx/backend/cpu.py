@@ -42,7 +42,7 @@ class CpuBackend(Backend):
     @property
     def name(self) -> str:  # type: ignore[override]
         """The processor and the threads this process may use: "AMD EPYC (2 threads)"."""
-        threads = thread_count()
+        threads = usable_cores()
         return f"{cpu_model()} ({threads} thread{'s' if threads != 1 else ''})"
 
     @classmethod
@@ -159,7 +159,7 @@ def _not_convertible(x: object, error: Exception) -> InputTypeError:
     )
 
 
-def thread_count() -> int:
+def usable_cores() -> int:
     """How many threads this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

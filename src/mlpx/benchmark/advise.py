@@ -8,7 +8,7 @@ import os
 from dataclasses import replace
 from typing import Any
 
-from mlpx.backend.cpu import thread_count
+from mlpx.backend.cpu import usable_cores
 from mlpx.benchmark.report.document import measured
 from mlpx.benchmark.report.units import duration, rate, thread_text
 from mlpx.benchmark.rounds import Rules
@@ -23,7 +23,7 @@ Option = dict[str, Any]
 
 def thread_counts(usable: int | None = None) -> list[int]:
     """1, 2, 4, ... and all processors that may be used."""
-    most = usable or thread_count()
+    most = usable or usable_cores()
     return sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most})
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpx.backend import BACKENDS, diagnose, get_backend
-from mlpx.backend.cpu import CpuBackend, cpu_model, thread_count
+from mlpx.backend.cpu import CpuBackend, cpu_model, usable_cores
 from mlpx.benchmark.processes import thread_environment
 from mlpx.errors import MlpxError
 
@@ -32,7 +32,7 @@ def describe(threads: int) -> dict[str, Any]:
         "cpu": {
             "model": cpu_model(),
             "processors": os.cpu_count(),
-            "usable": thread_count(),
+            "usable": usable_cores(),
             "governor": _read(GOVERNOR),
         },
         "gpu": _gpu(),

@@ -1,47 +1,13 @@
-"""The clocks: wall time on the host with the device waited for, CPU time, and events on the
-device.
-"""
+"""Timing steps: wall time on the host with the device waited for, CPU time, and device events."""
 
 from __future__ import annotations
 
 import gc
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
-if TYPE_CHECKING:
-    from mlpx.benchmark.contenders.base import Contender
-
-
-class DeviceClock(Protocol):
-    """Events recorded on the device's own stream."""
-
-    def start(self) -> None:
-        """Record the first event."""
-
-    def stop(self) -> None:
-        """Record the second event."""
-
-    def elapsed_s(self) -> float:
-        """Seconds between them; waits for the second."""
-
-
-class CupyClock:
-    """CUDA events through `xp`, the module of a CUDA backend."""
-
-    def __init__(self, xp: Any) -> None:
-        self.xp = xp
-        self.events = xp.cuda.Event(), xp.cuda.Event()
-
-    def start(self) -> None:
-        self.events[0].record()
-
-    def stop(self) -> None:
-        self.events[1].record()
-
-    def elapsed_s(self) -> float:
-        self.events[1].synchronize()
-        return float(self.xp.cuda.get_elapsed_time(*self.events)) / 1e3  # it says milliseconds
+from mlpx.benchmark.contenders.base import Contender
 
 
 @dataclass(frozen=True)

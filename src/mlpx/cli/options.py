@@ -11,6 +11,7 @@ import typer
 from mlpx.errors import UnknownNameError
 
 DEBUG = "mlpx.debug"
+ALL_PEERS = "torch,jax,keras,sklearn,thinc,onnxruntime"
 
 
 def one_of(kind: str, names: Iterable[str]) -> Callable[[str | None], str | None]:
@@ -141,3 +142,26 @@ NoDownload = Annotated[
 BatchRows = Annotated[
     int, typer.Option("--batch-size", metavar="N", min=1, help="Rows to work on at a time.")
 ]
+
+
+def parts(text: str | None) -> tuple[str, ...]:
+    """What commas separate, without blanks."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def sizes(text: str | None) -> tuple[int, ...] | None:
+    """Batch sizes, smallest first; a usage error for anything but whole numbers above zero."""
+    if not text:
+        return None
+    found = parts(text)
+    if not found or not all(part.isdecimal() and int(part) > 0 for part in found):
+        raise typer.BadParameter(f"{text!r}; wanted whole numbers with commas, such as 1,32,512")
+    return tuple(sorted({int(part) for part in found}))
+
+
+def known(option: str, text: str, names: Any) -> tuple[str, ...]:
+    """Names of a table; a usage error for others."""
+    for part in parts(text):
+        if part not in names:
+            raise typer.BadParameter(f"{part!r}; wanted some of {listed(names)}", param_hint=option)
+    return parts(text)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mlpx.backend import BACKENDS, choose_device, get_backend
+from mlpx.backend.cpu import usable_cores
 from mlpx.engines import NativeEngine
-from mlpx.engines.threads import usable
 from mlpx.network.network import Network
 
 KERNELS, KERNELS_BY_LAYER = 7, 4
@@ -39,7 +39,7 @@ INTERPRETED_KERNEL_US = 3.0
 
 def cpu_speed() -> Speed:
     """What all the cores that may be used can do."""
-    cores = usable()
+    cores = usable_cores()
     kernel_us = INTERPRETED_KERNEL_US if NativeEngine().missing() else CORE.kernel_us
     return Speed(kernel_us, CORE.operations * cores, CORE.bytes * cores)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +61,3 @@ def _set(count: int) -> None:
         _before.setdefault(id(controller), now)
         if now != count:
             controller.set_num_threads(count)
-
-
-def usable() -> int:
-    """How many threads this process may run at a time."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

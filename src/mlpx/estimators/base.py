@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlpx.backend import Backend, get_backend
-from mlpx.engines.threads import usable
+from mlpx.backend.cpu import usable_cores
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
 from mlpx.estimators.bookkeeper import Bookkeeper
@@ -263,7 +263,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if self.n_threads is not None:
             return int(self.n_threads)
         told = os.environ.get("OMP_NUM_THREADS", "")
-        return min(int(told), usable()) if told.isdigit() and int(told) else None
+        return min(int(told), usable_cores()) if told.isdigit() and int(told) else None
 
     def _next_order(self, n: int, *, anew: bool) -> np.ndarray:
         """The rows of the next epoch, or of the one that was broken off."""

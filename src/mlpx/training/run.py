@@ -14,8 +14,8 @@ from weakref import proxy
 import numpy as np
 
 from mlpx import engines
+from mlpx.backend.cpu import usable_cores
 from mlpx.engines import Engine
-from mlpx.engines.threads import usable
 from mlpx.errors import DeviceMemoryError, InputError
 from mlpx.metrics import Metric
 from mlpx.network.network import Network
@@ -166,7 +166,14 @@ class Run:
         """What an earlier run of the same kind left, or what is made now."""
         self._check()
         model, settings, moments = self.model, self._settings(), self.state.moments
-        wanted = (self.wanted_engine, self.threads, usable(), model.layers, model.loss, model.seed)
+        wanted = (
+            self.wanted_engine,
+            self.threads,
+            usable_cores(),
+            model.layers,
+            model.loss,
+            model.seed,
+        )
         kind, arrays = (kinds(self.data), settings, wanted), trained(model.flat, moments)
         found = take(model, kind, arrays)
         if found is not None:

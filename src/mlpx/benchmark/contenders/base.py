@@ -10,14 +10,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from mlpx.benchmark.contenders.clocks import DeviceClock
 from mlpx.benchmark.reference import Arrays, Epsilon
-from mlpx.benchmark.timing import DeviceClock
 from mlpx.benchmark.workloads import PHASES, Phase, Problem, Task
 from mlpx.errors import UnknownNameError
 
 LIBRARIES: dict[str, str] = {
-    "mlpx": "mlpx.benchmark.contenders.ours",
-    "gemm": "mlpx.benchmark.contenders.floor",
+    "mlpx": "mlpx.benchmark.contenders.mlpx",
+    "gemm": "mlpx.benchmark.contenders.floors",
     "torch": "mlpx.benchmark.contenders.torch",
     "jax": "mlpx.benchmark.contenders.jax",
     "keras": "mlpx.benchmark.contenders.keras",

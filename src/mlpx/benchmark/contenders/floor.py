@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mlpx.benchmark.contenders.base import Contender
+from mlpx.benchmark.contenders.clocks import CupyClock, DeviceClock
 from mlpx.benchmark.processes import thread_environment
-from mlpx.benchmark.timing import CupyClock, DeviceClock
 from mlpx.benchmark.workloads import Problem, Task
 
 Product = Callable[[], Any]
@@ -204,10 +204,3 @@ class TorchFloor(Floor):
     def synchronize(self) -> None:
         if self.task.device != "cpu":
             self.torch.cuda.synchronize()
-
-
-def contenders() -> list[type[Contender]]:
-    """A floor for each BLAS that can be called."""
-    from mlpx.benchmark.contenders.floor_native import NativeFloor  # which builds on this module
-
-    return [NumpyFloor, SplitFloor, NativeFloor, TorchFloor]

@@ -1,4 +1,4 @@
-"""mlpx itself: every engine in the table, bare and through `fit` as a user calls it."""
+"""mlpx itself: an engine bare, and through `fit` and `predict` as a user calls it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import ClassVar
 import numpy as np
 
 from mlpx.benchmark.contenders.base import Contender
+from mlpx.benchmark.contenders.clocks import CupyClock, DeviceClock
 from mlpx.benchmark.reference import Arrays
-from mlpx.benchmark.timing import CupyClock, DeviceClock
 from mlpx.benchmark.workloads import Problem, Task
-from mlpx.engines import Engine, choose
+from mlpx.engines import choose
 from mlpx.layers import Dense
 from mlpx.mlp import MLP
 from mlpx.network.passes import plan_backward, plan_forward
@@ -22,19 +22,6 @@ from mlpx.program.data import TrainingData
 from mlpx.program.objective import plan_loss, plan_targets
 from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
-
-
-def contenders() -> list[type[Contender]]:
-    """Two for each engine, its training program alone and `fit`; `predict`; and single calls."""
-    from mlpx.benchmark import calls  # which builds on this module
-
-    found: list[type[Contender]] = [Predicted, calls.FitABatch, calls.PartialFit]
-    for name, engine in Engine.table.items():
-        base = Interpreted if name == "interpreter" else Bare
-        of = {"engine": name, "devices": engine.devices, "precisions": engine.precisions}
-        found.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
-        found.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
-    return found
 
 
 class Ours(Contender):

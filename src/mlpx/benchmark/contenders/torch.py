@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mlpx.benchmark.contenders.base import Contender
+from mlpx.benchmark.contenders.clocks import DeviceClock
 from mlpx.benchmark.reference import EPSILON, Arrays
-from mlpx.benchmark.timing import DeviceClock
 from mlpx.benchmark.workloads import Problem, Task
 
 

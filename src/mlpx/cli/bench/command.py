@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mlpx.benchmark.workloads import ARITHMETIC, WORKLOADS
-from mlpx.cli.options import Debug, folder, listed
+from mlpx.cli.options import ALL_PEERS, Debug, folder, listed
 from mlpx.engines import Engine
 
 EXAMPLES = """[bold]Examples[/bold]
@@ -23,32 +23,8 @@ mlpx bench --advise --layers 784,50,10
 
 mlpx bench compare old/bench.json new/bench.json --fail-slower 5%
 """
-ALL_PEERS = "torch,jax,keras,sklearn,thinc,onnxruntime"
 
 bench = typer.Typer(no_args_is_help=False, invoke_without_command=True, rich_markup_mode="rich")
-
-
-def parts(text: str | None) -> tuple[str, ...]:
-    """What commas separate, without blanks."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def sizes(text: str | None) -> tuple[int, ...] | None:
-    """Batch sizes, smallest first; a usage error for anything but whole numbers above zero."""
-    if not text:
-        return None
-    found = parts(text)
-    if not found or not all(part.isdecimal() and int(part) > 0 for part in found):
-        raise typer.BadParameter(f"{text!r}; wanted whole numbers with commas, such as 1,32,512")
-    return tuple(sorted({int(part) for part in found}))
-
-
-def known(option: str, text: str, names: Any) -> tuple[str, ...]:
-    """Names of a table; a usage error for others."""
-    for part in parts(text):
-        if part not in names:
-            raise typer.BadParameter(f"{part!r}; wanted some of {listed(names)}", param_hint=option)
-    return parts(text)
 
 
 @bench.callback()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.cli.bench.command import ALL_PEERS, known, parts, sizes
+from mlpx.cli.options import ALL_PEERS, known, parts, sizes
 from mlpx.engines import Engine
 from mlpx.errors import MlpxError
 
@@ -26,7 +26,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
 
     Raises typer.BadParameter for names and numbers that mean nothing.
     """
-    from mlpx.backend.cpu import thread_count
+    from mlpx.backend.cpu import usable_cores
     from mlpx.benchmark.contenders.base import PEERS
     from mlpx.benchmark.report.compare import parse_share
     from mlpx.benchmark.rounds import Rules
@@ -35,7 +35,7 @@ def settings_from(given: dict[str, Any]) -> Settings:
 
     peers = ALL_PEERS if given["peers"].strip() == "all" else given["peers"]
     names = _workload_names(given["layers"] or given["workload"])
-    usable = thread_count()
+    usable = usable_cores()
     if (given["threads"] or 1) > usable:
         raise typer.BadParameter(
             f"{given['threads']}; this process may use {usable}", param_hint="--threads"

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mlpx.backend.cpu import usable_cores
 from mlpx.engines.base import Engine, Predictor, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
 from mlpx.engines.native.assembly import Library, assemble
@@ -16,7 +17,7 @@ from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import Op, blas, load, pool
 from mlpx.engines.native.prediction import NativePredictor
 from mlpx.engines.native.tiles import sum_by_rows
-from mlpx.engines.threads import blas_threads, usable
+from mlpx.engines.threads import blas_threads
 from mlpx.network.network import Network
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
@@ -61,10 +62,10 @@ class NativeEngine(Engine, name="native"):
         return MISSING if load() is None else None
 
     def describe(self) -> str:
-        return f"{blas().name}, {usable()} thread{'s' if usable() > 1 else ''}"
+        return f"{blas().name}, {usable_cores()} thread{'s' if usable_cores() > 1 else ''}"
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
-        return NativeRunner(program, threads or thread_count(program))
+        return NativeRunner(program, threads or worthwhile_threads(program))
 
     def predictor(self, network: Network) -> Predictor | None:
         if network.backend.kind != "cpu" or self.missing():
@@ -125,11 +126,11 @@ class NativeRunner:
             op.p[0] = address(getattr(self.program.data, name))
 
 
-def thread_count(program: TrainingProgram) -> int:
+def worthwhile_threads(program: TrainingProgram) -> int:
     """How many threads a step is worth."""
     size = max(1, len(program.network.layout))
     many = program.part_rows > LEAST_ROWS + ROWS_BY_PARAMETERS / size
-    return usable() if many or size >= UNCACHED_PARAMETERS else 1
+    return usable_cores() if many or size >= UNCACHED_PARAMETERS else 1
 
 
 def worth_tiles(program: TrainingProgram) -> bool:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlpx.backend.cpu import usable_cores
 from mlpx.engines.lowering import Operation, Translator, address
 from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import DTYPES
 from mlpx.engines.native.assembly import Library, assemble
 from mlpx.engines.native.library import Forward, Op, blas, load, pool
-from mlpx.engines.threads import blas_threads, usable
+from mlpx.engines.threads import blas_threads
 from mlpx.kernels import batches
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
@@ -65,7 +66,7 @@ class NativePredictor:
         """
         n, threads = len(x), 1
         if n > 1 and n * self.size > WORK_FOR_THREADS:
-            threads = usable()
+            threads = usable_cores()
         size = min(self.rows if x.dtype == self.network.dtype else self.copied_rows, rows)
         if threads == 1 and n <= min(size, self.copied_rows):
             return self._at_once(x, classes)

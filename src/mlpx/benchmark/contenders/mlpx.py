@@ -1,0 +1,19 @@
+"""mlpx: every engine in the table, bare and through `fit`; `predict`; and single calls."""
+
+from __future__ import annotations
+
+from mlpx.benchmark.contenders.base import Contender
+from mlpx.benchmark.contenders.calls import FitABatch, PartialFit
+from mlpx.benchmark.contenders.ours import Bare, Fitted, Interpreted, Predicted
+from mlpx.engines import Engine
+
+
+def contenders() -> list[type[Contender]]:
+    """Two for each engine, its training program alone and `fit`; `predict`; and single calls."""
+    found: list[type[Contender]] = [Predicted, FitABatch, PartialFit]
+    for name, engine in Engine.table.items():
+        base = Interpreted if name == "interpreter" else Bare
+        of = {"engine": name, "devices": engine.devices, "precisions": engine.precisions}
+        found.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
+        found.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
+    return found
