@@ -35,20 +35,22 @@ PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist
 test: $(TESTS) ## run the tests
 	$(PYTEST) -m "not slow"
 
-# A file of each package.
-QUICK := activations backend batches benchmark_statistics callbacks checkpoint cli_rows cuda_graphs estimators \
-	gradients gradients_crossed idx initializers layers losses metrics model native optimizers schedules training
-test-quick: $(TESTS) ## run a file of tests of each package
-	$(PYTEST) -m "not slow" $(QUICK:%=tests/test_%.py)
+# A file or two of each package.
+QUICK := backend/arrays backend/backend benchmark/statistics cli/rows data/idx engines/cuda/graphs engines/native/native \
+	estimators/estimators kernels/activations kernels/batches kernels/initializers kernels/losses layers/layers \
+	metrics/metrics mlp network/checkpoint optimizers/optimizers program/gradients program/gradients_crossed \
+	schedules/schedules training/callbacks training/training
+test-quick: $(TESTS) ## run a file or two of tests of each package
+	$(PYTEST) -m "not slow" $(foreach name,$(QUICK),tests/$(dir $(name))test_$(notdir $(name)).py)
 
 test-slow: $(TESTS) ## run the long tests
 	$(PYTEST) -m slow
 
 mutate: $(TESTS) ## how many of 300 changes to the sources the tests notice; an hour
-	$(BIN)/python tests/mutation --sample 300 --jobs 2
+	$(BIN)/python tests/support/mutation --sample 300 --jobs 2
 
 coverage: $(TESTS) ## the statements and branches of the sources that no test executes
-	$(BIN)/python tests/mutation --coverage --jobs 2
+	$(BIN)/python tests/support/mutation --coverage --jobs 2
 
 lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/ruff check

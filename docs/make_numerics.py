@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+sys.path.insert(0, str(HERE.parent / "tests" / "support"))
 
 from reference import exact  # noqa: E402
 from test_numerics import BOUNDS, DTYPES, KERNELS, SPECIAL, Errors, measure  # noqa: E402

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-
 from mutation.baseline import digest
 from mutation.choice import NEAR, Choice, executing, in_turns, is_called, near_files, nearness
 from mutation.mutants import Mutant, distinct, find_mutants
@@ -190,10 +189,10 @@ def test_a_table_is_tried_with_the_tests_near_it(tmp_path):
 
 
 def test_nearness():
-    assert nearness("src/mlpx/cli/rows.py", "tests/test_cli_rows.py::test[layers]") == 2
-    assert nearness("src/mlpx/kernels/losses/base.py", "tests/test_losses.py") == 1
-    assert nearness("src/mlpx/engines/cuda/heads.py", "tests/test_cuda_engine.py") == 2
-    assert nearness("src/mlpx/layers/dense.py", "tests/test_losses.py") == 0
+    assert nearness("src/mlpx/cli/rows.py", "tests/cli/test_rows.py::test[layers]") == 2
+    assert nearness("src/mlpx/kernels/losses/base.py", "tests/kernels/test_losses.py") == 2
+    assert nearness("src/mlpx/engines/cuda/heads.py", "tests/engines/cuda/test_engine.py") == 2
+    assert nearness("src/mlpx/layers/dense.py", "tests/kernels/test_losses.py") == 0
 
 
 def test_the_test_files_near_a_module(tmp_path):

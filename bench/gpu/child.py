@@ -18,7 +18,7 @@ from typing import Any
 from gpu.harness import MARK, sweep
 from gpu.section import Setup
 
-TESTS = Path(__file__).parents[2] / "tests"
+TESTS = Path(__file__).parents[2] / "tests" / "support"
 
 
 def main() -> None:

@@ -40,15 +40,19 @@ class Chosen(NamedTuple):
 
 
 RUNS = (
-    Chosen("devices", ("tests/test_devices.py",), "cuda and not fake"),
+    Chosen("devices", ("tests/backend/test_devices.py",), "cuda and not fake"),
     Chosen(
         "what is known of CuPy and cublasLt",
-        ("tests/test_diagnosis.py", "tests/test_fakecupy.py", "tests/test_cuda_cublaslt.py"),
+        (
+            "tests/backend/test_diagnosis.py",
+            "tests/engines/cuda/test_fakecupy.py",
+            "tests/engines/cuda/test_cublaslt.py",
+        ),
         "test_this_machine or test_record_agrees_with_cupy or are_cupys or test_data_types"
         " or takes_our_descriptions",
     ),
 )
-QUICK = (Chosen("quick", ("tests/test_devices.py",), "test_weights"),)
+QUICK = (Chosen("quick", ("tests/backend/test_devices.py",), "test_weights"),)
 
 
 def run(setup: Setup) -> Iterator[Row]:

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[2] / "tests"))  # last: some names there are common
+SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+sys.path.append(str(SUPPORT))  # last: some names there are common
 
 from cudasim.cases import CASES, SINGLE, Case, Given
 from cudasim.checking import (
@@ -29,6 +30,7 @@ from cudasim.checking import (
     in_place,
     shapes,
 )
+
 from gpu.compiling import compile_all
 from gpu.faults import lost, said
 from gpu.section import Row, Setup

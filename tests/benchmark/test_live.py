@@ -1,0 +1,209 @@
+"""What a person sees while it measures, and what is written down of the machine."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+from rich.console import Console
+
+from mlpx.benchmark import environment
+from mlpx.benchmark.live import Live
+from mlpx.benchmark.report.results import cell_record
+from mlpx.benchmark.rounds import Rules, Seat
+from mlpx.benchmark.session import Settings, others_than, roster
+from mlpx.benchmark.workloads import WORKLOADS, Task, Workload
+from mlpx.errors import UnknownNameError
+
+pytestmark = pytest.mark.xdist_group("alone")
+TASK = Task(WORKLOADS["mnist"], 32)
+
+
+def play(console):
+    """A cell with one contender measured, one refused, one that died and one rejected."""
+    with Live(console) as live:
+        live.cell(TASK, ["mlpx/x", "torch/eager", "jax/jit", "thinc/chain"])
+        live.says(TASK, "mlpx/x", "building")
+        live.says(TASK, "torch/eager", "wrong: its loss [sic] differs")
+        seats = [
+            Seat("mlpx/x", None, 10, step_s=[1e-4] * 6, busy=3, below_floor=1),
+            Seat("jax/jit", None, 10, step_s=[1e-5] * 6, error="it died"),
+            Seat("thinc/chain", None, 10, busy=5, below_floor=2),
+        ]
+        live.rounds(TASK, seats)
+        live.rounds(TASK, seats)
+        live.cell(Task(WORKLOADS["mnist"], 64), ["mlpx/x"])
+        live.finish()
+
+
+@pytest.mark.parametrize("width", [60, 79, 80, 200])
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_table_stays_when_the_next_cell_begins(terminal, width):
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=terminal, width=width, color_system=None))
+    text = out.getvalue()
+    assert "mnist 784-50-10, train, batch 32, float32, cpu, 1 thread" in " ".join(text.split())
+    last = text[text.rindex("contender") :]
+    rows = [line for line in last.splitlines() if line.startswith("│")]
+    shown = 6 if width >= 80 else 4
+    wanted = [
+        ["mlpx/x", "100 µs", "±0.0 %", "320 k", "6", "4"],
+        ["thinc/chain", "", "", "", "", "7"],
+    ]
+    found = [[part.strip() for part in row[1:-1].split("│")] for row in rows]
+    assert found == [row[:shown] for row in wanted]
+    assert ("rejected" in last) is (width >= 80)
+    assert "…" not in text
+
+
+def test_who_has_no_row_has_a_line():
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=True, width=80, color_system=None))
+    assert out.getvalue().count("torch/eager: wrong: its loss [sic] differs") == 1
+    assert out.getvalue().count("jax/jit: failed: it died") == 1
+
+
+def measured(console, *, name="mlpx/x"):
+    """Two cells, the second measured, and told twice that it is over."""
+    live = Live(console)
+    with live:
+        for size in (32, 64):
+            live.cell(Task(WORKLOADS["mnist"], size), [name, "later"])
+        live.says(live.task, name, "building")
+        live.rounds(live.task, [Seat(name, None, 10, step_s=[1, 1, 1, 1, 2, 2])])
+        live.finish()
+        live.finish()
+    return console.file.getvalue()
+
+
+def test_the_last_table_stays_too_once():
+    told = measured(Console(file=io.StringIO(), width=80))
+    assert told.count("rejected") == 1
+    assert [told.count(f"batch {size}") for size in (32, 64)] == [1, 2]  # a line, and a title
+
+
+def test_on_a_terminal_the_table_says_who_waits_and_who_is_built():
+    before = threading.active_count()
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    with Live(console) as live:
+        assert threading.active_count() <= before  # nobody works beside the clock
+        live.cell(TASK, ["mlpx/x", "later"])
+        assert console.file.getvalue().count("batch 32") == 0
+        live.says(TASK, "mlpx/x", "building")
+        told = console.file.getvalue()
+        live.rounds(TASK, [Seat("mlpx/x", None, 10, step_s=[1] * 6)])
+        live.finish()
+        assert live.display.get_renderable() == ""  # the table is printed above
+    assert [told.count(word) for word in ("batch 32", "waiting", "building")] == [1, 1, 1]
+
+
+def test_names_are_shown_as_they_are():
+    told = measured(Console(file=io.StringIO(), width=80), name="mlpx/[b]x")
+    assert "mlpx/[b]x" in told
+    assert "±50.0 %" in told
+    live = Live(Console())
+    live.cell(Task(Workload("[b]a", (3, 2), "relu", "adam", 1), 8), [])
+    assert live.table().title.startswith(r"\[b]a 3-2, train")
+
+
+def test_without_a_terminal_building_is_not_worth_a_line():
+    out = io.StringIO()
+    play(Console(file=out, force_terminal=False, width=140))
+    assert "building" not in out.getvalue()
+
+
+def test_the_gpu_and_its_driver_are_written_down(fake_cupy):
+    fake_cupy.machine.devices = 2
+    found = environment.describe(2)
+    assert found["gpu"]["devices"] == ["Fake CUDA device", "Fake CUDA device"]
+    assert found["gpu"]["driver_cuda"] == 13020
+    assert environment.devices_here() == ["cpu", "cuda"]
+
+
+def test_without_a_gpu_the_reason_is_written_down(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "cupy", None)
+    found = environment.describe(1)
+    assert found["gpu"]["devices"] == []
+    assert found["gpu"]["message"]
+    assert environment.devices_here() == ["cpu"]
+
+
+def test_blas_without_threadpoolctl(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "threadpoolctl", None)
+    (found,) = environment.blas()
+    assert found["name"]
+
+
+def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    assert environment.commit() is None
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "src" / "environment.py"))
+    said = {"rev-parse": "abc", "status": " M x"}
+    monkeypatch.setattr(environment, "_output", lambda command: said[command[3]])
+    assert environment.commit() == {"hash": "abc", "modified": True}
+
+
+def settings(**given):
+    return Settings(workloads=(WORKLOADS["mnist"],), **given)
+
+
+def test_the_roster_has_ours_their_floors_and_the_peers():
+    names = [kind.name() for kind in roster(settings(peers=("torch",)))]
+    assert names[:4] == ["gemm/numpy", "gemm/numpy split", "gemm/native", "gemm/torch"]
+    assert "mlpx/interpreter" in names
+    assert "mlpx/interpreter fit" in names
+    assert {"torch/eager", "torch/fused", "torch/compiled", "torch/whole"} <= set(names)
+    assert not any(name.startswith("jax") for name in names)
+    assert "gemm/torch" not in [kind.name() for kind in roster(settings())]
+
+
+def test_a_new_engine_takes_part_by_itself(monkeypatch):
+    from mlpx.engines import Engine
+
+    monkeypatch.setitem(Engine.table, "steam", Engine.table["interpreter"])
+    names = [kind.name() for kind in roster(settings())]
+    assert {"mlpx/steam", "mlpx/steam fit", "mlpx/interpreter"} <= set(names)
+    only = [kind.name() for kind in roster(settings(engines=("steam",)))]
+    assert "mlpx/interpreter" not in only
+    with pytest.raises(UnknownNameError, match="engine"):
+        roster(settings(engines=("water",)))
+
+
+def test_tables_of_tasks():
+    wanted = settings(
+        batch_sizes=(1, 8), phases=("train", "predict"), devices=("cpu", "cuda"), threads=2, seed=5
+    )
+    tables = list(wanted.tables())
+    assert len(tables) == 4
+    assert all([task.batch_size for task in table] == [1, 8] for table in tables)
+    assert {(t[0].device, t[0].phase) for t in tables} == {
+        (device, phase) for device in ("cpu", "cuda") for phase in ("train", "predict")
+    }
+    assert tables[0][0] == Task(WORKLOADS["mnist"], 1, threads=2, seed=5)
+    mnist = WORKLOADS["mnist"]
+    assert list(settings().tables()) == [[Task(mnist, size) for size in mnist.batch_sizes]]
+
+
+def test_arithmetic_that_rounds_has_tables_of_its_own():
+    wanted = settings(batch_sizes=(8,), dtypes=("float64", "tf32"), devices=("cuda",))
+    (double,), (rounded,) = wanted.tables()
+    assert (double.dtype, double.precision) == ("float64", "float32")
+    assert (rounded.dtype, rounded.precision) == ("float32", "tf32")
+    assert cell_record(rounded)["dtype"] == "tf32"
+
+
+def test_a_mode_without_the_phase_is_worth_a_word_only_if_its_library_has_no_other():
+    kinds = roster(settings(peers=("torch", "onnxruntime")))
+    for phase in ("train", "call", "start"):
+        unasked = {kind.name() for kind in others_than(phase, kinds)}
+        assert ("mlpx/native" in unasked) is ("torch/whole" in unasked) is (phase != "train")
+        assert ("mlpx/fit a batch" in unasked) is (phase == "train")
+        assert "mlpx/predict" in unasked
+        assert "onnxruntime/session" not in unasked
+        assert not any(name.startswith("gemm/") for name in unasked)
+
+
+def test_quick_rules_are_shorter():
+    assert Rules.quick().budget_s < Rules().budget_s

@@ -1,0 +1,329 @@
+"""The document's derived figures, the comparison of two, and what people are shown."""
+
+from __future__ import annotations
+
+import copy
+import re
+from xml.etree import ElementTree
+
+import pytest
+from reporting import SIZES
+
+from mlpx.benchmark.advise import advice, choose, thread_counts
+from mlpx.benchmark.report import charts
+from mlpx.benchmark.report import document as documents
+from mlpx.benchmark.report.compare import compare, differences, has_regressed, parse_share
+from mlpx.benchmark.report.html import to_html
+from mlpx.benchmark.report.style import CSS, DARK, LIGHT
+from mlpx.benchmark.report.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
+from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
+from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
+from mlpx.cli.bench.run import show_changes
+from mlpx.errors import DataFormatError, DataNotFoundError, InputError
+
+
+def found(document, size, device, name):
+    return next(
+        r
+        for c in document["cells"]
+        for r in c["results"]
+        if (c["batch_size"], c["device"], r["contender"]) == (size, device, name)
+    )
+
+
+def test_share_of_the_floor(document):
+    assert found(document, 32, "cpu", "mlpx/x")["floor_fraction"] == pytest.approx(0.5)
+    assert found(document, 32, "cpu", "torch/eager")["floor_fraction"] == pytest.approx(1 / 6)
+    assert found(document, 32, "cuda", "mlpx/x")["floor_fraction"] is None
+    assert "floor_fraction" not in found(document, 32, "cpu", "gemm/numpy")
+
+
+def test_time_to_accuracy_is_steps_times_the_step(document):
+    ours = found(document, 32, "cpu", "mlpx/x")
+    assert ours["time_to_accuracy_s"] == pytest.approx(1000 * 37e-6)
+    assert found(document, 512, "cpu", "mlpx/x")["time_to_accuracy_s"] is None
+
+
+def test_the_crossover_is_found(document):
+    (crossover,) = document["crossovers"]
+    where = crossover["batch"]["cuda"]
+    assert where["batch"] == 512
+    assert 32 < where["between"] < 512
+
+
+@pytest.mark.parametrize(
+    ("gains", "batch", "between"),
+    [
+        ([], None, None),
+        ([(1, 0.5), (8, 0.9)], None, None),
+        ([(1, 0.5), (8, 1.0)], 8, 8.0),
+        ([(1, 2.0), (8, 3.0)], 1, None),
+        ([(1, 0.5), (4, 2.0)], 4, 2.0),
+        ([(1, 2.0), (4, 0.5), (16, 2.0)], 16, 8.0),
+        ([(1, 0.5), (4, 2.0), (16, 0.5)], None, None),
+    ],
+)
+def test_crossing(gains, batch, between):
+    crossed = documents.crossing(gains)
+    assert crossed["batch"] == batch
+    assert crossed["between"] == (None if between is None else pytest.approx(between))
+
+
+def test_documents_are_saved_and_loaded(document, tmp_path):
+    path = tmp_path / "deep" / "bench.json"
+    documents.save(document, path)
+    assert documents.load(path) == document
+    assert list(path.parent.iterdir()) == [path]
+    path.write_text('{"schema": "mlpx-bench/99"}')
+    with pytest.raises(DataFormatError, match="mlpx-bench/99"):
+        documents.load(path)
+    with pytest.raises(DataNotFoundError):
+        documents.load(tmp_path / "none.json")
+
+
+def changed(document, factor, *, status=None, name="mlpx/x"):
+    other = copy.deepcopy(document)
+    for one in (r for c in other["cells"] for r in c["results"] if r["contender"] == name):
+        for field in ("median", "low", "high"):
+            one["step_s"][field] *= factor
+        if status:
+            one.update(status=status, reason="it broke")
+    return other
+
+
+@pytest.mark.parametrize(
+    ("factor", "outcome"),
+    [(1.2, "slower"), (1.055, "unclear"), (1.0, "same"), (1 / 1.055, "unclear"), (0.8, "faster")],
+)
+def test_intervals_decide_what_changed(document, factor, outcome):
+    changes = {c.key: c for c in compare(document, changed(document, factor), share=0.05)}
+    ours = [c for key, c in changes.items() if key[-1] == "mlpx/x"]
+    assert {c.outcome for c in ours} == {outcome}
+    assert ours[0].ratio == pytest.approx(factor)
+    assert ours[0].low < factor < ours[0].high
+    assert has_regressed(list(changes.values())) == (outcome == "slower")
+    assert all(c.outcome == "same" for key, c in changes.items() if key[-1] != "mlpx/x")
+
+
+@pytest.mark.parametrize("factor", [1.25, 0.8])
+def test_a_change_as_large_as_the_share_is_still_the_same(document, factor):
+    sharp = copy.deepcopy(document)
+    for one in (r for c in sharp["cells"] for r in c["results"] if r["status"] == "ok"):
+        one["step_s"].update(median=1.0, low=1.0, high=1.0)
+    assert {c.outcome for c in compare(sharp, changed(sharp, factor), share=0.25)} == {"same"}
+
+
+def test_wide_intervals_are_never_slower(document):
+    noisy = copy.deepcopy(document)
+    for one in (r for c in noisy["cells"] for r in c["results"] if r["status"] == "ok"):
+        one["step_s"]["low"] *= 0.7
+        one["step_s"]["high"] *= 1.4
+    outcomes = {c.outcome for c in compare(noisy, changed(noisy, 1.2), share=0.05)}
+    assert outcomes == {"unclear"}
+
+
+@pytest.mark.parametrize(
+    ("status", "fails"), [("wrong", True), ("failed", True), ("rejected", False)]
+)
+def test_a_figure_that_is_gone(document, status, fails):
+    changes = compare(document, changed(document, 1.0, status=status))
+    gone = [c for c in changes if c.outcome == "missing"]
+    assert len(gone) == 2 * len(SIZES)
+    assert gone[0].reason == f"{status}: it broke"
+    assert has_regressed(changes) == fails
+
+
+def test_changes_are_told_a_line_each(document, tmp_path, capsys):
+    other = changed(changed(document, 1.2), 1.0, name="torch/eager", status="failed")
+    for name, found in (("a", document), ("b", other)):
+        documents.save(found, tmp_path / name)
+    assert show_changes(tmp_path / "a", tmp_path / "b", "5%")
+    told, seen = capsys.readouterr().out, "train float32 cpu 2t batch 32"
+    assert f"slower   mlpx/x                       mnist {seen}: 1.200 times the time [1." in told
+    assert f"missing  torch/eager                  mnist {seen}: failed: it broke\n" in told
+
+
+def test_a_slower_peer_is_no_regression_of_ours(document):
+    changes = compare(document, changed(document, 2.0, name="torch/eager"))
+    assert any(c.outcome == "slower" for c in changes)
+    assert not has_regressed(changes)
+
+
+def test_other_hardware_is_noted(document):
+    other = copy.deepcopy(document)
+    other["environment"]["cpu"]["model"] = "B"
+    other["versions"]["torch"] = "2.14.0"
+    assert differences(document, document) == []
+    assert differences(document, other) == ["cpu model: A <CPU> and B", "torch: 2.13.0 and 2.14.0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("5%", 0.05), ("0.05", 0.05), (" 12.5% ", 0.125), ("0", 0.0)]
+)
+def test_shares(text, share):
+    assert parse_share(text) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("text", ["", "-1%", "five", "nan", "2000%"])
+def test_shares_that_are_none(text):
+    with pytest.raises(InputError, match="5%"):
+        parse_share(text)
+
+
+def test_markdown_says_who_is_fastest_and_what_is_left_out(document):
+    text = to_markdown(document)
+    assert "| mlpx/x, cpu | **6.00 µs (±1)** | **37.0 µs (±1)** | 517 µs (±1) |" in text
+    assert "| mlpx/x, cuda | 50.0 µs (±1) | 50.3 µs (±1) | **55.1 µs (±1)** |" in text
+    assert "Ours against the best peer, geometric mean: 3.00 times." in text
+    assert "- jax/jit, wrong: loss <differs>" in text
+    assert "commit aaaaaaaaaaaa" in text
+    assert "| 512 | 0.1 | not in 900 | 0.9500 |" in text
+    assert against_best_peer(document["cells"][0])[0] == pytest.approx(3.0)
+    assert against_best_peer(document["cells"][1]) is None
+
+
+def test_only_times_and_rates_have_a_winner_in_bold(document):
+    text = to_markdown(document)
+    assert "**" not in text[text.index("Share of the") : text.index("## Time to")]
+    assert text.count("**") == 2 * 2 * len(SIZES)
+
+
+def test_intervals_stand_the_right_way_up(document):
+    chart = charts.throughput(document["cells"][:1], document)
+    (point,) = next(one for one in chart.series if one.name == "mlpx/x").points
+    assert point.low < point.y < point.high
+    share = charts.floor_share(document["cells"][:1])
+    assert all(p.low < p.y < p.high for one in share.series for p in one.points)
+
+
+def test_csv_has_a_line_a_result(document):
+    lines = to_csv(document).splitlines()
+    assert len(lines) == 1 + 5 * len(SIZES)
+    assert lines[0].startswith("workload,phase,dtype,threads,device,batch_size,contender,status")
+
+
+VOID = ("<meta ", "<!doctype html>")
+
+
+def parse(page):
+    """The page as XML: everything in it is closed and escaped."""
+    lines = [line for line in page.splitlines() if line.strip() != VOID[1]]
+    return ElementTree.fromstring(re.sub(r"<meta ([^>]*)>", r"<meta \1/>", "\n".join(lines)))
+
+
+def test_the_page_stands_alone_and_draws_everything(document):
+    page = to_html(document)
+    root = parse(page)
+    assert not re.search(r"https?://|<script|<link|@import|url\(", page)
+    titles = [h.text for h in root.iter("h3")]
+    assert titles == [
+        "Samples a second",
+        "Share of the matrix-product floor",
+        "Peak memory of the process",
+        "Peak memory on the device",
+        "Time to 95 % on MNIST",
+    ]
+    throughput = next(root.iter("figure"))
+    lines = [g for g in throughput.iter("g") if (g.get("class") or "").startswith("series")]
+    assert len(lines) == 4
+    ours = next(line for line in lines if "mlpx/x, cpu: batch 1," in line[1][0].text)
+    heights = [float(p.split(",")[1]) for p in ours.find("polyline").get("points").split()]
+    assert heights == sorted(heights, reverse=True)  # more samples a second lie higher
+    for line in lines:
+        polyline = line.find("polyline")
+        assert len(polyline.get("points").split()) == len(SIZES)
+        assert len([p for p in line.iter("path") if p.get("class") == "interval"]) == len(SIZES)
+    told = [t.text for t in throughput.iter("title")]
+    assert "mlpx/x, cpu: batch 32, 865 k samples/s, 37.0 µs a step" in told
+    assert any("cuda is ahead from batch" in (t.text or "") for t in throughput.iter("text"))
+    assert "loss &lt;differs&gt;" in page
+    assert "A &lt;CPU&gt;" in page
+
+
+def test_every_colour_has_a_light_and_a_dark_value(document):
+    names = [set(re.findall(r"--[\w-]+(?=:)", colours)) for colours in (LIGHT, DARK)]
+    assert names[0] == names[1]
+    used = set(re.findall(r"var\((--[\w-]+)\)", CSS + to_html(document))) - {"--hue"}
+    assert used <= names[0]
+    assert "prefers-color-scheme: dark" in CSS
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
+def test_lines_and_words_stand_out(colours):
+    values = dict(re.findall(r"--([\w-]+): (#\w{6})", colours))
+    surface = luminance(values["surface"])
+    for name, colour in values.items():
+        if name in ("page", "surface", "line", "axis"):
+            continue
+        low, high = sorted((luminance(colour), surface))
+        wanted = 4.5 if name in ("ink", "soft") else 3.0  # WCAG 2.1: text, graphics
+        assert (high + 0.05) / (low + 0.05) >= wanted, name
+
+
+def test_scales_and_ticks():
+    scale = Scale(1, 100, 0, 200)
+    assert (scale(1), scale(10), scale(100)) == pytest.approx((0, 100, 200))
+    assert ticks(scale) == [1, 2, 5, 10, 20, 50, 100]
+    assert ticks(Scale(1, 1e6, 0, 1)) == [10.0**i for i in range(7)]
+    assert ticks(Scale(0, 1.08, 0, 1, log=False)) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert [nice_step(high) for high in (1.08, 4, 30, 90)] == pytest.approx([0.2, 1, 5, 20])
+    assert Scale(2, 2, 0, 10)(2) == 5
+
+
+def test_a_chart_of_nothing_is_nothing():
+    assert draw(Chart("empty", (), rate)) == ""
+    alone = Series("one", (Point(1, 5, 5, 5, "here"),), "mlpx")
+    assert "here" in draw(Chart("one", (alone,), rate))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (duration(1.234e-8), "12.3 ns"), (duration(9.876e-6), "9.88 µs"),
+        (duration(0.0123), "12.3 ms"),
+        (duration(61.0), "61.0 s"), (rate(1234567), "1.23 M"), (rate(999), "999"),
+        (rate(12345), "12.3 k"), (megabytes(None), "–"), (megabytes(3_000_000), "3.00 MB"),
+        (percent(0.934), "93 %"), (figures(0), "0"), (figures(1234567), "1,234,567"),
+    ],
+)  # fmt: skip
+def test_quantities(text, wanted):
+    assert text == wanted
+
+
+def option(device, batch_size, threads, rate, engine="x"):
+    return {
+        "device": device, "engine": engine, "batch_size": batch_size, "threads": threads,
+        "samples_per_s": rate, "step_s": batch_size / rate,
+    }  # fmt: skip
+
+
+def test_advice_takes_the_smallest_batch_that_is_nearly_as_fast():
+    options = [
+        option("cpu", 32, 1, 50.0), option("cpu", 128, 2, 95.0), option("cpu", 128, 1, 91.0),
+        option("cpu", 512, 2, 100.0), option("cuda", 128, 1, 40.0),
+    ]  # fmt: skip
+    assert choose(options) == options[2]
+    line = advice(options)
+    assert line.startswith("cpu, x, batch 128, 1 thread: 91.0 samples/s")
+    assert "on cuda 2.27x" in line
+    assert "with 2 threads 0.96x" in line
+    assert "at batch 512 0.91x" in line
+    assert "\n" not in line
+    assert "no figure" in advice([])
+
+
+def test_thread_counts():
+    assert thread_counts(1) == [1]
+    assert thread_counts(6) == [1, 2, 4, 6]
+    assert thread_counts(8) == [1, 2, 4, 8]
+
+
+def test_a_scale_shorter_than_a_decade_has_ticks_too():
+    assert ticks(Scale(230, 470, 0, 1)) == [250, 300, 350, 400, 450]
+    assert ticks(Scale(30, 70, 0, 1)) == [30, 40, 50, 60, 70]

@@ -1,0 +1,240 @@
+"""`mlpx train`: nothing is lost when it is interrupted, or nobody listens any more."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from commanding import FILES, TRUE_FIT, mlpx, names, same_weights, train
+
+from mlpx import MLP, Callback
+from mlpx.cli import complain
+from mlpx.cli.streams import spoken_warnings
+from mlpx.errors import InputError
+from mlpx.training.run_folder import joined, read_history
+
+pytestmark = [
+    pytest.mark.usefixtures("elsewhere", "blank_pictures"),
+    pytest.mark.xdist_group("alone"),
+]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), InputError("none")])
+def test_the_model_is_written_before_it_is_tested(table, error, monkeypatch):
+    def fail(*_, **__):
+        assert Path("run/model.safetensors").exists()
+        raise error
+
+    monkeypatch.setattr(MLP, "evaluate", fail)
+    found = mlpx("train", table, "--epochs", 2, "--out", "run")
+    assert found.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert found.stderr.endswith("; the run is in run\n")
+    assert names("run") == FILES
+    assert json.loads(Path("run/history.json").read_text())["test"] is None
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_ctrl_c_while_the_run_is_written_waits_for_it(table, file, monkeypatch):
+    replace = os.replace
+
+    def interrupted(part, target):
+        if target.name == file:
+            signal.raise_signal(signal.SIGINT)
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    found = mlpx("train", table, "--epochs", 2, "--out", "run")
+    assert found.exit_code == 130
+    assert found.stderr.startswith("error: interrupted")
+    assert found.stderr.endswith("; the run is in run\n")
+    assert names("run") == FILES
+
+
+def of_a_process(*arguments, **streams):
+    code = "from mlpx.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
+        text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_an_output_and_a_log_that_die_end_no_training(table):
+    with Path("/dev/full").open("w") as full:
+        found = of_a_process(
+            "train", table, "--epochs", 20, "--out", "run", "--csv-log", "/dev/full", stdout=full
+        )
+        notes = found.stderr.splitlines()
+        assert found.returncode == 0, notes
+        assert [line.partition(" (")[0] for line in notes] == [
+            "note: standard output cannot be written any more",
+            "note: /dev/full cannot be written any more",
+        ]
+        assert names("run") == FILES
+
+
+def test_nobody_need_be_there_to_be_told(monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for stream in (None, SimpleNamespace(write=full, flush=full, isatty=bool)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        with spoken_warnings():
+            warnings.warn("a note", RuntimeWarning, stacklevel=1)
+        complain("a failure")
+
+
+def test_a_reader_that_goes_ends_no_training(table):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    found = of_a_process("train", table, "--epochs", 20, "--out", "run", stdout=theirs)
+    os.close(theirs)
+    assert found.returncode == 0
+    assert found.stderr == (
+        "note: standard output cannot be written any more (Broken pipe); training goes on\n"
+    )
+    assert names("run") == FILES
+
+
+class Interrupt(Callback):
+    """Ctrl-C at the end of the second epoch."""
+
+    def on_epoch_end(self, run, epoch, logs):
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Interrupt)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert found.exit_code == 130
+    assert found.stderr == (
+        "error: interrupted after 6 steps; what was learnt is in run; "
+        "go on with: mlpx train --resume run\n"
+    )
+    assert names("run") == FILES
+    assert "stopped" not in found.stdout
+    assert json.loads(Path("run/history.json").read_text())["test"] is None
+    train("--resume", "run", "--epochs", 3)
+    train(table, "--epochs", 5, "--out", "whole")
+    assert same_weights("run", "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch):
+    class Ends(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            if epoch == 1:
+                signal.raise_signal(number)
+
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Ends)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert found.exit_code == 128 + number
+    assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
+    assert names("run") == FILES
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
+    class Twice(Interrupt):
+        def on_epoch_end(self, run, epoch, logs):
+            super().on_epoch_end(run, epoch, logs)
+            super().on_epoch_end(run, epoch, logs)
+
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Twice)
+    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert not Path("run").exists()
+
+
+def test_sigterm_before_the_first_step_of_a_real_process_says_so():
+    """Wherever it comes, the exit code tells of it."""
+    code = (
+        "import signal, sys; import mlpx.cli.train.run as it\n"
+        "from mlpx.cli import main\n"
+        "it.prepare = lambda _: exec('signal.raise_signal(15)', {'signal': signal})\n"
+        "sys.argv[1:] = ['train', 'digits']; main()"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 128 + signal.SIGTERM
+    assert found.stderr == "error: interrupted; nothing was written\n"
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [("on_train_end", signal.SIGINT), ("joined", signal.SIGTERM), ("fitted", signal.SIGINT)],
+)
+def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkeypatch):
+    class AtTheEnd(Callback):
+        def on_train_end(self, run):
+            if moment == "on_train_end":
+                signal.raise_signal(number)
+
+    def joins(*histories):
+        if moment == "joined":
+            signal.raise_signal(number)
+        return joined(*histories)
+
+    def fits(*given, **options):
+        history = TRUE_FIT(*given, **options)
+        if moment == "fitted":
+            signal.raise_signal(number)
+        return history
+
+    train(table, "--epochs", 2, "--out", "run")
+    train(table, "--epochs", 5, "--out", "whole")
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtTheEnd)
+    monkeypatch.setattr("mlpx.cli.train.run.joined", joins)
+    monkeypatch.setattr(MLP, "fit", fits)
+    found = mlpx("train", "--resume", "run", "--epochs", 3, "--stop-on-plateau")
+    assert found.exit_code == 128 + number
+    assert found.stderr == "error: interrupted after the training; the run is in run\n"
+    assert same_weights("run", "whole")
+    history = read_history(Path("run"))
+    assert (history.stop_reason, len(history)) == ("completed", 5)
+
+
+class AtOnce(Callback):
+    """Ctrl-C when training has begun and no step was taken."""
+
+    def on_train_begin(self, run):
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
+    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtOnce)
+    found = mlpx("train", table, "--stop-on-plateau")
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert names("runs") == []
+
+
+def test_ctrl_c_of_a_real_process_within_an_epoch(table):
+    code = "from mlpx.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "train", str(table), "--epochs", "100000", "--out", "run"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with process:
+        while not process.stdout.readline().startswith("epoch 1/"):
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.startswith("error: interrupted after ")
+    assert errors.count("\n") == 1
+    assert names("run") == FILES
+
+
+def test_ctrl_c_before_training_leaves_nothing(table, monkeypatch):
+    monkeypatch.setattr(MLP, "fit", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    found = mlpx("train", table)
+    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
+    assert names("runs") == []

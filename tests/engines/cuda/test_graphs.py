@@ -1,0 +1,167 @@
+"""Many steps are few launches: graphs of powers of two, each captured when it is worth it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import cudasim
+import numpy as np
+import pytest
+
+from mlpx import MLP, Callback
+from mlpx.engines.cuda import cublaslt
+from mlpx.engines.cuda.graphs import needs
+from mlpx.engines.cuda.runner import CudaRunner, counts, largest
+from mlpx.engines.lowering import Access, Operation
+
+pytestmark = [
+    pytest.mark.usefixtures("fake_cupy"),
+    pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler"),
+]
+BATCH = 4
+
+
+class Watch(Callback):
+    """Keeps the runner, and how often each of its graphs was launched, by plan and epoch."""
+
+    def __init__(self) -> None:
+        self.launches: list[dict[tuple[str, int], int]] = []
+        self.graphs: dict[int, Any] = {}
+
+    def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+        self.runner: CudaRunner = run.execute
+        names = {id(run.program.full): "full", id(run.program.last): "last"}
+        before = [sum(launched.get(key, 0) for launched in self.launches) for key in self.keys]
+        found = {(names[p], n): g.launches for (p, n), g in self.runner.graphs.items()}
+        for key, count in zip(self.keys, before, strict=True):
+            found[key] -= count
+        self.launches.append({key: count for key, count in found.items() if count})
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        return sorted({key for launched in self.launches for key in launched})
+
+
+def test_cublaslt_is_told_how_much_room_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, best = [], cublaslt.CublasLt.best
+
+    def watched(self: Any, descriptor: Any, layouts: Any, wishes: Any) -> Any:
+        asked.append(wishes[cublaslt.PREF_MAX_WORKSPACE_BYTES].value)
+        return best(self, descriptor, layouts, wishes)
+
+    monkeypatch.setattr(cublaslt.CublasLt, "best", watched)
+    rooms = [room.nbytes for room in fit(2)[0].runner.workspaces.values()]
+    assert rooms
+    assert set(asked) == set(rooms)
+
+
+def test_a_chain_waits_link_by_link() -> None:
+    """For what the one before waits for, too, nobody waits twice."""
+    link = Operation("", (), (), (), (Access(0, 4, True),))
+    beside = Operation("", (), (), (), (Access(8, 12, True),))
+    both = Operation("", (), (), (), (Access(0, 12, False),))
+    assert needs([link] * 4) == [[], [0], [1], [2]]
+    assert needs([link, beside, link, both, link]) == [[], [], [0], [2, 1], [3]]
+
+
+def fit(steps: int, *, rest: int = 0, model: MLP | None = None, **options: Any) -> Any:
+    """Train with so many whole batches an epoch and `rest` more rows: the watch and the losses."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(steps * BATCH + rest, 3)).astype(np.float32)
+    y = rng.integers(0, 2, size=len(x))
+    model, watch = model or MLP([3, 2, 2], device="cuda"), Watch()
+    given = {"batch_size": BATCH, "verbose": 0, "callbacks": [watch], "engine": "cuda"} | options
+    return watch, model.fit(x, y, **given)
+
+
+@pytest.mark.parametrize(
+    ("steps", "most", "wanted"),
+    [(600, 32, [32] * 18 + [16, 8]), (31, 32, [16, 8, 4, 2, 1]), (5, 1, [1] * 5), (0, 32, [])],
+)
+def test_steps_are_the_fewest_powers_of_two(steps: int, most: int, wanted: list[int]) -> None:
+    assert list(counts(steps, most)) == wanted
+
+
+def test_the_largest_power_of_two() -> None:
+    assert [largest(n) for n in (0, 1, 2, 3, 4, 31, 32, 33)] == [1, 1, 2, 2, 4, 16, 32, 32]
+
+
+def test_an_epoch_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as one like it was before: what has a place once is not captured for that."""
+    monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 8)
+    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    watch, _ = fit(30, rest=3, epochs=4)
+    # Runs of 1, 2, 4, 8 and 15 steps, the first step launched: the 8 + 4 + 2 + 1 of the last has
+    # a second place for 4 and for 2. Then 30 = 3 x 8 + 4 + 2.
+    assert watch.launches == [
+        {("full", 8): 1 + 1, ("full", 4): 1, ("full", 2): 1, ("full", 1): 2 + 4 + 1},
+        {("full", 8): 3, ("full", 4): 1, ("full", 2): 1, ("last", 1): 1},
+        {("full", 8): 3, ("full", 4): 1, ("full", 2): 1, ("last", 1): 1},
+        {("full", 8): 3, ("full", 4): 1, ("full", 2): 1, ("last", 1): 1},
+    ]
+    assert watch.runner.notes == []
+
+
+def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of a training, for one; its steps are launched by smaller graphs."""
+    model = MLP([3, 2, 2], device="cuda")
+    watch, _ = fit(8, model=model, epochs=1)
+    runner, plan = watch.runner, watch.runner.program.full
+    assert plan is not None
+    launched: list[int] = []
+
+    def capture(cuda: Any, launches: Any, count: int, *_: Any) -> Any:
+        return SimpleNamespace(launch=lambda stream: launched.append(count))
+
+    monkeypatch.setattr("mlpx.engines.cuda.runner.capture", capture)
+    monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 16)
+    monkeypatch.setattr(CudaRunner, "begin", lambda *_: None)  # the data are no longer there
+    runner.graphs.clear()
+    runner.wanted.clear()
+    for steps, wanted in [
+        (6, [1] * 6),
+        (20, [16, 4]),
+        (12, [4, 4, 4]),
+        (2, [2]),
+        (8, [8]),
+    ]:
+        runner._run(plan, steps)
+        assert launched == wanted
+        launched.clear()
+
+
+def test_graphs_of_any_size_take_the_steps_of_launches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits, whatever the graphs; also where nothing can be captured."""
+    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    found = []
+    for most in (1, 4, 32, None):
+        if most is None:
+            monkeypatch.setattr(CudaRunner, "_graph", lambda *_: None)
+        monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", most or 32)
+        found.append(fit(23, rest=1, epochs=3)[1].step_loss.tobytes())
+    assert len(set(found)) == 1
+
+
+def test_wide_steps_have_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest graph has about as many operations as it may, in a power of two of steps."""
+    watch, _ = fit(8, epochs=1)
+    runner, plan = watch.runner, watch.runner.program.full
+    assert plan is not None
+    size = len(runner.launches[id(plan)])
+    for nodes, most in ((size - 1, 1), (3 * size, 2), (7 * size, 4), (8 * size, 8)):
+        monkeypatch.setattr("mlpx.engines.cuda.runner.NODES", nodes)
+        assert runner._most(plan) == most
+
+
+def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are of where the data lie; so is how often they were wanted."""
+    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    runner = fit(14, epochs=3)[0].runner
+    assert {n for _, n in runner.graphs} == {1, 2, 4, 8}
+    runner.feed()  # the program's data are gone
+    assert runner.graphs
+    elsewhere = runner.backend.zeros(1)
+    monkeypatch.setattr(runner.program, "data", SimpleNamespace(x=elsewhere, y=elsewhere))
+    runner.feed()
+    assert (runner.graphs, runner.wanted) == ({}, {})
