@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-SUPPORT = Path(__file__).parents[2] / "tests" / "support"
-sys.path.append(str(SUPPORT))  # last: some names there are common
+# Last, for some names there are common.
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
 
 from cudasim.cases import CASES, SINGLE, Case, Given
 from cudasim.checking import (
