@@ -54,7 +54,7 @@ def test_decoupled_decay_shrinks_by_the_rate(name: str) -> None:
 
 def test_groups_are_few() -> None:
     def spans(optimizer: Optimizer) -> list[tuple[int, int]]:
-        return [(g.span.start, g.span.stop) for g in Driver(optimizer, ARRAYS).groups]
+        return [(g.span.start, g.span.stop) for g in Driver(optimizer, ARRAYS).update.groups]
 
     assert len(spans(Adam())) == 1
     assert len(spans(AdamW())) == 2

@@ -14,7 +14,7 @@ from mlpx.kernels.initializers import Initializer
 from mlpx.optimizers import Optimizer
 from mlpx.plan.layout import Layout, Parameter, aligned_zeros
 from mlpx.plan.plan import Buffers, Plan
-from mlpx.program.update import Update, average_columns, make_groups
+from mlpx.program.update import Update
 
 KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}
 
@@ -33,7 +33,10 @@ class Driver:
         backend = get_backend("cpu")
         if slice_elements:
             backend = SimpleNamespace(
-                slice_elements=slice_elements, empty=backend.empty, xp=np, take=backend.take
+                slice_elements=slice_elements,
+                empty=backend.empty,
+                zeros=backend.zeros,
+                take=backend.take,
             )
         dtype = np.dtype(dtype)
         rule = Initializer.resolve("zeros")
@@ -51,22 +54,17 @@ class Driver:
         self.moments = {name: np.zeros_like(self.flat) for name in optimizer.moments}
         if optimizer.average is not None:
             self.moments["average"] = self.flat.copy()
-        self.groups = make_groups(self.layout, optimizer)
-        self.row = np.zeros(self._rows(1, 1).shape[1], dtype)
         network = SimpleNamespace(backend=backend, layout=self.layout, flat=self.flat, dtype=dtype)
         plan = Plan(Buffers(get_backend("cpu"), 1, dtype), 1, parameters={})
-        update = Update(network, optimizer, self.groups, self.moments, self.row)
-        update.plan(plan, self.gradient)
-        update.plan_average(plan)
+        self.update = Update(network, optimizer, self.moments, steps=1)
+        self.update.plan(plan, self.gradient, np.zeros(2, np.int64))
         self.calls = [call.bind(np) for call in plan.calls]
         self.t = 0
 
     def _rows(self, first: int, count: int) -> np.ndarray:
         """The numbers of so many steps, a row each."""
         steps = np.arange(first, first + count, dtype=float)
-        columns = [column for group in self.groups for column in group.columns(steps, 1.0)]
-        columns += average_columns(self.optimizer, steps)
-        return np.stack(columns, axis=1)
+        return np.stack(self.update.columns(steps, 1.0), axis=1)
 
     def step(self, **gradients: np.ndarray) -> None:
         """One update; gradients by name with the dot left out: W0=..., b0=..."""
@@ -76,7 +74,7 @@ class Driver:
 
     def _update(self, row: np.ndarray) -> None:
         self.t += 1
-        self.row[...] = row
+        self.update.table[...] = row
         for call in self.calls:
             call()
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, count
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,8 @@ class Plan:
         """The layers that a gradient belongs to, or to a layer inside them."""
         self._largest = max((p.size for p in parameters.values()), default=0)
         self.seed, self.state = seed, state
-        self.streams = 0
-        """How many layers draw random numbers so far: each has a stream of its own."""
+        self.streams = count()
+        """The number of the next layer that draws random numbers: each has a stream of its own."""
         self.calls: list[Call] = []
         self.reads: list[tuple[int, str]] = []
         """Which calls gather rows of the data, by number, and of which of its arrays."""
@@ -119,6 +119,20 @@ class Plan:
         """In a training step: how many calls it takes until the gradient is there."""
         self.objective: Any = None
         """In a training step: the `mlpx.program.gradients.Objective` whose gradient that is."""
+
+    def part(self, rows: int, *, first: bool) -> Plan:
+        """A plan of `rows` of this one's rows, which appends to the same calls.
+
+        Its layers draw from the streams behind those that were drawn from before. The penalties of
+        weights count once: in the `first` part.
+        """
+        part = Plan(
+            self.buffers, rows, parameters=self.parameters, gradients=self.gradients,
+            training=self.training, seed=self.seed, state=self.state,
+        )  # fmt: skip
+        part.calls, part.reads, part.streams = self.calls, self.reads, self.streams
+        part.batch_rows, part.batch_weight, part.penalised = self.rows, self.batch_weight, first
+        return part
 
     def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
         """Append a call."""
@@ -153,8 +167,7 @@ class Plan:
         They last until the next call of `bits`. Words are taken lower half first.
         """
         backend, count = self.buffers.backend, count or self.rows * columns
-        blocks, item = -(-count // 8), self.streams
-        self.streams += 1
+        blocks, item = -(-count // 8), next(self.streams)
         width = -(-columns // 8)  # blocks a row, at most
         out = self.buffer(f"words {width}", 4 * width, dtype=np.uint64).reshape(-1)[: 4 * blocks]
         stream = {"seed": self.seed, "purpose": int(purpose), "item": item}

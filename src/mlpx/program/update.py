@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlpx.errors import UnknownNameError
-from mlpx.kernels import updates
+from mlpx.kernels import batches, updates
 from mlpx.network.network import Network
 from mlpx.optimizers.base import Optimizer
 from mlpx.plan.layout import KINDS, Layout, Place
 from mlpx.plan.plan import Plan
+from mlpx.program.objective import plan_norm_limits
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
@@ -99,47 +100,80 @@ def average_columns(optimizer: Optimizer, t: Steps) -> tuple[Steps, ...]:
 
 
 class Update:
-    """The calls that move the parameters of a network along a gradient; arrays are allocated here,
-    once.
+    """The calls that move the parameters of a network along a gradient; arrays are allocated once.
 
-    `row` is the step's row of the table, (columns,) in the model's dtype.
+    In this order, which `plan` and `_move` follow:
+
+    1. clip: the gradient's values, then its norm;
+    2. decay: the penalty on weights, added to the gradient or taken off the parameters;
+    3. rule: the optimizer's own;
+    4. bound: the norms of units that have a limit;
+    5. average: the running average of the parameters.
+
+    `table` (steps, columns) holds the numbers of each step of an epoch, `row` those of one.
     """
 
     def __init__(
-        self,
-        network: Network,
-        optimizer: Optimizer,
-        groups: list[Group],
-        moments: dict[str, Array],
-        row: Array,
+        self, network: Network, optimizer: Optimizer, moments: dict[str, Array], *, steps: int
     ) -> None:
-        self.network, self.optimizer, self.groups = network, optimizer, groups
-        self.moments, self.row = moments, row
+        self.network, self.optimizer, self.moments = network, optimizer, moments
+        self.groups = make_groups(network.layout, optimizer)
         backend, size = network.backend, network.layout.size
+        self.table = backend.zeros((steps, len(self.columns(np.ones(1), 1.0))), network.dtype)
+        self.row = backend.zeros((1, self.table.shape[1]), network.dtype)
         self.width = min(backend.slice_elements, size)
-        largest = max((group_largest(group, network.layout) for group in groups), default=0)
+        largest = max((group_largest(group, network.layout) for group in self.groups), default=0)
         self.work = [
             backend.empty(max(self.width, largest), network.dtype)
-            for _ in range(max((group.optimizer.scratch for group in groups), default=1))
+            for _ in range(max((group.optimizer.scratch for group in self.groups), default=1))
         ]
         self.factor = backend.empty(1, network.dtype)
 
-    def plan(self, plan: Plan, g: Array) -> None:
-        """Append the update by the gradient g, which may be overwritten; its padding stays zero."""
-        self._clip(plan, g)
+    @property
+    def arrays(self) -> list[Array]:
+        """The memory it takes."""
+        return [self.table, *self.work]
+
+    def columns(self, t: Steps, rate_scale: float) -> list[Steps]:
+        """The columns of the table for the steps t = 1, 2, ..., float64 (steps,) each."""
+        columns = [column for group in self.groups for column in group.columns(t, rate_scale)]
+        return columns + list(average_columns(self.optimizer, t))
+
+    def fill(self, t: Steps, rate_scale: float) -> None:
+        """Fill the table for the steps t; `rate_scale` is a factor on all rates."""
+        columns = self.columns(t, rate_scale)
+        if columns:
+            self.network.backend.upload(np.array(columns).T, out=self.table)
+
+    def plan(self, plan: Plan, g: Array, state: Array, *, moves: bool = True) -> None:
+        """Append the update by the gradient g, which may be overwritten; its padding stays zero.
+
+        `state` says which row of the table is the step's. Without `moves` the parameters have been
+        moved already, and what follows the rule is left.
+        """
+        take = self.network.backend.take
+        plan.call(batches.select_row, take, self.table, state, out=self.row)
+        if moves:
+            self._clip(plan, g)
+            self._move_all(plan, g)
+        plan_norm_limits(plan, self.network)
+        self._average(plan)
+
+    def _move_all(self, plan: Plan, g: Array) -> None:
+        """Append decay and rule, group by group, slice by slice."""
         first = 0
         for group in self.groups:
-            numbers = [self.row[first + i : first + i + 1] for i in range(group.width)]
+            numbers = [self.row[0, first + i : first + i + 1] for i in range(group.width)]
             first += group.width
             for part, shape in self._parts(group):
                 self._move(plan, group, g, part, shape, numbers)
 
-    def plan_average(self, plan: Plan) -> None:
+    def _average(self, plan: Plan) -> None:
         """Append the average's step, if there is one."""
         if self.optimizer.average is None:
             return
         p, average = self.network.flat, self.moments["average"]
-        keep, weight = self.row[-2:-1], self.row[-1:]
+        keep, weight = self.row[0, -2:-1], self.row[0, -1:]
         for part in slices(0, len(p), self.width):
             work = self.work[0][: part.stop - part.start]
             plan.call(
@@ -183,7 +217,7 @@ class Update:
         shape: tuple[int, ...],
         numbers: list[Array],
     ) -> None:
-        """Append one slice's update."""
+        """Append the decay and the rule for one slice."""
         rule, count = group.optimizer, group.optimizer.columns
         p, g = self.network.flat[part], gradient[part]
         work = tuple(w[: part.stop - part.start] for w in self.work[: rule.scratch])

@@ -1,0 +1,89 @@
+"""The rows of a step: which they are, and how they come from the data into the step's buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from mlpx.kernels import batches
+from mlpx.network.network import Network
+from mlpx.plan.plan import Call, Plan
+from mlpx.program.data import TrainingData
+from mlpx.types import Array
+
+
+class Batch:
+    """What a step reads, as calls of its plan.
+
+    `order` (rows,) lists the epoch's rows. `state` (2,) is the position in it, in steps, and the
+    steps of the model's whole life; each step advances both.
+    """
+
+    def __init__(self, network: Network, data: TrainingData, rows: int) -> None:
+        self.network, self.data = network, data.apart()
+        self.order = network.backend.zeros(rows, np.int64)
+        self.state = network.backend.zeros(2, np.int64)
+
+    def feed(self, data: TrainingData, plans: Iterable[Plan]) -> None:
+        """Have the plans gather from `data`: arrays of the dtypes and shapes of those before."""
+        self.data = data.apart()
+        for plan in plans:
+            for i, name in plan.reads:
+                call = plan.calls[i]
+                take, _, rows = call.arguments
+                given = take, getattr(self.data, name), rows
+                plan.calls[i] = Call(call.kernel, given, call.keywords)
+
+    def rows(self, plan: Plan, order: Array) -> Array:
+        """Append the choice of the step's rows; returns where they are, (rows,).
+
+        `order` is (steps, rows), or (rows,) for the one ragged batch.
+        """
+        if order.ndim == 1:
+            return order
+        chosen = self.network.backend.empty((1, plan.rows), np.int64)
+        plan.call(batches.select_row, self.network.backend.take, order, self.state, out=chosen)
+        return chosen[0]
+
+    def x(self, plan: Plan, rows: Array) -> Array:
+        """Append the gathering of x; returns it in the model's dtype, (rows, d_in)."""
+        return self._fetch(plan, "x", rows, self.network.dtype)
+
+    def y(self, plan: Plan, rows: Array) -> Array:
+        """Append the gathering of y; returns labels (rows,), or numbers (rows, columns)."""
+        y = self.data.y
+        return self._fetch(plan, "y", rows, y.dtype if y.ndim == 1 else self.network.dtype)
+
+    def weights(self, plan: Plan, rows: Array, *, total: Array) -> Array:
+        """Append the rows' weights; returns r (rows, 1), which sums to one.
+
+        `total` (1, 1) gets the sum of the weights, or the number of rows.
+        """
+        backend, weights = self.network.backend, self.data.weights
+        r = backend.empty((plan.rows, 1), self.network.dtype)
+        if weights is None:
+            r[...] = 1.0 / plan.rows
+            total[...] = plan.rows
+        else:
+            w = backend.empty((plan.rows, 1), self.network.dtype)
+            self._gather(plan, "weights", rows, raw=w, out=w)
+            plan.call(batches.normalise_weights, w, total=total, out=r)
+            plan.batch_weight = total
+        return r
+
+    def _fetch(self, plan: Plan, name: str, rows: Array, dtype: np.dtype) -> Array:
+        """Append the gathering of `rows` of one of the data's arrays; returns them as `dtype`."""
+        source: Array = getattr(self.data, name)
+        columns = 1 if source.ndim == 1 else source.shape[1]
+        raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)
+        out = raw if source.dtype == dtype else plan.buffer(f"batch {name}", columns)
+        if source.ndim == 1:
+            raw = out = raw[:, 0]
+        self._gather(plan, name, rows, raw=raw, out=out)
+        return out
+
+    def _gather(self, plan: Plan, name: str, rows: Array, *, raw: Array, out: Array) -> None:
+        plan.reads.append((len(plan.calls), name))
+        source = getattr(self.data, name)
+        plan.call(batches.gather, self.network.backend.take, source, rows, raw=raw, out=out)
