@@ -21,7 +21,7 @@ def model() -> MLP:
 @pytest.fixture
 def data(model: MLP) -> TrainingData:
     x = np.random.default_rng(0).normal(size=(32, 10))
-    return prepare_data(model, x, (x[:, 0] * x[:, 1] > 0).astype(np.int64), None, True, "")
+    return prepare_data(model, x, (x[:, 0] * x[:, 1] > 0).astype(np.int64))
 
 
 @pytest.mark.parametrize("rule", [Backpropagation(), Search()], ids=lambda rule: rule.name)

@@ -49,7 +49,7 @@ def net(hidden: int) -> MLP:
 
 def step_of(model: MLP, rule: GradientRule) -> Callable[[], None]:
     """What a training step does until it has its gradient, or has tried its weight."""
-    program = whole_batch(model, prepare_data(model, *data(), None, True, ""), rule)
+    program = whole_batch(model, prepare_data(model, *data()), rule)
     calls = [call.bind(np) for call in program.full.calls[: program.full.gradient_stop]]
 
     def step() -> None:
@@ -62,7 +62,7 @@ def step_of(model: MLP, rule: GradientRule) -> Callable[[], None]:
 def ways(hidden: int) -> dict[str, Callable[[], object]]:
     """The functions to time, by name."""
     model, rule = net(hidden), Numerical()
-    checked = prepare_data(model, *data(), None, True, "")
+    checked = prepare_data(model, *data())
     return {
         "numerical, loop": step_of(model, rule),
         "numerical, batched": lambda: FORMS["batched"](model, checked, rule),

@@ -180,7 +180,7 @@ def outcomes(folder: Path, source: str, ci: str) -> tuple[int, dict[str, int]]:
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "test_it.py").write_text(source)
     command = [sys.executable, "-m", "pytest", "-q", f"--rootdir={folder}"]
-    environment = {"CI": ci, "PATH": ""}
+    environment = {"CI": ci, "PATH": "", "PYTHONPATH": str(ROOT / "tests" / "support")}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )

@@ -57,7 +57,8 @@ def train(layers: tuple[Any, ...], activation: str, device: str) -> Row:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(ROWS, layers[0])).astype(np.float32), rng.integers(0, 3, size=ROWS)
     model = mlpx.MLP(layers, activation=activation, device=device)
-    with patch("mlpx.training.run.RUN_S", 1e6):  # steps are slow here, and few would be run at once
+    # Steps are slow here, and few would be run at once.
+    with patch("mlpx.training.epochs.RUN_S", 1e6):
         model.fit(x, y, epochs=EPOCHS, batch_size=BATCH_SIZE, engine="cuda", verbose=0)
     row = forced(model)
     execute: Any = model.prepared[0].execute

@@ -45,7 +45,7 @@ class CtrlC(Callback):
 
 @pytest.mark.xdist_group("alone")
 def test_an_epoch_that_was_broken_off_goes_on_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)  # a step at a time
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)  # a step at a time
     options = SMALL | {"batch_size": 40, "warm_start": True}
     whole = MLPClassifier(**options).fit(X, Y)
     parts = MLPClassifier(**options, callbacks=[CtrlC()])

@@ -23,8 +23,8 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from mlpx import MLPClassifier, MLPRegressor
-from mlpx.estimators.feeding import QuasiNewtonRun
 from mlpx.gradcheck import check_gradients
+from mlpx.training.full_batch import FullBatch
 
 OURS = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
 INSTALLED = "sklearn.neural_network.tests.test_mlp"
@@ -155,7 +155,7 @@ def test_gradient_that_lbfgs_follows(
     activation: str, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its penalty is not the network's, so that `check_gradients` does not see it."""
-    told, rng, seen = QuasiNewtonRun._evaluate, np.random.default_rng(0), []
+    told, rng, seen = FullBatch._evaluate, np.random.default_rng(0), []
 
     def beside_differences(run: Any, p: np.ndarray) -> tuple[float, np.ndarray]:
         way = 1e-6 * rng.normal(size=len(p))
@@ -166,7 +166,7 @@ def test_gradient_that_lbfgs_follows(
         seen.append(abs(rise))
         return loss, g
 
-    monkeypatch.setattr(QuasiNewtonRun, "_evaluate", beside_differences)
+    monkeypatch.setattr(FullBatch, "_evaluate", beside_differences)
     one = MLPClassifier((4,), activation, solver="lbfgs", alpha=0.3, max_iter=2, random_state=0)
     with pytest.warns(ConvergenceWarning):
         one.fit(*few_rows(classes), sample_weight=np.linspace(0.5, 2, 7))

@@ -333,7 +333,7 @@ def test_a_device_does_the_same_without_allocating(name: str) -> None:
             model.fit(x, y, optimizer=rule, batch_size=8, epochs=1, verbose=0)
             models.append(model.backend.to_numpy(model.flat).copy())
         program = TrainingProgram(
-            model, prepare_data(model, x, y, None, True, ""), optimizer=rule,
+            model, prepare_data(model, x, y), optimizer=rule,
             moments=model.training_state.moments, batch_size=16, rows=50, part_rows=8,
         )  # fmt: skip
         execute = Interpreter().prepare(program)

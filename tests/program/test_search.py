@@ -29,7 +29,7 @@ def program(model: MLP, rule: object, *, rows: int = 24) -> TrainingProgram:
     optimizer = SGD(0.1)
     return TrainingProgram(
         model,
-        prepare_data(model, x, y, None, True, ""),
+        prepare_data(model, x, y),
         optimizer=optimizer,
         moments={},
         batch_size=rows,

@@ -41,7 +41,7 @@ class TestInterrupt:
     def test_model_is_whole_and_goes_on_exactly(
         self, event: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)  # a step at a time
+        monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)  # a step at a time
         x, y = data()
         handler = signal.getsignal(signal.SIGINT)
         whole, stopped = net(), net()

@@ -20,7 +20,7 @@ from mlpx import MLP, EarlyStopping
 from mlpx.errors import InputError
 from mlpx.training import progress
 from mlpx.training.history import History
-from mlpx.training.progress import Bar, Lines, Silent, display, duration, shortened, tail
+from mlpx.training.progress import Bar, Lines, display, duration, shortened, tail
 
 LOGS = {"loss": 0.12345, "accuracy": 0.98765, "val_loss": 0.23456, "val_accuracy": 0.97222}
 
@@ -77,11 +77,12 @@ def test_duration(seconds, text):
 
 
 def test_what_verbose_means(monkeypatch):
-    assert [type(display(verbose)) for verbose in (0, 1, 2)] == [Silent, Bar, Lines]
-    assert type(display(None)) is Lines  # pytest captures stdout: no terminal
-    assert (display(None).few, display(2).few) == (10, None)
+    assert [list(map(type, display(verbose))) for verbose in (0, 1, 2)] == [[], [Bar], [Lines]]
+    (lines,), (all_lines,) = display(None), display(2)
+    assert type(lines) is Lines  # pytest captures stdout: no terminal
+    assert (lines.few, all_lines.few) == (10, None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    assert type(display(None)) is Bar
+    assert list(map(type, display(None))) == [Bar]
 
 
 @pytest.mark.parametrize("verbose", [3, -1, "loud", 1.5])
@@ -107,9 +108,9 @@ def fit(verbose):
     ],
 )
 def test_the_bar_is_full_at_the_end_of_what_was_asked_for(monkeypatch, options, wanted):
-    ended, end = [], Bar.end
+    ended, end = [], Bar.on_train_end
     monkeypatch.setattr(
-        Bar, "end", lambda bar, run: ended.append(bar.bar.tasks[0]) or end(bar, run)
+        Bar, "on_train_end", lambda bar, run: ended.append(bar.bar.tasks[0]) or end(bar, run)
     )
     MLP([4, 4]).fit(np.eye(4), np.arange(4), verbose=1, **options)
     (task,) = ended
@@ -204,7 +205,7 @@ def test_the_last_epoch_is_told_when_it_comes_early(capsys):
 
 def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
     shown = []
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)  # a step at a time
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)  # a step at a time
     monkeypatch.setattr(Bar, "_show", lambda bar, run, logs: shown.append(logs))
     monkeypatch.setattr("mlpx.training.progress.REFRESH_S", 0.0)
     history = MLP([4, 4]).fit(np.eye(4), np.arange(4), epochs=2, batch_size=2, verbose=1)
@@ -225,17 +226,17 @@ def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
         state=SimpleNamespace(epoch=0), recent_loss=lambda: 0.5,
     )  # fmt: skip
     bar, told = Bar(), []
-    bar.begin(run)
+    bar.on_train_begin(run)
     bar.bar.update = lambda task, **given: told.append(given)
     clock.now += 0.19
-    bar.step(run)
+    bar.on_steps(run)
     assert told == []
     clock.now = 57.0
-    bar.epoch(run, {"loss": 0.25, "val_loss": 1.0})
+    bar.on_epoch_end(run, 0, {"loss": 0.25, "val_loss": 1.0})
     run.state.epoch = 3  # the last is over, whatever comes
     run.steps_done, clock.now = 40, 107.0
-    bar.step(run)
-    bar.end(run)
+    bar.on_steps(run)
+    bar.on_train_end(run)
     first, last = told
     assert (first["completed"], first["description"]) == (10, "epoch 1/3")
     assert first["tail"] == "loss 0.2500  val_loss 1.0000  6 samples/s  2:30 left"
@@ -252,13 +253,13 @@ def test_lines_tell_the_rate_since_the_last_one(monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     run = SimpleNamespace(last_epoch=25, history=History(first_epoch=10))
     lines = Lines(10)
-    lines.begin(run)
+    lines.on_train_begin(run)
     for epoch in range(1, 16):
         clock.now += 2.0
         run.history.epochs.append({"loss": 0.5})
         run.history.samples += 100 * epoch
-        lines.epoch(run, run.history.epochs[-1])
-    lines.end(run)
+        lines.on_epoch_end(run, epoch, run.history.epochs[-1])
+    lines.on_train_end(run)
     told = out.getvalue().splitlines()
     assert told[0] == "epoch 11/25  loss 0.5000  50 samples/s"
     assert told[1] == "epoch 12/25  loss 0.5000  100 samples/s"

@@ -98,7 +98,7 @@ def _program(
 ) -> TrainingProgram:
     """One step's program of a copy of the model."""
     copy = model.copy()
-    data = prepare_data(copy, x, y, None, True, "")
+    data = prepare_data(copy, x, y)
     rows = min(batch_size or DEFAULT_BATCH, len(data))
     require_count("batch_size", rows)
     moments = {name: copy.backend.zeros(copy.layout.size, copy.dtype) for name in rule.arrays}

@@ -20,12 +20,18 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
 from mlpx.estimators.bookkeeper import Bookkeeper
-from mlpx.estimators.feeding import QuasiNewtonRun, ShuffledRun, enough_weighing, open_window
+from mlpx.estimators.feeding import Shuffled, Window, Windowed, enough_weighing, open_window
 from mlpx.kernels.losses import Loss
+from mlpx.metrics import Metric
 from mlpx.mlp import MLP
+from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData
 from mlpx.training.callbacks import check_callbacks
+from mlpx.training.epochs import Epochs
+from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import display
+from mlpx.training.run import Loop, Run, RunOptions
+from mlpx.training.sampling import Feed
 
 Held = tuple[Any, Any, Any]
 NOT_FINITE = (
@@ -208,9 +214,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         w = rows.in_model_range(w, self._model)
         if not rule.full_batch:
             X, y, w = enough_weighing(X, y, w, batch_rows=settings.batch_rows(self))
-        data = self._data(X, y, w)
-        run = self._run(data, validation, rule)
-        run.weights, run.constants = w, self._loss_constants(y)
+        data, constants = self._data(X, y, w), self._loss_constants(y)
+        run = self._run(data, validation, rule, w, constants, epochs=1 if partial else None)
         ruled = self.solver == "sgd" and settings.has_rate_rule(self)
         self._rate_rule = self.learning_rate if ruled else "constant"
         if not run.state.step:
@@ -219,7 +224,6 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self.validation_scores_, self.validation_loss_curve_ = [], []
             self.best_validation_score_ = -math.inf
         self.n_iter_ = 0
-        run.plan_length(1 if partial else int(self.max_iter), None)
         try:
             run.train()
         except KeyboardInterrupt:
@@ -228,28 +232,50 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self._conclude(run, partial=partial)
         return self
 
-    def _run(self, data: TrainingData, validation: TrainingData | None, rule: Any) -> Any:
+    def _run(
+        self, data: TrainingData, validation: TrainingData | None, rule: Optimizer,
+        w: np.ndarray | None, constants: np.ndarray | None, *, epochs: int | None,
+    ) -> Run:  # fmt: skip
         """The run of our engines that does the work."""
         model, n = self._model, len(data)
         batch = n if rule.full_batch else self._batch_rows(n)
         if isinstance(data.x, rows.SparseRows):
             data = open_window(model, data, 1 if rule.full_batch else batch)
-        chosen: tuple[Any, ...] = ()
+        metrics: tuple[Metric, ...] = ()
         if validation is not None:
-            chosen = settings.stopping_metric(self.early_stopping_metric, classes=self._classifies)
-        for metric in chosen:
+            metrics = settings.stopping_metric(self.early_stopping_metric, classes=self._classifies)
+        for metric in metrics:
             metric.check(model.loss, model.d_out)
-        column = f"val_{chosen[0].name}" if chosen else "val_loss"
-        sign = 1.0 if chosen and chosen[0].higher_is_better else -1.0
+        column = f"val_{metrics[0].name}" if metrics else "val_loss"
+        sign = 1.0 if metrics and metrics[0].higher_is_better else -1.0
         book = Bookkeeper(self, rows=n, column=column, sign=sign)
-        run: Any = (QuasiNewtonRun if rule.full_batch else ShuffledRun)(
-            model, data, validation, rule, chosen, [book, *check_callbacks(self.callbacks or ())],
-            batch_size=min(batch * rule.accumulate, n), part_rows=batch,
-            sampling="shuffle", engine="auto", notes=[],
-        )  # fmt: skip
-        run.estimator, run.threads = self, self._threads()
-        run.display = display(1 if self.verbose == "bar" else 0)
-        return run
+        shown = display(1 if self.verbose == "bar" else 0)
+        options = RunOptions(
+            optimizer=rule,
+            batch_size=min(batch * rule.accumulate, n),
+            part_rows=batch,
+            epochs=int(self.max_iter) if epochs is None else epochs,
+            metrics=metrics,
+            callbacks=(*shown, book, *check_callbacks(self.callbacks or ())),
+            threads=self._threads(),
+        )
+        loop: Loop = Epochs()
+        feed: Feed
+        if rule.full_batch:
+            loop = self._full_batch(w, constants)
+            room = data.rows if isinstance(data, Window) else n
+            feed = Windowed(model, data, batch_size=room)
+        else:
+            feed = Shuffled(
+                self, model, data, batch_size=options.batch_size, weights=w, constants=constants
+            )
+        return Run(model, data, validation, options, loop=loop, feed=feed)
+
+    def _full_batch(self, w: np.ndarray | None, constants: np.ndarray | None) -> FullBatch:
+        """L-BFGS with scikit-learn's limits, and its loss."""
+        limits = {"ftol": None, "maxfun": int(self.max_fun)}
+        constant = 0.0 if constants is None else float(np.average(constants, weights=w))
+        return FullBatch(limits=limits, constant=constant)
 
     def _batch_rows(self, n: int) -> int:
         size = settings.batch_rows(self)
@@ -277,15 +303,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self._order = self._order[places]
         return self._order
 
-    def _conclude(self, run: Any, *, partial: bool) -> None:
+    def _conclude(self, run: Run, *, partial: bool) -> None:
         """Warn of what did not converge, refuse what diverged."""
         told = ""
-        if isinstance(run, QuasiNewtonRun):
-            self.loss_ = float(run.found.fun)
-            if run.found.status != 0:
+        if isinstance(run.loop, FullBatch):
+            result = run.loop.result
+            self.loss_ = float(result.fun)
+            if result.status != 0:
                 told = (
                     f"lbfgs failed to converge after {self.n_iter_} iteration(s) "
-                    f"(status={run.found.status}):\n{run.found.message}"
+                    f"(status={result.status}):\n{result.message}"
                 )
         elif run.stopping is None and not partial:
             told = (

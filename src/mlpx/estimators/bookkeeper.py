@@ -6,8 +6,9 @@ import math
 import sys
 from typing import Any
 
-from mlpx.estimators.feeding import QuasiNewtonRun
+from mlpx.estimators.feeding import Shuffled
 from mlpx.training.callbacks import Callback, Logs
+from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import Outlet
 from mlpx.training.run import Run
 from mlpx.types import Array
@@ -35,10 +36,10 @@ class Bookkeeper(Callback):
             if last is not None:  # the fit before put its best epoch back; go on from its last
                 run.model.backend.upload(last, out=run.model.flat)
 
-    def on_epoch_end(self, run: Any, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         found = self.estimator
         found.n_iter_ += 1
-        found.loss_ = run.objective
+        found.loss_ = objective(run, logs)
         found.loss_curve_.append(found.loss_)
         self._say(f"Iteration {found.n_iter_}, loss = {found.loss_:.8f}")
         score = self._validated(run, logs)
@@ -68,7 +69,7 @@ class Bookkeeper(Callback):
     def _judge(self, run: Run, score: float) -> None:
         """Count the epochs in a row that were no improvement by more than `tol`."""
         found = self.estimator
-        if isinstance(run, QuasiNewtonRun):
+        if isinstance(run.loop, FullBatch):
             found.best_loss_ = min(found.loss_curve_)
             return
         found.t_ += self.rows
@@ -114,3 +115,14 @@ class Bookkeeper(Callback):
         if self.best is not None:
             self.estimator._last_flat = run.model.backend.to_numpy(run.model.flat).copy()
             run.model.flat[...] = self.best
+
+
+def objective(run: Run, logs: Logs) -> float:
+    """The loss of the epoch that ended as scikit-learn has it."""
+    if isinstance(run.loop, FullBatch):
+        return run.loop.value
+    feed = run.feed
+    assert isinstance(feed, Shuffled)
+    if feed.weights is None and feed.constants is None:
+        return logs["loss"]
+    return feed.objective(run.step_losses, run.state.position)

@@ -1,20 +1,16 @@
-"""Training runs in the order that scikit-learn draws, also on sparse rows, window by window."""
+"""Rows in the order that scikit-learn draws, also sparse ones, window by window."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from mlpx.estimators.rows import take
-from mlpx.optimizers.lbfgs import LBFGS
-from mlpx.program.data import TrainingData
-from mlpx.program.program import LOSS, WEIGHT
-from mlpx.training.full_batch import FullBatchRun
-from mlpx.training.run import Run
+from mlpx.mlp import MLP
+from mlpx.program.data import TrainingData, split_batches
+from mlpx.training.sampling import Feed
 
 Part = tuple[Any, Any, Any]
 WINDOW_ELEMENTS = 1 << 21
@@ -36,7 +32,7 @@ class Window(TrainingData):
         return len(self.x)
 
 
-def open_window(model: Any, source: TrainingData, batch_size: int) -> Window:
+def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
     """A window on data whose x is sparse, of whole batches."""
     columns, n = max(1, source.x.shape[1]), len(source)
     batches = max(1, WINDOW_ELEMENTS // (columns * batch_size))
@@ -47,7 +43,7 @@ def open_window(model: Any, source: TrainingData, batch_size: int) -> Window:
     return Window(x, backend.zeros((rows, *source.y.shape[1:]), source.y.dtype), weights, source)
 
 
-def fill(model: Any, window: Window, rows: np.ndarray) -> None:
+def fill(model: MLP, window: Window, rows: np.ndarray) -> None:
     """Bring `rows` of the source into the window's first places."""
     backend, n = model.backend, len(rows)
     source: Any = window.source  # it has weights if the window has
@@ -90,48 +86,63 @@ def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndar
     return order
 
 
-class ShuffledRun(Run):
-    """A run whose epochs see the rows in the order that the estimator's random state gives."""
+class Windowed(Feed):
+    """Rows in their order, all at once or, of a window, one window after the other."""
 
-    estimator: Any
-    objective = math.nan
-    """The loss of the last epoch as scikit-learn has it: batches count as their rows do."""
-    weights: np.ndarray | None = None
-    """Those of the data in the model's range, (n,)."""
-    constants: np.ndarray | None = None
-    """What the loss of each row has besides, (n,)."""
-    _true_order: np.ndarray
-
-    def _order(self) -> np.ndarray:
-        order = self.estimator._next_order(len(self.data), anew=self.state.position == 0)
-        if self.weights is not None:
-            order = spread(order, weighing(self.weights), self._starts)
-        self._true_order = order
-        if not isinstance(self.data, Window):
-            return self._true_order
+    def __init__(self, model: MLP, data: TrainingData, *, batch_size: int) -> None:
+        self.model, self.data, self.batch_size = model, data, batch_size
+        self.window = data if isinstance(data, Window) else None
+        self.room = None if self.window is None else self.window.rows
+        self._order = np.arange(len(data))
         self._shown = -1
-        return np.arange(self.rows) % self.data.rows
+        """Which of the turns of the order is in the window."""
 
-    def _draw_ahead(self) -> None:
-        """Nothing: the estimator's random state has moved on with each order."""
+    def ready(self, position: int, end: int) -> int:
+        if self.window is None:
+            return end
+        rows = self.window.rows
+        steps = rows // self.batch_size
+        turn = position // steps
+        if turn != self._shown:
+            fill(self.model, self.window, self._order[turn * rows : (turn + 1) * rows])
+            self._shown = turn
+        return min(end, (turn + 1) * steps)
 
-    @cached_property
-    def _starts(self) -> np.ndarray:
+
+class Shuffled(Windowed):
+    """The rows in the order that an estimator's random state gives, and each batch's share of them.
+
+    `weights` (n,) are those of the rows in the model's range, `constants` (n,) what scikit-learn's
+    loss of each row has besides ours.
+    """
+
+    def __init__(
+        self, estimator: Any, model: MLP, data: TrainingData, *, batch_size: int,
+        weights: np.ndarray | None, constants: np.ndarray | None,
+    ) -> None:  # fmt: skip
+        super().__init__(model, data, batch_size=batch_size)
+        self.estimator, self.weights, self.constants = estimator, weights, constants
+        full, last = split_batches(model.layers, len(data), batch_size)
+        self.starts = batch_size * np.arange(full + bool(last))
         """Where each batch begins, (steps,)."""
-        return self.batch_size * np.arange(self.program.steps)
 
-    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-        logs = super()._logs(log, scores)
-        self.objective = logs["loss"]
-        if self.weights is not None or self.constants is not None:
-            self.objective = self._by_rows(log[:, LOSS])
-        return logs
+    def order(self, epoch: int, position: int) -> np.ndarray:
+        order: np.ndarray = self.estimator._next_order(len(self.data), anew=position == 0)
+        if self.weights is not None:
+            order = spread(order, weighing(self.weights), self.starts)
+        self._order = order
+        if self.window is None:
+            return order
+        self._shown = -1
+        return np.arange(len(self.data)) % self.window.rows
 
-    def _by_rows(self, losses: np.ndarray) -> float:
-        """The mean of the batches' losses, `constants` added, where each counts as its rows do."""
-        stop = self.state.position or self.program.steps
+    def objective(self, losses: np.ndarray, position: int) -> float:
+        """The loss of the batches before `position` (0: the epoch's end) as scikit-learn has it:
+        their mean, `constants` added, where each counts as its rows do.
+        """
+        stop = position or len(self.starts)
         ran = slice(stop - len(losses), stop)
-        rows = np.diff(self._starts, append=self.rows)[ran]
+        rows = np.diff(self.starts, append=len(self.data))[ran]
         if self.constants is not None:
             losses = losses + self._means(self.constants)[ran]
         return float(losses @ rows / rows.sum())
@@ -140,68 +151,6 @@ class ShuffledRun(Run):
         """The weighted mean of each batch's `constants`, (steps,)."""
         w = np.ones(len(self.data)) if self.weights is None else self.weights
         parts = (w * constants, w.astype(np.float64))
-        sums = [np.add.reduceat(a[self._true_order], self._starts) for a in parts]
+        sums = [np.add.reduceat(a[self._order], self.starts) for a in parts]
         means: np.ndarray = sums[0] / sums[1]
         return means
-
-    def _ready(self, position: int, end: int) -> int:
-        window = self.data
-        if not isinstance(window, Window):
-            return end
-        steps = window.rows // self.batch_size
-        turn = position // steps
-        if turn != self._shown:
-            rows = self._true_order[turn * window.rows : (turn + 1) * window.rows]
-            fill(self.model, window, rows)
-            self._shown = turn
-        return min(end, (turn + 1) * steps)
-
-
-class QuasiNewtonRun(FullBatchRun):
-    """L-BFGS with scikit-learn's limits; sparse rows are evaluated window by window."""
-
-    estimator: Any
-    objective = math.nan
-    weights: np.ndarray | None = None
-    constants: np.ndarray | None = None
-
-    def _options(self, rule: LBFGS) -> dict[str, Any]:
-        ours = super()._options(rule)
-        del ours["ftol"]  # SciPy's own, as scikit-learn has it
-        return {**ours, "maxfun": int(self.estimator.max_fun)}
-
-    def _settings(self) -> dict[str, Any]:
-        settings = super()._settings()
-        if isinstance(self.data, Window):
-            settings["batch_size"] = min(self.data.rows, len(self.data))
-        return settings
-
-    def _evaluate(self, p: np.ndarray) -> tuple[float, np.ndarray]:
-        windowed = isinstance(self.data, Window)
-        found = self._over_windows(p, self.data) if windowed else super()._evaluate(p)  # type: ignore[arg-type]
-        self.objective = found[0]
-        if self.constants is not None:
-            self.objective += float(np.average(self.constants, weights=self.weights))
-        return self.objective, found[1]
-
-    def _over_windows(self, p: np.ndarray, window: Window) -> tuple[float, np.ndarray]:
-        """The objective and its gradient, as weighted means over the windows."""
-        self._move_to(p)
-        program, backend, n = self.program, self.model.backend, len(window)
-        backend.upload(np.arange(n) % window.rows, out=program.order)
-        program.state[...] = 0
-        lines, gradient = np.zeros((program.steps, 3)), np.zeros(len(p))
-        for i in range(program.steps):
-            fill(self.model, window, np.arange(n)[i * window.rows : (i + 1) * window.rows])
-            plan = program.full if i < program.full_steps else program.last
-            assert plan is not None
-            self.execute(plan, 1)
-            lines[i] = backend.to_numpy(program.log[i])
-            gradient += lines[i, WEIGHT] * backend.to_numpy(program.gradient[: len(p)])
-        self.samples_done += n
-        weight = lines[:, WEIGHT]
-        mean = weight @ lines / weight.sum()
-        backend.upload(mean[None, :], out=program.log[:1])
-        decay = self._decay()
-        loss = float(mean[LOSS]) + float(decay @ p**2) / 2
-        return loss, gradient / weight.sum() + decay * p

@@ -15,10 +15,10 @@ from mlpx.backend import Backend, array_backend
 from mlpx.backend.base import check_unmasked
 from mlpx.engines.predict import chunks
 from mlpx.errors import InputError, InputTypeError
-from mlpx.inputs.arrays import by_row, check_array, check_finite, check_in_range, in_range
+from mlpx.inputs.arrays import check_array, check_finite, check_in_range, in_range
 from mlpx.inputs.frames import array_of, columns_of
 from mlpx.mlp import MLP
-from mlpx.program.data import TrainingData
+from mlpx.program.data import TrainingData, on_device
 from mlpx.program.objective import divides_by_weight
 from mlpx.types import Array
 
@@ -165,12 +165,14 @@ def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> Train
 
     Raises InputError for numbers that its dtype does not hold.
     """
-    backend, dtype = model.backend, model.dtype
+    dtype = model.dtype
     if X.dtype.itemsize > dtype.itemsize:  # else what is finite in the one is in the other
         _check_finite(X, dtype)
     w = in_model_range(w, model)
-    weights = None if w is None else backend.asarray(w[:, None])
-    return TrainingData(kept(X, backend, dtype), backend.asarray(y), weights)
+    sparse = is_sparse(X)
+    x = SparseRows(X, dtype) if sparse else X
+    checked = x, y, None if w is None else w[:, None]
+    return on_device(model, checked, moves_x=not sparse)
 
 
 def _check_finite(X: Any, dtype: np.dtype) -> None:
@@ -180,13 +182,6 @@ def _check_finite(X: Any, dtype: np.dtype) -> None:
 def take(X: Any, rows: np.ndarray) -> Any:
     """The rows of X at `rows`, or where it is true, as X is kept."""
     return X[rows if is_sparse(X) else array_backend(X).asarray(rows)]
-
-
-def kept(X: Any, backend: Backend, dtype: np.dtype) -> Any:
-    """X as a training program holds it."""
-    if is_sparse(X):
-        return SparseRows(X, dtype)
-    return backend.asarray(by_row(X))
 
 
 def outputs(model: MLP, X: Any) -> Array:

@@ -75,7 +75,7 @@ class Check:
         self.tolerance = tolerance
         self.analytic = self._backpropagate(copy_of(model, model.dtype), x, y, sample_weight)
         self.twin = copy_of(model, "float64")
-        data = prepare_data(self.twin, x, y, sample_weight, True, "")
+        data = prepare_data(self.twin, x, y, sample_weight)
         program = whole_batch(self.twin, data, Backpropagation())
         run_gradient(program)  # brings the batch into its buffers
         plan = program.full
@@ -90,7 +90,7 @@ class Check:
         self.noise += 8 * float(np.finfo(model.dtype).eps) * float(largest)
 
     def _backpropagate(self, twin: MLP, x: Any, y: Any, w: Any) -> dict[str, np.ndarray]:
-        data = prepare_data(twin, x, y, w, True, "")
+        data = prepare_data(twin, x, y, w)
         g = run_gradient(whole_batch(twin, data, Backpropagation()))
         return self.host(twin, g)
 

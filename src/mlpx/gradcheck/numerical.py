@@ -55,7 +55,7 @@ def numerical_gradient(
     if form not in FORMS:
         raise InputError(f"form = {form!r}; it must be one of {list(FORMS)}")
     twin = copy_of(model, "float64")
-    data = prepare_data(twin, x, y, sample_weight, True, "")
+    data = prepare_data(twin, x, y, sample_weight)
     views = twin.layout.views(FORMS[form](twin, data, rule))
     return {name: views[name] for name in sorted(views) if name in gradients_of(twin)}
 

@@ -87,36 +87,49 @@ def check_data(
 
 
 def prepare_data(
-    model: Network,
+    network: Network,
     x: Any,
     y: Any,
-    weights: Any,
-    finite: bool,
-    prefix: str,
+    weights: Any = None,
     *,
+    prefix: str = "",
+    finite: bool | None = True,
     class_weight: ClassWeight = None,
     checks: Checks | None = None,
     notes: list[str] | None = None,
+    trains: bool = True,
+    moves_x: bool = True,
 ) -> TrainingData:
-    """Data on the model's device; what device arrays hold is checked when `checks` are settled.
+    """Data as `network` takes them, checked as by `check_data` and then brought to its device.
 
-    `notes` gets a line if x does not fit there.
+    `trains`: whether the penalties of weights count; one of them may need the weights as they are.
     """
     rows = check_data(
-        model, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
-        absolute=not prefix and divides_by_weight(model), checks=checks,
+        network, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
+        absolute=trains and divides_by_weight(network), checks=checks,
     )  # fmt: skip
-    return on_device(model, rows, prefix, notes)
+    return on_device(network, rows, prefix=prefix, notes=notes, moves_x=moves_x)
 
 
-def on_device(model: Network, rows: Rows, prefix: str, notes: list[str] | None) -> TrainingData:
-    """Checked rows on the model's device; `notes` gets a line if x does not fit there."""
-    (x, y, w), backend = rows, model.backend
-    placed, resident = backend.asarray_in_reach(by_row(x))
+def on_device(
+    network: Network,
+    rows: Rows,
+    *,
+    prefix: str = "",
+    notes: list[str] | None = None,
+    moves_x: bool = True,
+) -> TrainingData:
+    """Checked rows on the network's device; `notes` gets a line if x does not fit there.
+
+    Without `moves_x` x stays as it is, where it is.
+    """
+    (x, y, w), backend, resident = rows, network.backend, True
+    if moves_x:
+        x, resident = backend.asarray_in_reach(by_row(x))
     if notes is not None and not resident:
         notes.append(
             f"{prefix}x does not fit on {backend.device}: it stays in host memory, and each step "
             "fetches its rows"
         )
     y, w = (None if part is None else backend.asarray(by_row(part)) for part in (y, w))
-    return TrainingData(placed, y, w, resident=resident)
+    return TrainingData(x, y, w, resident=resident)

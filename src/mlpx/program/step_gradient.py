@@ -22,7 +22,8 @@ class StepGradient:
     """The calls that find the gradient of a batch's loss; arrays are allocated once.
 
     It is in `flat`. A batch taken in parts has that of its last part there, and their sum in
-    `total`; without such batches the two are one. `norms` (steps, parameters) gets the norms of gradients, if wanted.
+    `total`; without such batches the two are one. `norms` (steps, parameters) gets the norms of
+    gradients, if wanted.
     """
 
     def __init__(

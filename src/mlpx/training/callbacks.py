@@ -41,6 +41,9 @@ class Callback:
     def on_epoch_begin(self, run: Run, epoch: int) -> None:
         """Before an epoch; `epoch` counts from 0 over the model's whole life."""
 
+    def on_steps(self, run: Run) -> None:
+        """After some steps, about 0.05 s of them; `run.steps_done` says how many there were."""
+
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         """After an epoch, with its loss and metrics."""
 
@@ -49,6 +52,7 @@ class Callback:
 
 
 EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+"""What a callback must answer to; `on_steps` is asked of those that have it."""
 
 
 def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:

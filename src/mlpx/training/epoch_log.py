@@ -1,14 +1,81 @@
-"""Numbers of the device that the host reads together."""
+"""What the epochs of a run report: read from the device at once, with the validation's scores."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mlpx.backend import Backend
+from mlpx.metrics import Metric
+from mlpx.network.network import Network
+from mlpx.program.data import TrainingData
+from mlpx.program.program import HITS, LOSS, WEIGHT, TrainingProgram
+from mlpx.training.scores import Scores
 from mlpx.types import Array
 
+VALIDATION_ROWS = 1024
+"""How many rows are evaluated at a time."""
 
-class Report:
+
+class EpochLog:
+    """Reads the lines that a program's steps left, and evaluates the validation data.
+
+    What the end of an epoch needs is allocated here, once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        program: TrainingProgram,
+        held_out: TrainingData | None,
+        metrics: tuple[Metric, ...],
+    ) -> None:
+        self.network, self.program = network, program
+        self.scores: Scores | None = None
+        size = program.log.size + (0 if program.norms is None else program.norms.size)
+        if held_out is not None:
+            self.scores = Scores(network, held_out, metrics=metrics, batch_size=VALIDATION_ROWS)
+            size += self.scores.values.size
+        self.reader = DeviceReader(network.backend, size)
+
+    def read(
+        self, first: int, done: int, *, scored: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The log and the norms of the steps from `first`, and the validation's scores.
+
+        One transfer. What is not recorded, or not `scored`, is empty.
+        """
+        norms = None if self.program.norms is None else self.program.norms[first:done]
+        scores = self.scores.run() if self.scores is not None and scored else None
+        log, all_norms, values = self.reader.read(self.program.log[first:done], norms, scores)
+        return log, all_norms, values
+
+    def add_norms(self, norms: np.ndarray, history: dict[str, np.ndarray]) -> None:
+        """Append the norms of an epoch's gradients (steps, parameters), if they are recorded."""
+        if self.program.norms is None:
+            return
+        for name, column in zip(self.program.norm_names, norms.T, strict=True):
+            history[name] = np.concatenate([history.get(name, np.zeros(0)), column])
+
+    def summary(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+        """What an epoch reports, from the lines of its steps and the validation's scores."""
+        weight = log[:, WEIGHT]
+        total = weight.sum()
+        logs = {"loss": float(log[:, LOSS] @ weight / total)}
+        if self.network.loss.targets != "values":
+            logs["accuracy"] = float(log[:, HITS] @ weight / total)
+        if self.scores is not None:
+            logs |= {f"val_{name}": value for name, value in self.scores.named(scores).items()}
+        return logs
+
+    def undefined(self, logs: dict[str, float]) -> list[str]:
+        """Notes on the metrics that the validation data leave undefined."""
+        if self.scores is None:
+            return []
+        named = {name: logs[f"val_{name}"] for name in self.scores.names}
+        return [f"val_{note}" for note in self.scores.undefined(named)]
+
+
+class DeviceReader:
     """Room on the device for up to `size` numbers, which come to the host in one transfer."""
 
     def __init__(self, backend: Backend, size: int) -> None:

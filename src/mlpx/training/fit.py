@@ -24,16 +24,15 @@ from mlpx.program.objective import divides_by_weight
 from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule
 from mlpx.training.callbacks import Callback, check_callbacks
-from mlpx.training.full_batch import FullBatchRun
+from mlpx.training.epochs import Epochs
+from mlpx.training.full_batch import FullBatch
 from mlpx.training.history import History
 from mlpx.training.progress import display
-from mlpx.training.run import Run
+from mlpx.training.run import Run, RunOptions
 from mlpx.training.sampling import SAMPLINGS, hold_out
 from mlpx.types import Array
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
-
-__all__ = ["Run", "fit"]
 
 
 def fit(
@@ -101,34 +100,52 @@ def fit(
     sampling = _sampling(sampling, shuffle)
     share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    watchers = check_callbacks(callbacks)
-    shown = display(verbose)
+    watchers = (*display(verbose), *check_callbacks(callbacks))
     notes = _placed(model, x, batch_size, rule)
-    given = (model, x, y, sample_weight, check_finite)
-    data, held_out = _both(given, class_weight, validation_data, share, notes)
+    data, held_out = _both(
+        model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
+        validation=validation_data, share=share, notes=notes,
+    )  # fmt: skip
     if rule.full_batch and batch_size is None:
         batch_size = len(data)
     batch_size = _batch_size(batch_size, len(data), notes)
-    run = (FullBatchRun if rule.full_batch else Run)(
-        model, data, held_out, rule, chosen, watchers,
-        batch_size=min(batch_size * rule.accumulate, len(data)), part_rows=batch_size,
-        sampling=sampling, engine=engine, notes=notes,
-    )  # fmt: skip
-    run.gradient_rule = GradientRule.resolve(gradient)
-    run.gradient_rule.check(model.parameter_count)
-    if rule.accumulate > 1 and not run.gradient_rule.updates:
+    options = RunOptions(
+        optimizer=rule,
+        batch_size=min(batch_size * rule.accumulate, len(data)),
+        part_rows=batch_size,
+        sampling=sampling,
+        epochs=epochs,
+        steps=steps,
+        metrics=chosen,
+        callbacks=watchers,
+        gradient_rule=_gradient_rule(gradient, rule, model),
+        gradient_norms=record_gradient_norms,
+        engine=engine,
+        threads=_threads(threads),
+        precision=_precision(precision, model),
+    )
+    loop = FullBatch() if rule.full_batch else Epochs()
+    return Run(model, data, held_out, options, loop=loop, notes=notes).train()
+
+
+def _gradient_rule(
+    gradient: str | GradientRule, optimizer: Optimizer, model: Network
+) -> GradientRule:
+    rule: GradientRule = GradientRule.resolve(gradient)
+    rule.check(model.parameter_count)
+    if optimizer.accumulate > 1 and not rule.updates:
         raise InputError(
-            f"accumulate = {rule.accumulate} with gradient={run.gradient_rule.name!r}; there is no "
+            f"accumulate = {optimizer.accumulate} with gradient={rule.name!r}; there is no "
             "gradient to add up: leave accumulate at 1, or use gradient='backprop'"
         )
-    run.precision = _precision(precision, model)
-    run.wants_norms = record_gradient_norms
-    if threads is not None:
-        require_count("threads", threads)
-        run.threads = int(threads)
-    run.plan_length(epochs, steps)
-    run.display = shown
-    return run.train()
+    return rule
+
+
+def _threads(threads: int | None) -> int | None:
+    if threads is None:
+        return None
+    require_count("threads", threads)
+    return int(threads)
 
 
 def _tells_classes_apart(model: Network) -> bool:
@@ -153,16 +170,19 @@ def _say_one_class(y: Array, model: Network, notes: list[str]) -> None:
 
 
 def _both(
-    given: tuple[Network, Any, Any, Any, bool], class_weight: ClassWeight, validation: Any,
-    share: float, notes: list[str],
+    model: Network, x: Any, y: Any, weights: Any, *, finite: bool, class_weight: ClassWeight,
+    validation: Any, share: float, notes: list[str],
 ) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
     """The data to train on, and those to validate on; a device answers for both together."""
-    model, checks, held_out = given[0], Checks(), None
+    checks, held_out = Checks(), None
     if share:
-        data, held_out = _split(given, share, class_weight, notes)
+        data, held_out = _split(model, x, y, weights, share, finite, class_weight, notes)
     else:
-        data = prepare_data(*given, "", class_weight=class_weight, checks=checks, notes=notes)
-        held_out = _prepare_validation(model, validation, given[-1], checks, notes)
+        data = prepare_data(
+            model, x, y, weights, finite=finite, class_weight=class_weight, checks=checks,
+            notes=notes,
+        )  # fmt: skip
+        held_out = _prepare_validation(model, validation, finite, checks, notes)
     if len(data) > 1 and model.training_state is None and _tells_classes_apart(model):
         checks.require(_varied(data.y), partial(_say_one_class, data.y, model, notes))
     checks.settle()
@@ -170,11 +190,10 @@ def _both(
 
 
 def _split(
-    given: tuple[Network, Any, Any, Any, bool], share: float, class_weight: ClassWeight,
-    notes: list[str],
+    model: Network, x: Any, y: Any, weights: Any, share: float, finite: bool,
+    class_weight: ClassWeight, notes: list[str],
 ) -> tuple[TrainingData, TrainingData]:  # fmt: skip
     """The data in two parts: to train on, and a `share` of the rows to validate on."""
-    model, x, y, weights, finite = given
     x, y, _ = check_data(model, x, y, weights, finite=finite, absolute=divides_by_weight(model))
     n = len(x)
     count = round(share * n)
@@ -192,7 +211,8 @@ def _split(
             dtype=model.dtype, backend=model.backend, class_weight=class_weight,
             name=f"{prefix}sample_weight", absolute=not prefix and divides_by_weight(model),
         )  # fmt: skip
-        return on_device(model, (_take(x, rows), _take(y, rows), w), prefix, notes)
+        checked = _take(x, rows), _take(y, rows), w
+        return on_device(model, checked, prefix=prefix, notes=notes)
 
     kept, held = hold_out(model.seed, n, count)
     return part(kept, "", class_weight), part(held, "validation ", None)
@@ -212,7 +232,10 @@ def _prepare_validation(
             f"validation_data is {type(given).__name__}; wanted (x, y) or (x, y, sample_weight)"
         )
     x, y, weights = (*given, None)[:3]
-    return prepare_data(model, x, y, weights, finite, "validation ", checks=checks, notes=notes)
+    return prepare_data(
+        model, x, y, weights, prefix="validation ", finite=finite, checks=checks, notes=notes,
+        trains=False,
+    )  # fmt: skip
 
 
 def _sampling(sampling: str | None, shuffle: bool | None) -> str:

@@ -1,53 +1,75 @@
-"""Runs of an optimizer that minimises over all rows at once: SciPy asks, the program answers."""
+"""The loop of an optimizer that minimises over all rows: SciPy asks, the program answers."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.optimizers.lbfgs import LBFGS
-from mlpx.program.program import LOSS
+from mlpx.program.program import LOSS, WEIGHT
 from mlpx.training.run import Run
 
 
-class FullBatchRun(Run):
-    """A run whose steps are iterations of L-BFGS."""
+class FullBatch:
+    """Iterations of L-BFGS, each of which is reported as an epoch.
 
-    def _settings(self) -> dict[str, Any]:
-        # All rows at once, however many the optimizer would take.
-        return super()._settings() | {"optimizer": self.state.optimizer, "part_rows": None}
+    `limits` are options for SciPy in the place of ours; None is SciPy's own. `constant` is added to
+    the loss. Where the feed has room for a part of the rows, they take turns in it.
+    """
 
-    def _check(self) -> None:
+    value = math.nan
+    """The objective as evaluated last."""
+    result: Any
+    """What SciPy returned."""
+
+    def __init__(
+        self, *, limits: Mapping[str, float | None] | None = None, constant: float = 0.0
+    ) -> None:
+        self.limits, self.constant = dict(limits or {}), constant
+
+    def check(self, run: Run) -> None:
         """Raise InputError for what has no fixed objective to minimise."""
-        if self.batch_size != len(self.data) or self.sampling == "with_replacement":
+        options = run.options
+        if run.batch_size != len(run.data) or options.sampling == "with_replacement":
             raise InputError(
-                f"batch_size = {self.batch_size}, sampling = {self.sampling!r}; lbfgs works on all "
-                f"{len(self.data)} rows at once: leave batch_size and sampling out"
+                f"batch_size = {run.batch_size}, sampling = {options.sampling!r}; lbfgs works on "
+                f"all {len(run.data)} rows at once: leave batch_size and sampling out"
             )
-        if not self.gradient_rule.updates:
-            raise InputError(f"gradient = {self.gradient_rule.name!r} gives lbfgs no gradient")
-        for layer in self.model.layers:
+        if not options.gradient_rule.updates:
+            raise InputError(f"gradient = {options.gradient_rule.name!r} gives lbfgs no gradient")
+        for layer in run.model.layers:
             if layer.stochastic:
                 raise InputError(
                     f"the layer {layer.name!r} draws random numbers; lbfgs needs one loss for one "
                     "point: use another optimizer"
                 )
-        for name, place in self.model.layout.places.items():
+        for name, place in run.model.layout.places.items():
             if place.parameter.max_norm is not None:
                 raise InputError(f"{name} has a max_norm; lbfgs moves without such bounds")
 
-    def _epochs(self, interrupted: list[int]) -> None:
-        rule = self.state.optimizer
+    def program_options(self, run: Run) -> dict[str, Any]:
+        """All rows in one step, or as many as there is room for, however many are asked for."""
+        rows = min(run.feed.room or len(run.data), len(run.data))
+        return {"optimizer": run.state.optimizer, "part_rows": None, "batch_size": rows}
+
+    def train(self, run: Run, interrupted: list[int]) -> None:
+        """Iterate until the run is over or SciPy is content."""
+        rule, model = run.state.optimizer, run.model
         assert isinstance(rule, LBFGS)
-        if not self.total_steps:
+        if not run.total_steps:
             return
-        self._interrupted = interrupted
-        start = self.model.backend.to_numpy(self.model.flat[: self.model.layout.learnt])
-        self.program.start_epoch(np.arange(len(self.data)), step=self.state.step)
-        self._tell("on_epoch_begin", self.state.epoch)
-        self.found = found = _minimise()(
+        self.run, self.interrupted = run, interrupted
+        self._decay = _decay(run)
+        start = model.backend.to_numpy(model.flat[: model.layout.learnt])
+        rows = np.arange(len(run.data))
+        order = rows if run.feed.room is None else rows % run.feed.room
+        run.program.start_epoch(order, step=run.state.step)
+        run.tell("on_epoch_begin", run.state.epoch)
+        self.result = _minimise()(
             self._evaluate,
             start.astype(np.float64),
             method="L-BFGS-B",
@@ -55,61 +77,81 @@ class FullBatchRun(Run):
             callback=self._iterated,
             options=self._options(rule),
         )
-        self._move_to(found.x)
+        self._move_to(self.result.x)
         if interrupted:
-            self.stopping = "interrupted"
-        elif self.stopping is None and self.steps_done < self.total_steps:
-            self.stop(f"lbfgs ended: {found.message}")
+            run.stopping = "interrupted"
+        elif not run.over:
+            run.stop(f"lbfgs ended: {self.result.message}")
 
     def _options(self, rule: LBFGS) -> dict[str, Any]:
         """What SciPy is told."""
-        return {
-            "maxiter": self.total_steps,
-            "maxfun": self.total_steps * (rule.searches + 1) + 1,
+        steps = self.run.total_steps
+        ours = {
+            "maxiter": steps,
+            "maxfun": steps * (rule.searches + 1) + 1,
             "maxcor": rule.memory,
             "maxls": rule.searches,
             "gtol": rule.tolerance,
-            "ftol": 10 * float(np.finfo(self.model.dtype).eps),
+            "ftol": 10 * float(np.finfo(self.run.model.dtype).eps),
         }
+        return {name: v for name, v in {**ours, **self.limits}.items() if v is not None}
 
     def _move_to(self, p: np.ndarray) -> None:
         self._at = p.copy()
-        learnt = self.model.flat[: len(p)]
-        learnt[...] = self.model.backend.asarray(p.astype(self.model.dtype))
+        learnt, model = self.run.model.flat[: len(p)], self.run.model
+        learnt[...] = model.backend.asarray(p.astype(model.dtype))
 
     def _evaluate(self, p: np.ndarray) -> tuple[float, np.ndarray]:
         """The objective at p and its gradient, float64."""
         self._move_to(p)
-        program, to_numpy = self.program, self.model.backend.to_numpy
-        program.state[...] = 0
-        assert program.full is not None
-        self.execute(program.full, 1)
-        self.samples_done += len(self.data)
-        g = to_numpy(program.gradient[: len(p)]).astype(np.float64)
-        loss = float(to_numpy(program.log[0, LOSS]))
-        decay = self._decay()
-        return loss + float(decay @ p**2) / 2, g + decay * p
+        loss, g = self._loss_and_gradient(len(p))
+        self.value = loss + float(self._decay @ p**2) / 2 + self.constant
+        self.run.samples_done += len(self.run.data)
+        return self.value, g + self._decay * p
 
-    def _decay(self) -> np.ndarray:
-        """The weight decay of each element of the flat vector."""
-        rule, decay = self.state.optimizer, np.zeros(self.model.layout.learnt)
-        for place in self.model.layout.places.values():  # running statistics lie behind them
-            moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
-            decay[place.start : place.stop] = moved.weight_decay
-        return decay
+    def _loss_and_gradient(self, size: int) -> tuple[float, np.ndarray]:
+        """The mean loss of all rows and its gradient, which is left in the program's log, too."""
+        run, program = self.run, self.run.program
+        to_numpy, upload = run.model.backend.to_numpy, run.model.backend.upload
+        program.state[...] = 0
+        lines, g = np.zeros((program.steps, 3)), np.zeros(size)
+        for i in range(program.steps):
+            run.feed.ready(i, program.steps)
+            plan = program.full if i < program.full_steps else program.last
+            assert plan is not None
+            run.execute(plan, 1)
+            lines[i] = to_numpy(program.log[i])
+            part = to_numpy(program.gradient[:size]).astype(np.float64)
+            if program.steps == 1:
+                return float(lines[0, LOSS]), part
+            g += lines[i, WEIGHT] * part
+        weight = lines[:, WEIGHT]
+        mean = weight @ lines / weight.sum()
+        upload(mean[None, :].astype(run.model.dtype), out=program.log[:1])
+        return float(mean[LOSS]), g / weight.sum()
 
     def _iterated(self, intermediate_result: Any) -> None:
         """After an iteration: what is done after an epoch."""
+        run = self.run
         if not np.array_equal(intermediate_result.x, self._at):
             self._evaluate(intermediate_result.x)  # the line search looked further
-        self.state.step += 1
-        self.state.position = 1
-        self.steps_done += 1
-        self.display.step(self)
-        self._finish(0, 1)
-        if self.stopping or self._interrupted or self.steps_done >= self.total_steps:
+        run.state.step += 1
+        run.state.position = 1
+        run.steps_done += 1
+        run.tell_steps()
+        run.finish(0, 1)
+        if self.interrupted or run.over:
             raise StopIteration
-        self._tell("on_epoch_begin", self.state.epoch)
+        run.tell("on_epoch_begin", run.state.epoch)
+
+
+def _decay(run: Run) -> np.ndarray:
+    """The weight decay of each element of the flat vector."""
+    rule, decay = run.state.optimizer, np.zeros(run.model.layout.learnt)
+    for place in run.model.layout.places.values():  # running statistics lie behind them
+        moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
+        decay[place.start : place.stop] = moved.weight_decay
+    return decay
 
 
 def _minimise() -> Any:

@@ -9,6 +9,7 @@ import warnings
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from mlpx.errors import InputError
+from mlpx.training.callbacks import Callback, Logs
 
 if TYPE_CHECKING:
     from mlpx.training.run import Run
@@ -77,40 +78,24 @@ class Outlet:
         )
 
 
-class Silent:
-    """verbose=0."""
-
-    def begin(self, run: Run) -> None:
-        """Training starts."""
-
-    def step(self, run: Run) -> None:
-        """Some steps were run."""
-
-    def epoch(self, run: Run, logs: dict[str, float]) -> None:
-        """An epoch ended."""
-
-    def end(self, run: Run) -> None:
-        """Training ended, for whatever reason."""
-
-
-class Lines(Silent):
+class Lines(Callback):
     """For logs and pipes: a line an epoch, or about `few` lines, the first and last included."""
 
     def __init__(self, few: int | None = None) -> None:
         self.few = few
 
-    def begin(self, run: Run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         self.out = Outlet(sys.stdout)
         self.last_s, self.last_samples, self.told = time.perf_counter(), 0, 0
         planned = run.last_epoch - run.history.first_epoch
         self.every = 1 if self.few is None else max(1, math.ceil(planned / self.few))
 
-    def epoch(self, run: Run, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         done = len(run.history)
         if done == 1 or done % self.every == 0:
             self._tell(run)
 
-    def end(self, run: Run) -> None:
+    def on_train_end(self, run: Run) -> None:
         if len(run.history) > self.told:
             self._tell(run)
 
@@ -123,10 +108,10 @@ class Lines(Silent):
         self.out.flush()
 
 
-class Bar(Silent):
+class Bar(Callback):
     """A live progress bar of one line, however narrow the terminal."""
 
-    def begin(self, run: Run) -> None:
+    def on_train_begin(self, run: Run) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
@@ -139,18 +124,18 @@ class Bar(Silent):
             expand=True,
         )
         self.started_s = self.shown_s = time.perf_counter()
-        self.logs: dict[str, float] = {}
+        self.logs: Logs = {}
         self.task = self.bar.add_task("", total=max(run.total_steps, 1), tail="")
         self.bar.start()
 
-    def step(self, run: Run) -> None:
+    def on_steps(self, run: Run) -> None:
         now = time.perf_counter()
         if now - self.shown_s < REFRESH_S:
             return
         self.shown_s = now
         self._show(run, {**self.logs, "loss": run.recent_loss()})
 
-    def epoch(self, run: Run, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         self.logs = logs
         self._show(run, logs)
 
@@ -171,7 +156,7 @@ class Bar(Silent):
             tail=tail(room, logs, rate=run.samples_done / seconds, clock=clock),
         )
 
-    def end(self, run: Run) -> None:
+    def on_train_end(self, run: Run) -> None:
         self.bar.stop()
 
 
@@ -228,17 +213,18 @@ def show(logs: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
 
 
-def display(verbose: int | None) -> Silent:
-    """What `verbose` means: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal and about
-    ten lines elsewhere.
+def display(verbose: int | None) -> list[Callback]:
+    """The callbacks that `verbose` means: 0 none, 1 a bar, 2 a line an epoch, None a bar on a
+    terminal and about ten lines elsewhere.
 
     Raises InputError for anything else.
     """
     if verbose is None:
-        return Bar() if Outlet(sys.stdout).isatty() else Lines(FEW)
-    shown = {0: Silent, 1: Bar, 2: Lines}.get(int(verbose)) if isinstance(verbose, int) else None
-    if shown is None:
+        return [Bar() if Outlet(sys.stdout).isatty() else Lines(FEW)]
+    shown = int(verbose) if isinstance(verbose, int) else -1
+    if shown not in (0, 1, 2):
         raise InputError(
             f"verbose = {verbose!r}; it must be 0 (silent), 1 (bar), 2 (lines) or None"
         )
-    return shown()
+    callbacks: tuple[list[Callback], ...] = ([], [Bar()], [Lines()])
+    return callbacks[shown]

@@ -1,4 +1,4 @@
-"""One training run: epochs, validation, callbacks, and a clean stop at any moment."""
+"""One training run: what is to be done, where it stands, and a clean stop at any moment."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 from weakref import proxy
 
 import numpy as np
@@ -19,74 +19,113 @@ from mlpx.engines import Engine
 from mlpx.errors import DeviceMemoryError, InputError
 from mlpx.metrics import Metric
 from mlpx.network.network import Network
-from mlpx.network.state import resume, swap
+from mlpx.network.state import resume
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData, split_batches
 from mlpx.program.footprint import too_large
 from mlpx.program.gradients import Backpropagation, GradientRule
-from mlpx.program.program import HITS, LOSS, WEIGHT, TrainingProgram
+from mlpx.program.program import LOSS, TrainingProgram
 from mlpx.records import require_count
 from mlpx.training.callbacks import Callback
-from mlpx.training.epoch_log import Report
+from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, take, trained
-from mlpx.training.progress import Silent
-from mlpx.training.sampling import SAMPLINGS, rows_per_epoch
-from mlpx.training.scores import Scores
+from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
+EPOCHS = 10
+"""How many epochs are trained where nobody says."""
 ANEW = (
     "the learning rate's schedule begins anew, as its steps are None: the length of each call of "
     "fit; a number of steps, of all calls together, makes it span them"
 )
-RUN_S = 0.05
-"""How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunOptions:
+    """How a run trains; `fit` says what each of these means."""
+
+    optimizer: Optimizer
+    batch_size: int
+    """Rows a step."""
+    part_rows: int
+    """Rows of the parts that a step takes its batch in."""
+    sampling: str = "shuffle"
+    epochs: int | None = None
+    steps: int | None = None
+    metrics: tuple[Metric, ...] = ()
+    callbacks: tuple[Callback, ...] = ()
+    gradient_rule: GradientRule = field(default_factory=Backpropagation)
+    gradient_norms: bool = False
+    engine: str = "auto"
+    threads: int | None = None
+    precision: str = "float32"
+
+
+class Loop(Protocol):
+    """How the steps of a run follow each other."""
+
+    def check(self, run: Run) -> None:
+        """Raise InputError for what cannot be run."""
+
+    def program_options(self, run: Run) -> dict[str, Any]:
+        """What the program is told otherwise than the run's options say."""
+
+    def train(self, run: Run, interrupted: list[int]) -> None:
+        """Train until the run's end or stop, or until `interrupted` holds a signal."""
 
 
 class Run:
     """One call of `fit`, as callbacks see it."""
 
-    gradient_rule: GradientRule = Backpropagation()
+    program: TrainingProgram
+    epoch_log: EpochLog
 
     def __init__(
         self,
         model: Network,
         data: TrainingData,
         held_out: TrainingData | None,
-        optimizer: Optimizer,
-        metrics: tuple[Metric, ...],
-        callbacks: list[Callback],
+        options: RunOptions,
         *,
-        batch_size: int,
-        part_rows: int,
-        sampling: str,
-        engine: str,
-        notes: list[str],
+        loop: Loop,
+        feed: Feed | None = None,
+        notes: list[str] | None = None,
     ) -> None:
-        self.model, self.data, self.held_out = model, data, held_out
-        self.metrics, self.callbacks, self.sampling = metrics, callbacks, sampling
-        self.batch_size, self.part_rows, self.wanted_engine = batch_size, part_rows, engine
-        self.rows = rows_per_epoch(sampling, len(data), batch_size)
-        full, last = split_batches(model.layers, self.rows, batch_size)
+        self.model, self.data, self.held_out, self.options = model, data, held_out, options
+        self.loop, self.callbacks = loop, options.callbacks
+        self._step_watchers = [each for each in self.callbacks if hasattr(each, "on_steps")]
+        self.batch_size = options.batch_size
+        self.rows = rows_per_epoch(options.sampling, len(data), self.batch_size)
+        self.feed = feed or Sampled(model, options.sampling, n=len(data), rows=self.rows)
+        full, last = split_batches(model.layers, self.rows, self.batch_size)
         self.steps_per_epoch = full + bool(last)
-        pace = (sampling, len(data), batch_size)
-        self.state = resume(model, optimizer, pace, self.steps_per_epoch)
+        pace = (options.sampling, len(data), self.batch_size)
+        self.state = resume(model, options.optimizer, pace, self.steps_per_epoch)
         self.history = History(
             device=f"{model.device} ({model.backend.name})",
             first_epoch=self.state.epoch,
-            notes=notes,
+            notes=[] if notes is None else notes,
         )
-        self.total_steps = self.steps_done = self.samples_done = 0
+        self.total_steps = self._length(options.epochs, options.steps)
+        self.steps_done = self.samples_done = 0
         self.stretch = 1
-        """How many steps one call of the engine runs: few at first, then about RUN_S's worth."""
+        """How many steps one call of the engine runs: few at first, then about 0.05 s worth."""
         self.stopping: str | None = None
-        self.wants_norms = False
-        self.threads: int | None = None
-        self.precision = "float32"
-        self.display = Silent()
-        self._step_losses: list[np.ndarray] = []
-        self._drawn: tuple[tuple[int, int], np.ndarray] | None = None
-        """The seed and the number of the next epoch, and its order, once that is drawn."""
+        self.step_losses = np.zeros(0)
+        """The losses of the steps of the epoch that ended last, or of what ran of it."""
+        self._all_losses: list[np.ndarray] = []
+
+    def _length(self, epochs: int | None, steps: int | None) -> int:
+        """How many steps to train; an epoch begun earlier counts."""
+        if epochs is not None and steps is not None:
+            raise InputError(f"epochs = {epochs} and steps = {steps}; give one of them")
+        if steps is not None:
+            require_count("steps", steps)
+            return int(steps)
+        epochs = EPOCHS if epochs is None else epochs
+        require_count("epochs", epochs, least=0)
+        return max(0, int(epochs) * self.steps_per_epoch - self.state.position)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -94,7 +133,7 @@ class Run:
         trained = ("loss", "accuracy") if self.model.loss.targets != "values" else ("loss",)
         if self.held_out is None:
             return trained
-        return (*trained, "val_loss", *(f"val_{metric.name}" for metric in self.metrics))
+        return (*trained, "val_loss", *(f"val_{metric.name}" for metric in self.options.metrics))
 
     @property
     def last_epoch(self) -> int:
@@ -102,17 +141,10 @@ class Run:
         begun = self.state.epoch * self.steps_per_epoch + self.state.position
         return -(-(begun + self.total_steps - self.steps_done) // self.steps_per_epoch)
 
-    def plan_length(self, epochs: int | None, steps: int | None) -> None:
-        """How long to train: `epochs`, or `steps`, or 10 epochs; one begun earlier counts."""
-        if epochs is not None and steps is not None:
-            raise InputError(f"epochs = {epochs} and steps = {steps}; give one of them")
-        if steps is not None:
-            require_count("steps", steps)
-            self.total_steps = int(steps)
-            return
-        epochs = 10 if epochs is None else epochs
-        require_count("epochs", epochs, least=0)
-        self.total_steps = max(0, int(epochs) * self.steps_per_epoch - self.state.position)
+    @property
+    def over(self) -> bool:
+        """Whether all steps are done, or a stop was asked for."""
+        return self.stopping is not None or self.steps_done >= self.total_steps
 
     def stop(self, reason: str) -> None:
         """End the training after this epoch."""
@@ -129,8 +161,8 @@ class Run:
         engine, reason = prepared.engine, prepared.reason
         self.program, self.execute = prepared.program, prepared.execute
         self.stretch = prepared.stretch
-        self._prepare_report()
-        self._tell("on_check")
+        self.epoch_log = EpochLog(self.model, self.program, self.held_out, self.options.metrics)
+        self.tell("on_check")
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
             for callback in self.callbacks:
@@ -138,17 +170,15 @@ class Run:
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
             self._record_engine(engine, reason)
-            self.display.begin(self)
             try:
-                self._epochs(interrupted)
+                self.loop.train(self, interrupted)
             except BaseException as error:
                 self.stopping = f"{type(error).__name__}: {error}"
                 raise
             finally:
-                self.display.end(self)
                 self._record_engine(engine, reason)
                 history.seconds = time.perf_counter() - started_s
-                history.step_loss = np.concatenate([np.zeros(0), *self._step_losses])
+                history.step_loss = np.concatenate([np.zeros(0), *self._all_losses])
                 history.stop_reason = self.stopping or "completed"
             if not self.state.optimizer.open:  # else the next fit has other rates
                 prepared.stretch = self.stretch
@@ -164,51 +194,44 @@ class Run:
 
     def _prepared(self) -> Prepared:
         """What an earlier run of the same kind left, or what is made now."""
-        self._check()
-        model, settings, moments = self.model, self._settings(), self.state.moments
-        wanted = (
-            self.wanted_engine,
-            self.threads,
-            usable_cores(),
-            model.layers,
-            model.loss,
-            model.seed,
-        )
-        kind, arrays = (kinds(self.data), settings, wanted), trained(model.flat, moments)
-        found = take(model, kind, arrays)
-        if found is not None:
-            found.feed(self.data)
-            return found
-        program = self._program(settings)
-        engine, reason = engines.choose(self.wanted_engine, program)
-        execute = engine.prepare(program, threads=self.threads)
+        self.loop.check(self)
+        self._check_schedules()
+        model, moments, given = self.model, self.state.moments, self.options
+        options = self._program_options()
+        wanted = (given.engine, given.threads, usable_cores())
+        what = (model.layers, model.loss, model.seed)
+        kind, arrays = (kinds(self.data), options, wanted, what), trained(model.flat, moments)
+        kept = take(model, kind, arrays)
+        if kept is not None:
+            kept.feed(self.data)
+            return kept
+        program = self._program(options)
+        engine, reason = engines.choose(given.engine, program)
+        execute = engine.prepare(program, threads=given.threads)
         return Prepared(kind, arrays, program, engine, reason, execute)
 
-    def _settings(self) -> dict[str, Any]:
+    def _program_options(self) -> dict[str, Any]:
         """What the program is told, beside the data and the moments."""
+        given = self.options
         return {
             "optimizer": self._rule(),
-            "batch_size": self.batch_size,
+            "batch_size": given.batch_size,
             "rows": self.rows,
-            "gradient_rule": self.gradient_rule,
-            "gradient_norms": self.wants_norms,
-            "part_rows": self.part_rows,
-            "precision": self.precision,
-        }
+            "gradient_rule": given.gradient_rule,
+            "gradient_norms": given.gradient_norms,
+            "part_rows": given.part_rows,
+            "precision": given.precision,
+        } | self.loop.program_options(self)
 
-    def _program(self, settings: dict[str, Any]) -> TrainingProgram:
+    def _program(self, options: dict[str, Any]) -> TrainingProgram:
         model, moments = self.model, self.state.moments
         try:
-            return TrainingProgram(proxy(model), self.data, moments=moments, **settings)
+            return TrainingProgram(proxy(model), self.data, moments=moments, **options)
         except DeviceMemoryError as error:
             traceback.clear_frames(error.__traceback__)  # what was allocated is free again
-            rule, rows = settings["optimizer"], min(self.part_rows, self.rows)
+            rule, rows = options["optimizer"], min(self.options.part_rows, self.rows)
             left = model.backend.memory().free_bytes
             raise too_large(model, self.data, rule, rows=rows, free_bytes=left) from error
-
-    def _check(self) -> None:
-        """Raise InputError for what cannot be run."""
-        self._check_schedules()
 
     def _check_schedules(self) -> None:
         watched = [n for schedule in self.state.optimizer.schedules for n in schedule.watched()]
@@ -229,110 +252,40 @@ class Run:
             state.begin, state.total = state.step, self.total_steps
         return state.optimizer.resolved(state.begin, state.total)
 
-    def _epochs(self, interrupted: list[int]) -> None:
-        while self.steps_done < self.total_steps and self.stopping is None:
-            self._epoch(interrupted)
-            if interrupted:
-                self.stopping = "interrupted"
+    def count(self, steps: int, rows: int) -> None:
+        """Note that so many steps of the epoch were run, on so many rows in all."""
+        state = self.state
+        self.steps_done += steps
+        self.samples_done += rows
+        state.step += steps
+        state.drawn += steps
+        state.position += steps
+        self.tell_steps()
 
-    def _epoch(self, interrupted: list[int]) -> None:
-        state, program = self.state, self.program
-        self._tell("on_epoch_begin", state.epoch)
-        first = state.position
-        scale = state.schedule.get("scale", 1.0)
-        before = {"step": state.step - first, "drawn": state.drawn - first}
-        program.start_epoch(self._order(), **before, position=first, rate_scale=scale)
-        end = min(program.steps, first + self.total_steps - self.steps_done)
-        with self._trained_parameters() if "average" in state.moments else nullcontext():
-            for _ in self._stretches(end):
-                if interrupted:
-                    break
-        if not interrupted:
-            self._draw_ahead()
-        self._finish(first, end)
-
-    def _order(self) -> np.ndarray:
-        """The rows of the epoch that begins, or goes on."""
-        key = self.model.seed, self.state.epoch
-        drawn, self._drawn = self._drawn, None
-        return drawn[1] if drawn and drawn[0] == key else self._draw(*key)
-
-    def _draw(self, seed: int, epoch: int) -> np.ndarray:
-        return SAMPLINGS[self.sampling](seed, epoch, len(self.data), self.rows)
-
-    def _draw_ahead(self) -> None:
-        """Draw the next epoch's order while the device is at work on this one's last steps.
-
-        It is of the seed and the epoch's number alone: if it is not used after all, it is as if it
-        had not been drawn.
-        """
-        over = self.stopping is not None or self.steps_done >= self.total_steps
-        if self.model.backend.kind == "cuda" and not over:
-            key = self.model.seed, self.state.epoch + 1
-            self._drawn = key, self._draw(*key)
-
-    def _ready(self, position: int, end: int) -> int:
-        """Up to which step before `end` there are data, from step `position` on."""
-        return end
-
-    @contextmanager
-    def _trained_parameters(self) -> Iterator[None]:
-        """Put the parameters that training moves in the place of their average."""
-        average = self.state.moments["average"]
-        swap(self.model.flat, average, work=self.program.gradient)
-        try:
-            yield
-        finally:
-            swap(self.model.flat, average, work=self.program.gradient)
-
-    def _stretches(self, end: int) -> Iterator[None]:
-        """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
-        program, state = self.program, self.state
-        while state.position < end:
-            started_s = time.perf_counter()
-            if program.full is not None and state.position < program.full_steps:
-                stop = min(self._ready(state.position, end), program.full_steps)
-                count = min(self.stretch, stop - state.position)
-                self.execute(program.full, count)
-                rows = count * self.batch_size
-            else:
-                assert program.last is not None
-                self._ready(state.position, end)
-                count, rows = 1, program.last_rows
-                self.execute(program.last, 1)
-            self.steps_done += count
-            self.samples_done += rows
-            state.step += count
-            state.drawn += count
-            state.position += count
-            self.display.step(self)
-            step_s = (time.perf_counter() - started_s) / count
-            self.stretch = max(1, min(2 * self.stretch, int(RUN_S / max(step_s, 1e-9))))
-            yield
-
-    def _finish(self, first: int, end: int) -> None:
+    def finish(self, first: int, end: int) -> None:
         """Close an epoch, or what ran of it from step `first`: read its log, validate, tell."""
         state, done = self.state, self.state.position
-        log, norms, scores = self._read(first, done, scored=done >= end)
-        self._step_losses.append(log[:, LOSS].copy())
-        self._log_norms(norms)
+        log, norms, scores = self.epoch_log.read(first, done, scored=done >= end)
+        self.step_losses = log[:, LOSS].copy()
+        self._all_losses.append(self.step_losses)
+        self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
         epoch = state.epoch
         if done == self.program.steps:
             state.epoch, state.position = epoch + 1, 0
         if done < end:
             return  # interrupted
-        logs = self._logs(log, scores)
-        for note in self._undefined(logs):
-            self.history.notes.append(note)
-            warnings.warn(note, UserWarning, stacklevel=7)
+        logs = self.epoch_log.summary(log, scores)
+        for note in self.epoch_log.undefined(logs):
+            if note not in self.history.notes:
+                self.history.notes.append(note)
+                warnings.warn(note, UserWarning, stacklevel=7)
         for schedule in state.optimizer.schedules:
             state.schedule = schedule.after_epoch(state.schedule, logs)
         self.history.epochs.append(logs)
-        self.display.epoch(self, logs)
-        self._tell("on_epoch_end", epoch, logs)
+        self.tell("on_epoch_end", epoch, logs)
         if not math.isfinite(logs["loss"]) and self.stopping is None:
-            self._diverge(log[:, LOSS])
+            self._diverge(self.step_losses)
 
     def _diverge(self, losses: np.ndarray) -> None:
         """Stop if one of the epoch's step losses is not finite; their mean may be too large."""
@@ -346,60 +299,12 @@ class Run:
         )
         warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=8)
 
-    def _prepare_report(self) -> None:
-        """Allocate what the end of an epoch needs."""
-        self.scores: Scores | None = None
-        size = self.program.log.size
-        size += 0 if self.program.norms is None else self.program.norms.size
-        held_out = self.held_out
-        if held_out is not None:
-            self.scores = Scores(
-                self.model, held_out.x, held_out.y, held_out.weights,
-                metrics=self.metrics, batch_size=1024,
-            )  # fmt: skip
-            size += self.scores.found.size
-        self.report = Report(self.model.backend, size)
+    def tell_steps(self) -> None:
+        """Tell those who want to know that some steps were run."""
+        for callback in self._step_watchers:
+            callback.on_steps(self)
 
-    def _read(
-        self, first: int, done: int, *, scored: bool
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The log and the norms of the steps from `first`, and the validation's scores.
-
-        One transfer. What is not recorded, or not `scored`, is empty.
-        """
-        program = self.program
-        norms = None if program.norms is None else program.norms[first:done]
-        scores = self.scores.run() if self.scores is not None and scored else None
-        log, all_norms, found = self.report.read(program.log[first:done], norms, scores)
-        return log, all_norms, found
-
-    def _log_norms(self, norms: np.ndarray) -> None:
-        """Keep the norms of this epoch's gradients, if they are recorded."""
-        if self.program.norms is None:
-            return
-        found = self.history.gradient_norms
-        for name, column in zip(self.program.norm_names, norms.T, strict=True):
-            found[name] = np.concatenate([found.get(name, np.zeros(0)), column])
-
-    def _logs(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-        """What an epoch reports, from the lines of its steps and the validation's scores."""
-        weight = log[:, WEIGHT]
-        total = weight.sum()
-        logs = {"loss": float(log[:, LOSS] @ weight / total)}
-        if self.model.loss.targets != "values":
-            logs["accuracy"] = float(log[:, HITS] @ weight / total)
-        if self.scores is not None:
-            logs |= {f"val_{name}": value for name, value in self.scores.named(scores).items()}
-        return logs
-
-    def _undefined(self, logs: dict[str, float]) -> list[str]:
-        """What was not said before of the metrics that the validation leaves undefined."""
-        if self.scores is None:
-            return []
-        named = {name: logs[f"val_{name}"] for name in self.scores.names}
-        said = (f"val_{note}" for note in self.scores.undefined(named))
-        return [note for note in said if note not in self.history.notes]
-
-    def _tell(self, event: str, *details: Any) -> None:
+    def tell(self, event: str, *details: Any) -> None:
+        """Call the callbacks' method of that name."""
         for callback in self.callbacks:
             getattr(callback, event)(self, *details)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlpx.network.network import Network
 from mlpx.random import Purpose, integers, permutation, words
 
 
@@ -27,6 +28,47 @@ SAMPLINGS: dict[str, Callable[[int, int, int, int], np.ndarray]] = {
     "sequential": _sequential,
 }
 """(seed, epoch, n, rows) -> int64 (rows,)."""
+
+
+class Feed:
+    """Which rows each epoch sees, in which order, and how many of them are there at a time."""
+
+    room: int | None = None
+    """How many rows there is room for; None where all are there all the time."""
+
+    def order(self, epoch: int, position: int) -> np.ndarray:
+        """The rows of an epoch that begins, or goes on at step `position`: int64 (rows,)."""
+        raise NotImplementedError
+
+    def draw_ahead(self, epoch: int) -> None:
+        """Called while the device is at work on the epoch before: time to draw this one's order."""
+
+    def ready(self, position: int, end: int) -> int:
+        """Bring the rows of step `position`; up to which step before `end` they are there."""
+        return end
+
+
+class Sampled(Feed):
+    """The rows of a sampling, drawn from the network's seed."""
+
+    def __init__(self, network: Network, sampling: str, *, n: int, rows: int) -> None:
+        self.network, self.n, self.rows = network, n, rows
+        self.draw = SAMPLINGS[sampling]
+        self._drawn: tuple[tuple[int, int], np.ndarray] | None = None
+        """The seed and number of the next epoch, and its order, once that is drawn."""
+
+    def order(self, epoch: int, position: int) -> np.ndarray:
+        key = self.network.seed, epoch
+        drawn, self._drawn = self._drawn, None
+        return drawn[1] if drawn and drawn[0] == key else self._draw(key)
+
+    def draw_ahead(self, epoch: int) -> None:
+        # It depends on the key alone: if it is not used after all, nothing has changed.
+        key = self.network.seed, epoch
+        self._drawn = key, self._draw(key)
+
+    def _draw(self, key: tuple[int, int]) -> np.ndarray:
+        return self.draw(*key, self.n, self.rows)
 
 
 def hold_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:

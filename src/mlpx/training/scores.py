@@ -14,7 +14,7 @@ from mlpx.engines.predict import ForwardProgram, chunks, interpret, predictor_of
 from mlpx.metrics import Metric, Results, choose_metrics
 from mlpx.metrics.undefined import undefined
 from mlpx.network.network import Network
-from mlpx.program.data import check_data
+from mlpx.program.data import TrainingData, prepare_data
 from mlpx.records import require_count
 from mlpx.types import Array
 
@@ -31,53 +31,55 @@ def evaluate(
     """Mean loss and metrics of x against y."""
     require_count("batch_size", batch_size)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    x, y, w = check_data(model, x, y, sample_weight)
-    y, w = (None if part is None else model.backend.asarray(part) for part in (y, w))
-    scores = Scores(model, x, y, w, metrics=chosen, batch_size=batch_size)
-    found = scores.named(model.backend.to_numpy(scores.run()))
-    for why in scores.undefined(found):
+    data = prepare_data(model, x, y, sample_weight, finite=None, trains=False, moves_x=False)
+    scores = Scores(model, data, metrics=chosen, batch_size=batch_size)
+    named = scores.named(model.backend.to_numpy(scores.run()))
+    for why in scores.undefined(named):
         warnings.warn(why, UserWarning, stacklevel=4)
-    return found
+    return named
 
 
 class Scores:
-    """The loss and metrics of a model on data, as often as asked for, on memory allocated once.
+    """The loss and metrics of a network on data, as often as asked for, on memory allocated once.
 
-    x may lie on the host; y and w are on the model's device. Only metrics make arrays of their own.
+    x may lie on the host; y and the weights are on the network's device. Only metrics make arrays
+    of their own.
     """
 
     def __init__(
         self,
-        model: Network,
-        x: Array,
-        y: Array,
-        w: Array | None,
+        network: Network,
+        data: TrainingData,
         *,
         metrics: tuple[Metric, ...],
         batch_size: int,
     ) -> None:
-        backend = model.backend
-        self.model, self.x, self.y, self.w, self.metrics = model, x, y, w, metrics
-        self.program = ForwardProgram(model, rows=min(batch_size, len(x)))
-        self.z = backend.empty((len(x), model.d_out), model.dtype)
-        self.losses = backend.empty((len(x), 1), model.dtype)
-        self.found = backend.empty(1 + len(metrics), np.float64)
+        backend, n = network.backend, len(data)
+        self.network, self.data, self.metrics = network, data, metrics
+        self.program = ForwardProgram(network, rows=min(batch_size, n))
+        self.z = backend.empty((n, network.d_out), network.dtype)
+        self.losses = backend.empty((n, 1), network.dtype)
+        self.values = backend.empty(1 + len(metrics), np.float64)
 
     def run(self) -> Array:
         """The loss and each metric, (1 + metrics,) in float64 on the device; nothing waits."""
-        model, z = self.model, self._outputs()
-        for part in chunks(len(self.x), self.program.rows):
-            self.losses[part] = self.program.losses(z[part], self.y[part])
-        self.found[0] = mean(self.losses[:, 0], self.w)
-        results = Results(model.backend.xp, model.loss, z, self.y, self.w)
+        z, data = self._outputs(), self.data
+        for part in chunks(len(data), self.program.rows):
+            self.losses[part] = self.program.losses(z[part], data.y[part])
+        self.values[0] = mean(self.losses[:, 0], data.weights)
+        results = self._results(z)
         for i, metric in enumerate(self.metrics):
-            self.found[1 + i] = metric.compute(results)
-        return self.found
+            self.values[1 + i] = metric.compute(results)
+        return self.values
+
+    def _results(self, z: Array) -> Results:
+        xp, loss = self.network.backend.xp, self.network.loss
+        return Results(xp, loss, z, self.data.y, self.data.weights)
 
     def _outputs(self) -> Array:
         """The outputs (n, d_out); of rows that are no array, such as sparse ones, in parts."""
-        x, rows, asarray = self.x, self.program.rows, self.model.backend.asarray
-        predictor = predictor_of(self.model)
+        x, rows, asarray = self.data.x, self.program.rows, self.network.backend.asarray
+        predictor = predictor_of(self.network)
         if predictor is None:
             return interpret(self.program, x, self.z)
         if is_array_like(x):
@@ -86,13 +88,13 @@ class Scores:
             self.z[part], _ = predictor.run(asarray(x[part]), classes=False, rows=rows)
         return self.z
 
-    def named(self, found: np.ndarray) -> dict[str, float]:
-        """What `run` found, brought to the host, by name."""
-        return dict(zip(self.names, map(float, found), strict=True))
+    def named(self, values: np.ndarray) -> dict[str, float]:
+        """What `run` returned, brought to the host, by name."""
+        return dict(zip(self.names, map(float, values), strict=True))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The loss and the metrics, in the order that `run` finds them in."""
+        """The loss and the metrics, in the order of `values`."""
         return ("loss", *(metric.name for metric in self.metrics))
 
     def undefined(self, named: dict[str, float]) -> list[str]:
@@ -100,7 +102,7 @@ class Scores:
         lacking = [metric for metric in self.metrics if math.isnan(named[metric.name])]
         if not lacking:
             return []
-        results = Results(self.model.backend.xp, self.model.loss, self.z, self.y, self.w)
+        results = self._results(self.z)
         reasons = {metric.name: metric.lacks(results) for metric in lacking}
         return [undefined(name, why) for name, why in reasons.items() if why]
 

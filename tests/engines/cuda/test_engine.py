@@ -127,7 +127,7 @@ def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
 
 def test_the_host_waits_for_an_epoch_once(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """And for what it put on the stream two calls before, so that it does not run away."""
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     model, _ = train(epochs=1)
     fake_cupy.counters.reset()
     train(model=model, epochs=1)
@@ -645,7 +645,7 @@ def test_rows_that_were_brought_are_not_brought_again(
         launch(self, *args, **keywords)
 
     monkeypatch.setattr(RawKernel, "__call__", counted)
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 0.0)
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)
     x, y = images(n=230)
     fake_cupy.machine.free_bytes = 67_000
     history = network().fit(

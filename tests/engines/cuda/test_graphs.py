@@ -90,7 +90,7 @@ def test_the_largest_power_of_two() -> None:
 def test_an_epoch_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as one like it was before: what has a place once is not captured for that."""
     monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 8)
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     watch, _ = fit(30, rest=3, epochs=4)
     # Runs of 1, 2, 4, 8 and 15 steps, the first step launched: the 8 + 4 + 2 + 1 of the last has
     # a second place for 4 and for 2. Then 30 = 3 x 8 + 4 + 2.
@@ -133,7 +133,7 @@ def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_graphs_of_any_size_take_the_steps_of_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits, whatever the graphs; also where nothing can be captured."""
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     found = []
     for most in (1, 4, 32, None):
         if most is None:
@@ -156,7 +156,7 @@ def test_wide_steps_have_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs are of where the data lie; so is how often they were wanted."""
-    monkeypatch.setattr("mlpx.training.run.RUN_S", 1e9)
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     runner = fit(14, epochs=3)[0].runner
     assert {n for _, n in runner.graphs} == {1, 2, 4, 8}
     runner.feed()  # the program's data are gone

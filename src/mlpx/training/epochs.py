@@ -1,0 +1,84 @@
+"""The loop of the optimizers that step: epoch after epoch, each in stretches of steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+from mlpx.network.state import swap
+from mlpx.training.run import Run
+
+RUN_S = 0.05
+"""How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
+
+
+class Epochs:
+    """Trains a run's epochs."""
+
+    def check(self, run: Run) -> None:
+        """Nothing that `fit` has not checked."""
+
+    def program_options(self, run: Run) -> dict[str, Any]:
+        """The run's own."""
+        return {}
+
+    def train(self, run: Run, interrupted: list[int]) -> None:
+        """Epoch after epoch, until the run is over."""
+        while not run.over:
+            self._epoch(run, interrupted)
+            if interrupted:
+                run.stopping = "interrupted"
+
+    def _epoch(self, run: Run, interrupted: list[int]) -> None:
+        state, program = run.state, run.program
+        run.tell("on_epoch_begin", state.epoch)
+        first = state.position
+        program.start_epoch(
+            run.feed.order(state.epoch, first),
+            step=state.step - first,
+            drawn=state.drawn - first,
+            position=first,
+            rate_scale=state.schedule.get("scale", 1.0),
+        )
+        end = min(program.steps, first + run.total_steps - run.steps_done)
+        with trained_parameters(run) if "average" in state.moments else nullcontext():
+            for _ in stretches(run, end):
+                if interrupted:
+                    break
+        if not interrupted and not run.over and run.model.backend.kind == "cuda":
+            run.feed.draw_ahead(state.epoch + 1)
+        run.finish(first, end)
+
+
+@contextmanager
+def trained_parameters(run: Run) -> Iterator[None]:
+    """Put the parameters that training moves in the place of their average."""
+    flat, average = run.model.flat, run.state.moments["average"]
+    swap(flat, average, work=run.program.gradient)
+    try:
+        yield
+    finally:
+        swap(flat, average, work=run.program.gradient)
+
+
+def stretches(run: Run, end: int) -> Iterator[None]:
+    """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
+    program, state = run.program, run.state
+    while state.position < end:
+        started_s = time.perf_counter()
+        if program.full is not None and state.position < program.full_steps:
+            stop = min(run.feed.ready(state.position, end), program.full_steps)
+            count = min(run.stretch, stop - state.position)
+            run.execute(program.full, count)
+            rows = count * run.batch_size
+        else:
+            assert program.last is not None
+            run.feed.ready(state.position, end)
+            count, rows = 1, program.last_rows
+            run.execute(program.last, 1)
+        run.count(count, rows)
+        step_s = (time.perf_counter() - started_s) / count
+        run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
+        yield
