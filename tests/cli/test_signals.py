@@ -15,11 +15,11 @@ from types import SimpleNamespace
 import pytest
 from commanding import FILES, TRUE_FIT, mlpx, names, same_weights, train
 
-from mlpx import MLP, Callback
+from mlpx import MLP, Callback, History
 from mlpx.cli import complain
 from mlpx.cli.streams import spoken_warnings
 from mlpx.errors import InputError
-from mlpx.training.run_folder import joined, read_history
+from mlpx.training.run_folder import read_history
 
 pytestmark = [
     pytest.mark.usefixtures("elsewhere", "blank_pictures"),
@@ -181,7 +181,7 @@ def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkey
     def joins(*histories):
         if moment == "joined":
             signal.raise_signal(number)
-        return joined(*histories)
+        return true_joined(*histories)
 
     def fits(*given, **options):
         history = TRUE_FIT(*given, **options)
@@ -192,7 +192,8 @@ def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkey
     train(table, "--epochs", 2, "--out", "run")
     train(table, "--epochs", 5, "--out", "whole")
     monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtTheEnd)
-    monkeypatch.setattr("mlpx.cli.train.run.joined", joins)
+    true_joined = History.joined
+    monkeypatch.setattr(History, "joined", joins)
     monkeypatch.setattr(MLP, "fit", fits)
     found = mlpx("train", "--resume", "run", "--epochs", 3, "--stop-on-plateau")
     assert found.exit_code == 128 + number

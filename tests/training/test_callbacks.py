@@ -88,6 +88,29 @@ def test_anything_that_answers_to_the_events_is_a_callback() -> None:
     assert quiet(net(), x, y, callbacks=[Duck()]).stop_reason == "enough"
 
 
+def test_steps_are_told_as_they_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between epochs' begin and end, all of them; `Duck` above does without."""
+
+    class Steps(Callback):
+        def __init__(self) -> None:
+            self.seen: list[Any] = []
+
+        def on_epoch_begin(self, run: Any, epoch: int) -> None:
+            self.seen.append("begin")
+
+        def on_steps(self, run: Any) -> None:
+            self.seen.append((run.steps_done, run.state.position))
+
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            self.seen.append("end")
+
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)  # a step at a time
+    steps = Steps()
+    quiet(net(), *data(), epochs=2, callbacks=[steps])
+    first, second = [(n, n) for n in range(1, 5)], [(n + 4, n) for n in range(1, 5)]
+    assert steps.seen == ["begin", *first, "end", "begin", *second, "end"]
+
+
 @pytest.mark.parametrize("event", ["check", "train_begin", "epoch_begin", "epoch_end", "train_end"])
 def test_an_exception_ends_the_run_and_leaves_the_model_whole(event: str) -> None:
     x, y = data()

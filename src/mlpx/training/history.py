@@ -115,13 +115,66 @@ class History:
             "notes": self.notes,
         }
 
+    def to_json(self, **beside: Any) -> str:
+        """`to_dict`, entries `beside` it, and the steps' losses to nine digits, as JSON.
+
+        NaN and infinity, which JSON has not, become null.
+        """
+        content = json.dumps(finite({**self.to_dict(), **beside}), indent=1)
+        losses = json.dumps(finite([float(f"{value:.9g}") for value in self.step_loss]))
+        return content.removesuffix("\n}") + f',\n "step_loss": {losses}\n}}\n'
+
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict`, and the steps' losses, to a JSON file, whole or not at all.
+        """Write `to_dict` and all digits of the steps' losses as a JSON file, whole or not at all.
 
         NaN and infinity, which JSON has not, become null. Raises OSError.
         """
         content = finite({**self.to_dict(), "step_loss": self.step_loss.tolist()})
         replace_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> History:
+        """The history in what `to_json` or `save` wrote, once it is read; null is NaN.
+
+        Raises InputTypeError naming what it lacks, or what cannot be an entry.
+        """
+        try:
+            for name, kinds in KINDS.items():
+                if not isinstance(content[name], kinds):
+                    raise TypeError(f"{name} = {json.dumps(content[name])}")
+            return cls(
+                **{name: content[name] for name in KINDS},
+                epochs=[{k: _number(v) for k, v in epoch.items()} for epoch in content["epochs"]],
+                step_loss=np.array([_number(v) for v in content["step_loss"]], dtype=np.float64),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputTypeError(repr(error)) from error
+
+    def joined(self, after: History) -> History:
+        """One history of this run and the one `after` it, which went on where this one stopped."""
+        return History(
+            engine=after.engine,
+            engine_reason=after.engine_reason,
+            device=after.device,
+            first_epoch=self.first_epoch,
+            epochs=self.epochs + after.epochs,
+            step_loss=np.concatenate([self.step_loss, after.step_loss]),
+            seconds=self.seconds + after.seconds,
+            samples=self.samples + after.samples,
+            stop_reason=after.stop_reason,
+            notes=list(dict.fromkeys(self.notes + after.notes)),
+        )
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
+    "first_epoch": int, "seconds": (int, float), "samples": int,
+}  # fmt: skip
+"""What the plain entries of a history may be."""
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def finite(value: Any) -> Any:

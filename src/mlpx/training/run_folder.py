@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -15,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.files import allocate, write_atomically
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
-from mlpx.training.history import History, finite
+from mlpx.training.history import History
 from mlpx.training.settings import SETTINGS
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
@@ -153,7 +152,7 @@ def describe_run(
     described = {"format": FORMAT, "version": VERSION, **config}
     contents = {
         CONFIG: json.dumps(described, indent=1) + "\n",
-        HISTORY: _history_text(history, test),
+        HISTORY: history.to_json(test=test),
     }
     failures = []
     for name, text in contents.items():
@@ -180,59 +179,15 @@ def _draw(history: History, path: Path) -> str | None:
     return None
 
 
-def _history_text(history: History, test: dict[str, float] | None) -> str:
-    """JSON, with the steps' losses on one line."""
-    content = finite({**history.to_dict(), "test": test})
-    losses = json.dumps(finite([float(f"{value:.9g}") for value in history.step_loss]))
-    return json.dumps(content, indent=1).removesuffix("\n}") + f',\n "step_loss": {losses}\n}}\n'
-
-
 def read_history(folder: Path) -> History:
     """The history in a run folder; null is NaN.
 
     Raises CheckpointError.
     """
-    content = _read_json(folder / HISTORY)
     try:
-        for name, kinds in HISTORY_KINDS.items():
-            if not isinstance(content[name], kinds):
-                raise TypeError(f"{name} = {json.dumps(content[name])}")
-        return History(
-            **{
-                name: content[name] for name in ("engine", "engine_reason", "device", "first_epoch")
-            },
-            **{name: content[name] for name in ("seconds", "samples", "stop_reason", "notes")},
-            epochs=[{k: _number(v) for k, v in epoch.items()} for epoch in content["epochs"]],
-            step_loss=np.array([_number(v) for v in content["step_loss"]], dtype=np.float64),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error!r}") from error
-
-
-HISTORY_KINDS: dict[str, type | tuple[type, ...]] = {
-    "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
-    "first_epoch": int, "seconds": (int, float), "samples": int,
-}  # fmt: skip
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
-def joined(before: History, after: History) -> History:
-    """One history of two runs of `fit`, the second of which went on where the first stopped."""
-    return History(
-        engine=after.engine,
-        engine_reason=after.engine_reason,
-        device=after.device,
-        first_epoch=before.first_epoch,
-        epochs=before.epochs + after.epochs,
-        step_loss=np.concatenate([before.step_loss, after.step_loss]),
-        seconds=before.seconds + after.seconds,
-        samples=before.samples + after.samples,
-        stop_reason=after.stop_reason,
-        notes=list(dict.fromkeys(before.notes + after.notes)),
-    )
+        return History.from_dict(_read_json(folder / HISTORY))
+    except InputTypeError as error:
+        raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error}") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,6 @@ from mlpx.training.run_folder import (
     MODEL,
     claimed,
     describe_run,
-    joined,
     locate,
     locked,
     read_history,
@@ -144,7 +143,7 @@ def _saved(
     try:
         with held_interrupt():
             if prepared.before is not None:
-                history = joined(prepared.before, history)
+                history = prepared.before.joined(history)
             release()
             prepared.model.save(path)
             saved = True
