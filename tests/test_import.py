@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mlpx
+from mlpx.program.gradients import Numerical
 
 PACKAGE = Path(mlpx.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -44,24 +48,53 @@ def test_import_costs_little_more_than_numpy() -> None:
     assert both_s < TIMES_NUMPY * numpy_s, f"numpy {numpy_s:.3f} s, with mlpx {both_s:.3f} s"
 
 
-def test_public_names_are_sorted_once_and_there() -> None:
-    assert len(set(mlpx.__all__)) == len(mlpx.__all__)
-    assert set(mlpx.__all__) == {*mlpx._HOME, "errors"}
+def test_public_names_are_sorted_and_there() -> None:
+    assert sorted(set(mlpx.__all__)) == mlpx.__all__
     for name in mlpx.__all__:
         assert getattr(mlpx, name).__doc__, name
     assert set(mlpx.__all__) <= set(dir(mlpx))
+    assert run_python("from mlpx import *; print(Dense.__name__, errors.__name__)") == (
+        "Dense mlpx.errors"
+    )
 
 
-def test_type_checkers_see_the_same_names() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
-    (guarded,) = (node for node in tree.body if isinstance(node, ast.If))
-    seen = {
-        alias.name: node.module
-        for node in guarded.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert seen == {name: f"mlpx.{module}" for name, module in mlpx._HOME.items()}
+def test_the_stub_gives_each_name_once_and_again() -> None:
+    """Of a stub's imports type checkers pass on only those of the form `X as X`."""
+    tree = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    named = [
+        alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert [alias.asname for alias in named] == [alias.name for alias in named]
+    assert sorted(alias.name for alias in named) == mlpx.__all__
+
+
+def former(home: str) -> str:
+    """Where a module that has moved was."""
+    olds = {f"mlpx.{new}": f"mlpx.{old}" for old, new in mlpx._FORMER.items()}
+    return olds.get(home, home)
+
+
+def test_pickles_of_former_modules_load() -> None:
+    """In protocol 0 a class is written `cmodule`, and its name on the next line."""
+    x, y = np.random.default_rng(0).normal(size=(12, 3)), np.arange(12) % 2
+    model = mlpx.MLP([3, mlpx.Dense(4, initializer="he_normal"), 2])
+    history = model.fit(x, y, epochs=2, optimizer="adam", verbose=0)
+    curve, rule = mlpx.find_learning_rate(model, x, y, steps=5), Numerical()
+    given = [model, history, curve, rule, mlpx.EarlyStopping(), model.profile(x, y, steps=1)]
+    text = pickle.dumps(given, protocol=0).decode("latin1")
+    old = re.sub(r"c(mlpx\.[\w.]+)\n", lambda match: f"c{former(match[1])}\n", text)
+    for name in mlpx._FORMER:
+        assert f"cmlpx.{name}\n" in old, name
+    code = (
+        "import pickle, sys; given = pickle.loads(sys.stdin.buffer.read());"
+        "print([type(each).__module__ for each in given], given[0].flat.tobytes().hex())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=old.encode("latin1"), capture_output=True, check=True,
+        timeout=60,
+    )  # fmt: skip
+    modules = [type(each).__module__ for each in given]
+    assert done.stdout.decode().strip() == f"{modules} {model.flat.tobytes().hex()}"
 
 
 def test_submodules_and_the_version_are_there_on_demand() -> None:

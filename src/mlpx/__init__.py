@@ -1,172 +1,54 @@
 """mlpx: multi-layer perceptrons on NumPy and CUDA from one set of kernels.
 
-Public names are loaded when first used, so that `import mlpx` itself costs next to nothing.
+`__init__.pyi` lists the public names. They are loaded when first used, so that `import mlpx` itself
+costs next to nothing.
 """
 
 from __future__ import annotations
 
+import ast
+import sys
+from functools import cache, partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
-from mlpx import errors
-
-if TYPE_CHECKING:
-    from mlpx.backend import Backend, array_backend, get_backend
-    from mlpx.estimators import MLPClassifier, MLPRegressor
-    from mlpx.kernels.penalties import L1, L2, ElasticNet, Penalty
-    from mlpx.layers import (
-        ActivationLayer,
-        AlphaDropout,
-        BatchNorm,
-        Dense,
-        Dropout,
-        GaussianNoise,
-        Layer,
-        LayerNorm,
-        Rescale,
-        Residual,
-        RMSNorm,
-    )
-    from mlpx.mlp import MLP
-    from mlpx.optimizers import (
-        EMA,
-        LAMB,
-        LBFGS,
-        SGD,
-        SWA,
-        AdaDelta,
-        AdaGrad,
-        Adam,
-        Adamax,
-        AdamW,
-        AMSGrad,
-        Lion,
-        Momentum,
-        Muon,
-        NAdam,
-        Nesterov,
-        Optimizer,
-        RAdam,
-        RMSProp,
-    )
-    from mlpx.schedules import Schedule
-    from mlpx.training.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
-    from mlpx.training.history import History
-    from mlpx.training.rate_finder import find_learning_rate
-
-_NAMES = {
-    "backend": ["Backend", "array_backend", "get_backend"],
-    "training.callbacks": ["BestWeights", "CSVLog", "Callback", "EarlyStopping", "StopOnPlateau"],
-    "estimators": ["MLPClassifier", "MLPRegressor"],
-    "training.history": ["History"],
-    "kernels.penalties": ["L1", "L2", "ElasticNet", "Penalty"],
-    "layers": [
-        "ActivationLayer",
-        "AlphaDropout",
-        "BatchNorm",
-        "Dense",
-        "Dropout",
-        "GaussianNoise",
-        "Layer",
-        "LayerNorm",
-        "RMSNorm",
-        "Rescale",
-        "Residual",
-    ],
-    "mlp": ["MLP"],
-    "optimizers": [
-        "AMSGrad",
-        "AdaDelta",
-        "AdaGrad",
-        "Adam",
-        "AdamW",
-        "Adamax",
-        "EMA",
-        "LAMB",
-        "LBFGS",
-        "Lion",
-        "Momentum",
-        "Muon",
-        "NAdam",
-        "Nesterov",
-        "Optimizer",
-        "RAdam",
-        "RMSProp",
-        "SGD",
-        "SWA",
-    ],
-    "training.rate_finder": ["find_learning_rate"],
-    "schedules": ["Schedule"],
-}
-"""Module to the public names it brings; the imports above say the same to type checkers."""
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-
-__all__ = [
-    "EMA",
-    "L1",
-    "L2",
-    "LAMB",
-    "LBFGS",
-    "MLP",
-    "SGD",
-    "SWA",
-    "AMSGrad",
-    "ActivationLayer",
-    "AdaDelta",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "AlphaDropout",
-    "Backend",
-    "BatchNorm",
-    "BestWeights",
-    "CSVLog",
-    "Callback",
-    "Dense",
-    "Dropout",
-    "EarlyStopping",
-    "ElasticNet",
-    "GaussianNoise",
-    "History",
-    "Layer",
-    "LayerNorm",
-    "Lion",
-    "MLPClassifier",
-    "MLPRegressor",
-    "Momentum",
-    "Muon",
-    "NAdam",
-    "Nesterov",
-    "Optimizer",
-    "Penalty",
-    "RAdam",
-    "RMSNorm",
-    "RMSProp",
-    "Rescale",
-    "Residual",
-    "Schedule",
-    "StopOnPlateau",
-    "array_backend",
-    "errors",
-    "find_learning_rate",
-    "get_backend",
-]
+from mlpx import errors as errors
 
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version
+        return _version()
+    if name == "__all__":
+        value: Any = sorted([*_homes(), "errors"])
+    elif name in _homes():
+        value = getattr(import_module(_homes()[name]), name)
+    else:
+        return _submodule(name)
+    globals()[name] = value
+    return value
 
-        try:
-            return version("mlpx")
-        except PackageNotFoundError:  # run from a source tree that was never installed
-            return "0+source"
-    if name in _HOME:
-        value = getattr(import_module(f"mlpx.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    return _submodule(name)
+
+@cache
+def _homes() -> dict[str, str]:
+    """The module of each public name, as the stub beside this file says."""
+    stub = __spec__.loader.get_data(f"{__file__.removesuffix('c')}i")  # type: ignore[union-attr]
+    imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
+    return {
+        alias.name: str(node.module)
+        for node in imports
+        for alias in node.names
+        if node.module != __name__
+    }
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mlpx")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+source"
 
 
 def _submodule(name: str) -> Any:
@@ -182,4 +64,28 @@ def _submodule(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+    return [*__getattr__("__all__"), "__version__"]
+
+
+_FORMER = {
+    "callbacks": "training.callbacks",
+    "gradients": "program.gradients",
+    "history": "training.history",
+    "initializers": "kernels.initializers",
+    "model": "mlp",
+    "parameters": "plan.layout",
+    "profiling": "engines.profile",
+    "rate_finder": "training.rate_finder",
+    "resume": "network.state",
+}
+"""Where pickles of earlier versions look for classes, and where these are."""
+
+
+def _moved(home: str, name: str) -> Any:
+    return getattr(import_module(home), name)
+
+
+for _old, _new in _FORMER.items():
+    _module = ModuleType(f"mlpx.{_old}", f"The names of `mlpx.{_new}` for old pickles.")
+    _module.__getattr__ = partial(_moved, f"mlpx.{_new}")  # type: ignore[method-assign]
+    sys.modules[_module.__name__] = _module
