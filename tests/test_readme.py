@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,11 +67,37 @@ def test_table_of_commands_is_in_help() -> None:
         assert command in shown
 
 
-def test_the_map_of_the_house_has_every_room() -> None:
-    told = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Adding")[0]
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+def test_the_map_of_the_house_is_the_import_contract() -> None:
     package = ROOT / "src" / "mlpx"
     modules = {p.stem for p in package.glob("*.py")} - {"__init__"}
     folders = {p.parent.name for p in package.glob("*/__init__.py")}
-    rows = [line.split("|")[1] for line in told.splitlines() if line.startswith("| `")]
-    found = {name.rstrip("/") for row in rows for name in re.findall(r"`([\w/]+)`", row)}
-    assert found == modules | folders
+    told = CONTRIBUTING.partition("## Where is")[0]
+    cells = [re.split(r"(?<!\\)\|", line)[1] for line in told.splitlines() if line[:3] == "| `"]
+    rows = [[name.rstrip("/") for name in re.findall(r"`([\w/]+)`", cell)] for cell in cells]
+    assert {name for row in rows for name in row} == modules | folders
+    (contract, *_) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
+        "contracts"
+    ]
+    assert [sorted(row) for row in rows] == [
+        sorted(re.findall(r"\w+", layer)) for layer in contract["layers"]
+    ]
+    assert "ignore_imports" not in contract
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`([\w.]+/[\w./]+)`", CONTRIBUTING))))
+def test_paths_of_the_map_exist(path: str) -> None:
+    """From the root, or from src/mlpx as the map says them."""
+    assert any((ROOT / start / path).exists() for start in (".", "src/mlpx"))
+
+
+@pytest.mark.parametrize("name", ["softmax", "softmax_back", "softmax_loss", "softmax_head"])
+def test_the_softmax_is_where_it_is_said_to_be(name: str) -> None:
+    page = CONTRIBUTING.partition("## Where is the softmax?")[2].partition("## ")[0]
+    paths = [ROOT / "src" / "mlpx" / path for path in re.findall(r"`(engines/[\w./]+)`", page)]
+    texts = [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+    assert f"`{name}`" in page
+    assert any(f'"{name}"' in text for text in texts)
+    assert sum(f"KERNEL({name})" in text for text in texts) == 1 + (name != "softmax_head")
