@@ -353,9 +353,11 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _arrays(self, name: str, kind: str) -> list[np.ndarray]:
         model = self._fitted(name)
-        found, layers = model.parameters, range(len(model.layers))
+        parameters, layers = model.parameters, range(len(model.layers))
         return [
-            model.backend.to_numpy(found[f"{i}.{kind}"]) for i in layers if f"{i}.{kind}" in found
+            model.backend.to_numpy(parameters[f"{i}.{kind}"])
+            for i in layers
+            if f"{i}.{kind}" in parameters
         ]
 
     def _outputs(self, X: Any) -> Any:
@@ -387,8 +389,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         """
         from mlpx.estimators.saving import load
 
-        found: Self = load(cls, Path(folder), device)
-        return found
+        estimator: Self = load(cls, Path(folder), device)
+        return estimator
 
 
 def take_over(model: MLP, before: MLP) -> None:

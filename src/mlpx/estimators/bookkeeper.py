@@ -37,17 +37,19 @@ class Bookkeeper(Callback):
                 run.model.backend.upload(last, out=run.model.flat)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        found = self.estimator
-        found.n_iter_ += 1
-        found.loss_ = objective(run, logs)
-        found.loss_curve_.append(found.loss_)
-        self._say(f"Iteration {found.n_iter_}, loss = {found.loss_:.8f}")
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.loss_ = objective(run, logs)
+        estimator.loss_curve_.append(estimator.loss_)
+        self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         score = self._validated(run, logs)
         self._judge(run, score)
         self._remember(run, score)
-        if found._rate_rule == "invscaling":
-            self._set_rate(run, float(found.learning_rate_init) / (found.t_ + 1) ** found.power_t)
-        if found._no_improvement_count > found.n_iter_no_change:
+        if estimator._rate_rule == "invscaling":
+            self._set_rate(
+                run, float(estimator.learning_rate_init) / (estimator.t_ + 1) ** estimator.power_t
+            )
+        if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._plateau(run)
 
     def _say(self, text: str) -> None:
@@ -58,27 +60,27 @@ class Bookkeeper(Callback):
         """The validation score, NaN without validation data."""
         if run.held_out is None:
             return math.nan
-        found, score = self.estimator, self.sign * logs[self.column]
+        estimator, score = self.estimator, self.sign * logs[self.column]
         if not math.isfinite(logs["val_loss"]) and run.model.loss.targets == "values":
             score = math.nan
-        found.validation_loss_curve_.append(logs["val_loss"])
-        found.validation_scores_.append(score)
+        estimator.validation_loss_curve_.append(logs["val_loss"])
+        estimator.validation_scores_.append(score)
         self._say(f"Validation score: {score:f}")
         return score
 
     def _judge(self, run: Run, score: float) -> None:
         """Count the epochs in a row that were no improvement by more than `tol`."""
-        found = self.estimator
+        estimator = self.estimator
         if isinstance(run.loop, FullBatch):
-            found.best_loss_ = min(found.loss_curve_)
+            estimator.best_loss_ = min(estimator.loss_curve_)
             return
-        found.t_ += self.rows
-        if found.early_stopping:
-            stalled = score < found.best_validation_score_ + found.tol
+        estimator.t_ += self.rows
+        if estimator.early_stopping:
+            stalled = score < estimator.best_validation_score_ + estimator.tol
         else:
-            stalled = found.loss_ > found.best_loss_ - found.tol
-            found.best_loss_ = min(found.best_loss_, found.loss_)  # which NaN never is
-        found._no_improvement_count = found._no_improvement_count + 1 if stalled else 0
+            stalled = estimator.loss_ > estimator.best_loss_ - estimator.tol
+            estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)  # which NaN never is
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if stalled else 0
 
     def _remember(self, run: Run, score: float) -> None:
         if run.held_out is not None and score > self.estimator.best_validation_score_:
@@ -88,25 +90,25 @@ class Bookkeeper(Callback):
 
     def _set_rate(self, run: Run, rate: float) -> None:
         """The rate from the next epoch on; what momentum has gathered keeps its length."""
-        found = self.estimator
+        estimator = self.estimator
         velocity = run.state.moments.get("v")
         if velocity is not None:
-            velocity *= found.learning_rate_ / rate
-        found.learning_rate_ = rate
-        scale = rate / float(found.learning_rate_init)
+            velocity *= estimator.learning_rate_ / rate
+        estimator.learning_rate_ = rate
+        scale = rate / float(estimator.learning_rate_init)
         run.state.schedule = {**run.state.schedule, "scale": scale}
 
     def _plateau(self, run: Run) -> None:
-        found = self.estimator
-        what = "Validation score" if found.early_stopping else "Training loss"
+        estimator = self.estimator
+        what = "Validation score" if estimator.early_stopping else "Training loss"
         text = (
-            f"{what} did not improve more than tol={found.tol:f} for {found.n_iter_no_change} "
-            "consecutive epochs."
+            f"{what} did not improve more than tol={estimator.tol:f} for "
+            f"{estimator.n_iter_no_change} consecutive epochs."
         )
-        if found._rate_rule == "adaptive" and found.learning_rate_ > LEAST_RATE:
-            self._set_rate(run, found.learning_rate_ / 5.0)
-            found._no_improvement_count = 0
-            self._say(f"{text} Setting learning rate to {found.learning_rate_:f}")
+        if estimator._rate_rule == "adaptive" and estimator.learning_rate_ > LEAST_RATE:
+            self._set_rate(run, estimator.learning_rate_ / 5.0)
+            estimator._no_improvement_count = 0
+            self._say(f"{text} Setting learning rate to {estimator.learning_rate_:f}")
             return
         self._say(f"{text} Stopping.")
         run.stop(text)

@@ -114,11 +114,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self._labels = Labels.of(y)
             self.classes_ = self._labels.classes
         elif self.warm_start and whole and y.ndim == 1:
-            found = unique_labels(y)
-            if set(found) != set(self.classes_):
+            classes = unique_labels(y)
+            if set(classes) != set(self.classes_):
                 raise InputError(
                     "warm_start can only be used where `y` has the same classes as in the previous "
-                    f"call to fit. Previously got {self.classes_}, `y` has {found}"
+                    f"call to fit. Previously got {self.classes_}, `y` has {classes}"
                 )
         return self._labels.encode(y)
 
@@ -171,16 +171,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         """The likeliest class of each row (n,), as y named it; for several labels 0, 1 (n, k)."""
         z, model, labels = self._outputs(X), self._model, self._labels
-        found = losses.predictions(model.backend.xp, model.loss, z)
-        if found.ndim == 2 and not labels.several:  # each class against the rest
-            found = z.argmax(axis=1)
+        predicted = losses.predictions(model.backend.xp, model.loss, z)
+        if predicted.ndim == 2 and not labels.several:  # each class against the rest
+            predicted = z.argmax(axis=1)
         if labels.kind == "single":
-            found[...] = 0
+            predicted[...] = 0
         if labels.several:
-            return handed_back(found, X)
+            return handed_back(predicted, X)
         if is_foreign(X) and labels.classes.dtype.kind in "iufb":
-            return handed_back(model.backend.asarray(labels.classes)[found], X)
-        return labels.decode(model.backend.to_numpy(found))
+            return handed_back(model.backend.asarray(labels.classes)[predicted], X)
+        return labels.decode(model.backend.to_numpy(predicted))
 
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class (n, classes), in the order of `classes_`."""
@@ -207,10 +207,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         """The share of rows predicted right; with several labels a row, all of them."""
         check_unmasked(y, "y")
         check_unmasked(sample_weight, "sample_weight")
-        found = self.predict(X)
-        if is_foreign(found):
-            found, y = host_labels(found), host_labels(y)
-        return float(accuracy_score(y, found, sample_weight=sample_weight))
+        predicted = self.predict(X)
+        if is_foreign(predicted):
+            predicted, y = host_labels(predicted), host_labels(y)
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -56,8 +56,8 @@ def fill(model: MLP, window: Window, rows: np.ndarray) -> None:
 
 def weighing(w: np.ndarray) -> np.ndarray:
     """Which weights in a model's range (n,) count in its dtype: engines flush what is denormal."""
-    found: np.ndarray = w >= np.finfo(w.dtype).tiny
-    return found
+    weighs: np.ndarray = w >= np.finfo(w.dtype).tiny
+    return weighs
 
 
 def enough_weighing(X: Any, y: np.ndarray, w: np.ndarray | None, *, batch_rows: int) -> Part:

@@ -59,9 +59,9 @@ class Labels:
             )
         return at.astype(np.int64, copy=False)
 
-    def decode(self, found: np.ndarray) -> np.ndarray:
+    def decode(self, indices: np.ndarray) -> np.ndarray:
         """What class indices (n,), or 0 and 1 (n, k), are called."""
-        return found if self.several else np.asarray(self.classes[found])
+        return indices if self.several else np.asarray(self.classes[indices])
 
     def factors(self, given: Any, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """The factor of each row (n,) for `class_weight`; y is encoded, `rows` other weights (n,).

@@ -83,10 +83,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def _for_model(self, y: np.ndarray) -> np.ndarray:
         model, n = self._model, len(y)
         dtype, backend = model.dtype, model.backend
-        found: np.ndarray = check_y(
+        checked: np.ndarray = check_y(
             y, n=n, d_out=model.d_out, loss=model.loss, dtype=dtype, backend=backend
         )
-        return found
+        return checked
 
     def _described(self) -> dict[str, Any]:
         return {"columns": self._columns}
@@ -123,17 +123,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     def predict(self, X: Any) -> Any:
         """The values of each row: (n,), or (n, outputs) for several."""
         z, model = self._outputs(X), self._model
-        found = losses.predictions(model.backend.xp, model.loss, z)
-        return handed_back(found[:, 0] if found.shape[1] == 1 else found, X)
+        predicted = losses.predictions(model.backend.xp, model.loss, z)
+        return handed_back(predicted[:, 0] if predicted.shape[1] == 1 else predicted, X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R2, the share of the variance of y that is explained."""
         check_unmasked(y, "y")
         check_unmasked(sample_weight, "sample_weight")
-        found = self.predict(X)
-        if is_foreign(found):
-            found, y = host_values(found), host_values(y)
-        return float(r2_score(y, found, sample_weight=sample_weight))
+        predicted = self.predict(X)
+        if is_foreign(predicted):
+            predicted, y = host_values(predicted), host_values(y)
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -79,15 +79,15 @@ def _check_host_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     if any(np.asarray(column).dtype.kind in "mM" for _, column in columns_of(X) or ()):
         refuse_columns(X)  # some of its libraries make numbers of dates
     try:
-        found = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
+        array = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
     except (ValueError, TypeError):
         refuse_columns(X)
         raise
-    if found.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub":
         refuse_columns(X)
     if get_config()["assume_finite"]:  # one row with NaN would undo all that was learnt
-        _check_finite(found, found.dtype)
-    return found
+        _check_finite(array, array.dtype)
+    return array
 
 
 def _is_as_before(estimator: Any, X: Any) -> bool:
@@ -154,10 +154,10 @@ def in_model_range(w: np.ndarray | None, model: MLP) -> np.ndarray | None:
             "at least one must be positive"
         )
     whole = divides_by_weight(model)
-    found: np.ndarray = (
+    weights: np.ndarray = (
         check_in_range(w, model.dtype, "sample_weight") if whole else in_range(w, model.dtype)
     )
-    return found
+    return weights
 
 
 def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> TrainingData:
@@ -193,12 +193,12 @@ def outputs(model: MLP, X: Any) -> Array:
     return model.backend.xp.concatenate(parts)
 
 
-def handed_back(found: Array, X: Any) -> Any:
-    """`found` as the caller who gave X expects it: on X's device in X's library, else NumPy's."""
+def handed_back(result: Array, X: Any) -> Any:
+    """`result` as the caller who gave X expects it: on X's device in X's library, else NumPy's."""
     if not is_foreign(X):
-        return array_backend(found).to_numpy(found)
-    found = array_backend(X).asarray(found)
+        return array_backend(result).to_numpy(result)
+    result = array_backend(X).asarray(result)
     namespace = getattr(X, "__array_namespace__", None)
     library = namespace() if namespace else sys.modules.get(type(X).__module__.partition(".")[0])
     convert = getattr(library, "from_dlpack", None)
-    return found if convert is None or isinstance(found, type(X)) else convert(found)
+    return result if convert is None or isinstance(result, type(X)) else convert(result)

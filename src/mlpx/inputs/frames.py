@@ -36,11 +36,11 @@ def array_of(name: str, table: Any, columns: Columns) -> np.ndarray:
         array = np.asarray(table)  # often without a copy
         if array.dtype.kind in NUMBERS:
             return array
-    found = [(key, column, _numbers(column)) for key, column in columns]
-    refused = [(key, column) for key, column, values in found if values is None]
+    parts = [(key, column, _numbers(column)) for key, column in columns]
+    refused = [(key, column) for key, column, values in parts if values is None]
     if refused:
         _refuse(name, refused)
-    whole = [values for _, _, values in found if values is not None]
+    whole = [values for _, _, values in parts if values is not None]
     return np.column_stack(whole) if whole else np.asarray(table)
 
 

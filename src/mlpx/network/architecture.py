@@ -78,7 +78,7 @@ def leave_to_loss(layers: tuple[Layer, ...], loss: Loss) -> tuple[Layer, ...]:
 def check_dtype(dtype: Any) -> np.dtype:
     """A model's dtype. Raises InputError for any other."""
     with suppress(TypeError, ValueError):
-        found: np.dtype = np.dtype(dtype)
-        if found.name in DTYPES:
-            return found
+        checked: np.dtype = np.dtype(dtype)
+        if checked.name in DTYPES:
+            return checked
     raise InputError(f"dtype = {dtype!r}; wanted {' or '.join(DTYPES)}")

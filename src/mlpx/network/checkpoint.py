@@ -129,15 +129,17 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(metadata["mlpx"])
-        found = header["format"], header["version"]
+        version = header["format"], header["version"]
         header["model"]
     except (LookupError, TypeError, ValueError, RecursionError):
         raise CheckpointError(
             f"{path} is a safetensors file but not a model of mlpx: "
             "its header has no valid 'mlpx' entry"
         ) from None
-    if found != (FORMAT, VERSION):
-        raise CheckpointError(f"{path} has format {found}; this version reads {(FORMAT, VERSION)}")
+    if version != (FORMAT, VERSION):
+        raise CheckpointError(
+            f"{path} has format {version}; this version reads {(FORMAT, VERSION)}"
+        )
     return header
 
 

@@ -68,10 +68,10 @@ def kinds(data: TrainingData) -> tuple[Any, ...]:
 def take(model: Network, kind: tuple[Any, ...], arrays: tuple[Array, ...]) -> Prepared | None:
     """What an earlier fit left of this kind, None if there is nothing; nobody else gets it."""
     kept: list[Prepared] = model.prepared
-    for found in kept:
-        if found.trains(arrays) and found.kind == kind:
-            model.prepared = [other for other in kept if other is not found]
-            return found
+    for prepared in kept:
+        if prepared.trains(arrays) and prepared.kind == kind:
+            model.prepared = [other for other in kept if other is not prepared]
+            return prepared
     return None
 
 

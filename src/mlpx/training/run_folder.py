@@ -208,10 +208,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _read_format(folder: Path) -> dict[str, Any]:
     config = _read_json(folder / CONFIG)
-    found = config.get("format"), config.get("version")
-    if found != (FORMAT, VERSION):
+    version = config.get("format"), config.get("version")
+    if version != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{folder / CONFIG} has format {found}; this version reads {(FORMAT, VERSION)}"
+            f"{folder / CONFIG} has format {version}; this version reads {(FORMAT, VERSION)}"
         )
     return config
 
@@ -225,12 +225,12 @@ def class_labels(
     Raises CheckpointError for what is no list of labels, or of another number than `model` has.
     """
     described = (config or {}).get("estimator") or config or {}
-    found = None if described.get("several") else described.get("classes")
-    if found is None:
+    classes = None if described.get("several") else described.get("classes")
+    if classes is None:
         return None
-    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in found]
+    labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in classes]
     if not all(isinstance(label, int | str) for label in labels):
-        raise CheckpointError(f"{CONFIG} has classes = {found!r}; wanted a list of labels")
+        raise CheckpointError(f"{CONFIG} has classes = {classes!r}; wanted a list of labels")
     if model is not None:
         check_classes(len(labels), model)
     return None if labels == list(range(len(labels))) else labels
