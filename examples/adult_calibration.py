@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.pipeline import make_pipeline
 
 from mlpx import MLPClassifier
-from mlpx.plots import calibration
+from mlpx.training.plots import calibration
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from _adult import load, preparation
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from mlpx import MLPClassifier
-from mlpx.plots import confusion_matrix
+from mlpx.training.plots import confusion_matrix
 
 
 def build(*, epochs: int) -> Pipeline:

@@ -16,7 +16,7 @@ import numpy as np
 from mlpx.benchmark.contenders.ours import make_model
 from mlpx.benchmark.workloads import WORKLOADS, Task
 from mlpx.optimizers import SGD
-from mlpx.training.callbacks import Callback
+from mlpx.training.run import Callback
 
 TARGET = 0.95
 BASE_BATCH = 8

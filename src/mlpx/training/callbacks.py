@@ -12,47 +12,15 @@ import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
+from mlpx.training.run import EVENTS, Callback, Logs, Run
 from mlpx.types import Array
 
-if TYPE_CHECKING:
-    from mlpx.training.run import Run
-
-Logs = dict[str, float]
 Mode = Literal["auto", "min", "max"]
-
-
-class Callback:
-    """Does nothing; override what you need. Exceptions raised here end the training."""
-
-    def on_check(self, run: Run) -> None:
-        """Before anything is changed: raise here what is wrong with this run.
-
-        `run.columns` names what each epoch will report.
-        """
-
-    def on_train_begin(self, run: Run) -> None:
-        """Before the first step."""
-
-    def on_epoch_begin(self, run: Run, epoch: int) -> None:
-        """Before an epoch; `epoch` counts from 0 over the model's whole life."""
-
-    def on_steps(self, run: Run) -> None:
-        """After some steps, about 0.05 s of them; `run.steps_done` says how many there were."""
-
-    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        """After an epoch, with its loss and metrics."""
-
-    def on_train_end(self, run: Run) -> None:
-        """After the last step, also of an interrupted or failed run; last callback first."""
-
-
-EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
-"""What a callback must answer to; `on_steps` is asked of those that have it."""
 
 
 def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:

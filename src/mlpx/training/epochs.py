@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from mlpx.network.state import swap
 from mlpx.training.run import Run
+from mlpx.types import Array
 
 RUN_S = 0.05
 """How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
@@ -82,3 +82,13 @@ def stretches(run: Run, end: int) -> Iterator[None]:
         step_s = (time.perf_counter() - started_s) / count
         run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
         yield
+
+
+def swap(a: Array, b: Array, *, work: Array) -> None:
+    """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
+    zeroed.
+    """
+    work[...] = a
+    a[...] = b
+    b[...] = work
+    work.fill(0)

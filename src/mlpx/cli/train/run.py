@@ -27,9 +27,10 @@ from mlpx.errors import MlpxError
 from mlpx.mlp import MLP
 from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
-from mlpx.training.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+from mlpx.training.callbacks import BestWeights, CSVLog, EarlyStopping, StopOnPlateau
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
+from mlpx.training.run import Callback
 from mlpx.training.run_folder import (
     MODEL,
     claimed,

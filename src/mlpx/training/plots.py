@@ -14,16 +14,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.files import write_atomically
+from mlpx.training.history import History
 from mlpx.types import Array
-
-if TYPE_CHECKING:
-    from mlpx.training.history import History
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2a8a57", "#8b5fbf", "#b8932f", "#4a4a4a")
 LOG_RATIO = 30.0
