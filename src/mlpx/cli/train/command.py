@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
-from mlpx.cli.train.setup import explain_default
+from mlpx.cli.train.settings import TrainOptions, explain_default
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
 from mlpx.kernels.activations import Activation
@@ -65,7 +65,6 @@ def widths(given: str) -> tuple[int, ...]:
 
 
 def train(
-    ctx: typer.Context,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -271,4 +270,14 @@ def train(
     else:
         from mlpx.cli.train.run import run
 
-    run(ctx.params)
+    run(
+        TrainOptions(
+            dataset=dataset, layers=layers, hidden=hidden, activation=activation, loss=loss,
+            initializer=initializer, optimizer=optimizer, learning_rate=learning_rate,
+            epochs=epochs, steps=steps, sampling=sampling, batch_size=batch_size,
+            validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
+            seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
+            patience=patience, best_weights=best_weights, out=out, resume=resume,
+            csv_log=csv_log, data_dir=data_dir, no_download=no_download, quiet=quiet,
+        )
+    )  # fmt: skip

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from mlpx.cli.streams import spoken_warnings
-from mlpx.cli.train.run import prepare
+from mlpx.cli.train.settings import TrainOptions
+from mlpx.cli.train.setup import prepare
 from mlpx.errors import MissingExtraError
 from mlpx.training.rate_finder import RateCurve, find_learning_rate
 
 PICTURE = "learning_rate.png"
 
 
-def run(options: dict[str, Any]) -> None:
+def run(options: TrainOptions) -> None:
     """Print the rate suggested, and write the curve into `--out` or the working directory.
 
     Raises typer.BadParameter, MlpxError, OSError.
@@ -31,7 +31,7 @@ def run(options: dict[str, Any]) -> None:
             sampling=settings.sampling,
             engine=settings.engine,
         )
-    picture = Path(options["out"] or ".") / PICTURE
+    picture = Path(options.out or ".") / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
     found = _draw(curve, picture)  # before anything is said: nobody may be listening any more
     typer.echo(f"{'learning rate':<15} {typer.style(f'{curve.suggestion:.2g}', bold=True)}")

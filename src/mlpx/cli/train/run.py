@@ -1,33 +1,21 @@
-"""What `mlpx train` does with its options."""
+"""Training: `mlpx train` fits the model, writes the run and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.cli.options import open_backend, read_dataset
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
-from mlpx.cli.task import Task, resumed, understand
-from mlpx.cli.train.setup import (
-    Settings,
-    Split,
-    build_model,
-    check,
-    dense_widths,
-    monitors,
-    resolved_dataset,
-    split,
-)
+from mlpx.cli.train.settings import TrainOptions
+from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset
 from mlpx.errors import MlpxError
-from mlpx.mlp import MLP
 from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
-from mlpx.training.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
+from mlpx.training.callbacks import Callback
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.run_folder import (
@@ -35,9 +23,7 @@ from mlpx.training.run_folder import (
     claimed,
     describe_run,
     joined,
-    locate,
     locked,
-    read_history,
     room,
     run_folder,
 )
@@ -45,38 +31,22 @@ from mlpx.training.run_folder import (
 if TYPE_CHECKING:
     from mlpx.training.run import Run
 
-Options = dict[str, Any]
 BESIDE_BYTES = 1 << 17
 """Room for history, settings and picture."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that is known before the first step."""
-
-    settings: Settings
-    task: Task
-    parts: Split
-    model: MLP
-    before: History | None
-    callbacks: list[Callback]
-    quiet: bool
-
-
-def run(options: Options) -> None:
+def run(options: TrainOptions) -> None:
     """Train as the options of `mlpx train` say, write the run and report.
 
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
-    with spoken_warnings(quiet=options["quiet"]), outlived_stdout(), ExitStack() as held:
-        again = None if options["resume"] is None else run_folder(options["resume"])
+    with spoken_warnings(quiet=options.quiet), outlived_stdout(), ExitStack() as held:
+        again = None if options.resume is None else run_folder(options.resume)
         if again is not None:
             held.enter_context(locked(again))
         prepared = prepare(options)
         name = Path(prepared.settings.dataset).stem
-        folder = _same(options["out"], again) or held.enter_context(
-            claimed(options["out"], name=name)
-        )
+        folder = _same(options.out, again) or held.enter_context(claimed(options.out, name=name))
         _train(prepared, folder)
 
 
@@ -94,8 +64,10 @@ def _train(prepared: Experiment, folder: Path) -> None:
     """
     size = size_bytes(prepared.model, Optimizer.resolve(prepared.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
-        found = _fit(prepared)
-        history, test, trouble = _saved(prepared, folder / MODEL, *found, release=release)
+        history, interrupt = _fit(prepared)
+        history, test, trouble = _saved(
+            prepared, folder / MODEL, history, interrupt, release=release
+        )
         try:
             with held_interrupt():
                 config = _config(prepared)
@@ -159,75 +131,6 @@ def _saved(
     return history, None, None
 
 
-def prepare(options: Options) -> Experiment:
-    """Settings, data and model for the options.
-
-    Raises typer.BadParameter, MlpxError, OSError.
-    """
-    earlier = _earlier(options)
-    if options["dataset"] is None and "dataset" not in (earlier[1] if earlier else {}):
-        raise typer.BadParameter(
-            "which data set? for example: mlpx train digits", param_hint="DATASET"
-        )
-    before = earlier and earlier[1]
-    settings = Settings.choose(options, before)
-    open_backend(settings.device)
-    data = read_dataset(settings.dataset, options["data_dir"], options["no_download"])
-    if earlier is None:
-        task = understand(data, loss=settings.loss, layers=settings.layers)
-        model, history = build_model(settings, task), None
-    else:
-        model = MLP.load(earlier[0], device=settings.device)
-        task, history = resumed(data, model, before), read_history(earlier[0].parent)
-    check(model, task.data)
-    parts = split(task.data, share=settings.validation, seed=settings.seed)
-    watched = monitors(model, validated=parts.validation is not None)
-    callbacks = make_callbacks(options, watched)
-    for note in () if options["quiet"] else task.notes:
-        typer.echo(f"note: {note}", err=True)
-    return Experiment(settings, task, parts, model, history, callbacks, options["quiet"])
-
-
-def _earlier(options: Options) -> tuple[Path, dict[str, Any]] | None:
-    """The model file and the settings of the run to resume."""
-    if options["resume"] is None:
-        return None
-    return locate(run_folder(options["resume"]))  # type: ignore[return-value]
-
-
-def make_callbacks(options: Options, watched: tuple[str, ...]) -> list[Callback]:
-    """The callbacks that the options ask for.
-
-    Raises typer.BadParameter for a metric that the run does not report.
-    """
-    made: list[Callback] = []
-    waits = {} if options["patience"] is None else {"patience": options["patience"]}
-    if options["early_stopping"]:
-        made.append(EarlyStopping(_watched(options, "early_stopping", watched), **waits))
-    if options["stop_on_plateau"]:
-        made.append(StopOnPlateau(**waits))
-    if options["best_weights"]:
-        made.append(BestWeights(_watched(options, "best_weights", watched)))
-    if options["csv_log"]:
-        made.append(CSVLog(options["csv_log"], append=options["resume"] is not None))
-    if waits and not (options["early_stopping"] or options["stop_on_plateau"]):
-        raise typer.BadParameter(
-            "needs --early-stopping METRIC or --stop-on-plateau", param_hint="--patience"
-        )
-    return made
-
-
-def _watched(options: Options, name: str, watched: tuple[str, ...]) -> str:
-    metric = str(options[name]).strip().lower().replace("-", "_")
-    if metric not in watched:
-        hint = " (--validation 0 leaves no validation data)" if metric.startswith("val_") else ""
-        raise typer.BadParameter(
-            f"{options[name]!r} is nothing this run reports{hint}; it reports {', '.join(watched)}",
-            param_hint=f"--{name.replace('_', '-')}",
-        )
-    return metric
-
-
 class _Keep(Callback):
     """Keeps the history of a run that is interrupted."""
 
@@ -243,6 +146,7 @@ def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
     Raises KeyboardInterrupt if nothing was learnt, or if it broke a step off.
     """
     settings, keep = prepared.settings, _Keep()
+    history: History | None
     _announce(prepared)
     try:
         history = prepared.model.fit(
@@ -260,10 +164,14 @@ def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
             verbose=0 if prepared.quiet else None,
         )
     except KeyboardInterrupt as interrupt:
-        found, broken_off = keep.history, f"{type(interrupt).__name__}:"
-        if found is None or found.stop_reason.startswith(broken_off) or not len(found.step_loss):
+        history, broken_off = keep.history, f"{type(interrupt).__name__}:"
+        if (
+            history is None
+            or history.stop_reason.startswith(broken_off)
+            or not len(history.step_loss)
+        ):
             raise
-        return found, interrupt
+        return history, interrupt
     return history, None
 
 
