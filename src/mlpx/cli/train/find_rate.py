@@ -1,4 +1,4 @@
-"""What `mlpx train --find-lr` does: a learning-rate range test instead of a training."""
+"""`mlpx train --find-lr`: a learning-rate range test instead of training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURE = "learning_rate.png"
 
 
 def run(options: TrainOptions) -> None:
-    """Print the rate suggested, and write the curve into `--out` or the working directory.
+    """Print the suggested rate, and draw the curve into `--out` or the working directory.
 
     Raises typer.BadParameter, MlpxError, OSError.
     """
@@ -33,12 +33,12 @@ def run(options: TrainOptions) -> None:
         )
     picture = Path(options.out or ".") / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
-    found = _draw(curve, picture)  # before anything is said: nobody may be listening any more
+    written = _draw(curve, picture)  # before printing: standard output may be closed
     typer.echo(f"{'learning rate':<15} {typer.style(f'{curve.suggestion:.2g}', bold=True)}")
     typer.echo(
         f"{'tried':<15} {curve.rates[0]:.1g} to {curve.rates[-1]:.2g}, {len(curve.rates)} steps"
     )
-    typer.echo(found)
+    typer.echo(written)
 
 
 def _draw(curve: RateCurve, picture: Path) -> str:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mlpx.training.run import Run
 
 BESIDE_BYTES = 1 << 17
-"""Room for history, settings and picture."""
+"""Room for the history, the settings and the picture."""
 
 
 def run(options: TrainOptions) -> None:
@@ -51,7 +51,7 @@ def run(options: TrainOptions) -> None:
 
 
 def _same(out: Path | None, again: Path | None) -> Path | None:
-    """The folder of the run that is resumed if it is written to as well."""
+    """The folder of the resumed run, if the new run is written there too."""
     if again is None or out is None:
         return again
     return again if out.exists() and out.samefile(again) else None
@@ -85,7 +85,7 @@ def _train(prepared: Experiment, folder: Path) -> None:
 
 
 def _complain(history: History, folder: Path, trouble: BaseException | None) -> None:
-    """Raise what was the matter with a run that is written."""
+    """Raise what went wrong in a run that is now written."""
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt(
             f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
@@ -107,8 +107,8 @@ def _saved(
     *,
     release: Callable[[], None],
 ) -> tuple[History, dict[str, float] | None, BaseException | None]:
-    """Save the model in the room to `release`, before anything else; the whole history, and what
-    the test data say, or why they do not.
+    """Save the model first, into the room to `release`; then the whole history, the metrics on the
+    test data, and the error that kept them from being computed.
 
     Raises CheckpointError.
     """
@@ -141,9 +141,9 @@ class _Keep(Callback):
 
 
 def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
-    """The history, and Ctrl-C if it came, be it when all was learnt.
+    """The history, and the Ctrl-C that came during training or just after it.
 
-    Raises KeyboardInterrupt if nothing was learnt, or if it broke a step off.
+    Raises KeyboardInterrupt if nothing was learnt, or if it broke off a step.
     """
     settings, keep = prepared.settings, _Keep()
     history: History | None
@@ -210,7 +210,7 @@ def _announce(prepared: Experiment) -> None:
 
 
 def report(prepared: Experiment, history: History, test: dict[str, float] | None) -> None:
-    """Print how it went."""
+    """Print how the training went."""
     lines: list[tuple[str, str]] = []
     if test is not None and prepared.parts.test is not None:
         rows = len(prepared.parts.test[0])
@@ -237,5 +237,5 @@ def report(prepared: Experiment, history: History, test: dict[str, float] | None
 
 
 def show_value(name: str, value: float) -> str:
-    """A loss or metric for people: accuracies in percent."""
+    """A loss or metric as text: accuracies in percent."""
     return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4f}"

@@ -16,7 +16,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Settings of a data set that differ from the defaults below."""
 OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
-"""Settings that a model which is trained further already has."""
+"""Settings that a resumed model already has."""
 
 
 @dataclass(frozen=True)

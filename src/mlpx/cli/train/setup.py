@@ -66,7 +66,7 @@ def prepare(options: TrainOptions) -> Experiment:
 
 @dataclass(frozen=True)
 class Split:
-    """Training data, what is held out of it for validation, and test data; (x, y) each or None."""
+    """Training data, rows held out of it for validation, and test data; (x, y) each, or None."""
 
     train: tuple[Array, Array]
     validation: tuple[Array, Array] | None
@@ -93,14 +93,14 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
 
 
 def held_out(n: int, *, share: float, seed: int) -> tuple[Array, Array]:
-    """Of n rows those that are trained on and the `share` that is held out, each in order."""
+    """Indices of the rows to train on and of the `share` held out, out of n; each in order."""
     from mlpx.training.sampling import hold_out
 
     return hold_out(seed, n, round(share * n))
 
 
 def build_model(settings: Settings, task: Task) -> MLP:
-    """An untrained model for the task, which scales stored values itself.
+    """An untrained model for the task; it scales stored values itself.
 
     Raises typer.BadParameter if `--layers` does not fit the data.
     """
@@ -120,7 +120,7 @@ def build_model(settings: Settings, task: Task) -> MLP:
 
 
 def check(model: MLP, data: Dataset) -> None:
-    """Have the arrays of `data` looked through by the names and the rows that the user knows.
+    """Check the arrays of `data`; errors use the names and rows that the user knows.
 
     Raises DataFormatError for what `model` cannot take.
     """
@@ -172,7 +172,7 @@ def _outputs(task: Task) -> int:
 
 
 def monitors(model: MLP, *, validated: bool) -> tuple[str, ...]:
-    """The columns each epoch reports, which callbacks can watch."""
+    """The names of what each epoch reports, which callbacks can watch."""
     from mlpx.metrics import default_metrics
 
     names = ("loss", *(metric.name for metric in default_metrics(model.loss.targets)))
@@ -215,5 +215,5 @@ def _watched(metric: str, option: str, watched: tuple[str, ...]) -> str:
 
 
 def resolved_dataset(name: str) -> str:
-    """The name by which another command, run elsewhere, finds the data set again."""
+    """The name by which a command run in another folder finds the data set again."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
