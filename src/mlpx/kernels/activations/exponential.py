@@ -88,9 +88,8 @@ class CELU(Activation, name="celu"):
 
     def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
         (e,) = work
-        z.clip(
-            -100 * self.alpha, 0, out=e
-        )  # beyond, exp is 0 to rounding and z / alpha may overflow
+        # beyond -100 alpha, exp is 0 after rounding and z / alpha may overflow
+        z.clip(-100 * self.alpha, 0, out=e)
         e /= self.alpha
         xp.expm1(e, out=e)
         e *= self.alpha

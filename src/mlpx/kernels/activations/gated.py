@@ -1,6 +1,6 @@
 """Smooth activations z G(z) with a gate G that opens from 0 to 1.
 
-All keep their input: they are not monotonic, so the output does not tell which slope is meant.
+All keep their input: they are not monotonic, so the output does not determine the slope.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from mlpx.kernels.special import gauss, logistic, scaled_tail
 from mlpx.types import Array, Namespace
 
 FAR = 40.0
-"""Where exp(-z**2 / 2) has long been 0 in either dtype."""
+"""Beyond this exp(-z**2 / 2) is 0 in either dtype."""
 OPEN = 1e4
-"""Where exp(-z) has long been 0 in either dtype."""
+"""Beyond this exp(-z) is 0 in either dtype."""
 CURVE = 0.044715
 STEEP = 2 * sqrt(2 / pi)
 
@@ -76,7 +76,7 @@ class GELUTanh(Activation, name="gelu_tanh"):
 
     @staticmethod
     def _argument(xp: Namespace, z: Array, t: Array, curve: float, *, out: Array) -> None:
-        """out = sqrt(8/pi) (1 + curve t**2), t = |z| up to where the gate is shut or open."""
+        """out = sqrt(8/pi) (1 + curve t**2), t = |z|, limited to where the gate is shut or open."""
         xp.abs(z, out=t)
         t.clip(0, FAR, out=t)
         xp.multiply(t, t, out=out)

@@ -1,4 +1,4 @@
-"""ReLU and its kin of straight pieces."""
+"""ReLU and its piecewise linear relatives."""
 
 from __future__ import annotations
 
@@ -22,13 +22,11 @@ class ReLU(Activation, name="relu"):
     initializer = "he_normal"
 
     def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
-        z.clip(
-            0, inf, out=out
-        )  # NumPy clips four times as fast as it takes a maximum with a number
+        z.clip(0, inf, out=out)  # NumPy clips four times as fast as it takes a maximum
 
     def backward(self, xp: Namespace, dy: Array, kept: Array, *, out: Array, work: Work) -> None:
         (slope,) = work
-        xp.greater(kept, 0, out=slope)  # a multiplication by 0 or 1 is faster than a masked copy
+        xp.greater(kept, 0, out=slope)  # multiplying by 0 or 1 is faster than a masked copy
         xp.multiply(dy, slope, out=out)
 
 
@@ -58,8 +56,8 @@ class ReLU6(Activation, name="relu6"):
 class LeakyReLU(Activation, name="leaky_relu"):
     """f(z) = z where z > 0, else slope z; f' = 1 or slope. 0 <= slope <= 1.
 
-    It keeps its output, whose sign is the input's only while the slope is not negative: a negative
-    one is refused here, and PReLU, which keeps its input, takes it. PyTorch's slope is 0.01,
+    It keeps its output, which has the input's sign only if the slope is not negative: a negative
+    slope is refused here; PReLU, which keeps its input, accepts it. PyTorch's slope is 0.01,
     Keras's 0.3. Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network
     acoustic models", 2013.
     """
@@ -90,11 +88,11 @@ class LeakyReLU(Activation, name="leaky_relu"):
 
 @dataclass(frozen=True)
 class PReLU(Activation, name="prelu"):
-    """f(z) = z where z > 0, else slope z, with a slope for each unit that is learnt from `slope`
-    on.
+    """f(z) = z where z > 0, else slope z, with a learnt slope for each unit that starts at
+    `slope`.
 
     f' = 1 or slope; d slope_j = sum_i dy_ij min(z_ij, 0). The slopes (d,) are the layer's parameter
-    "slope"; they are left out of weight decay, which would pull the unit towards a ReLU. They may
+    "slope"; they are not decayed, which would pull the unit towards a ReLU. They may
     become negative, so the input is kept. Source: He et al., "Delving deep into rectifiers", 2015.
     """
 
@@ -111,7 +109,7 @@ class PReLU(Activation, name="prelu"):
     def parameters(self) -> dict[str, float]:
         return {"slope": self.slope}
 
-    def forward(  # type: ignore[override] # with the parameter it learns
+    def forward(  # type: ignore[override] # with its learnt parameter
         self, xp: Namespace, z: Array, *, slope: Array, out: Array, work: Work
     ) -> None:
         below = work[0]
