@@ -21,6 +21,10 @@ class ActivationLayer(Layer, name="activation"):
 
     In a list of layers the activation itself means the same: `[20, Dense(64), BatchNorm(), "relu",
     2]`.
+
+    Known to: `engines/lowering/batches.py`, `engines/lowering/layers.py` (PReLU, softmax),
+    `network/architecture.py` (a last one left to the loss), `network/summary.py`,
+    `layers/residual.py` (an entry of a list).
     """
 
     activation: str | Activation = "relu"

@@ -31,6 +31,10 @@ class Dense(Layer, name="dense"):
     column of W, is limited to `max_norm`.
 
     Raises InputError, InputTypeError or UnknownNameError.
+
+    Known to: `engines/lowering/batches.py` (affine), `network/architecture.py` (a width in a list
+    of layers), `network/summary.py`, `gradcheck/numerical.py` (its batched forms),
+    `estimators/settings.py`, `estimators/saving.py`, `cli/train/setup.py`.
     """
 
     units: int
@@ -113,7 +117,11 @@ def _unless_none(given: object, default: object) -> object:
 
 @dataclass(frozen=True)
 class Rescale(Layer, name="rescale"):
-    """y = x scale + offset, fixed: `Rescale(1 / 255)` in front of a net that takes bytes."""
+    """y = x scale + offset, fixed: `Rescale(1 / 255)` in front of a net that takes bytes.
+
+    Known to: `engines/lowering/batches.py`, `gradcheck/numerical.py` (its batched forms),
+    `cli/train/setup.py`.
+    """
 
     scale: float = 1.0
     offset: float = 0.0

@@ -50,6 +50,10 @@ class Dropout(_Masked, name="dropout"):
     In prediction it does nothing. The mask depends only on the model's seed, the step and the
     layer, on every device. Raises InputError unless rate is in [0, 1). Source: Srivastava et al.,
     "Dropout", 2014.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`, `estimators/settings.py`, `estimators/saving.py`.
     """
 
     rate: float = 0.5
@@ -69,6 +73,10 @@ class AlphaDropout(_Masked, name="alpha_dropout"):
 
     Raises InputError unless rate is in [0, 1).
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`.
     """
 
     rate: float = 0.05
@@ -84,7 +92,12 @@ class AlphaDropout(_Masked, name="alpha_dropout"):
 
 @dataclass(frozen=True)
 class GaussianNoise(Layer, name="gaussian_noise"):
-    """y = x + N(0, std**2) in training, y = x in prediction; as the first layer, input noise."""
+    """y = x + N(0, std**2) in training, y = x in prediction; as the first layer, input noise.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`.
+    """
 
     std: float = 0.1
 

@@ -92,6 +92,9 @@ class BatchNorm(_Normalization, name="batch_norm"):
     Prediction uses the running ones, which are saved with the model and not learnt. A batch needs
     two rows: a last batch of one row is merged into the one before it, and `batch_size=1` is
     refused. Source: Ioffe and Szegedy, "Batch normalization", 2015.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     momentum: float = 0.1
@@ -144,6 +147,9 @@ class LayerNorm(_Normalization, name="layer_norm"):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, the moments (biased) of each row.
 
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-5
@@ -158,6 +164,9 @@ class RMSNorm(_Normalization, name="rms_norm"):
     """y = gamma x / sqrt(mean x**2 + epsilon), the mean of each row.
 
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-6

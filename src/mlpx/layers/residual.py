@@ -27,6 +27,10 @@ class Residual(Layer, name="residual"):
 
     The inner layers must give as many columns as they get; otherwise building the model fails.
     Raises InputError or InputTypeError. Source: He et al., "Deep residual learning", 2016.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/lowering/batches.py` (a copy of dy), `network/summary.py`.
     """
 
     layers: Sequence[str | Layer | Activation] = ()

@@ -25,6 +25,8 @@ class SiLU(Activation, name="silu"):
     """f(z) = z sigmoid(z), f' = s + z s (1 - s) with s = sigmoid(z). Also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units", 2017.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"
@@ -51,6 +53,8 @@ class GELUTanh(Activation, name="gelu_tanh"):
 
     u = sqrt(8/pi) (z + 0.044715 z**3), f' = s + z s (1 - s) u'. An approximation of GELU to 5e-4,
     the form of GPT-2. Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Known to: `engines/formulas.h`, `engines/cuda/epilogues.py` (fused into products).
     """
 
     keeps = "input"
@@ -90,6 +94,8 @@ class GELU(Activation, name="gelu"):
 
     Phi(-t) = phi(t) times Mills' ratio, so that the tail has full relative precision: gelu(-10) is
     -7.6e-23. Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"
@@ -132,6 +138,8 @@ class Mish(Activation, name="mish"):
     With e = exp(z), T = (e**2 + 2 e) / (e**2 + 2 e + 2) and T' = 4 e (1 + e) / (e**2 + 2 e + 2)**2;
     on the right the same in exp(-z). Source: Misra, "Mish: a self regularized non-monotonic
     activation function", 2019.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"

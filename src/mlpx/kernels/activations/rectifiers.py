@@ -15,6 +15,9 @@ class ReLU(Activation, name="relu"):
     """f(z) = max(z, 0), f' = 1 where z > 0, else 0.
 
     Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
+
+    Known to: `engines/formulas.h`, `engines/cuda/epilogues.py` (fused into products),
+    `benchmark/workloads.py`.
     """
 
     scratch = 1
@@ -35,6 +38,8 @@ class ReLU6(Activation, name="relu6"):
     """f(z) = min(max(z, 0), 6), f' = 1 where 0 < z < 6, else 0.
 
     Source: Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 2
@@ -60,6 +65,8 @@ class LeakyReLU(Activation, name="leaky_relu"):
     slope is refused here; PReLU, which keeps its input, accepts it. PyTorch's slope is 0.01,
     Keras's 0.3. Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network
     acoustic models", 2013.
+
+    Known to: `engines/formulas.h`.
     """
 
     slope: float = 0.01
@@ -94,6 +101,9 @@ class PReLU(Activation, name="prelu"):
     f' = 1 or slope; d slope_j = sum_i dy_ij min(z_ij, 0). The slopes (d,) are the layer's parameter
     "slope"; they are not decayed, which would pull the unit towards a ReLU. They may
     become negative, so the input is kept. Source: He et al., "Delving deep into rectifiers", 2015.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`.
     """
 
     slope: float = 0.25

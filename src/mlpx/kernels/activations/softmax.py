@@ -16,6 +16,10 @@ class Softmax(Activation, name="softmax"):
     the network computes logits, and `predict_proba` the probabilities. Anywhere else it is computed
     as written here. Source: Bridle, "Probabilistic interpretation of feedforward
     classification network outputs", 1990.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`,
+    `kernels/losses/base.py` (a link), `network/architecture.py` (left to the loss).
     """
 
     scratch = 1
