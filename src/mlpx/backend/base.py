@@ -87,7 +87,7 @@ class Backend(ABC):
         """(:meth:`asarray` of ``x``, True), or if the device cannot hold ``x``, (the array in other
         memory that the device can read, False).
 
-        The latter is slower, and meant for arrays of which a step takes a few rows.
+        The latter is slower; it is meant for arrays from which a step takes a few rows.
 
         Raises:
             DeviceMemoryError: there is no such memory, or not enough.

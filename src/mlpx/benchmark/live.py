@@ -84,7 +84,7 @@ class Live:
         self.seats = {}
 
     def table(self) -> Any:
-        """The cell as it stands, the fastest first."""
+        """The cell so far, the fastest first."""
         from rich.markup import escape
         from rich.table import Table
 

@@ -22,7 +22,7 @@ def peak_bytes() -> int | None:
 
 
 def reset_peak() -> bool:
-    """Start counting the peak anew; False if the system does not allow it."""
+    """Restart the count of the peak; False if the system does not allow it."""
     try:
         CLEAR.write_text(RESET_PEAK)
     except OSError:

@@ -14,8 +14,9 @@ from mlpx.benchmark.workloads import Problem, Task
 
 Arrays = list[np.ndarray]
 Epsilon = Literal["outside", "inside"]
-"""Where Adam's epsilon stands. "outside": m^ / (sqrt(v^) + e), algorithm 1 of the paper. "inside":
-sqrt(v) + e before the bias of v is undone, the paper's efficient form."""
+"""Where Adam's epsilon is added. "outside": m^ / (sqrt(v^) + e), algorithm 1 of the paper.
+"inside": sqrt(v) + e before the bias of v is undone, the paper's efficient form.
+"""
 
 
 @dataclass

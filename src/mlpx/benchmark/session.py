@@ -37,7 +37,7 @@ class SessionOptions:
     devices: tuple[str, ...] = ("cpu",)
     peers: tuple[str, ...] = ()
     engines: tuple[str, ...] | None = None
-    """None: every engine there is."""
+    """None: every engine."""
     threads: int = 1
     seed: int = 0
     rules: Rules = field(default_factory=Rules)
@@ -63,7 +63,7 @@ class SessionOptions:
 
 
 class Watcher(Protocol):
-    """Who is told how the benchmark goes on."""
+    """Receives the progress of a benchmark."""
 
     def cell(self, task: Task, names: list[str]) -> None:
         """A cell begins."""
@@ -95,7 +95,7 @@ def roster(options: SessionOptions) -> list[type[Contender]]:
 
 
 def others_than(phase: Phase, kinds: list[type[Contender]]) -> list[type[Contender]]:
-    """The modes without this phase of libraries that have it in another: worth no word."""
+    """The modes without this phase whose library has it in another mode: not worth a message."""
     able = {kind.library for kind in kinds if phase in kind.phases()}
     return [kind for kind in kinds if phase not in kind.phases() and kind.library in able]
 
@@ -109,7 +109,7 @@ def run(
 ) -> dict[str, Any]:
     """Measure everything; returns the document (see `document`).
 
-    `keep` is given the document as it is so far, before the first cell and after each.
+    `keep` receives the document so far, before the first cell and after each.
     """
     contenders = roster(options)
     document: dict[str, Any] = {

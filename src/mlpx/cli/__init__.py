@@ -40,16 +40,16 @@ class Commands(TyperGroup):
 
     def make_context(self, *given: Any, **rest: Any) -> Any:
         """Prints --help and --version."""
-        with told({}):
+        with reported_failures({}):
             return super().make_context(*given, **rest)
 
     def invoke(self, ctx: Any) -> Any:
-        with told(ctx.meta):
+        with reported_failures(ctx.meta):
             return super().invoke(ctx)
 
 
 @contextmanager
-def told(meta: dict[str, Any]) -> Iterator[None]:
+def reported_failures(meta: dict[str, Any]) -> Iterator[None]:
     """Report a failure inside as one line on stderr, unless `meta` asks for the traceback.
 
     Raises typer.Exit.

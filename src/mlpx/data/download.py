@@ -81,7 +81,7 @@ def download_file(
 
 @contextmanager
 def _exclusive_part(path: Path) -> Iterator[Path]:
-    if sys.platform == "win32":  # no flock: a part of its own, which nobody can resume
+    if sys.platform == "win32":  # no flock: a part per process, which cannot be resumed
         yield path.with_name(f"{path.name}.{os.getpid()}.part")
         return
     import fcntl

@@ -89,7 +89,7 @@ class Metric(Record, kind="metric"):
         if (kind == "values") != (self.needs == "values"):
             self.refuse(f"needs {self.needs}; this model's loss is {loss.name!r}, over {kind}")
         if self.needs == "probabilities" and loss.link not in ("softmax", "sigmoid"):
-            self.refuse(f"needs probabilities, which loss {loss.name!r} has not")
+            self.refuse(f"needs probabilities, which loss {loss.name!r} does not have")
         if kind == "values" and loss.target_columns(k) != k:
             self.refuse(f"needs one output for each target; loss {loss.name!r} has several")
 

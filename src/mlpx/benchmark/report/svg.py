@@ -97,7 +97,7 @@ def draw(chart: Chart) -> str:
 
 
 def _ours_last(series: tuple[Series, ...]) -> list[Series]:
-    """What is drawn last lies on top."""
+    """Ours last, so that it is drawn on top."""
     return sorted(series, key=lambda one: one.hue == "mlpx")
 
 

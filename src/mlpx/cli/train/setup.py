@@ -1,4 +1,4 @@
-"""What stands before the first step of `mlpx train`: data, model and callbacks."""
+"""What `mlpx train` prepares before the first step: data, model and callbacks."""
 
 from __future__ import annotations
 
