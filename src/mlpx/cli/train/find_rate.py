@@ -20,12 +20,12 @@ def run(options: TrainOptions) -> None:
 
     Raises typer.BadParameter, MlpxError, OSError.
     """
-    prepared = prepare(options)
-    settings = prepared.settings
-    with spoken_warnings(quiet=prepared.quiet):
+    experiment = prepare(options)
+    settings = experiment.settings
+    with spoken_warnings(quiet=experiment.quiet):
         curve = find_learning_rate(
-            prepared.model,
-            *prepared.parts.train,
+            experiment.model,
+            *experiment.parts.train,
             optimizer=settings.optimizer,
             batch_size=settings.batch_size,
             sampling=settings.sampling,

@@ -41,43 +41,45 @@ def run(options: TrainOptions) -> None:
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
     with spoken_warnings(quiet=options.quiet), outlived_stdout(), ExitStack() as held:
-        again = None if options.resume is None else run_folder(options.resume)
-        if again is not None:
-            held.enter_context(locked(again))
-        prepared = prepare(options)
-        name = Path(prepared.settings.dataset).stem
-        folder = _same(options.out, again) or held.enter_context(claimed(options.out, name=name))
-        _train(prepared, folder)
+        resumed = None if options.resume is None else run_folder(options.resume)
+        if resumed is not None:
+            held.enter_context(locked(resumed))
+        experiment = prepare(options)
+        name = Path(experiment.settings.dataset).stem
+        folder = _rewritten(options.out, resumed) or held.enter_context(
+            claimed(options.out, name=name)
+        )
+        _train(experiment, folder)
 
 
-def _same(out: Path | None, again: Path | None) -> Path | None:
+def _rewritten(out: Path | None, resumed: Path | None) -> Path | None:
     """The folder of the resumed run, if the new run is written there too."""
-    if again is None or out is None:
-        return again
-    return again if out.exists() and out.samefile(again) else None
+    if resumed is None or out is None:
+        return resumed
+    return resumed if out.exists() and out.samefile(resumed) else None
 
 
-def _train(prepared: Experiment, folder: Path) -> None:
+def _train(experiment: Experiment, folder: Path) -> None:
     """Train, write the run into `folder` and report.
 
     Raises as `run`.
     """
-    size = size_bytes(prepared.model, Optimizer.resolve(prepared.settings.optimizer))
+    size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
-        history, interrupt = _fit(prepared)
+        history, interrupt = _fit(experiment)
         history, test, trouble = _saved(
-            prepared, folder / MODEL, history, interrupt, release=release
+            experiment, folder / MODEL, history, interrupt, release=release
         )
         try:
             with held_interrupt():
-                config = _config(prepared)
+                config = _config(experiment)
                 written, no_picture = describe_run(
                     folder, history=history, config=config, test=test
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
-    if not prepared.quiet:
-        report(prepared, history, test)
+    if not experiment.quiet:
+        report(experiment, history, test)
         typer.echo(f"{'written':<15} {folder}/: {', '.join([MODEL, *written])}")
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
@@ -100,7 +102,7 @@ def _complain(history: History, folder: Path, trouble: BaseException | None) -> 
 
 
 def _saved(
-    prepared: Experiment,
+    experiment: Experiment,
     path: Path,
     history: History,
     interrupt: KeyboardInterrupt | None,
@@ -115,15 +117,15 @@ def _saved(
     saved = False
     try:
         with held_interrupt():
-            if prepared.before is not None:
-                history = joined(prepared.before, history)
+            if experiment.before is not None:
+                history = joined(experiment.before, history)
             release()
-            prepared.model.save(path)
+            experiment.model.save(path)
             saved = True
         if interrupt is not None:
             raise interrupt
-        if prepared.parts.test is not None:
-            return history, prepared.model.evaluate(*prepared.parts.test), None
+        if experiment.parts.test is not None:
+            return history, experiment.model.evaluate(*experiment.parts.test), None
     except (KeyboardInterrupt, MlpxError, MemoryError) as error:
         if not saved:
             raise
@@ -140,28 +142,28 @@ class _Keep(Callback):
         self.history = run.history
 
 
-def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
+def _fit(experiment: Experiment) -> tuple[History, KeyboardInterrupt | None]:
     """The history, and the Ctrl-C that came during training or just after it.
 
     Raises KeyboardInterrupt if nothing was learnt, or if it broke off a step.
     """
-    settings, keep = prepared.settings, _Keep()
+    settings, keep = experiment.settings, _Keep()
     history: History | None
-    _announce(prepared)
+    _announce(experiment)
     try:
-        history = prepared.model.fit(
-            *prepared.parts.train,
+        history = experiment.model.fit(
+            *experiment.parts.train,
             epochs=settings.epochs,
             steps=settings.steps,
             batch_size=settings.batch_size,
             optimizer=settings.optimizer,
             learning_rate=settings.learning_rate,
-            validation_data=prepared.parts.validation,
+            validation_data=experiment.parts.validation,
             sampling=settings.sampling,
-            callbacks=[keep, *prepared.callbacks],
+            callbacks=[keep, *experiment.callbacks],
             engine=settings.engine,
             threads=settings.threads,
-            verbose=0 if prepared.quiet else None,
+            verbose=0 if experiment.quiet else None,
         )
     except KeyboardInterrupt as interrupt:
         history, broken_off = keep.history, f"{type(interrupt).__name__}:"
@@ -175,45 +177,45 @@ def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
     return history, None
 
 
-def _config(prepared: Experiment) -> dict[str, Any]:
+def _config(experiment: Experiment) -> dict[str, Any]:
     from mlpx import __version__
 
-    names, classes = prepared.task.data.class_names, prepared.task.classes
+    names, classes = experiment.task.data.class_names, experiment.task.classes
     labels = None if classes is None else classes.labels
     return {
         "mlpx": __version__,
-        **prepared.settings.config(),
-        "dataset": resolved_dataset(prepared.settings.dataset),
-        "layers": dense_widths(prepared.model),
-        "loss": prepared.model.loss.name,
-        "rows": len(prepared.task.data.x_train),
+        **experiment.settings.config(),
+        "dataset": resolved_dataset(experiment.settings.dataset),
+        "layers": dense_widths(experiment.model),
+        "loss": experiment.model.loss.name,
+        "rows": len(experiment.task.data.x_train),
         "class_names": None if names is None else list(names),
         "classes": None if labels is None else list(labels),
     }
 
 
-def _announce(prepared: Experiment) -> None:
-    if prepared.quiet:
+def _announce(experiment: Experiment) -> None:
+    if experiment.quiet:
         return
-    model, parts = prepared.model, prepared.parts
+    model, parts = experiment.model, experiment.parts
     sizes = [f"{len(parts.train[0]):,} rows to train"]
     if parts.validation is not None:
         sizes.append(f"{len(parts.validation[0]):,} to validate")
     if parts.test is not None:
         sizes.append(f"{len(parts.test[0]):,} to test")
-    typer.echo(f"{prepared.task.data.name}: {', '.join(sizes)}")
-    classes = prepared.task.classes
+    typer.echo(f"{experiment.task.data.name}: {', '.join(sizes)}")
+    classes = experiment.task.classes
     if classes is not None and classes.labels is not None:
         typer.echo(f"classes: {classes}")
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
 
 
-def report(prepared: Experiment, history: History, test: dict[str, float] | None) -> None:
+def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:
     """Print how the training went."""
     lines: list[tuple[str, str]] = []
-    if test is not None and prepared.parts.test is not None:
-        rows = len(prepared.parts.test[0])
+    if test is not None and experiment.parts.test is not None:
+        rows = len(experiment.parts.test[0])
         lines += [
             (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())
         ]
