@@ -45,10 +45,10 @@ def run(options: TrainOptions) -> None:
         if resumed is not None:
             held.enter_context(locked(resumed))
         experiment = prepare(options)
-        name = Path(experiment.settings.dataset).stem
-        folder = _rewritten(options.out, resumed) or held.enter_context(
-            claimed(options.out, name=name)
-        )
+        folder = _rewritten(options.out, resumed)
+        if folder is None:
+            name = Path(experiment.settings.dataset).stem
+            folder = held.enter_context(claimed(options.out, name=name))
         _train(experiment, folder)
 
 
