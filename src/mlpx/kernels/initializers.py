@@ -2,7 +2,7 @@
 
 `fan_in` and `fan_out` are the rows and columns of a (d_in, d_out) matrix. A rule returns float64;
 the model casts it to its own dtype. Normals are not truncated at two deviations,
-as Keras's are.
+unlike those of Keras.
 """
 
 from __future__ import annotations

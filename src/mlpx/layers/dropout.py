@@ -44,8 +44,8 @@ class _Masked(Layer):
 
 @dataclass(frozen=True)
 class Dropout(_Masked, name="dropout"):
-    """In training, sets elements to zero with probability `rate` and divides the others by 1 -
-    rate.
+    """In training, sets elements to zero with probability `rate`; the others are divided by
+    1 - rate.
 
     In prediction it does nothing. The mask depends only on the model's seed, the step and the
     layer, on every device. Raises InputError unless rate is in [0, 1). Source: Srivastava et al.,

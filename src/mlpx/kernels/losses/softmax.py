@@ -109,9 +109,9 @@ class Focal(Loss, name="focal"):
     """rows_i = -sum_j a_j t_ij (1 - p_ij)**gamma log p_ij with p = softmax(z).
 
     Cross-entropy with less weight on rows that are already right; gamma = 0 is cross-entropy.
-    `alpha` a is one weight, or one for each class. dz = r (g - p sum_j g_j) with g = a t (1 -
-    p)**gamma (gamma p log(p) / (1 - p) - 1). For yes-or-no outputs there is `BinaryFocal`. Source:
-    Lin et al., Focal loss for dense object detection, 2017.
+    `alpha` a is one weight, or one for each class. dz = r (g - p sum_j g_j) with
+    g = a t (1 - p)**gamma (gamma p log(p) / (1 - p) - 1). For yes-or-no outputs there is
+    `BinaryFocal`. Source: Lin et al., Focal loss for dense object detection, 2017.
     """
 
     gamma: float = 2.0
