@@ -313,7 +313,7 @@ MLPX_LOSSES(LOSS)
 
 /* ---- optimizer rules ---------------------------------------------------------------------------------------
  * RULE(name, body): one element's step, on the parameter *p with gradient g and moments *m0 *m1 *m2; s[] holds
- * this step's scalars, c[] the fields that engines/lowering/rules.py names, and o[] 1 - c[], taken before rounding:
+ * this step's scalars, c[] the fields that engines/lowering/updates.py names, and o[] 1 - c[], taken before rounding:
  * 1 - 0.999f is 0.001 to five digits only.
  */
 #define SMOOTH(m, i, x) *m = c[i] * *m + o[i] * (x)
