@@ -23,7 +23,7 @@ from gpu.section import Row, Setup
 from mlpx.backend import get_backend
 from mlpx.engines.cuda import cublaslt, runner
 from mlpx.engines.cuda.epilogues import Fused
-from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
+from mlpx.engines.cuda.products import FACTORS, Product, workspace
 
 SHAPES = (
     (100, 784, 50), (100, 50, 10), (128, 512, 512), (128, 512, 10), (96, 785, 33),
@@ -138,7 +138,7 @@ def tried(backend: Any, data: Data, name: str, end: End, precision: str) -> Row:
             engine = planned(backend, made, dtype, precision)
         (launches,) = engine.launches.values()
         mine = [each for each in products if kind(each.operation) == end.kind and each.found]
-        kept = [op for op, _ in launches if op.name in PRODUCTS and kind(op) == end.kind]
+        kept = [op for op, _ in launches if op.name in FACTORS and kind(op) == end.kind]
         row: Row = {"planned": bool(mine and kept), "passed": True}
         if engine.notes:
             row["notes"] = engine.notes

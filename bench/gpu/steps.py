@@ -21,7 +21,7 @@ from mlpx.engines import choose
 from mlpx.engines.cuda import composed, graphs, runner
 from mlpx.engines.cuda.graphs import LANES
 from mlpx.engines.cuda.prefetch import Prefetched
-from mlpx.engines.cuda.products import PRODUCTS
+from mlpx.engines.cuda.products import FACTORS
 from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
 from mlpx.layers import Rescale
 from mlpx.mlp import MLP
@@ -178,7 +178,7 @@ class Bench:
         """The same of the products by our own kernels instead of cublasLt's."""
         found: dict[str, float] = {}
         for i, (operation, _) in enumerate(self.launches(execute)):
-            if operation.name in PRODUCTS:
+            if operation.name in FACTORS:
                 sizes = "x".join(map(str, operation.n[:3]))
                 put = execute._launcher(operation)
                 found[f"{i} {operation.name} {sizes}"] = self.repeated_us(put)

@@ -40,25 +40,39 @@ class Cast:
 
     def operations(self, name: str) -> list[Operation]:
         """What the cast is done by; `name` is that of the cast itself."""
-        made, scaled = self.of(self.source), self.scale is not None
-        n = (made.rows, made.columns, made.padded)
-        given = (self.scale,) if scaled else ()
-        p = (self.source.address, self.memory, *given)
-        touches = (self.read, access(self.memory, writes=True), *map(access, given))
-        return [*(self._scalings() if scaled else ()), Operation(name, n, (), p, touches)]
+        narrow = self.of(self.source)
+        scale = {} if self.scale is None else {"scale": self.scale}
+        touches = (self.read, access(self.memory, writes=True), *map(access, scale.values()))
+        cast = Operation.of(
+            name,
+            rows=narrow.rows,
+            columns=narrow.columns,
+            stride=narrow.padded,
+            x=self.source.address,
+            out=self.memory,
+            **scale,
+            touches=touches,
+        )
+        return [*(self._scalings() if scale else ()), cast]
 
     def _scalings(self) -> list[Operation]:
         """What finds the scale, and with it what products are multiplied by."""
-        found = list[Operation]()
+        scalings = list[Operation]()
         for i in range(0, max(1, len(self.backs)), MOST_BACKS):
             backs = self.backs[i : i + MOST_BACKS]
-            n = (self.source.rows * self.source.columns, len(backs))
-            p = (self.source.address, self.scale, *(array for pair in backs for array in pair))
-            others = [access(other) for other, _ in backs if other is not self.scale]
+            read = [access(other) for other, _ in backs if other is not self.scale]
             written = (self.scale, *(back for _, back in backs))
-            touches = (self.read, *others, *(access(array, writes=True) for array in written))
-            found.append(Operation("scale_of", n, (), p, touches))
-        return found
+            scaling = Operation.of(
+                "scale_of",
+                elements=self.source.rows * self.source.columns,
+                products=len(backs),
+                x=self.source.address,
+                scale=self.scale,
+                others=[array for pair in backs for array in pair],
+                touches=(self.read, *read, *(access(array, writes=True) for array in written)),
+            )
+            scalings.append(scaling)
+        return scalings
 
 
 class Casts:
@@ -90,9 +104,9 @@ class Casts:
         """The factors of a product that `put_into` found casts for, None of any other."""
         if operation.name not in AFFINE or self.precision not in HALVES:
             return None
-        a, b, *back = (address(array) for array in operation.p[3:6])
+        a, b, back = (address(operation[field]) for field in ("left", "right", "back"))
         left, right, _ = operands(operation)
-        return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], *back)
+        return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], back)
 
     def _cast(
         self, matrix: Matrix, op: Operation, valid: list[Cast], found: list[Operation | Cast]
@@ -122,10 +136,10 @@ class Casts:
     def _of_casts(self, op: Operation, a: Cast, b: Cast, last: Cast) -> Operation:
         """The product of two casts; the last of them says what it is multiplied by."""
         if self.precision == "bf16":
-            return reading(op, a.memory, b.memory)
+            return reading(op, left=a.memory, right=b.memory)
         back = self._keep(self.backend.zeros(2))  # the second is what is kept of the result: 0
         last.backs.append(((a if last is b else b).scale, back))
-        return reading(op, a.memory, b.memory, back)
+        return reading(op, left=a.memory, right=b.memory, back=back)
 
     def _keep(self, array: Any) -> Any:
         self.kept.append(array)
@@ -137,10 +151,11 @@ def read_of(matrix: Matrix, op: Operation) -> Access:
     return next(access for access in op.touches if access.start == matrix.address)
 
 
-def reading(op: Operation, *arrays: Any) -> Operation:
+def reading(op: Operation, **arrays: Any) -> Operation:
     """An affine product, perhaps with what follows it, that also reads these arrays."""
-    made = replace(op, p=(*op.p[:3], *arrays), touches=(*op.touches, *map(access, arrays)))
-    if not isinstance(made, Fused):
-        return made
-    parts = (reading(part, *arrays) if part.name in AFFINE else part for part in made.parts)
-    return replace(made, parts=tuple(parts))
+    touches = (*op.touches, *map(access, arrays.values()))
+    product = replace(op.replaced(**arrays), touches=touches)
+    if not isinstance(product, Fused):
+        return product
+    parts = (reading(part, **arrays) if part.name in AFFINE else part for part in product.parts)
+    return replace(product, parts=tuple(parts))

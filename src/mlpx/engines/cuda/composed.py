@@ -38,9 +38,10 @@ def with_rows(program: TrainingProgram, plan: Plan, operations: Sequence[Operati
     gathers = [op for op in operations if op.name == "gather"]
     if plan is program.full and program.data.resident:
         return overlapped(operations, gathers, positions=steps)
-    of_x = [op for op in gathers if same(op.p[0], x)]
+    of_x = [op for op in gathers if same(op["x"], x)]
     if plan is program.full and len(of_x) == 1:
-        staging = program.network.backend.empty(of_x[0].n[:2], program.network.dtype)
+        shape = of_x[0]["rows"], of_x[0]["columns"]
+        staging = program.network.backend.empty(shape, program.network.dtype)
         return prefetch(operations, of_x[0], staging, positions=steps)
     return Prefetched(list(operations), [])
 

@@ -108,8 +108,8 @@ def fuse_relus(operations: Sequence[Operation], memory: Memory) -> list[Operatio
         forward = forward_of(slope, found) if slope and is_slope(slope, dx, "relu") else None
         if slope is None or forward is None:
             continue
-        columns = -(-dx.n[1] // MASK_COLUMNS) * MASK_COLUMNS
-        size = dx.n[0] * columns // 8
+        columns = -(-dx["inputs"] // MASK_COLUMNS) * MASK_COLUMNS
+        size = dx["rows"] * columns // 8
         bits = Access(start := memory(size), start + size, True)
         ends = [slope, *sums_of(slope, rest)]
         made = keeping_bits(forward, bits, columns)
@@ -121,12 +121,12 @@ def fuse_relus(operations: Sequence[Operation], memory: Memory) -> list[Operatio
 
 def forward_of(slope: Operation, operations: Sequence[Operation]) -> Fused | None:
     """The product with relu whose slope it is, None where that is no product or does not fuse."""
-    kept = address(slope.p[1])
+    kept = address(slope["kept"])
     for i, first in enumerate(operations):
         second = follower(first, operations[i + 1 :])
         epilogue = epilogue_of(first, second) if second else None
         is_relu = epilogue is not None and epilogue.kind == EPILOGUE_RELU_BIAS
-        if second and epilogue and is_relu and address(second.p[1]) == kept:
+        if second and epilogue and is_relu and address(second["y"]) == kept:
             return fused(epilogue, first, second)
     return None
 
@@ -135,9 +135,10 @@ def sums_of(slope: Operation, rest: Sequence[Operation]) -> list[Operation]:
     """The sum of the slope's result over the rows, if it can be done as soon as that is there."""
     between: list[Operation] = []
     for op in rest:
-        if op.name == "column_sum" and address(op.p[0]) == address(slope.p[2]):
+        if op.name == "column_sum" and address(op["dz"]) == address(slope["out"]):
             free = not any(in_order(op, other) for other in between)
-            return [op] if free and op.n[:2] == slope.n[:2] else []
+            alike = all(op[size] == slope[size] for size in ("rows", "columns"))
+            return [op] if free and alike else []
         if op is not slope:
             between.append(op)
     return []
@@ -157,8 +158,8 @@ def back_through_bits(
     """A product that is multiplied by relu's slope, and perhaps summed over its rows."""
     slope, *sums = ends
     kind = EPILOGUE_DRELU_BGRAD if sums else EPILOGUE_DRELU
-    db = address(sums[0].p[1]) if sums else 0
-    found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope.p[2])), dx, *ends)
+    db = address(sums[0]["db"]) if sums else 0
+    found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope["out"])), dx, *ends)
     return replace(found, touches=(*found.touches, replace(bits, writes=False)))
 
 
@@ -196,11 +197,11 @@ def epilogue_of(first: Operation, second: Operation) -> Epilogue | None:
         return None
     if names == ("affine", "activation"):
         return of_activation(first, second)
-    if is_slope(second, first, "gelu_tanh") and first.n[1] % GELU_COLUMNS == 0:
-        z, out = (address(array) for array in second.p[1:3])
-        return Epilogue(EPILOGUE_DGELU, input=z, input_columns=first.n[1], out=out)
-    if names == ("affine_dW", "column_sum") and address(first.p[1]) == address(second.p[0]):
-        return Epilogue(EPILOGUE_BGRADA, address(second.p[1]))
+    if is_slope(second, first, "gelu_tanh") and first["inputs"] % GELU_COLUMNS == 0:
+        z, out = address(second["kept"]), address(second["out"])
+        return Epilogue(EPILOGUE_DGELU, input=z, input_columns=first["inputs"], out=out)
+    if names == ("affine_dW", "column_sum") and address(first["dz"]) == address(second["dz"]):
+        return Epilogue(EPILOGUE_BGRADA, address(second["db"]))
     return None
 
 
@@ -212,21 +213,20 @@ def clobbers(second: Operation, first: Operation) -> bool:
 
 def of_activation(first: Operation, second: Operation) -> Epilogue | None:
     """A product's end that adds the bias and takes an activation."""
-    product, (code, biased) = address(first.p[2]), second.n[2:4]
-    z, y, bias = (address(array) for array in second.p[:3])
-    if not biased or z != product:
+    z, y, bias = (address(second[field]) for field in ("z", "y", "bias"))
+    if not second["biased"] or z != address(first["out"]):
         return None
-    kind = ENDS.get(code)
+    kind, outputs = ENDS.get(second["formula"]), first["outputs"]
     if kind == EPILOGUE_GELU_AUX_BIAS:
-        fits = y != z and first.n[2] % GELU_COLUMNS == 0
-        return Epilogue(kind, bias, z, first.n[2], out=y) if fits else None
+        fits = y != z and outputs % GELU_COLUMNS == 0
+        return Epilogue(kind, bias, z, outputs, out=y) if fits else None
     return Epilogue(kind, bias) if kind and y == z else None
 
 
 def ends_a_product(activation: Operation) -> bool:
     """Whether an activation can be the end of the product before it, by what it is."""
-    kind = ENDS.get(activation.n[2])
-    wide = activation.n[1] % GELU_COLUMNS == 0
+    kind = ENDS.get(activation["formula"])
+    wide = activation["columns"] % GELU_COLUMNS == 0
     return kind is not None and (wide or kind != EPILOGUE_GELU_AUX_BIAS)
 
 
@@ -234,7 +234,7 @@ def is_slope(operation: Operation, dx: Operation, activation: str) -> bool:
     """Whether it multiplies what the product dx puts out by the slope of an activation."""
     return (
         (dx.name, operation.name) == ("affine_dx", "activation_back")
-        and operation.n[2] == codes("activation")[activation]
-        and address(operation.p[0]) == address(dx.p[2])
+        and operation["formula"] == codes("activation")[activation]
+        and address(operation["dy"]) == address(dx["dx"])
         and not clobbers(operation, dx)
     )

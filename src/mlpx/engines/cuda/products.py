@@ -42,8 +42,13 @@ LEAST_WORKSPACE_BYTES = 1 << 16
 
 AFFINE = ("affine", "affine_dx", "affine_dW")
 """The products of a layer."""
-PRODUCTS = (*AFFINE, "matrix_product")
-"""The operations that are products."""
+FACTORS = {
+    "affine": ("x", "W", "out"),
+    "affine_dx": ("dz", "W", "dx"),
+    "affine_dW": ("x", "dz", "dW"),
+    "matrix_product": ("A", "B", "out"),
+}
+"""The operations that are products, and which of their fields are the factors and the result."""
 
 
 def workspace(backend: Any) -> Any:
@@ -105,13 +110,13 @@ def lowest_bit(number: int) -> int:
 
 def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
     """A, B and C of the product C = A B that an operation is."""
-    n, d, k = operation.n[:3]
-    a, b, c = (address(array) for array in operation.p[:3])
-    if operation.name == "matrix_product":  # n x d = n x k times k x d
-        left, right = operation.n[3:5]
-        A = Matrix(a, k, n, turned=True) if left else Matrix(a, n, k)
-        B = Matrix(b, d, k, turned=True) if right else Matrix(b, k, d)
-        return A, B, Matrix(c, n, d)
+    a, b, c = (address(operation[field]) for field in FACTORS[operation.name])
+    if operation.name == "matrix_product":  # C = A B, m x n = m x k times k x n
+        m, n, k = (operation[size] for size in ("rows", "columns", "inner"))
+        A = Matrix(a, k, m, turned=True) if operation["turned_A"] else Matrix(a, m, k)
+        B = Matrix(b, n, k, turned=True) if operation["turned_B"] else Matrix(b, k, n)
+        return A, B, Matrix(c, m, n)
+    n, d, k = (operation[size] for size in ("rows", "inputs", "outputs"))
     if operation.name == "affine":  # z = x W
         return Matrix(a, n, d), Matrix(b, d, k), Matrix(c, n, k)
     if operation.name == "affine_dx":  # dx = dz W'
@@ -149,7 +154,9 @@ class Product:
         kind = R_64F if double else R_32F
         compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if tf32 else COMPUTE_32F
         number = ctypes.c_double if double else ctypes.c_float
-        alpha, beta = operation.c[:2] or (1.0, 0.0)
+        alpha, beta = 1.0, 0.0
+        if operation.name == "matrix_product":
+            alpha, beta = operation["alpha"], operation["beta"]
         self.factors: tuple[Any, Any] = byref(number(alpha)), byref(number(beta))
         turned = {DESC_TRANSA: b.turned, DESC_TRANSB: a.turned}
         asked: dict[int, Any] = {

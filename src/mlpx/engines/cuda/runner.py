@@ -26,8 +26,9 @@ from mlpx.engines.cuda.epilogues import Fused
 from mlpx.engines.cuda.graphs import LANES, Launch, Put, capture, lanes
 from mlpx.engines.cuda.kernels import Launcher, Places, function, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
-from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
+from mlpx.engines.cuda.products import FACTORS, Product, workspace
 from mlpx.engines.lowering import Operation, address
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.errors import EngineError
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
@@ -158,8 +159,14 @@ class CudaRunner:
     def advance(self, steps: int) -> Put:
         """What moves the program's state and the places on by so many steps."""
         if steps not in self.steps_taken:
-            p = self.program.state, self.places.table
-            operation = Operation("advance", (steps, len(self.places.rows)), (), p, ())
+            operation = Operation.of(
+                "advance",
+                steps=steps,
+                positions=len(self.places.rows),
+                state=self.program.state,
+                table=self.places.table,
+                touches=(),
+            )
             self.steps_taken[steps] = self._launcher(operation)
         return self.steps_taken[steps]
 
@@ -227,12 +234,13 @@ class CudaRunner:
         if operation.name != "gather" or not isinstance(put, Launcher):
             return operation, put
         names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
-        p = list(operation.p)
-        for i, array in enumerate(operation.p):
-            if id(array) in names:
-                self.sources.append((put.given["p"][0, i : i + 1], names[id(array)]))
-                p[i] = None
-        return replace(operation, p=tuple(p)), put
+        read = {field: names.get(id(operation[field])) for field in ("x", "labels")}
+        for field, name in read.items():
+            if name is not None:
+                _, at = FIELDS["gather"].places[field]
+                self.sources.append((put.given["p"][0, at : at + 1], name))
+                operation = operation.replaced(**{field: None})
+        return operation, put
 
     def feed(self) -> None:
         """Point the launches to where the data are now; what was captured is of where they were."""
@@ -261,7 +269,7 @@ class CudaRunner:
         return operation.epilogue.input in self.unwritten
 
     def _launch(self, operation: Operation) -> list[Launch]:
-        if operation.name not in PRODUCTS:
+        if operation.name not in FACTORS:
             return [(operation, self._launcher(operation))]
         if self._lacks_bits(operation):
             return self._simpler(operation, NO_BITS)
@@ -272,11 +280,11 @@ class CudaRunner:
 
     def _simpler(self, operation: Operation, reason: str) -> list[Launch]:
         """A fused operation as its parts; a product as the launch of our own kernel."""
-        n, d, k = operation.n[:3]
+        sizes = " x ".join(map(str, operation.n[:3]))
         fused = isinstance(operation, Fused)
         lacking = "cublasLt's epilogue" if fused else "cublasLt"
         if self.library:
-            self._note(f"{operation.name} {n} x {d} x {k} without {lacking}: {reason}")
+            self._note(f"{operation.name} {sizes} without {lacking}: {reason}")
         if isinstance(operation, Fused):
             if operation.epilogue.writes_bits:
                 self.unwritten.add(operation.epilogue.input)

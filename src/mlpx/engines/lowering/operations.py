@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 
+from mlpx.engines.lowering.fields import ABSENT, FIELDS
 from mlpx.types import Array
 
 ARRAYS = 12
+"""The length of p in C and CUDA."""
 NUMBERS = 8
+"""The length of n, and of c."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,10 @@ class Access:
 class Operation:
     """One operation: its name, sizes and strides n, constants c, and arrays or addresses p.
 
-    `touches` is the memory it reads and writes; `alone`: it is not divided among threads; `late`:
-    it may be put off until something needs what it wrote; `lane`: the branch of a graph it is on.
+    n, c and p are what C and CUDA read; `operation["out"]` reads a field by its name in
+    `fields.FIELDS`. `touches` is the memory it reads and writes; `alone`: it is not divided among
+    threads; `late`: it may be put off until something needs what it wrote; `lane`: the branch of a
+    graph it is on.
     """
 
     name: str
@@ -47,6 +52,50 @@ class Operation:
     alone: bool = False
     late: bool = False
     lane: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        touches: tuple[Access, ...],
+        alone: bool = False,
+        late: bool = False,
+        **fields: Any,
+    ) -> Operation:
+        """The operation called `name` with these fields.
+
+        Raises KeyError for a field it does not have, ValueError if one is missing.
+        """
+        layout = FIELDS[name]
+        n, c, p = layout.put(layout.blank(), fields)
+        if not fields.keys() >= layout.required:
+            raise ValueError(f"{name} without {sorted(layout.required - fields.keys())}")
+        return Operation(name, n, c, p, touches, alone, late)
+
+    def __getitem__(self, field: str) -> Any:
+        """The field of that name; 0 or None where it was left out."""
+        kind, at = FIELDS[self.name].places[field]
+        try:
+            return (self.n, self.c, self.p)[kind][at]
+        except IndexError:
+            return ABSENT[kind]
+
+    def turned_into(
+        self, name: str, *, touches: tuple[Access, ...], late: bool = False, **fields: Any
+    ) -> Operation:
+        """The operation called `name` with the fields that both have, and those given."""
+        places = FIELDS[self.name].places
+        shared = {key: self[key] for key in FIELDS[name].required if key in places}
+        return Operation.of(name, **(shared | fields), touches=touches, late=late)
+
+    def replaced(self, **fields: Any) -> Self:
+        """The operation with other values in these fields; it touches what it did.
+
+        Raises KeyError for a field it does not have.
+        """
+        n, c, p = FIELDS[self.name].put((self.n, self.c, self.p), fields)
+        return replace(self, n=n, c=c, p=p)
 
 
 def address(value: Any) -> int:

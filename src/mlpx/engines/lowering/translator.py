@@ -70,8 +70,10 @@ class Translator:
         self.rows_of: dict[int, Array] = {}
         """Where the row that a `select_row` would copy lies: its table, by the address of the copy.
         """
-        self.by_row: dict[int, Any] = {}
-        """What a copy by column was made of, by the address of the copy."""
+        self.stands_for: dict[int, Any] = {}
+        """What the values of an array were made of, by its address, where no operation makes them:
+        for a copy by column the array by row, for random numbers what draws them.
+        """
 
     def translate(self) -> list[Operation]:
         """The plan as operations.
@@ -86,28 +88,34 @@ class Translator:
         self,
         name: str,
         *,
-        n: tuple[int, ...] = (),
-        c: tuple[float, ...] = (),
-        p: tuple[Any, ...] = (),
         touches: tuple[Access, ...],
         alone: bool = False,
         late: bool = False,
+        **fields: Any,
     ) -> None:
-        """Append the operation called `name`; p are arrays, addresses or None."""
+        """Append the operation called `name`; `fields.FIELDS` names its fields."""
         if not self.target.has(name, self.dtype):
             raise UntranslatableError(f"no operation {name}")
-        sizes, numbers = tuple(int(value) for value in n), tuple(float(value) for value in c)
-        self.operations.append(Operation(name, sizes, numbers, p, touches, alone, late))
+        operation = Operation.of(name, touches=touches, alone=alone, late=late, **fields)
+        self.operations.append(operation)
 
-    def by_rows(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+    def rows_divided(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays whose rows are divided among the threads."""
         return tuple(access(a, writes=writes, division=("rows", len(a))) for a in arrays)
 
-    def flat(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+    def columns_divided(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays (d,), (1, d) or (n, d) whose d columns are divided among the threads."""
+        return tuple(
+            access(a, writes=writes, division=("columns", a.size // a.shape[-1], a.shape[-1]))
+            for a in arrays
+            if a is not None
+        )
+
+    def elements_divided(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays of one size whose elements are divided among the threads."""
         return tuple(access(a, writes=writes, division=("elements", a.size)) for a in arrays)
 
-    def whole(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
+    def undivided(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays that any thread may touch all of."""
         return tuple(access(a, writes=writes) for a in arrays if a is not None)
 
@@ -148,12 +156,12 @@ class Translator:
                     f"{owner.kind} {owner.name!r} is not one of the library's own"
                 )
             for cls in type(owner).__mro__:
-                found = TRANSLATIONS.get((cls, kernel.__name__))
-                if found is not None:
-                    return found
+                translation = TRANSLATIONS.get((cls, kernel.__name__))
+                if translation is not None:
+                    return translation
             raise self.formless(f"{owner.kind} {owner.name!r}")
-        found = TRANSLATIONS.get(kernel)
-        if found is None:
+        translation = TRANSLATIONS.get(kernel)
+        if translation is None:
             module = kernel.__module__.rpartition(".")[2]
             raise self.formless(f"{module}.{kernel.__name__}")
-        return found
+        return translation

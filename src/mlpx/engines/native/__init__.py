@@ -12,6 +12,7 @@ import numpy as np
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.base import Engine, Predictor, Runner
 from mlpx.engines.lowering import Operation, UntranslatableError, address, lower
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.native.assembly import Library, assemble
 from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import Op, blas, load, pool
@@ -111,8 +112,9 @@ class NativeRunner:
         for op, operation in zip(ops, placed, strict=True):
             reads = operation.name == "gather"
             if reads:
-                self._sources.append((op, names[id(operation.p[0])]))
-            self._kept.append(operation.p[reads:])
+                self._sources.append((op, names[id(operation["x"])]))
+                operation = operation.replaced(x=None)
+            self._kept.append(operation.p)
 
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan so many times."""
@@ -122,8 +124,9 @@ class NativeRunner:
 
     def feed(self) -> None:
         """Point the operations that read the data to where they are now."""
+        _, at = FIELDS["gather"].places["x"]
         for op, name in self._sources:
-            op.p[0] = address(getattr(self.program.data, name))
+            op.p[at] = address(getattr(self.program.data, name))
 
 
 def worthwhile_threads(program: TrainingProgram) -> int:
@@ -144,5 +147,7 @@ def worth_own_sums(operations: list[Operation], program: TrainingProgram, thread
 
     Then threads pass each other gradients; else what these are made of.
     """
-    made_of = sum(op.n[0] * (op.n[1] + op.n[2]) for op in operations if op.name == "affine_dW")
+    made_of: int = sum(
+        op["rows"] * (op["inputs"] + op["outputs"]) for op in operations if op.name == "affine_dW"
+    )
     return made_of > max(2, threads) * len(program.network.layout)

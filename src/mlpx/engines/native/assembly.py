@@ -56,10 +56,10 @@ def assemble(
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
     """An operation as the library has it."""
-    n = list(operation.n)
-    p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
     if operation.name in PRODUCTS:
-        n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
+        operation = operation.replaced(wide=blas().wide, gemm=blas().gemm[dtype.name])
+    n = operation.n
+    p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
     op = Op(
         kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait,
         chain=chain, tiles=tiles,
@@ -75,5 +75,5 @@ def _kernel(name: str, dtype: np.dtype) -> int | None:
 
 @cache
 def _address(library: ctypes.CDLL, name: str, dtype: np.dtype) -> int | None:
-    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
-    return found
+    kernel: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
+    return kernel

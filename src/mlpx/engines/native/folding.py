@@ -15,11 +15,9 @@ from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.barriers import Touched
 from mlpx.types import Array
 
-FOLDED = ("affine_dW", "column_sum")
-"""What writes a gradient, and can be followed by the rule at once."""
+GRADIENTS = {"affine_dW": "dW", "column_sum": "db"}
+"""What writes a gradient, and can be followed by the rule at once, and which field that is."""
 PLAIN = "rule_sgd"
-PARAMETERS, GRADIENT = 0, 1
-"""Which of a rule's arrays those are; moments follow, and at last the address of its numbers."""
 
 
 def update_at_once(
@@ -58,7 +56,7 @@ def _rules_by_writer(
             after_rules = False
             continue
         if op in users:
-            rule = rules.of(op) if op.name in FOLDED else None
+            rule = rules.of(op) if op.name in GRADIENTS else None
             if rule is None or later.precedes(*(a for a in rule.touches if a.writes)):
                 return None
             found[op] = rule
@@ -106,47 +104,60 @@ def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Op
     """The rules' slices of `out`, which the operation writes, as one rule; None as in
     `Rules.of`.
     """
-    found, covered = set(), 0
+    alike, covered = set(), 0
     for rule in rules:
         g = _gradient(rule)
         common = min(g.stop, out.stop) - max(g.start, out.start)
         if common > 0:
             covered += common
-            *arrays, numbers = rule.p
+            arrays = (rule["parameters"], rule["gradient"], *rule["moments"])
             moved = tuple(None if a is None else address(a) + out.start - g.start for a in arrays)
-            found.add((rule.name, rule.c, rule.n[1:], *moved, numbers))
-    if len(found) != 1 or covered < out.stop - out.start:
+            alike.add((rule.name, rule["constants"], rule["table_columns"], rule["scalars"], moved))
+    if len(alike) != 1 or covered < out.stop - out.start:
         return None
-    name, c, rest, *p = found.pop()
-    size = out.stop - out.start
-    count = operation.p[-1].size
+    name, constants, columns, scalars, (parameters, gradient, *moments) = alike.pop()
+    nbytes, count = out.stop - out.start, operation[GRADIENTS[operation.name]].size
     touches = tuple(
-        Access(start, start + size, i != GRADIENT, ("elements", count))
-        for i, start in enumerate(p[:-1]) if start is not None
-    )  # fmt: skip
-    return Operation(name, (count, *rest), c, tuple(p), touches)
+        Access(start, start + nbytes, start != gradient, ("elements", count))
+        for start in (parameters, gradient, *moments)
+        if start is not None
+    )
+    return Operation.of(
+        name,
+        elements=count,
+        table_columns=columns,
+        constants=constants,
+        parameters=parameters,
+        gradient=gradient,
+        moments=moments,
+        scalars=scalars,
+        touches=touches,
+    )
 
 
 def _descent(operation: Operation, rule: Operation) -> Operation:
     """The operation as a descent by plain SGD: it adds to the parameters what it would write."""
-    *given, _ = operation.p
-    to = rule.touches[PARAMETERS]
+    start = rule["parameters"]
     touches = tuple(
-        replace(a, start=to.start, stop=to.stop) if a.writes else a for a in operation.touches
+        replace(a, start=start, stop=start + a.stop - a.start) if a.writes else a
+        for a in operation.touches
     )
-    name, n = f"{operation.name}_descend", (*operation.n, *rule.n[1:])
-    return replace(operation, name=name, n=n, p=(*given, to.start, rule.p[-1]), touches=touches)
+    of_rule = {key: rule[key] for key in ("parameters", "table_columns", "scalars")}
+    name = f"{operation.name}_descend"
+    return operation.turned_into(name, **of_rule, touches=touches, late=operation.late)
 
 
 def _update(operation: Operation, rule: Operation) -> Operation:
     """The product as an update of the weights, tile by tile, each in a corner of the gradient."""
     (out,) = (access for access in operation.touches if access.writes)
     touches = tuple(replace(a, division=out.division) for a in rule.touches if a.writes)
-    return replace(
-        operation,
-        name="affine_dW_update",
-        n=(*operation.n, *rule.n[1:]),
-        c=rule.c,
-        p=(*operation.p, rule.name, *rule.p[:1], *rule.p[2:]),
+    of_rule = {
+        key: rule[key] for key in ("parameters", "moments", "constants", "table_columns", "scalars")
+    }
+    return operation.turned_into(
+        "affine_dW_update",
+        **of_rule,
+        rule=rule.name,
         touches=(*operation.touches, *touches),
+        late=operation.late,
     )

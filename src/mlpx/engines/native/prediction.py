@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.lowering import Operation, Translator, address
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import DTYPES
 from mlpx.engines.native.assembly import Library, assemble
@@ -181,9 +182,8 @@ class Lane:
 
     def check(self, to: Translator, x: Array, limit: float) -> None:
         """Append the search for what is not finite."""
-        to.emit(
-            "out_of_range", n=(x.size,), c=(limit,), p=(x, self.flag), touches=to.by_rows(x)
-        )  # fmt: skip
+        touches = to.rows_divided(x)
+        to.emit("out_of_range", elements=x.size, limit=limit, x=x, flag=self.flag, touches=touches)
 
 
 class Resident:
@@ -202,19 +202,6 @@ class Resident:
         self._call(self._run, None)
 
 
-class Slots(NamedTuple):
-    """Where n and p of an operation begin, in words of 8 bytes from the first operation."""
-
-    n: int
-    p: int
-
-    @classmethod
-    def of(cls, index: int) -> Slots:
-        """Those of the operation with this number."""
-        start = index * ctypes.sizeof(Op)
-        return cls((start + Op.n.offset) // 8, (start + Op.p.offset) // 8)
-
-
 class Streaming:
     """Operations that read their rows from one array, and write the results to another, chunk by
     chunk.
@@ -226,26 +213,36 @@ class Streaming:
         to.operations = []
         if dtype == lane.network.dtype and first_alone_reads(operations, x):
             first, *operations = operations
-            p = (None, *first.p[1:])
-            to.emit("affine_from", n=(*first.n, 0), p=p, touches=first.touches)
+            there = first.turned_into("affine_from", x=None, stride=0, touches=first.touches)
+            to.operations.append(there)
             # A number of x that is not finite leaves none finite in its row of the product.
-            lane.check(to, first.p[2], float(np.finfo(dtype).max))
+            lane.check(to, first["out"], float(np.finfo(dtype).max))
         else:
-            n = (*x.shape, DTYPES[dtype.newbyteorder("=").name], 0, not dtype.isnative)
-            to.emit("gather", n=n, p=(None, None, x), touches=to.by_rows(x, writes=True))
+            columns, code = x.shape[1], DTYPES[dtype.newbyteorder("=").name]
+            sizes = {"columns": columns, "dtype": code, "stride": 0, "swapped": not dtype.isnative}
+            touches = to.rows_divided(x, writes=True)
+            to.emit("gather", rows=rows, **sizes, x=None, indices=None, out=x, touches=touches)
             if dtype.kind == "f":
                 lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
         to.operations += operations
-        to.emit("store", n=(found.nbytes,), p=(found,), touches=to.by_rows(found))
+        to.emit("store", nbytes=found.nbytes, x=found, touches=to.rows_divided(found))
         self.ops, self.kept = assemble(to.operations, lane.network.dtype)
         self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
-        self.slots = Slots.of(0), Slots.of(len(self.ops) - 1)
+        self.x, self.rows = (word(self.kept, 0, field) for field in ("x", "stride"))
+        last = len(self.kept) - 1
+        self.out, self.out_bytes = (word(self.kept, last, field) for field in ("out", "stride"))
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
         """Have them read `rows` rows a chunk at the address x, and write `out_bytes` at `out`."""
-        first, last = self.slots
-        self.words[first.p], self.words[first.n + 3] = x, rows
-        self.words[last.p + 1], self.words[last.n + 1] = out, out_bytes
+        self.words[self.x], self.words[self.rows] = x, rows
+        self.words[self.out], self.words[self.out_bytes] = out, out_bytes
+
+
+def word(operations: Sequence[Operation], i: int, field: str) -> int:
+    """Where a field of the i-th operation is, in words of 8 bytes from the first operation."""
+    kind, at = FIELDS[operations[i].name].places[field]
+    array: Any = (Op.n, Op.c, Op.p)[kind]
+    return (i * ctypes.sizeof(Op) + int(array.offset)) // 8 + int(at)
 
 
 def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
@@ -253,8 +250,8 @@ def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
     first, *rest = operations
     memory = access(x, writes=True)
     touched = any(a.overlaps(memory) for op in rest for a in op.touches)
-    reads = first.name == "affine" and address(first.p[0]) == address(x)
-    return reads and first.n[2] < first.n[1] and not touched
+    reads = first.name == "affine" and address(first["x"]) == address(x)
+    return reads and first["outputs"] < first["inputs"] and not touched
 
 
 def forward(

@@ -14,6 +14,7 @@ from typing import TypeGuard
 
 from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.barriers import Touched, division
+from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19
@@ -28,41 +29,41 @@ def sum_by_rows(
     gradient (size,); others, the further threads' (threads - 1, size), all zero, or None for one
     thread.
     """
-    start, item = address(gradient), gradient.itemsize
-    found: list[Operation] = []
+    start, made = address(gradient), list[Operation]()
     parts, summed = Touched(), True
     for operation in operations:
         if not summed and parts.precedes(*operation.touches):
-            found += [] if others is None else [_total(gradient, others)]
+            made += [] if others is None else [_total(gradient, others)]
             parts, summed = Touched(), True
-        part = _part(operation, start, item, others)
+        part = _part(operation, start, others)
         if part is not None:
             parts.add(*(access for access in part.touches if access.writes))
             summed = False
-        found.append(part or operation)
-    return found + ([] if summed or others is None else [_total(gradient, others)])
+        made.append(part or operation)
+    return made + ([] if summed or others is None else [_total(gradient, others)])
 
 
-def _part(operation: Operation, start: int, item: int, others: Array | None) -> Operation | None:
+def _part(operation: Operation, start: int, others: Array | None) -> Operation | None:
     """The operation as one of each thread's rows, None for one that writes no gradient."""
-    if operation.name not in ("affine_dW", "column_sum"):
+    if operation.name not in GRADIENTS:
         return None
-    *_, out = operation.p
-    rows, size = operation.n[0], 0 if others is None else others.shape[1]
-    offset = address(out) - start
-    theirs = None if others is None else address(others) + offset
-    touches = tuple(replace(access, division=("rows", rows)) for access in operation.touches)
-    n = (*operation.n, size)
-    return Operation(f"{operation.name}_part", n, (), (*operation.p, theirs), touches)
+    offset = address(operation[GRADIENTS[operation.name]]) - start
+    division = "rows", operation["rows"]
+    return operation.turned_into(
+        f"{operation.name}_part",
+        stride=0 if others is None else others.shape[1],
+        others=None if others is None else address(others) + offset,
+        touches=tuple(replace(access, division=division) for access in operation.touches),
+    )
 
 
 def _total(gradient: Array, others: Array) -> Operation:
     """What adds the other threads' parts to the gradient."""
     low, high = address(gradient), address(gradient) + gradient.nbytes
     theirs = Access(address(others), address(others) + others.nbytes, False)
-    n = (gradient.size, len(others))
     touches = (Access(low, high, True, ("elements", gradient.size)), theirs)
-    return Operation("sum_parts", n, (), (gradient, others), touches)
+    sizes = {"elements": gradient.size, "count": len(others)}
+    return Operation.of("sum_parts", **sizes, gradient=gradient, others=others, touches=touches)
 
 
 def chains(
