@@ -10,7 +10,6 @@ import pytest
 
 import cudasim
 from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
-from mlpx.engines import cuda
 from mlpx.engines.cuda.casts import MOST_BACKS, Casts
 from mlpx.engines.cuda.graphs import needs
 from mlpx.engines.cuda.runner import CudaRunner
@@ -40,10 +39,10 @@ def fit(layers: list[Any], precision: str, **options: Any) -> tuple[np.ndarray, 
     given = {"epochs": 2, "batch_size": 12, "optimizer": "adam", "verbose": 0} | options
     made: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
+        planned = CudaRunner.__init__
         patch.setattr(
-            cuda, "CudaRunner", lambda program: made.append(CudaRunner(program)) or made[0]
+            CudaRunner, "__init__", lambda self, *given: made.append(self) or planned(self, *given)
         )
-        patch.setattr(cuda.CudaEngine, "notes", lambda self, runner: runner.notes)
         model = MLP(layers, device="cuda")
         history = model.fit(x, rng.integers(0, 5, size=52), precision=precision, **given)
     assert history.engine == "cuda", history.engine_reason
@@ -74,14 +73,14 @@ def test_other_precisions_cast_nothing() -> None:
     for precision in ("float32", "tf32"):
         runner = fit([9, 8, 5], precision, epochs=1)[2]
         assert not [o for o in operations(runner) if o.name.startswith(("to_", "scale_of"))]
-        assert runner.casts.kept == []
+        assert runner.planner.casts.kept == []
 
 
 def test_products_of_square_matrices_stay_float32() -> None:
     runner = fit([9, 8, 5], "bf16", epochs=1, optimizer="muon")[2]
     squares = [operation for operation in operations(runner) if operation.name == "matrix_product"]
     assert squares
-    assert all(runner.casts.narrow(operation) is None for operation in squares)
+    assert all(runner.planner.casts.narrow(operation) is None for operation in squares)
 
 
 @pytest.mark.parametrize("precision", HALVES)
@@ -127,14 +126,14 @@ def test_products_that_cublaslt_does_not_do_take_their_factors_as_they_are(
 def test_copies_have_room_and_count(fake_cupy: Any) -> None:
     """Each row padded; the last, smaller batch has the memory of the others."""
     runner = fit([9, Dense(13, "relu"), 5], "bf16", epochs=1)[2]
-    sizes = sorted(array.size for array in runner.casts.kept)
+    sizes = sorted(array.size for array in runner.planner.casts.kept)
     rows = [(12, 16), (9, 16), (12, 16), (12, 8), (12, 16)]  # x, W, h, dz, dz
     assert sizes == sorted(n * padded for n, padded in rows)
-    runner.casts.kept.append(np.zeros(1000, np.uint8))
+    runner.planner.casts.kept.append(np.zeros(1000, np.uint8))
     with_more = runner.nbytes
-    runner.casts.kept.pop()
+    runner.planner.casts.kept.pop()
     assert with_more - runner.nbytes == 1000
-    scales = fit([9, Dense(13, "relu"), 5], "fp16", epochs=1)[2].casts.kept
+    scales = fit([9, Dense(13, "relu"), 5], "fp16", epochs=1)[2].planner.casts.kept
     # One for each array; and for each of three products in two plans the factor and the zero.
     assert sorted(a.size for a in scales if a.dtype == np.float32) == [1] * 5 + [2] * 6
 

@@ -52,7 +52,7 @@ def test_cublaslt_is_told_how_much_room_it_has(monkeypatch: pytest.MonkeyPatch) 
         return best(self, descriptor, layouts, wishes)
 
     monkeypatch.setattr(cublaslt.CublasLt, "best", watched)
-    rooms = [room.nbytes for room in fit(2)[0].runner.workspaces.values()]
+    rooms = [room.nbytes for room in fit(2)[0].runner.planner.workspaces.values()]
     assert rooms
     assert set(asked) == set(rooms)
 

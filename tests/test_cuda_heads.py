@@ -27,8 +27,8 @@ def fit(layers: list[Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> A
     made = list[runner.CudaRunner]()
     planned = runner.CudaRunner.__init__
 
-    def keep(self: runner.CudaRunner, program: Any) -> None:
-        planned(self, program)
+    def keep(self: runner.CudaRunner, *given: Any) -> None:
+        planned(self, *given)
         made.append(self)
 
     monkeypatch.setattr(runner.CudaRunner, "__init__", keep)

@@ -18,7 +18,7 @@ from mlpx.engines.cuda.kernels import Kernels
 from mlpx.engines.cuda.products import AFFINE
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, lower
 from mlpx.engines.lowering.fields import FIELDS
-from mlpx.engines.native.assembly import Library
+from mlpx.engines.native.assembly import NativeTarget
 from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import load
 from mlpx.engines.native.tiles import sum_by_rows
@@ -63,10 +63,10 @@ def emitted(made: TrainingProgram) -> list[Operation]:
     others = np.zeros((1, gradient.size), gradient.dtype)
     found = list[Operation]()
     for plan in made.plans:
-        for target in (Kernels(), Library()):
+        for target in (Kernels(), NativeTarget()):
             found += lower(made, plan, target)
         found += with_heads(lower(made, plan, Kernels()))
-        lowered = lower(made, plan, Library())
+        lowered = lower(made, plan, NativeTarget())
         found += update_at_once(lowered, gradient, count=count, tiled=True)
         found += sum_by_rows(lowered, gradient, others)
     return found

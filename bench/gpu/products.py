@@ -21,9 +21,9 @@ from gpu.faults import lost, said
 from gpu.product_data import Built, Data
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
-from mlpx.engines.cuda import cublaslt, runner
+from mlpx.engines.cuda import cublaslt, planner, runner
 from mlpx.engines.cuda.epilogues import Fused
-from mlpx.engines.cuda.products import FACTORS, Product, workspace
+from mlpx.engines.cuda.products import FACTORS, PlannedProduct, workspace
 
 SHAPES = (
     (100, 784, 50), (100, 50, 10), (128, 512, 512), (128, 512, 10), (96, 785, 33),
@@ -174,14 +174,14 @@ def kind(operation: Any) -> int:
 
 def planned(backend: Any, made: Built, dtype: np.dtype, precision: str) -> Any:
     """The engine's runner of a program whose only plan is these operations."""
-    plan = SimpleNamespace(lowered={"CUDA": made.operations}, reads=(), calls=[])
+    plan = SimpleNamespace(reads=(), calls=[])
     program = SimpleNamespace(
         network=SimpleNamespace(backend=backend, dtype=dtype),
         precision="float32" if precision == "float64" else precision,
         plans=[plan], full=plan, full_steps=1, state=backend.zeros(2, np.int64),
         data=SimpleNamespace(x=None, resident=True),
     )  # fmt: skip
-    return runner.CudaRunner(program)  # type: ignore[arg-type]
+    return runner.CudaRunner(program, [made.operations])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -189,15 +189,15 @@ def recorded() -> Iterator[list[Any]]:
     """The products that the engine asks cublasLt for meanwhile."""
     found: list[Any] = []
 
-    class Recorded(Product):
+    class Recorded(PlannedProduct):
         def __init__(self, library: Any, room: Any, operation: Any, *rest: Any, **how: Any) -> None:
             super().__init__(library, room, operation, *rest, **how)
             self.operation = operation
             found.append(self)
 
-    names = vars(runner)
-    kept, names["Product"] = names["Product"], Recorded
+    names = vars(planner)
+    kept, names["PlannedProduct"] = names["PlannedProduct"], Recorded
     try:
         yield found
     finally:
-        names["Product"] = kept
+        names["PlannedProduct"] = kept

@@ -91,10 +91,10 @@ def ours(
     found = list[Launch]()
     for op in placed:
         if op.name in ("softmax_head", "gather"):
-            found.append((op, execute._launcher(op)))
+            found.append((op, execute.planner.launcher(op)))
         else:
             size = sizes.get(op.name) or backward.launch(op.n[:3])
-            found.append((op, small.ours(op, size, execute.places)))
+            found.append((op, small.ours(op, size, execute.planner.positions)))
     return found
 
 

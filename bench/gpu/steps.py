@@ -138,7 +138,7 @@ class Bench:
         self.repeated = QUICK_REPEATED if setup.quick else REPEATED
 
     def runner(self) -> CudaRunner:
-        made = choose("cuda", self.program)[0].prepare(self.program)
+        made = choose("cuda", self.program).runner
         assert isinstance(made, CudaRunner)
         return made
 
@@ -180,7 +180,7 @@ class Bench:
         for i, (operation, _) in enumerate(self.launches(execute)):
             if operation.name in FACTORS:
                 sizes = "x".join(map(str, operation.n[:3]))
-                put = execute._launcher(operation)
+                put = execute.planner.launcher(operation)
                 found[f"{i} {operation.name} {sizes}"] = self.repeated_us(put)
         return found
 

@@ -17,15 +17,16 @@ from mlpx.program.program import TrainingProgram
 
 @dataclass(frozen=True)
 class Interpreter(Engine, name="interpreter"):
-    """Runs every plan there is."""
+    """Runs every plan."""
 
-    def refuses(self, program: TrainingProgram) -> str | None:
-        return None
+    interprets = True
 
-    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
+    def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
         return InterpreterRunner(program, threads)
 
-    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+    def parts(
+        self, program: TrainingProgram, runner: Runner
+    ) -> list[tuple[str, Callable[[], object]]] | None:
         xp = program.network.backend.xp
         return [(named(call), call.bind(xp)) for call in program.plans[0].calls]
 
@@ -43,7 +44,7 @@ class InterpreterRunner:
         }
 
     def __call__(self, plan: Plan, steps: int) -> None:
-        """Run a plan so many times."""
+        """Run a plan `steps` times."""
         calls = self.calls[id(plan)]
         # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
         with np.errstate(all="ignore"), blas_threads(self.threads):
@@ -52,7 +53,7 @@ class InterpreterRunner:
                     call()
 
     def feed(self) -> None:
-        """Bind the calls that read the data anew."""
+        """Bind the calls that read the data again."""
         for plan in self.program.plans:
             for i, _ in plan.reads:
                 self.calls[id(plan)][i] = plan.calls[i].bind(self.xp)

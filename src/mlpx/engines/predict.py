@@ -73,9 +73,9 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 
 
 class KeptPredictor:
-    """What predicts for a network, on memory that is kept between predictions.
+    """What predicts for a network, with memory that is kept from one prediction to the next.
 
-    `predictor` is None where the interpreter is to.
+    `predictor` is None where the interpreter predicts.
     """
 
     def __init__(self, network: Network) -> None:
@@ -104,10 +104,10 @@ def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array
         return model.backend.empty(shape, dtype)
     predictor = predictor_of(model)
     if predictor is not None:
-        found, fine = predictor.run(x, classes=classes, rows=batch_size)
-        if not fine:
+        predicted, finite = predictor.run(x, classes=classes, rows=batch_size)
+        if not finite:
             check_finite(x, dtype=model.dtype, name="x")
-        return found
+        return predicted
     with model.backend.failing("predicting"):
         check_finite(x, dtype=model.dtype, name="x")
         z = interpret(ForwardProgram(model, rows=min(batch_size, len(x))), x)

@@ -100,7 +100,6 @@ class TrainingProgram:
         self.data = data.apart()
         self.fills += 1
         for plan in self.plans:
-            plan.lowered.clear()
             for i, name in plan.reads:
                 call = plan.calls[i]
                 take, _, rows = call.arguments

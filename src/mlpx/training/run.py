@@ -180,9 +180,8 @@ class Run:
             found.feed(self.data)
             return found
         program = self._program(settings)
-        engine, reason = engines.choose(self.wanted_engine, program)
-        execute = engine.prepare(program, threads=self.threads)
-        return Prepared(kind, arrays, program, engine, reason, execute)
+        chosen = engines.choose(self.wanted_engine, program, threads=self.threads)
+        return Prepared(kind, arrays, program, *chosen)
 
     def _settings(self) -> dict[str, Any]:
         """What the program is told, beside the data and the moments."""

@@ -8,23 +8,25 @@ from mlpx.engines.cuda.casts import Casts
 from mlpx.engines.cuda.epilogues import Fused, Memory, fuse
 from mlpx.engines.cuda.fusing import same
 from mlpx.engines.cuda.heads import with_heads
-from mlpx.engines.cuda.kernels import Kernels
 from mlpx.engines.cuda.prefetch import Prefetched, overlapped, prefetch, with_one_gather
-from mlpx.engines.lowering import Operation, lower
+from mlpx.engines.lowering import Operation
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 
 def composed(
-    program: TrainingProgram, plan: Plan, casts: Casts | None, memory: Memory, *, heads: bool
-) -> Prefetched:
-    """A plan's operations for the device, and those that bring its first rows.
+    program: TrainingProgram, plan: Plan, lowered: Sequence[Operation], casts: Casts | None,
+    memory: Memory, *, heads: bool,
+) -> Prefetched:  # fmt: skip
+    """A plan's operations for the device, from those it was lowered to, and those that bring its
+    first rows.
 
-    `casts` is None without cublasLt, which then is asked for nothing; `heads`: whether the end of a
-    classifier may be one. What counts the steps is left out: graphs do that once, at their end.
+    `casts` is None without cublasLt, and then nothing is left to it; `heads`: whether the end of a
+    classifier may be one operation. What counts the steps is left out: graphs count once, at their
+    end.
     """
-    lowered = [op for op in lower(program, plan, Kernels()) if op.name != "advance"]
-    operations, first = with_rows(program, plan, with_heads(lowered) if heads else lowered)
+    step = [op for op in lowered if op.name != "advance"]
+    operations, first = with_rows(program, plan, with_heads(step) if heads else step)
     if casts is not None:
         operations = casts.put_into(with_epilogues(program, operations, memory))
     return Prefetched(operations, first)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx.engines.cuda.launches import FILES, SOURCES, Launch, launch
+from mlpx.engines.cuda.launches import FILES, SOURCES, GridSize, launch
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, address
 from mlpx.engines.lowering.formulas import HEADER, codes
 from mlpx.files import held
@@ -129,10 +129,10 @@ def packed(operation: Operation, room: Array) -> np.ndarray:
     return made
 
 
-class Places:
-    """Where each step of a graph is: the position in the epoch's tables and the steps taken, as
-    kernels read them. One table (steps, 2) on the device for all of a graph's steps, so that
-    nothing between them has to count.
+class StepPositions:
+    """The position in the epoch's tables and the number of steps taken, for each step of a graph,
+    as kernels read them. One table (steps, 2) on the device holds them for all steps of a graph, so
+    that no kernel between the steps has to count.
     """
 
     def __init__(self, table: Array) -> None:
@@ -141,7 +141,7 @@ class Places:
         self.current = self.rows[0]
 
     def move_to(self, step: int) -> None:
-        """Let what is launched next be of that step of the graph."""
+        """Have the launches that follow belong to that step of the graph."""
         self.current = self.rows[step]
 
 
@@ -150,19 +150,19 @@ class Launcher:
     """Puts an operation on the current stream when called."""
 
     kernel: Any
-    size: Launch
+    size: GridSize
     given: np.ndarray
     """The operation as its kernel takes it."""
-    places: Places
+    positions: StepPositions
 
     def __call__(self) -> None:
-        size, arguments = self.size, (self.given, self.places.current)
+        size, arguments = self.size, (self.given, self.positions.current)
         self.kernel((size.grid,), (size.block,), arguments, shared_mem=size.shared_bytes)
 
 
 def launcher(
-    backend: Any, operation: Operation, dtype: np.dtype, places: Places, room: Array
+    backend: Any, operation: Operation, dtype: np.dtype, positions: StepPositions, room: Array
 ) -> Launcher:
     """What launches the operation."""
     kernel, size = function(backend, operation.name, dtype), launch(operation.name, operation.n)
-    return Launcher(kernel, size, packed(operation, room), places)
+    return Launcher(kernel, size, packed(operation, room), positions)

@@ -24,7 +24,7 @@ ROOM_BYTES = 4096 + 2 * MOST_SUMMING * COLUMNS * WIDEST
 """What the blocks of one launch need to add up their sums: tickets, and two sums a column each."""
 
 
-class Launch(NamedTuple):
+class GridSize(NamedTuple):
     """Blocks, threads in a block, and bytes of dynamic shared memory of one launch."""
 
     grid: int
@@ -32,56 +32,56 @@ class Launch(NamedTuple):
     shared_bytes: int
 
 
-def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> Launch:
+def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> GridSize:
     """A thread for each element of an array of the first `sizes` sizes, or for every `each`."""
     threads = -(-prod(n[:sizes]) // each)
-    return Launch(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
+    return GridSize(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
 
 
-def vector(n: Sequence[int]) -> Launch:
+def vector(n: Sequence[int]) -> GridSize:
     """A thread for each of n[0] elements."""
     return elements(n, sizes=1)
 
 
-def rows(n: Sequence[int]) -> Launch:
+def rows(n: Sequence[int]) -> GridSize:
     """A warp for each row."""
-    return Launch(max(1, min(MOST_BLOCKS, -(-n[0] * WARP // THREADS))), THREADS, 0)
+    return GridSize(max(1, min(MOST_BLOCKS, -(-n[0] * WARP // THREADS))), THREADS, 0)
 
 
-def whole_columns(n: Sequence[int]) -> Launch:
+def whole_columns(n: Sequence[int]) -> GridSize:
     """A block for every few columns."""
-    return Launch(max(1, -(-n[1] // COLUMNS)), THREADS, THREADS * WIDEST)
+    return GridSize(max(1, -(-n[1] // COLUMNS)), THREADS, THREADS * WIDEST)
 
 
-def column_sums(n: Sequence[int]) -> Launch:
+def column_sums(n: Sequence[int]) -> GridSize:
     """Blocks for every few columns, more than one where there are few columns and many rows."""
     groups = max(1, -(-n[1] // COLUMNS))
     chunks = max(1, min(MOST_SUMMING // groups, n[0] // FEWEST_ROWS))
-    return Launch(groups * chunks, THREADS, THREADS * WIDEST)
+    return GridSize(groups * chunks, THREADS, THREADS * WIDEST)
 
 
-def one_block(n: Sequence[int]) -> Launch:
+def one_block(n: Sequence[int]) -> GridSize:
     """One block for all."""
-    return Launch(1, THREADS, THREADS // WARP * WIDEST)
+    return GridSize(1, THREADS, THREADS // WARP * WIDEST)
 
 
-def total(n: Sequence[int]) -> Launch:
+def total(n: Sequence[int]) -> GridSize:
     """Blocks that add up one sum."""
     blocks = -(-n[0] // (THREADS * COLUMNS))
     return one_block(n)._replace(grid=max(1, min(MOST_SUMMING, blocks)))
 
 
-def rows_summing(n: Sequence[int]) -> Launch:
+def rows_summing(n: Sequence[int]) -> GridSize:
     """A warp for each row; the last block adds up what all are worth, with a thread for each."""
     return one_block(n)._replace(grid=max(1, min(THREADS, -(-n[0] * WARP // THREADS))))
 
 
-def tiles(m: int, n: int) -> Launch:
+def tiles(m: int, n: int) -> GridSize:
     """A block for each tile of a product."""
-    return Launch(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
+    return GridSize(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
 
 
-Size = Callable[[Sequence[int]], Launch]
+Size = Callable[[Sequence[int]], GridSize]
 FILES: dict[str, dict[str, Size]] = {
     "gather.cu": {
         "gather": elements,
@@ -169,6 +169,6 @@ SOURCES = {name: file for file, kernels in FILES.items() for name in kernels}
 """Operation -> the file in this folder with its kernel."""
 
 
-def launch(name: str, n: Sequence[int]) -> Launch:
+def launch(name: str, n: Sequence[int]) -> GridSize:
     """The launch of the operation called `name` of sizes n."""
     return FILES[SOURCES[name]][name](n)

@@ -135,7 +135,7 @@ def end(epilogue: Epilogue) -> dict[int, Any]:
     return asked
 
 
-class Product:
+class PlannedProduct:
     """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
 
     `narrow` are A and B in 16 bits; sums and C are of `dtype` all the same.

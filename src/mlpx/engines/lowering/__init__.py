@@ -25,12 +25,8 @@ TRANSLATED = (batches, layers, losses, penalties, updates)
 
 
 def lower(program: TrainingProgram, plan: Plan, target: Target) -> list[Operation]:
-    """A plan of the program as operations of the target, valid as long as the program lives; made
-    once.
+    """A plan of the program as operations of the target, valid as long as the program lives.
 
     Raises UntranslatableError.
     """
-    if target.name not in plan.lowered:
-        operations = Translator(plan, target, program.network.dtype).translate()
-        plan.lowered[target.name] = operations
-    return list(plan.lowered[target.name])
+    return Translator(plan, target, program.network.dtype).translate()

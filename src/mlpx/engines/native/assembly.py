@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
 from mlpx.engines.lowering import Operation, address
-from mlpx.engines.native.barriers import schedule
+from mlpx.engines.native.barriers import Scheduled
 from mlpx.engines.native.library import Op, blas, load
-from mlpx.engines.native.tiles import chains
+from mlpx.engines.native.tiles import Link
 
 PRODUCTS = {
     *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
@@ -19,7 +20,7 @@ PRODUCTS = {
 """The operations that call the BLAS: they get its gemm."""
 
 
-class Library:
+class NativeTarget:
     """The compiled library as a target of the lowering."""
 
     name, counts = "native", True
@@ -36,22 +37,12 @@ class Library:
 
 
 def assemble(
-    operations: list[Operation],
-    dtype: np.dtype,
-    *,
-    threads: int = 1,
-    weights: int = 0,
-) -> tuple[ctypes.Array[Op], list[Operation]]:
-    """Operations as the library takes them, in the order in which it runs them, and in that order
-    as they were.
-
-    `weights`: the bytes of the parameters, where operations may be run tile by tile.
-    """
-    placed = schedule(operations)
-    links = chains(placed, threads=threads, weights=weights) if weights else [(1, 1)] * len(placed)
-    pairs = zip(placed, links, strict=True)
-    ops = (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
-    return ops, [operation for operation, _ in placed]
+    scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
+) -> ctypes.Array[Op]:
+    """Operations as the library takes them; without links, each is run as a whole."""
+    links = links or [Link(operations=1, tiles=1)] * len(scheduled)
+    pairs = zip(scheduled, links, strict=True)
+    return (Op * len(scheduled))(*(_op(*step, *link, dtype) for step, link in pairs))
 
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:

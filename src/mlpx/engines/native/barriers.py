@@ -1,15 +1,16 @@
-"""In which order operations run, and where the threads have to meet between them.
+"""The order in which operations run, and where threads have to meet between them.
 
 Each operation says which memory it touches and how its threads divide it. Two operations need no
-barrier between them if they touch the same memory in the same division, for then each thread reads
-only what it wrote itself. Operations that sum over all rows are put off until something needs them:
-so a step is one chain over the rows, where no thread waits, and then the gradients.
+barrier between them if they divide the memory they share in the same way, for then each thread
+reads only what it wrote itself. Operations that sum over all rows are put off until something needs
+their result: a step is one chain over the rows, in which no thread waits, and then the gradients.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from mlpx.engines.lowering import Access, Operation
 
@@ -17,8 +18,15 @@ Kind = tuple[bool, object]
 """Whether memory was written, and how threads divided it."""
 
 
-def schedule(operations: Iterable[Operation]) -> list[tuple[Operation, bool]]:
-    """The operations in an order with few barriers; each with whether the threads meet first."""
+class Scheduled(NamedTuple):
+    """An operation, and whether the threads meet before it."""
+
+    operation: Operation
+    wait: bool
+
+
+def schedule(operations: Iterable[Operation]) -> list[Scheduled]:
+    """The operations in an order with few barriers."""
     ordered, put_off, theirs = list[Operation](), list[Operation](), Touched()
     for operation in operations:
         if operation.late:
@@ -35,24 +43,24 @@ def schedule(operations: Iterable[Operation]) -> list[tuple[Operation, bool]]:
 
 def division(operation: Operation) -> object:
     """What the operation's threads divide, None if that is not one thing."""
-    found = {access.division for access in operation.touches if access.writes}
-    return found.pop() if len(found) == 1 and not operation.alone else None
+    divisions = {access.division for access in operation.touches if access.writes}
+    return divisions.pop() if len(divisions) == 1 and not operation.alone else None
 
 
-def _place_barriers(operations: list[Operation]) -> list[tuple[Operation, bool]]:
-    placed, since = [], Touched()
+def _place_barriers(operations: list[Operation]) -> list[Scheduled]:
+    scheduled, since = list[Scheduled](), Touched()
     for i, operation in enumerate(operations):
         # The first waits for the step before: another thread may still be at the end of it.
         wait = i == 0 or since.conflicts(*operation.touches)
-        placed.append((operation, wait))
+        scheduled.append(Scheduled(operation, wait))
         since = Touched() if wait else since
         since.add(*operation.touches)
-    return placed
+    return scheduled
 
 
 class Touched:
-    """Memory that operations touched, in order of address: so a question takes no longer for a
-    network of many layers.
+    """The memory that operations touched, in order of address, so that a look-up takes about as
+    long in a network of many layers as in a small one.
     """
 
     def __init__(self) -> None:
@@ -78,7 +86,7 @@ class Touched:
         )
 
     def precedes(self, *accesses: Access) -> bool:
-        """Whether it matters that the accesses come later."""
+        """Whether the accesses have to come after what was touched."""
         return any(
             access.writes or wrote for access in accesses for wrote, _ in self._found(access)
         )

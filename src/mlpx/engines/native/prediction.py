@@ -17,7 +17,8 @@ from mlpx.engines.lowering import Operation, Translator, address
 from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import DTYPES
-from mlpx.engines.native.assembly import Library, assemble
+from mlpx.engines.native.assembly import NativeTarget, assemble
+from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.library import Forward, Op, blas, load, pool
 from mlpx.engines.threads import blas_threads
 from mlpx.kernels import batches
@@ -178,7 +179,7 @@ class Lane:
             labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
             plan.call(batches.likeliest, found, out=labels)
             found = labels
-        return Translator(plan, Library(), network.dtype), x, found
+        return Translator(plan, NativeTarget(), network.dtype), x, found
 
     def check(self, to: Translator, x: Array, limit: float) -> None:
         """Append the search for what is not finite."""
@@ -192,7 +193,9 @@ class Resident:
     def __init__(self, lane: Lane, rows: int, classes: bool) -> None:
         to, self.x, self.found = lane.plan(rows, classes)
         lane.check(to, self.x, float(np.finfo(lane.network.dtype).max))
-        self.ops, self.kept = assemble(to.translate(), lane.network.dtype)
+        scheduled = schedule(to.translate())
+        self.ops = assemble(scheduled, lane.network.dtype)
+        self.kept = [operation for operation, _ in scheduled]
         library = load()
         assert library is not None
         self._call, self._run = library.mlpx_forward, forward([self], [], chunks=1)
@@ -226,7 +229,9 @@ class Streaming:
                 lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
         to.operations += operations
         to.emit("store", nbytes=found.nbytes, x=found, touches=to.rows_divided(found))
-        self.ops, self.kept = assemble(to.operations, lane.network.dtype)
+        scheduled = schedule(to.operations)
+        self.ops = assemble(scheduled, lane.network.dtype)
+        self.kept = [operation for operation, _ in scheduled]
         self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
         self.x, self.rows = (word(self.kept, 0, field) for field in ("x", "stride"))
         last = len(self.kept) - 1
