@@ -24,8 +24,8 @@ class Fields(NamedTuple):
 
     places: dict[str, Place]
     required: frozenset[str]
-    sizes: tuple[int, int, int]
-    """The lengths of n, c and p, without fields of any number of values."""
+    blank: Values
+    """n, c and p with nothing in them, as long as they are without a last field of any length."""
 
     @classmethod
     def of(cls, n: str, c: str, p: str) -> Fields:
@@ -45,25 +45,35 @@ class Fields(NamedTuple):
                 at = stop
             required.update(word.partition("*")[0] for word in given.split())
             sizes.append(at)
-        return cls(places, frozenset(required), (sizes[0], sizes[1], sizes[2]))
+        n_size, c_size, p_size = sizes
+        return cls(places, frozenset(required), ((0,) * n_size, (0.0,) * c_size, (None,) * p_size))
 
-    def blank(self) -> Values:
-        """n, c and p with nothing in them."""
-        n, c, p = self.sizes
-        return (0,) * n, (0.0,) * c, (None,) * p
+    def made(self, given: dict[str, Any]) -> Values:
+        """n, c and p with these fields.
 
-    def put(self, values: Values, given: dict[str, Any]) -> Values:
+        Raises KeyError for a field that is none of the operation's, ValueError if one is missing.
+        """
+        if not given.keys() >= self.required:
+            raise ValueError(f"without {sorted(self.required - given.keys())}")
+        return self._put(self.blank, given)
+
+    def changed(self, values: Values, given: dict[str, Any]) -> Values:
         """n, c and p with other values in some of the fields.
 
         Raises KeyError for a field that is none of the operation's.
         """
-        made = [list[Any](part) for part in values]
-        for kind, part in enumerate(made):  # an operation may be made without the last fields
-            part += [ABSENT[kind]] * (self.sizes[kind] - len(part))
+        n, c, p = values  # which may be without the last fields
+        n0, c0, p0 = self.blank
+        whole = n + n0[len(n) :], c + c0[len(c) :], p + p0[len(p) :]
+        return self._put(whole, given)
+
+    def _put(self, values: Values, given: dict[str, Any]) -> Values:
+        parts: tuple[list[Any], ...] = list(values[0]), list(values[1]), list(values[2])
+        places = self.places
         for field, value in given.items():
-            kind, at = self.places[field]
-            made[kind][at] = value
-        n, c, p = made
+            part, at = places[field]
+            parts[part][at] = value
+        n, c, p = parts
         return tuple(map(int, n)), tuple(map(float, c)), tuple(p)
 
 

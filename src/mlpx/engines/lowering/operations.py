@@ -67,11 +67,7 @@ class Operation:
 
         Raises KeyError for a field it does not have, ValueError if one is missing.
         """
-        layout = FIELDS[name]
-        n, c, p = layout.put(layout.blank(), fields)
-        if not fields.keys() >= layout.required:
-            raise ValueError(f"{name} without {sorted(layout.required - fields.keys())}")
-        return Operation(name, n, c, p, touches, alone, late)
+        return Operation(name, *FIELDS[name].made(fields), touches, alone, late)
 
     def __getitem__(self, field: str) -> Any:
         """The field of that name; 0 or None where it was left out."""
@@ -94,7 +90,7 @@ class Operation:
 
         Raises KeyError for a field it does not have.
         """
-        n, c, p = FIELDS[self.name].put((self.n, self.c, self.p), fields)
+        n, c, p = FIELDS[self.name].changed((self.n, self.c, self.p), fields)
         return replace(self, n=n, c=c, p=p)
 
 
@@ -102,13 +98,15 @@ def address(value: Any) -> int:
     """Where an array's first element is, on its device; an address as it is, 0 for None."""
     if isinstance(value, np.ndarray):
         return int(value.__array_interface__["data"][0])
-    if value is None or isinstance(value, int | np.integer):
-        return int(value or 0)
-    return int(value.data.ptr)
+    if value is None:
+        return 0
+    return int(value) if isinstance(value, int | np.integer) else int(value.data.ptr)
 
 
 def access(array: Array, *, writes: bool = False, division: Any = None) -> Access:
     """How an operation touches `array`, from its first to its last element."""
     low = address(array)
+    if array.flags.c_contiguous:
+        return Access(low, low + int(array.nbytes), writes, division)
     span = sum(abs(s) * (n - 1) for s, n in zip(array.strides, array.shape, strict=True))
     return Access(low, low + (span + array.itemsize if array.size else 0), writes, division)

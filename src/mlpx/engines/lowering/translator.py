@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.lowering.operations import Access, Operation, access, address
 from mlpx.plan.plan import Call, Plan
 from mlpx.types import Array
@@ -96,8 +97,8 @@ class Translator:
         """Append the operation called `name`; `fields.FIELDS` names its fields."""
         if not self.target.has(name, self.dtype):
             raise UntranslatableError(f"no operation {name}")
-        operation = Operation.of(name, touches=touches, alone=alone, late=late, **fields)
-        self.operations.append(operation)
+        n, c, p = FIELDS[name].made(fields)
+        self.operations.append(Operation(name, n, c, p, touches, alone, late))
 
     def rows_divided(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays whose rows are divided among the threads."""

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from mlpx.engines.lowering import Operation, address
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.native.barriers import Scheduled
 from mlpx.engines.native.library import Op, blas, load
 from mlpx.engines.native.tiles import Link
@@ -47,8 +48,6 @@ def assemble(
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
     """An operation as the library has it."""
-    if operation.name in PRODUCTS:
-        operation = operation.replaced(wide=blas().wide, gemm=blas().gemm[dtype.name])
     n = operation.n
     p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
     op = Op(
@@ -56,6 +55,10 @@ def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtyp
         chain=chain, tiles=tiles,
     )  # fmt: skip
     op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
+    if operation.name in PRODUCTS:
+        places = FIELDS[operation.name].places
+        op.n[places["wide"][1]] = blas().wide
+        op.p[places["gemm"][1]] = blas().gemm[dtype.name]
     return op
 
 

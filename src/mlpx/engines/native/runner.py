@@ -69,11 +69,11 @@ class NativeRunner:
         """Keep the arrays that the ops point to, and note which ops read the data."""
         names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
         for op, (operation, _) in zip(ops, scheduled, strict=True):
-            kept = operation
+            data = None
             if operation.name == "gather":
-                self._sources.append((op, names[id(operation["x"])]))
-                kept = operation.replaced(x=None)
-            self._kept.append(kept.p)
+                data = operation["x"]
+                self._sources.append((op, names[id(data)]))
+            self._kept += [array for array in operation.p if array is not data]
 
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan `steps` times."""
