@@ -120,7 +120,7 @@ def product_flops_s(backend: Any, n: int, precision: str) -> float:
     product = PlannedProduct(
         library, room, operation, np.dtype(np.float32), tf32=precision == "tf32", narrow=narrow
     )
-    if product.found is None:
+    if product.algorithm is None:
         raise ValueError(f"cublasLt has no algorithm for {n} x {n} in {precision}")
     current = backend.xp.cuda.get_current_stream
     return 2 * n**3 / seconds(backend.xp.cuda, lambda: product.launch(current().ptr))

@@ -137,7 +137,7 @@ def tried(backend: Any, data: Data, name: str, end: End, precision: str) -> Row:
         with recorded() as products:
             engine = planned(backend, made, dtype, precision)
         (launches,) = engine.launches.values()
-        mine = [each for each in products if kind(each.operation) == end.kind and each.found]
+        mine = [each for each in products if kind(each.operation) == end.kind and each.algorithm]
         kept = [op for op, _ in launches if op.name in FACTORS and kind(op) == end.kind]
         row: Row = {"planned": bool(mine and kept), "passed": True}
         if engine.notes:
@@ -145,8 +145,8 @@ def tried(backend: Any, data: Data, name: str, end: End, precision: str) -> Row:
         if not row["planned"]:
             row["why"] = "; ".join(engine.notes) or "the engine does not fuse it"
             return row
-        row["workspace_bytes"] = max(int(each.found.workspace_size) for each in mine)
-        row["waves"] = round(float(mine[-1].found.waves_count), 3)
+        row["workspace_bytes"] = max(int(each.algorithm.workspace_size) for each in mine)
+        row["waves"] = round(float(mine[-1].algorithm.waves_count), 3)
         device.synchronize()  # its own stream does not wait for what filled the arrays
         with engine.stream:
             for _, put in launches:

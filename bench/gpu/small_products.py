@@ -98,7 +98,7 @@ class Small:
     def theirs(self, operation: Operation) -> graphs.Put | None:
         """cublasLt's launch, None where it has no plan."""
         product = PlannedProduct(self.library, self.workspaces[operation.lane], operation, FLOAT)
-        return partial(multiply, self.cuda, product) if product.found is not None else None
+        return partial(multiply, self.cuda, product) if product.algorithm is not None else None
 
     def engine(self, operation: Operation) -> graphs.Put:
         """The launch of a kernel of the engine."""

@@ -88,20 +88,22 @@ class Casts:
         """The operations of a step, with the casts that its affine products need before them."""
         if self.precision not in HALVES:
             return list(operations)
-        found, valid = list[Operation | Cast](), list[Cast]()
+        entries, valid = list[Operation | Cast](), list[Cast]()
         for op in operations:
             if op.name in AFFINE:
-                b, a = (self._cast(matrix, op, valid, found) for matrix in operands(op)[1::-1])
-                op = self._of_casts(op, a, b, last=max(a, b, key=found.index))
-            found.append(op)
+                b, a = (self._cast(matrix, op, valid, entries) for matrix in operands(op)[1::-1])
+                op = self._of_casts(op, a, b, last=max(a, b, key=entries.index))
+            entries.append(op)
             written = [access for access in op.touches if access.writes]
             valid = [cast for cast in valid if not any(cast.read.overlaps(w) for w in written)]
         name = f"to_{self.precision}"
-        made = ([op] if isinstance(op, Operation) else op.operations(name) for op in found)
+        made = ([op] if isinstance(op, Operation) else op.operations(name) for op in entries)
         return [op for ops in made for op in ops]
 
     def narrow(self, operation: Operation) -> Narrow | None:
-        """The factors of a product that `put_into` found casts for, None of any other."""
+        """The factors of a product in 16 bits; None for an operation that `put_into` did not cast
+        for.
+        """
         if operation.name not in AFFINE or self.precision not in HALVES:
             return None
         a, b, back = (address(operation[field]) for field in ("left", "right", "back"))
@@ -109,7 +111,7 @@ class Casts:
         return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], back)
 
     def _cast(
-        self, matrix: Matrix, op: Operation, valid: list[Cast], found: list[Operation | Cast]
+        self, matrix: Matrix, op: Operation, valid: list[Cast], entries: list[Operation | Cast]
     ) -> Cast:
         """The cast of a factor of the product: one that is still valid, or one more."""
         source = matrix._replace(turned=False)
@@ -121,7 +123,7 @@ class Casts:
         valid[:] = [cast for cast in valid if cast.memory is not memory]
         made = Cast(source, read_of(source, op), memory, scale)
         valid.append(made)
-        found.append(made)
+        entries.append(made)
         return made
 
     def _room(self, source: Matrix) -> tuple[Any, Any]:

@@ -52,10 +52,10 @@ def with_epilogues(
     program: TrainingProgram, operations: Sequence[Operation], memory: Memory
 ) -> list[Operation]:
     """The operations with what cublasLt may do at the end of a product."""
-    found = list[Operation]()
+    step = list[Operation]()
     for op in fuse(operations, memory):
         # Factors in float16 are scaled, so the sum of one is not that of the gradient.
         apart = isinstance(op, Fused) and op.epilogue.sums_factor
         apart &= program.precision == "fp16"
-        found += op.parts if isinstance(op, Fused) and apart else [op]
-    return found
+        step += op.parts if isinstance(op, Fused) and apart else [op]
+    return step

@@ -83,7 +83,7 @@ Memory = Callable[[int], int]
 
 def fuse(operations: Sequence[Operation], memory: Memory) -> list[Operation]:
     """The operations, with each product that something follows fused with it."""
-    found: list[Operation] = []
+    joined: list[Operation] = []
     taken: list[Operation] = []
     operations = fuse_relus(operations, memory)
     for i, first in enumerate(operations):
@@ -92,20 +92,20 @@ def fuse(operations: Sequence[Operation], memory: Memory) -> list[Operation]:
         second = follower(first, operations[i + 1 :])
         epilogue = epilogue_of(first, second) if second else None
         if second is None or epilogue is None:
-            found.append(first)
+            joined.append(first)
         else:
-            found.append(fused(epilogue, first, second))
+            joined.append(fused(epilogue, first, second))
             taken.append(second)
-    return found
+    return joined
 
 
 def fuse_relus(operations: Sequence[Operation], memory: Memory) -> list[Operation]:
     """The operations with each relu in the products before it, on the way forward and back."""
-    found = list(operations)
+    step = list(operations)
     for dx in [op for op in operations if op.name == "affine_dx"]:
-        rest = found[found.index(dx) + 1 :]
+        rest = step[step.index(dx) + 1 :]
         slope = follower(dx, rest)
-        forward = forward_of(slope, found) if slope and is_slope(slope, dx, "relu") else None
+        forward = forward_of(slope, step) if slope and is_slope(slope, dx, "relu") else None
         if slope is None or forward is None:
             continue
         columns = -(-dx["inputs"] // MASK_COLUMNS) * MASK_COLUMNS
@@ -113,10 +113,10 @@ def fuse_relus(operations: Sequence[Operation], memory: Memory) -> list[Operatio
         bits = Access(start := memory(size), start + size, True)
         ends = [slope, *sums_of(slope, rest)]
         made = keeping_bits(forward, bits, columns)
-        found = put_for(found, made, sources(made))
+        step = put_for(step, made, sources(made))
         made = back_through_bits(dx, ends, bits, columns)
-        found = put_for(found, made, sources(made))
-    return found
+        step = put_for(step, made, sources(made))
+    return step
 
 
 def forward_of(slope: Operation, operations: Sequence[Operation]) -> Fused | None:
@@ -159,8 +159,8 @@ def back_through_bits(
     slope, *sums = ends
     kind = EPILOGUE_DRELU_BGRAD if sums else EPILOGUE_DRELU
     db = address(sums[0]["db"]) if sums else 0
-    found = fused(Epilogue(kind, db, bits.start, columns, out=address(slope["out"])), dx, *ends)
-    return replace(found, touches=(*found.touches, replace(bits, writes=False)))
+    one = fused(Epilogue(kind, db, bits.start, columns, out=address(slope["out"])), dx, *ends)
+    return replace(one, touches=(*one.touches, replace(bits, writes=False)))
 
 
 def sources(operation: Operation) -> list[Operation]:

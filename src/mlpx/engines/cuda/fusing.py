@@ -48,5 +48,5 @@ def put_for(
 ) -> list[Operation]:
     """The operations with one in the place of the first of the parts."""
     first = next(op for op in operations if among(op, parts))
-    found = [made if op is first else op for op in operations]
-    return [op for op in found if not among(op, parts)]
+    placed = [made if op is first else op for op in operations]
+    return [op for op in placed if not among(op, parts)]

@@ -26,16 +26,16 @@ LINE = 3
 
 def with_heads(operations: Sequence[Operation]) -> list[Operation]:
     """The operations with each end of a classifier as one."""
-    found = list(operations)
+    step = list(operations)
     for loss in [op for op in operations if op.name == "softmax_loss"]:
-        head = Head.of(loss, found)
+        head = Head.of(loss, step)
         if head is not None:
-            found = put_for(found, head.operation(), head.parts)
-    return found
+            step = put_for(step, head.operation(), head.parts)
+    return step
 
 
 class Head:
-    """What is found around a loss; None is what is not there or cannot be part of it."""
+    """The operations around a loss; None for one that is missing or cannot be part of the head."""
 
     def __init__(self, loss: Operation, operations: Sequence[Operation]) -> None:
         self.loss, self.operations = loss, operations

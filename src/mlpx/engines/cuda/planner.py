@@ -142,7 +142,9 @@ class StepPlanner:
             self.library, self.workspaces[operation.lane], operation, self.program.network.dtype,
             tf32=self.program.precision == "tf32", narrow=self.casts.narrow(operation),
         )  # fmt: skip
-        return None if product.found is None else partial(multiply, self.backend.xp.cuda, product)
+        if product.algorithm is None:
+            return None
+        return partial(multiply, self.backend.xp.cuda, product)
 
     def _without_data(self, plan: Plan, operation: Operation, put: Put) -> Launch:
         """The launch without the data that it reads: the program holds those."""

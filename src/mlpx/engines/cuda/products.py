@@ -183,19 +183,19 @@ class PlannedProduct:
         }
         wishes[PREF_MAX_WORKSPACE_BYTES] = c_uint64(workspace.nbytes)
         of_b, of_a, of_c = self.layouts
-        self.found = library.best(self.descriptor, (of_b, of_a, of_c, of_c), wishes)
+        self.algorithm = library.best(self.descriptor, (of_b, of_a, of_c, of_c), wishes)
 
     def launch(self, stream: int) -> None:
         """Put the product on a stream.
 
         Raises CublasLtError.
         """
-        assert self.found is not None
+        assert self.algorithm is not None
         (b, a, c), (of_b, of_a, of_c) = self.addresses, self.layouts
         alpha, beta = self.factors
         self.library.call(
             "cublasLtMatmul", self.library.handle, self.descriptor, alpha, b, of_b,
-            a, of_a, beta, c, of_c, c, of_c, byref(self.found.algo),
+            a, of_a, beta, c, of_c, c, of_c, byref(self.algorithm.algo),
             address(self.workspace), self.workspace.nbytes, stream,
         )  # fmt: skip
 

@@ -17,5 +17,5 @@ def codes(family: str) -> dict[str, int]:
     first = next(i for i, line in enumerate(lines) if f"#define MLPX_{TABLES[family]}(" in line)
     stop = next(i for i in range(first, len(lines)) if not lines[i].endswith("\\"))
     row = re.compile(rf"\s+{family.upper()}\((\w+),")
-    found = [row.match(line) for line in lines[first + 1 : stop + 1]]
-    return {match[1]: code for code, match in enumerate(m for m in found if m)}
+    matches = [row.match(line) for line in lines[first + 1 : stop + 1]]
+    return {match[1]: code for code, match in enumerate(m for m in matches if m)}

@@ -31,13 +31,13 @@ def update_at_once(
     memory = Access(address(gradient), address(gradient) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
     rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
-    found = _rules_by_writer(operations, users, rules)
-    names = {rule.name for rule in found.values()} if found else set()
-    written = sum(a.stop - a.start for op in found or () for a in op.touches if a.writes)
-    if not found or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
+    rule_of = _rules_by_writer(operations, users, rules)
+    names = {rule.name for rule in rule_of.values()} if rule_of else set()
+    written = sum(a.stop - a.start for op in rule_of or () for a in op.touches if a.writes)
+    if not rule_of or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
         return list(operations)
-    folded = {op: fold(op, rule) for op, rule in found.items() if (fold := _fold(op, rule))}
-    put_off = [rule for op, rule in found.items() if op not in folded]
+    folded = {op: fold(op, rule) for op, rule in rule_of.items() if (fold := _fold(op, rule))}
+    put_off = [rule for op, rule in rule_of.items() if op not in folded]
     first = next(i for i, op in enumerate(operations) if op in rules)
     kept = [*operations[:first], *put_off, *operations[first:]]
     return [folded.get(op) or op for op in kept if op not in rules]
@@ -49,7 +49,7 @@ def _rules_by_writer(
     """The rule for what each operation writes of the gradient; None if there is any other user of
     it, or if something before the rules are through reads or writes what they write.
     """
-    found: dict[Operation, Operation] = {}
+    rule_of: dict[Operation, Operation] = {}
     later, after_rules = Touched(), True
     for op in reversed(operations):
         if op in rules:
@@ -59,10 +59,10 @@ def _rules_by_writer(
             rule = rules.of(op) if op.name in GRADIENTS else None
             if rule is None or later.precedes(*(a for a in rule.touches if a.writes)):
                 return None
-            found[op] = rule
+            rule_of[op] = rule
         if not after_rules:
             later.add(*op.touches)
-    return dict(reversed(found.items()))
+    return dict(reversed(rule_of.items()))
 
 
 def _fold(operation: Operation, rule: Operation) -> Callable[..., Operation] | None:

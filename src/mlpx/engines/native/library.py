@@ -144,16 +144,16 @@ def blas(wanted: str | None = None) -> Blas:
     these. Raises EngineError if there is none of that name, naming those there are.
     """
     wanted = wanted or os.environ.get("MLPX_BLAS", "auto").lower()
-    found = available()
-    if wanted == "auto" and found:
+    known = available()
+    if wanted == "auto" and known:
         first = ["openblas", "mlpx"] if _openblas_is_wide() else ["mlpx", "openblas"]
-        return next(found[name] for name in [*first, *found] if name in found)
-    if wanted not in found:
+        return next(known[name] for name in [*first, *known] if name in known)
+    if wanted not in known:
         raise EngineError(
-            f"MLPX_BLAS = {wanted!r}; this process has {sorted(found) or 'no BLAS'}: name one of "
+            f"MLPX_BLAS = {wanted!r}; this process has {sorted(known) or 'no BLAS'}: name one of "
             "these, leave MLPX_BLAS out, or load the library before mlpx trains"
         )
-    return found[wanted]
+    return known[wanted]
 
 
 def _openblas_is_wide() -> bool:
@@ -164,20 +164,20 @@ def _openblas_is_wide() -> bool:
 @cache
 def available() -> dict[str, Blas]:
     """Every BLAS in the process that the engine can call, and our own, by name."""
-    found: dict[str, Blas] = {}
+    known: dict[str, Blas] = {}
     for controller in controllers():
         library = ctypes.CDLL(controller.filepath)
         for pattern, wide in PREFIXES:
             names = {"float32": pattern.format("s"), "float64": pattern.format("d")}
             if all(hasattr(library, name) for name in names.values()):
                 name = controller.internal_api
-                found.setdefault(name, Blas(name, _addresses(library, names), wide))
+                known.setdefault(name, Blas(name, _addresses(library, names), wide))
                 break
     ours = load()
     if ours is not None and ours.mlpx_gemm_usable():
         names = {"float32": "mlpx_gemm_f32", "float64": "mlpx_gemm_f64"}
-        found["mlpx"] = Blas("mlpx", _addresses(ours, names), wide=True)
-    return found
+        known["mlpx"] = Blas("mlpx", _addresses(ours, names), wide=True)
+    return known
 
 
 def _addresses(library: ctypes.CDLL, names: dict[str, str]) -> dict[str, int]:

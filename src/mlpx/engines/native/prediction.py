@@ -93,18 +93,18 @@ class NativePredictor:
             else:
                 with blas_threads(self.blas_threads):
                     chunk.run()
-            return chunk.found.copy(), lane.finite()
+            return chunk.results.copy(), lane.finite()
         finally:
             self._lanes.append(lane)
 
     def _by_part(self, x: np.ndarray, classes: bool, rows: int) -> tuple[Array, bool]:
-        found = [
+        pieces = [
             self.run(
                 np.require(x[i : i + rows], requirements=["C", "A"]), classes=classes, rows=rows
             )
             for i in range(0, len(x), rows)
         ]
-        return np.concatenate([part for part, _ in found]), all(fine for _, fine in found)
+        return np.concatenate([part for part, _ in pieces]), all(fine for _, fine in pieces)
 
     def _chunked(self, x: np.ndarray, classes: bool, size: int, threads: int) -> tuple[Array, bool]:
         network, n, rest, library = self.network, len(x), len(x) % size, load()
@@ -167,31 +167,31 @@ class Lane:
         return self._streaming.get(key) or self._streaming.setdefault(key, Streaming(self, *key))
 
     def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
-        """Nothing yet, where x is to lie, and where the results will."""
+        """The translator of a forward pass, x and the results, all in the lane's memory."""
         network = self.network
         plan = Plan(self.buffers, rows, parameters=network.layout.views(network.flat))
         if rows <= self.copies.rows:
             x = self.copies.get("x", rows, network.d_in)
-        else:  # it stands for rows elsewhere
+        else:  # it has the shape of rows that are read where they are
             x = np.broadcast_to(self.copies.vector("elsewhere", 1), (rows, network.d_in))
-        found, _ = plan_forward(plan, network, x)
+        z, _ = plan_forward(plan, network, x)
+        results = z
         if classes:
-            labels = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
-            plan.call(batches.likeliest, found, out=labels)
-            found = labels
-        return Translator(plan, NativeTarget(), network.dtype), x, found
+            results = plan.buffer("classes", 1, dtype=np.int64)[:, 0]
+            plan.call(batches.likeliest, z, out=results)
+        return Translator(plan, NativeTarget(), network.dtype), x, results
 
     def check(self, to: Translator, x: Array, limit: float) -> None:
-        """Append the search for what is not finite."""
+        """Append the check that all numbers of x are finite and within the limit."""
         touches = to.rows_divided(x)
         to.emit("out_of_range", elements=x.size, limit=limit, x=x, flag=self.flag, touches=touches)
 
 
 class Resident:
-    """Operations on rows in the lane's own memory, x, which leave the results in `found`."""
+    """Operations on rows in the lane's own memory, x, which leave their results in `results`."""
 
     def __init__(self, lane: Lane, rows: int, classes: bool) -> None:
-        to, self.x, self.found = lane.plan(rows, classes)
+        to, self.x, self.results = lane.plan(rows, classes)
         lane.check(to, self.x, float(np.finfo(lane.network.dtype).max))
         scheduled = schedule(to.translate())
         self.ops = assemble(scheduled, lane.network.dtype)
@@ -211,7 +211,7 @@ class Streaming:
     """
 
     def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
-        (to, x, found), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
+        (to, x, results), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
         operations = to.translate()
         to.operations = []
         if dtype == lane.network.dtype and first_alone_reads(operations, x):
@@ -228,7 +228,7 @@ class Streaming:
             if dtype.kind == "f":
                 lane.check(to, x, float(min(np.finfo(dtype).max, np.finfo(lane.network.dtype).max)))
         to.operations += operations
-        to.emit("store", nbytes=found.nbytes, x=found, touches=to.rows_divided(found))
+        to.emit("store", nbytes=results.nbytes, x=results, touches=to.rows_divided(results))
         scheduled = schedule(to.operations)
         self.ops = assemble(scheduled, lane.network.dtype)
         self.kept = [operation for operation, _ in scheduled]
@@ -272,5 +272,5 @@ def forward(
 
 def pointers(chunks: Sequence[Resident | Streaming]) -> Any:
     """Where the operations of each chunk are."""
-    found = [ctypes.addressof(chunk.ops) for chunk in chunks]
-    return (ctypes.c_void_p * len(found))(*found)
+    starts = [ctypes.addressof(chunk.ops) for chunk in chunks]
+    return (ctypes.c_void_p * len(starts))(*starts)
