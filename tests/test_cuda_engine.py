@@ -561,9 +561,9 @@ def fp16(a: np.ndarray) -> np.ndarray:
 def test_narrow_factors_need_their_kernel(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlpx.engines.cuda import kernels
 
-    has = kernels.Kernels.has
+    has = kernels.CudaTarget.has
     monkeypatch.setattr(
-        kernels.Kernels,
+        kernels.CudaTarget,
         "has",
         lambda self, name, dtype: name != f"to_{precision}" and has(self, name, dtype),
     )

@@ -14,7 +14,7 @@ from cudasim.cases import CASES, Given
 from mlpx import MLP, Dense, Optimizer
 from mlpx.engines import cuda, native
 from mlpx.engines.cuda.heads import with_heads
-from mlpx.engines.cuda.kernels import Kernels
+from mlpx.engines.cuda.kernels import CudaTarget
 from mlpx.engines.cuda.products import AFFINE
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, lower
 from mlpx.engines.lowering.fields import FIELDS
@@ -63,9 +63,9 @@ def emitted(made: TrainingProgram) -> list[Operation]:
     others = np.zeros((1, gradient.size), gradient.dtype)
     found = list[Operation]()
     for plan in made.plans:
-        for target in (Kernels(), NativeTarget()):
+        for target in (CudaTarget(), NativeTarget()):
             found += lower(made, plan, target)
-        found += with_heads(lower(made, plan, Kernels()))
+        found += with_heads(lower(made, plan, CudaTarget()))
         lowered = lower(made, plan, NativeTarget())
         found += update_at_once(lowered, gradient, count=count, tiled=True)
         found += sum_by_rows(lowered, gradient, others)

@@ -58,7 +58,7 @@ class Engine(Record, kind="engine"):
         return None
 
     def describe(self) -> str:
-        """What the engine uses here, for people."""
+        """What the engine uses on this machine, for display."""
         return "NumPy or CuPy, whichever the device wants"
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:

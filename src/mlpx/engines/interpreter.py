@@ -46,7 +46,7 @@ class InterpreterRunner:
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan `steps` times."""
         calls = self.calls[id(plan)]
-        # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
+        # Divergence shows in the loss; a warning from a ufunc deep inside a step helps nobody.
         with np.errstate(all="ignore"), blas_threads(self.threads):
             for _ in range(steps):
                 for call in calls:
@@ -60,7 +60,7 @@ class InterpreterRunner:
 
 
 def named(call: Call) -> str:
-    """What a call is of: `affine.forward`, `relu.backward`."""
+    """The name of what is called, such as `affine.forward` or `relu.backward`."""
     kernel = call.kernel
     owner = getattr(kernel, "__self__", None)
     name = owner.name if owner is not None else kernel.__module__.rpartition(".")[2]
@@ -68,7 +68,7 @@ def named(call: Call) -> str:
 
 
 def run_once(plan: Plan) -> None:
-    """Run a plan that stands alone, such as a forward pass, once."""
+    """Run a plan that belongs to no program, such as a forward pass, once."""
     xp = plan.buffers.backend.xp
     with np.errstate(all="ignore"):
         for call in plan.calls:

@@ -83,7 +83,7 @@ class KeptPredictor:
 
 
 def predictor_of(network: Network) -> engines.Predictor | None:
-    """What predicts for the network faster than the interpreter, made at its first prediction."""
+    """The network's predictor, made at its first prediction; None for the interpreter."""
     kept = network.kept
     if not isinstance(kept, KeptPredictor) or kept.flat is not network.flat:
         kept = network.kept = KeptPredictor(network)
@@ -96,7 +96,7 @@ def outputs(model: Network, x: Any, *, batch_size: int) -> Array:
 
 
 def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array:
-    """Outputs, or the likeliest classes, of what may be anything."""
+    """The outputs, or the likeliest classes, for x, which is not checked yet."""
     require_count("batch_size", batch_size)
     x = check_x(x, columns=model.d_in, backend=model.backend, least_rows=0)
     if len(x) == 0:

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: each of its parts by the clock of its device."""
+"""Where the time of a training step goes: each part timed by the clock of its device."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ def profile(
     """The time of each part of a training step of a copy of `model` on x (n, d_in) and y.
 
     The median of `steps` steps, after one that is not counted; on CUDA by events, and with `nvtx`
-    each part is a range that NVIDIA's profilers show. "auto" is the fastest engine whose steps come
-    in parts: the native one's do not.
+    each part is a range that NVIDIA's profilers show. "auto" is the fastest engine that runs a step
+    in parts, which the native engine does not.
 
     Raises InputError, InputTypeError, UnknownNameError or EngineError, as `fit` does.
     """

@@ -12,7 +12,7 @@ from mlpx.backend.cuda import first_line
 from mlpx.engines.base import Engine, RefusedError, Runner
 from mlpx.engines.cuda.graphs import Put
 from mlpx.engines.cuda.heads import with_heads
-from mlpx.engines.cuda.kernels import Kernels, compile_all, function
+from mlpx.engines.cuda.kernels import CudaTarget, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
@@ -40,10 +40,10 @@ class CudaEngine(Engine, name="cuda"):
         if program.network.backend.kind != "cuda":
             raise RefusedError("it runs on CUDA devices only")
         cast = f"to_{program.precision}"
-        if program.precision in HALVES and not Kernels().has(cast, program.network.dtype):
+        if program.precision in HALVES and not CudaTarget().has(cast, program.network.dtype):
             raise RefusedError(f"no operation {cast}")
         try:
-            lowered = [lower(program, plan, Kernels()) for plan in program.plans]
+            lowered = [lower(program, plan, CudaTarget()) for plan in program.plans]
         except UntranslatableError as error:
             raise RefusedError(str(error)) from error
         require_compiled(program, lowered)

@@ -1,8 +1,8 @@
-"""Factors of products in 16 bits: each array is cast once a step, and again once it is rewritten.
+"""Factors of products in 16 bits: each array is cast once a step, and again after it is rewritten.
 
 A layer multiplies three arrays, each of them twice: x for z and dW, W for z and dx, dz for dx and
-dW. A cast is an operation of its own just before the first product that needs it, so a graph knows
-what waits for it; what it writes stays until the step is over.
+dW. A cast is an operation of its own just before the first product that needs it, so that a graph
+knows what waits for it; its result stays until the end of the step.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.lowering.operations import access
 
 MOST_BACKS = 4
-"""As many products as one `scale_of` says the factor of; it takes two arrays for each."""
+"""The most products for which one `scale_of` finds the factor; it takes two arrays for each."""
 
 
 @dataclass(eq=False)
 class Cast:
-    """One array as it is between two writes to it, in 16 bits; in float16, times a scale."""
+    """One array in 16 bits, valid until the array is written again; in float16, times a scale."""
 
     source: Matrix
     read: Access
     memory: Any
     scale: Any = None
     backs: list[tuple[Any, Any]] = field(default_factory=list)
-    """Of each product whose other factor is cast before: that one's scale, and where what the
-    product is multiplied by goes."""
+    """For each product whose other factor is cast earlier: that factor's scale, and where to write
+    what the product is to be multiplied by."""
 
     def of(self, matrix: Matrix) -> Matrix:
-        """A factor of a product in 16 bits."""
+        """A factor of a product, read from this cast."""
         return matrix.narrowed(address(self.memory))
 
     def operations(self, name: str) -> list[Operation]:
-        """What the cast is done by; `name` is that of the cast itself."""
+        """The operations that make the cast; `name` is that of the last of them."""
         narrow = self.of(self.source)
         scale = {} if self.scale is None else {"scale": self.scale}
         touches = (self.read, access(self.memory, writes=True), *map(access, scale.values()))
@@ -56,7 +56,7 @@ class Cast:
         return [*(self._scalings() if scale else ()), cast]
 
     def _scalings(self) -> list[Operation]:
-        """What finds the scale, and with it what products are multiplied by."""
+        """The operations that find the scale, and from it what products are multiplied by."""
         scalings = list[Operation]()
         for i in range(0, max(1, len(self.backs)), MOST_BACKS):
             backs = self.backs[i : i + MOST_BACKS]
@@ -76,16 +76,18 @@ class Cast:
 
 
 class Casts:
-    """Casts for the products of plans that run one after another; `kept` is the memory of all."""
+    """Casts for the products of plans that run one after another, and so share the memory in
+    `kept`.
+    """
 
     def __init__(self, backend: Any, precision: str) -> None:
         self.backend, self.precision = backend, precision
         self.kept: list[Any] = []
         self.memory: dict[tuple[int, int], tuple[Any, Any]] = {}
-        """The 16 bits and the scale of the arrays at an address with so many columns."""
+        """The 16-bit copy and the scale of the array at an address, with so many columns."""
 
     def put_into(self, operations: Sequence[Operation]) -> list[Operation]:
-        """The operations of a step, with the casts that its affine products need before them."""
+        """The operations of a step, with casts before the affine products that need them."""
         if self.precision not in HALVES:
             return list(operations)
         entries, valid = list[Operation | Cast](), list[Cast]()
@@ -113,13 +115,13 @@ class Casts:
     def _cast(
         self, matrix: Matrix, op: Operation, valid: list[Cast], entries: list[Operation | Cast]
     ) -> Cast:
-        """The cast of a factor of the product: one that is still valid, or one more."""
+        """The cast of a factor of the product: one that is still valid, or a new one."""
         source = matrix._replace(turned=False)
         same = next((cast for cast in valid if cast.source == source), None)
         if same is not None:
             return same
         memory, scale = self._room(source)
-        # Memory is that of an address and a width: with more or fewer rows, it is written anew.
+        # Memory belongs to an address and a width: another number of rows overwrites it.
         valid[:] = [cast for cast in valid if cast.memory is not memory]
         made = Cast(source, read_of(source, op), memory, scale)
         valid.append(made)
@@ -127,7 +129,7 @@ class Casts:
         return made
 
     def _room(self, source: Matrix) -> tuple[Any, Any]:
-        """Where a cast goes, and where its scale does."""
+        """The memory for a cast, and for its scale."""
         key, size = (source.address, source.columns), source.rows * source.narrowed(0).padded
         held = self.memory.get(key)
         if held is None or held[0].size < size:
@@ -136,10 +138,10 @@ class Casts:
         return held
 
     def _of_casts(self, op: Operation, a: Cast, b: Cast, last: Cast) -> Operation:
-        """The product of two casts; the last of them says what it is multiplied by."""
+        """The product of two casts; the last of them finds what it is multiplied by."""
         if self.precision == "bf16":
             return reading(op, left=a.memory, right=b.memory)
-        back = self._keep(self.backend.zeros(2))  # the second is what is kept of the result: 0
+        back = self._keep(self.backend.zeros(2))  # the second is beta, which stays 0
         last.backs.append(((a if last is b else b).scale, back))
         return reading(op, left=a.memory, right=b.memory, back=back)
 

@@ -1,4 +1,4 @@
-"""The operations of a step as the device is given them: fewer, and each as late as it may be."""
+"""The operations of a step as the device runs them: joined where one can do what several did."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def composed(
     program: TrainingProgram, plan: Plan, lowered: Sequence[Operation], casts: Casts | None,
     memory: Memory, *, heads: bool,
 ) -> Prefetched:  # fmt: skip
-    """A plan's operations for the device, from those it was lowered to, and those that bring its
+    """A plan's operations for the device, from those it was lowered to, and those that gather its
     first rows.
 
-    `casts` is None without cublasLt, and then nothing is left to it; `heads`: whether the end of a
-    classifier may be one operation. What counts the steps is left out: graphs count once, at their
-    end.
+    casts: None without cublasLt, in which case nothing is prepared for it. heads: whether the head
+    of a classifier may be one operation. The operation that counts steps is left out, since a graph
+    counts all its steps at its end.
     """
     step = [op for op in lowered if op.name != "advance"]
     operations, first = with_rows(program, plan, with_heads(step) if heads else step)
@@ -33,7 +33,7 @@ def composed(
 
 
 def with_rows(program: TrainingProgram, plan: Plan, operations: Sequence[Operation]) -> Prefetched:
-    """The operations with the rows brought a step ahead, where that can be."""
+    """The operations, with the rows gathered a step ahead where that is possible."""
     x, steps = program.data.x, program.full_steps
     if program.data.resident:
         operations = with_one_gather(operations, x)
@@ -51,7 +51,7 @@ def with_rows(program: TrainingProgram, plan: Plan, operations: Sequence[Operati
 def with_epilogues(
     program: TrainingProgram, operations: Sequence[Operation], memory: Memory
 ) -> list[Operation]:
-    """The operations with what cublasLt may do at the end of a product."""
+    """The operations, with what follows a product made its epilogue where cublasLt has one."""
     step = list[Operation]()
     for op in fuse(operations, memory):
         # Factors in float16 are scaled, so the sum of one is not that of the gradient.

@@ -1,8 +1,8 @@
-"""The end of a classifier as one operation: its last layer, its loss with metrics and log line, and
-the way back to the layer before.
+"""The head of a classifier as one operation: its last layer, its loss with metrics and log line,
+and the way back to the layer before.
 
-A small net's step takes as long as its longest chain of launches. These are up to ten of them, of
-which five wait for each other; done row by row, nothing has to wait.
+A small net's step takes as long as its longest chain of launches. The head has up to ten launches,
+of which five wait for each other; done row by row, nothing has to wait.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from mlpx.engines.lowering import Operation, address
 from mlpx.engines.lowering.formulas import codes
 
 MOST_OUTPUTS = {4: 32, 8: 12}
-"""What fits into the registers of each lane of a warp, by the bytes of a number."""
+"""The most outputs that fit into the registers of each lane of a warp, by the bytes of a number."""
 MOST_WORK = 4_000_000
-"""Rows x inputs x outputs. Each lane reads the weights of its own inputs, which lie apart: at more
-than that the time of it is expected to be above that of cublasLt's products.
+"""Rows x inputs x outputs. Each lane reads the weights of its own inputs, which are far apart in
+memory; with more work than this, cublasLt's products are expected to be faster.
 """
 LINE = 3
 """Numbers in a line of the log: the loss, the share of right rows, and the sum of weights."""
 
 
 def with_heads(operations: Sequence[Operation]) -> list[Operation]:
-    """The operations with each end of a classifier as one."""
+    """The operations, with each head of a classifier as one."""
     step = list(operations)
     for loss in [op for op in operations if op.name == "softmax_loss"]:
         head = Head.of(loss, step)
@@ -56,18 +56,18 @@ class Head:
 
     @classmethod
     def of(cls, loss: Operation, operations: Sequence[Operation]) -> Head | None:
-        """The end that a loss belongs to, if it can be one operation."""
+        """The head that a loss belongs to, if it can be one operation."""
         head = cls(loss, operations)
         if not head.fits:
             return None
-        for name in ("record", "slope", "activation"):  # what it can do without
+        for name in ("record", "slope", "activation"):  # the head can do without these
             if not head.may_be_one:
                 setattr(head, name, None)
         return head if head.may_be_one else None
 
     @property
     def fits(self) -> bool:
-        """Whether it is all there, and of a size for one warp a row."""
+        """Whether all that is needed is there, and small enough for one warp a row."""
         size = self.r.itemsize
         few = self.loss["outputs"] <= MOST_OUTPUTS[size]
         product, mean, hits, bias = self.product, self.mean, self.hits, self.bias
@@ -83,7 +83,7 @@ class Head:
 
     @property
     def parts(self) -> list[Operation]:
-        """The operations it does, in their order."""
+        """The operations that the head replaces, in their order."""
         mine = (
             self.activation, self.product, self.bias, self.loss, self.mean, self.correct,
             self.hits, self.dx, self.slope, self.record,
@@ -92,13 +92,15 @@ class Head:
 
     @property
     def may_be_one(self) -> bool:
-        """Whether it can be done in one place, and no other needs what the parts pass on."""
+        """Whether the parts can run as one, and nothing else uses what they pass on."""
         assert self.correct is not None
         passed = (self.z, self.losses, self.correct["out"])
         return together(self.parts, self.operations, passed)
 
     def _activation(self) -> Operation | None:
-        """What made the input of the last layer, if that is no end of the product before it."""
+        """The activation that made the last layer's input, unless it is the epilogue of the product
+        before it.
+        """
         if self.product is None:
             return None
         at = self.operations.index(self.product)
@@ -108,7 +110,7 @@ class Head:
         return made if of_inputs(made, self.product) else None
 
     def _slope(self) -> Operation | None:
-        """What multiplies the gradient of that input by the slope of what made it."""
+        """The operation that multiplies the gradient of that input by the activation's slope."""
         if self.dx is None or self.product is None:
             return None
         dh = self.dx["dx"]
@@ -125,7 +127,7 @@ class Head:
         return slope if same(slope["out"], dh) else None
 
     def operation(self) -> Operation:
-        """The parts as one."""
+        """The parts as one operation."""
         product, mean, made, slope = self.product, self.mean, self.activation, self.slope
         assert product is not None
         assert mean is not None
@@ -158,7 +160,7 @@ def of_inputs(operation: Operation, product: Operation) -> bool:
 
 
 def first(operations: Sequence[Operation], name: str, **field: object) -> Operation | None:
-    """The first operation of a name of which one field is an array; None for None."""
+    """The first operation of that name with the array in the given field; None for no array."""
     ((key, array),) = field.items()
     if array is None:
         return None
@@ -166,5 +168,5 @@ def first(operations: Sequence[Operation], name: str, **field: object) -> Operat
 
 
 def last(operations: Sequence[Operation], name: str, **field: object) -> Operation | None:
-    """The last of them."""
+    """The last operation of that name with the array in the given field; None for no array."""
     return first(operations[::-1], name, **field)

@@ -15,13 +15,15 @@ WARP, COLUMNS, TILE, DEPTH, DRAWN = 32, 8, 64, 16, 8
 WIDEST = 8
 """Bytes of the largest number that blocks add up."""
 MOST_BLOCKS = 2048
-"""More would only take turns: 16 for each multiprocessor of the largest devices."""
+"""16 for each multiprocessor of the largest devices; more would only wait for each other."""
 MOST_SUMMING = 128
-"""So many blocks add up one sum: they bring what memory can give, and one block adds up theirs."""
+"""The most blocks that add up one sum: they saturate the memory; one block adds up their sums."""
 FEWEST_ROWS = 256
-"""A block that adds up columns has at least so many rows."""
+"""The fewest rows for one block that adds up columns."""
 ROOM_BYTES = 4096 + 2 * MOST_SUMMING * COLUMNS * WIDEST
-"""What the blocks of one launch need to add up their sums: tickets, and two sums a column each."""
+"""The bytes that the blocks of one launch need to add up their sums: tickets, and from each block
+two sums a column.
+"""
 
 
 class GridSize(NamedTuple):
@@ -33,7 +35,7 @@ class GridSize(NamedTuple):
 
 
 def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> GridSize:
-    """A thread for each element of an array of the first `sizes` sizes, or for every `each`."""
+    """A thread for every `each` elements of an array, whose shape is the first `sizes` of n."""
     threads = -(-prod(n[:sizes]) // each)
     return GridSize(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
 
@@ -61,7 +63,7 @@ def column_sums(n: Sequence[int]) -> GridSize:
 
 
 def one_block(n: Sequence[int]) -> GridSize:
-    """One block for all."""
+    """One block."""
     return GridSize(1, THREADS, THREADS // WARP * WIDEST)
 
 
@@ -72,7 +74,7 @@ def total(n: Sequence[int]) -> GridSize:
 
 
 def rows_summing(n: Sequence[int]) -> GridSize:
-    """A warp for each row; the last block adds up what all are worth, with a thread for each."""
+    """A warp for each row; the last block adds up the sums of all, with a thread for each."""
     return one_block(n)._replace(grid=max(1, min(THREADS, -(-n[0] * WARP // THREADS))))
 
 
@@ -164,7 +166,7 @@ FILES: dict[str, dict[str, Size]] = {
         "column_sum": column_sums,
     },
 }
-"""The kernels of each .cu file, and the launch of each from the sizes of its operation."""
+"""The kernels of each .cu file, and the size of each launch from n of its operation."""
 SOURCES = {name: file for file, kernels in FILES.items() for name in kernels}
 """Operation -> the file in this folder with its kernel."""
 

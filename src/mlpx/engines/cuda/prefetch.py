@@ -1,9 +1,9 @@
-"""A step's rows: brought by one operation, and brought while the step before is under way.
+"""A step's rows: gathered by one operation, and gathered during the step before.
 
-Where the data lie on the device, the next step's rows overwrite this step's as soon as nothing
-reads those any more, beside the update. Where they lie in host memory that is too late: there they
-cross the bus into memory of their own while the step computes, and a step copies what was brought
-for it.
+If the data are on the device, the next step's rows overwrite this step's as soon as nothing reads
+those any more, beside the update. If they are in host memory that would be too late: the next rows
+then cross the bus into a staging array while the step computes, and each step begins by copying its
+rows from there.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ from mlpx.types import Array
 
 
 class Prefetched(NamedTuple):
-    """A step's operations, and what brings the rows of the first step."""
+    """A step's operations, and those that gather the rows of the first step."""
 
     operations: list[Operation]
     first: list[Operation]
 
 
 def with_one_gather(operations: Sequence[Operation], x: Array) -> list[Operation]:
-    """The operations with the scaling of x's rows, and the labels of the same rows, brought by what
-    gathers x.
-    """
+    """The operations, with the gather of x also scaling its rows and gathering their labels."""
     one = list(operations)
     for gather in [op for op in operations if op.name == "gather" and same(op["x"], x)]:
         made = gather
@@ -49,7 +47,7 @@ def with_one_gather(operations: Sequence[Operation], x: Array) -> list[Operation
 
 
 def scaling(gather: Operation, scale: Operation) -> Operation:
-    """What gathers rows, and scales them as the second operation does."""
+    """A gather that also scales its rows as the second operation does."""
     scaled = gather.replaced(
         scaled=True, scale=scale["scale"], offset=scale["offset"], out=scale["out"]
     )
@@ -57,7 +55,7 @@ def scaling(gather: Operation, scale: Operation) -> Operation:
 
 
 def are_labels(operation: Operation, gather: Operation) -> bool:
-    """Whether it gathers the labels of the rows that `gather` does."""
+    """Whether an operation gathers the labels of the same rows as `gather`."""
     if operation.name != "gather" or operation is gather:
         return False
     if (operation["columns"], operation["dtype"]) != (1, LABELS):
@@ -67,15 +65,15 @@ def are_labels(operation: Operation, gather: Operation) -> bool:
 
 
 def ahead(operation: Operation, *, positions: int) -> Operation:
-    """The same of the next step's rows; the tables have so many positions."""
+    """The same gather for the next step's rows; the tables have so many positions."""
     return replace(operation.replaced(ahead=1, positions=positions), late=True)
 
 
 def overlapped(
     operations: Sequence[Operation], gathered: Sequence[Operation], *, positions: int
 ) -> Prefetched:
-    """The operations with what some of them gather gathered at the end of the step before; as they
-    are if those share memory, as the parts of a batch do.
+    """The operations, with those in `gathered` moved to the end of the step before; unchanged if
+    they share memory, as those for the parts of a batch do.
     """
     if any(in_order(a, b) for a, b in combinations(gathered, 2)):
         return Prefetched(list(operations), [])
@@ -87,8 +85,9 @@ def overlapped(
 def prefetch(
     operations: Sequence[Operation], gather: Operation, staging: Array, *, positions: int
 ) -> Prefetched:
-    """The operations with what `gather` brings brought a step earlier, into `staging`, of the
-    shape of a batch; the tables have so many positions.
+    """The operations, with the rows of `gather` gathered into `staging` a step earlier.
+
+    staging: of the shape of a batch. positions: how many the tables have.
     """
     data, order, batch, *labels = gather.touches
     touches = (data, order, access(staging, writes=True), *labels)

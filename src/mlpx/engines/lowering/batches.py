@@ -23,7 +23,7 @@ from mlpx.types import Array
 
 @translates(batches.select_row)
 def _select_row(to: Translator, call: Call) -> None:
-    """No operation: whoever reads the row finds it in the table."""
+    """No operation: operations that use the row read it from the table."""
     _, table, _ = call.arguments
     to.rows_of[address(call.keywords["out"])] = table
 
@@ -59,7 +59,7 @@ def _gather(to: Translator, call: Call) -> None:
 
 @translates(batches.copy)
 def _copy(to: Translator, call: Call) -> None:
-    """Appends a copy, but none from rows to columns or back: the operations take arrays by row."""
+    """Append a copy, except from rows to columns or back, since operations take arrays by row."""
     (x,), out = call.arguments, call.keywords["out"]
     source = to.stands_for.get(address(x))
     if isinstance(source, Pending):
@@ -218,7 +218,9 @@ def constants(f: Any) -> tuple[float, ...]:
 
 @translates((Activation, "forward"))
 def _activation_forward(to: Translator, call: Call) -> None:
-    """Joins the operation before it, if that added the bias to the same array."""
+    """Append the activation, joined with the operation before it if that added the bias to the same
+    array.
+    """
     (z,), out = call.arguments, call.keywords["out"]
     f = call.kernel.__self__  # type: ignore[attr-defined]
     before, bias = to.operations[-1] if to.operations else None, None

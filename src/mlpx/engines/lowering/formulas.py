@@ -1,4 +1,4 @@
-"""The numbers by which compiled kernels know the rows of formulas.h: their places in its tables."""
+"""The codes by which compiled kernels know the rows of formulas.h: their places in its tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TABLES = {"activation": "ACTIVATIONS", "loss": "LOSSES", "rule": "RULES"}
 
 @cache
 def codes(family: str) -> dict[str, int]:
-    """Name -> number of each formula of a family: "activation", "loss" or "rule"."""
+    """Name -> code of each formula of a family: "activation", "loss" or "rule"."""
     lines = HEADER.read_text().splitlines()
     first = next(i for i, line in enumerate(lines) if f"#define MLPX_{TABLES[family]}(" in line)
     stop = next(i for i in range(first, len(lines)) if not lines[i].endswith("\\"))

@@ -15,7 +15,7 @@ from mlpx.types import Array
 
 
 class Bits:
-    """Random bits that an operation draws for itself."""
+    """A stream of random bits, which an operation draws for itself."""
 
     def __init__(self, call: Call) -> None:
         seed, purpose, item = (call.keywords[key] for key in ("seed", "purpose", "item"))
@@ -25,7 +25,7 @@ class Bits:
 
 @translates(random_words, philox.fill)
 def _bits(to: Translator, call: Call) -> None:
-    """No operation: whoever takes the bits draws them."""
+    """No operation: the operation that uses the bits draws them."""
     to.stands_for[address(call.keywords["out"])] = Bits(call)
 
 
@@ -48,7 +48,7 @@ def _mask(to: Translator, call: Call) -> None:
 
 @translates(dropout.normals)
 def _normals(to: Translator, call: Call) -> None:
-    """No operation yet: `add_noise` has the shape of it."""
+    """No operation yet: only `add_noise` knows the shape."""
     (bits,), out = call.arguments, call.keywords["out"]
     to.stands_for[address(out)] = (to.stands_for[address(bits)], call.keywords["std"])
 
@@ -68,8 +68,8 @@ def _add_noise(to: Translator, call: Call) -> None:
 def emit_by_rows(
     to: Translator, name: str, given: dict[str, Any], *, out: Array, **numbers: Any
 ) -> None:
-    """Append the operation `name`, which writes `out` (n, d) from arrays (n, d), divided by rows as
-    that is, and others.
+    """Append the operation `name`, which makes `out` (n, d) of the arrays in `given`; threads
+    divide the rows of `out` and of those of its shape.
     """
     arrays = [a for a in given.values() if a is not None]
     full = [a for a in arrays if a.shape[:1] == out.shape[:1] and a.ndim == 2]

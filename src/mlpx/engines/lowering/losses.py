@@ -1,7 +1,7 @@
 """The translations of targets and losses.
 
-The kernels take targets and outputs by column; the operations take them by row. Where a kernel
-leaves something by column, the operation leaves the same by row in the same memory.
+The kernels take targets and outputs by column, and the operations take them by row. Where a kernel
+would write something by column, the operation writes the same by row to the same memory.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from mlpx.plan.plan import Call
 from mlpx.types import Array
 
 CONSTANTS = 7
-"""How many fields of a loss an operation can be given."""
+"""The most constants of a loss's formula."""
 
 
 def lies_by_column(a: Array) -> bool:
-    """Whether an array lies in memory by column, and not by row as well."""
+    """Whether an array is stored by column, and not by row as well."""
     return bool(a.ndim == 2 and a.flags.f_contiguous and not a.flags.c_contiguous)
 
 
 def laid_by_row(a: Array) -> Array:
-    """The memory of an array that lies by column, as one of the same shape that lies by row."""
+    """An array of the same shape and memory as one stored by column, but stored by row."""
     return a.T.reshape(-1).reshape(a.shape)
 
 
 def current(to: Translator, a: Array) -> Array:
-    """Where the values are, by row, that a kernel would find in `a`."""
+    """The array, by row, with the values that a kernel would find in `a`."""
     return to.stands_for.get(address(a), a)
 
 
 @translates(losses.one_hot)
 def _one_hot(to: Translator, call: Call) -> None:
-    """Nothing yet: most losses take labels as they are."""
+    """No operation yet: most losses take labels as they are."""
     labels, _ = call.arguments
     to.stands_for[address(call.keywords["out"])] = labels
 
@@ -49,7 +49,7 @@ def _smooth(to: Translator, call: Call) -> None:
 
 
 def spread(to: Translator, t: Array, *, keep: float, more: float) -> Array:
-    """Append targets keep t + more in t's memory, from labels or numbers; returns them, by row."""
+    """Append keep t + more, written to t's memory, for labels or numbers t; returns it, by row."""
     source, out = current(to, t), laid_by_row(t)
     rows, outputs = t.shape
     to.emit(
@@ -79,7 +79,7 @@ def _repeat(to: Translator, call: Call) -> None:
 
 
 class Pending:
-    """A loss whose gradient by column is about to be copied to where it goes by row."""
+    """A loss whose operation is emitted when its gradient is copied from columns to rows."""
 
     def __init__(self, to: Translator, call: Call) -> None:
         self.record: Any = call.kernel.__self__  # type: ignore[attr-defined]
@@ -102,7 +102,7 @@ class Pending:
         to.emit(name, rows=rows, outputs=outputs, **own, **read, **written, touches=touches)
 
     def _operation(self, to: Translator, k: int) -> tuple[str, dict[str, Any]]:
-        """Its name, and the fields that other losses do not have."""
+        """The operation's name, and the fields that not all losses have."""
         record = self.record
         upload = to.plan.buffers.backend.asarray
         fixed = [upload(np.ascontiguousarray(c, to.dtype)) for c in record.constants(k)]
@@ -120,7 +120,7 @@ class Pending:
 
 
 def constants(record: Any) -> tuple[float, ...]:
-    """The numbers that a loss's formula is given."""
+    """The constants of a loss's formula."""
     if isinstance(record, losses.BinaryFocal):
         return (record.gamma, *record.weights)
     given = (value for key, value in record.config().items() if key not in ("kind", "name"))

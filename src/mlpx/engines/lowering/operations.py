@@ -18,9 +18,9 @@ NUMBERS = 8
 
 @dataclass(frozen=True)
 class Access:
-    """Memory [start, stop) that an operation touches; `division` says who touches which part of it.
+    """Memory [start, stop) that an operation touches; `division` says how threads divide it.
 
-    Equal divisions give each thread the same part; None is memory that any thread may touch all of.
+    With equal divisions each thread has the same part; with None each may touch all of it.
     """
 
     start: int
@@ -29,7 +29,7 @@ class Access:
     division: Any = None
 
     def overlaps(self, other: Access) -> bool:
-        """Whether the order of the two matters at all."""
+        """Whether the order of the two accesses matters."""
         shared = self.start < other.stop and other.start < self.stop
         return shared and (self.writes or other.writes)
 
@@ -95,7 +95,7 @@ class Operation:
 
 
 def address(value: Any) -> int:
-    """Where an array's first element is, on its device; an address as it is, 0 for None."""
+    """The address of an array's first element on its device; an address as it is, 0 for None."""
     if isinstance(value, np.ndarray):
         return int(value.__array_interface__["data"][0])
     if value is None:
@@ -104,7 +104,7 @@ def address(value: Any) -> int:
 
 
 def access(array: Array, *, writes: bool = False, division: Any = None) -> Access:
-    """How an operation touches `array`, from its first to its last element."""
+    """Access to an array, from its first to its last element."""
     low = address(array)
     if array.flags.c_contiguous:
         return Access(low, low + int(array.nbytes), writes, division)

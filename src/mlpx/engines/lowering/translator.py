@@ -1,7 +1,7 @@
 """Turns the calls of a plan into operations of a target: the native library, or CUDA's kernels.
 
-One function a kernel, in the table `TRANSLATIONS`. What a kernel without one is called is the
-reason why a program stays on the interpreter.
+The table `TRANSLATIONS` has one function for each kernel. A program with a kernel that has none is
+left to the interpreter, and the reason given names that kernel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from mlpx.types import Array
 
 Translation = Callable[["Translator", Call], None]
 TRANSLATIONS: dict[Any, Translation] = {}
-"""What translates a call, by the kernel's function, or by (family of records, method)."""
+"""The function that translates a call, by the kernel's function, or by (class of records, method's
+name).
+"""
 
 GATHERED = (
     *("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32"),
@@ -29,7 +31,7 @@ DTYPES = {name: code for code, name in enumerate(GATHERED)} | {
     "bool": GATHERED.index("uint8"),
     "float16": LABELS + 1,
 }
-"""The number by which a target knows what x is stored as."""
+"""The number by which targets know the dtype of x."""
 
 
 class UntranslatableError(Exception):
@@ -37,12 +39,12 @@ class UntranslatableError(Exception):
 
 
 class Target(Protocol):
-    """What the lowering needs to know of what will run the operations."""
+    """What the lowering needs to know of the engine that will run the operations."""
 
     name: str
     """"native" or "CUDA", for messages."""
     counts: bool
-    """Whether its own loop advances the position in the tables; else an operation does."""
+    """Whether its own loop advances the position in the tables; if not, an operation does."""
 
     def has(self, operation: str, dtype: np.dtype) -> bool:
         """Whether there is an operation of that name for that dtype."""
@@ -52,7 +54,7 @@ class Target(Protocol):
 
 
 def translates(*kernels: Any) -> Callable[[Translation], Translation]:
-    """Enters a function in TRANSLATIONS."""
+    """Enter a function in TRANSLATIONS for these kernels."""
 
     def enter(function: Translation) -> Translation:
         for kernel in kernels:
@@ -69,11 +71,10 @@ class Translator:
         self.plan, self.target, self.dtype = plan, target, dtype
         self.operations: list[Operation] = []
         self.rows_of: dict[int, Array] = {}
-        """Where the row that a `select_row` would copy lies: its table, by the address of the copy.
-        """
+        """The table from which a `select_row` would copy a row, by the address of the copy."""
         self.stands_for: dict[int, Any] = {}
-        """What the values of an array were made of, by its address, where no operation makes them:
-        for a copy by column the array by row, for random numbers what draws them.
+        """What to use for an array that no operation writes, by the array's address: for a copy by
+        column the array by row, for random numbers their stream.
         """
 
     def translate(self) -> list[Operation]:
@@ -117,12 +118,12 @@ class Translator:
         return tuple(access(a, writes=writes, division=("elements", a.size)) for a in arrays)
 
     def undivided(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
-        """Access to arrays that any thread may touch all of."""
+        """Access to arrays of which each thread may touch everything."""
         return tuple(access(a, writes=writes) for a in arrays if a is not None)
 
     def row_source(self, part: Array) -> tuple[int, Array] | None:
-        """Where `part` of a row that a `select_row` would copy lies: its address in the table's
-        first row, and the table; None if it is part of none.
+        """Where `part` of a row that a `select_row` would copy comes from: its address in the
+        table's first row, and the table; None if it is part of no such row.
         """
         for row, table in self.rows_of.items():
             offset = address(part) - row
@@ -141,11 +142,11 @@ class Translator:
         return code
 
     def formless(self, what: str) -> UntranslatableError:
-        """The error that says that the target knows no `what`."""
+        """The error that says that the target has no form of `what`."""
         return UntranslatableError(f"{what} has no {self.target.name} form")
 
     def _find(self, call: Call) -> Translation:
-        """What translates `call`.
+        """The function that translates `call`.
 
         Raises UntranslatableError naming its kernel.
         """

@@ -24,7 +24,8 @@ RULES: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "adamax": ("adamax", ("m", "u"), ("beta1", "beta2", "epsilon")),
     "lion": ("lion", ("m",), ("beta1", "beta2")),
 }
-"""For each optimizer the rule in formulas.h, its moments m0, m1, m2, and its fields c[0], c[1], ...
+"""For each optimizer the rule in formulas.h, the moments that are m0, m1, m2 there, and the fields
+that are c[0], c[1], ...
 """
 
 
@@ -46,7 +47,7 @@ def formula(to: Translator, rule: Any) -> tuple[str, tuple[str, ...], tuple[floa
 
 
 def scalar_source(to: Translator, scalar: Array) -> tuple[int, Array]:
-    """Where a per-step number lies in the table: its address in the first row, and the table.
+    """Where a per-step number is in its table: the address in the first row, and the table.
 
     Raises UntranslatableError for a number that is in no table.
     """
@@ -224,7 +225,9 @@ def _muon(to: Translator, call: Call) -> None:
 def orthogonalise(
     to: Translator, X: Array, Y: Array, squares: list[Array], *, iterations: int
 ) -> Array:
-    """Append X = nearly U V^T, as `optimizers.muon.orthogonalise`; X or Y, whichever it is in."""
+    """Append X = nearly U V^T, as `optimizers.muon.orthogonalise` does; returns X or Y, whichever
+    holds the result.
+    """
     a, b, c = COEFFICIENTS
     wide, r = X.shape[0] <= X.shape[1], min(X.shape)
     A, B = (square.reshape(-1)[: r * r].reshape(r, r) for square in squares[:2])

@@ -1,4 +1,4 @@
-"""The compiled library as a target of the lowering, and operations as it takes them."""
+"""The compiled library as a target of the lowering, and operations in the form it takes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PRODUCTS = {
     *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
     *("affine_dW_update", "matrix_product"),
 }
-"""The operations that call the BLAS: they get its gemm."""
+"""The operations that call the BLAS, and so are given its gemm."""
 
 
 class NativeTarget:
@@ -40,14 +40,14 @@ class NativeTarget:
 def assemble(
     scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
 ) -> ctypes.Array[Op]:
-    """Operations as the library takes them; without links, each is run as a whole."""
+    """Operations in the library's form; without links, none is run tile by tile."""
     links = links or [Link(operations=1, tiles=1)] * len(scheduled)
     pairs = zip(scheduled, links, strict=True)
     return (Op * len(scheduled))(*(_op(*step, *link, dtype) for step, link in pairs))
 
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
-    """An operation as the library has it."""
+    """An operation in the library's form."""
     n = operation.n
     p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
     op = Op(

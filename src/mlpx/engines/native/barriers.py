@@ -42,7 +42,7 @@ def schedule(operations: Iterable[Operation]) -> list[Scheduled]:
 
 
 def division(operation: Operation) -> object:
-    """What the operation's threads divide, None if that is not one thing."""
+    """What the operation's threads divide; None if it divides several things, or nothing."""
     divisions = {access.division for access in operation.touches if access.writes}
     return divisions.pop() if len(divisions) == 1 and not operation.alone else None
 
@@ -50,7 +50,7 @@ def division(operation: Operation) -> object:
 def _place_barriers(operations: list[Operation]) -> list[Scheduled]:
     scheduled, since = list[Scheduled](), Touched()
     for i, operation in enumerate(operations):
-        # The first waits for the step before: another thread may still be at the end of it.
+        # The first waits, since another thread may still be at the end of the step before.
         wait = i == 0 or since.conflicts(*operation.touches)
         scheduled.append(Scheduled(operation, wait))
         since = Touched() if wait else since
@@ -65,9 +65,9 @@ class Touched:
 
     def __init__(self) -> None:
         self._cuts = [0]
-        """Where the stretches of memory begin; each ends where the next begins."""
+        """The addresses at which stretches of memory begin; each ends where the next begins."""
         self._kinds: dict[int, frozenset[Kind]] = {0: frozenset()}
-        """How each stretch was touched, by its beginning."""
+        """How each stretch was touched, by the address at which it begins."""
 
     def add(self, *accesses: Access) -> None:
         """Add what an operation touches."""
@@ -82,16 +82,16 @@ class Touched:
         return any(
             (access.writes or wrote) and (access.division is None or access.division != other)
             for access in accesses
-            for wrote, other in self._found(access)
+            for wrote, other in self._kinds_of(access)
         )
 
     def precedes(self, *accesses: Access) -> bool:
         """Whether the accesses have to come after what was touched."""
         return any(
-            access.writes or wrote for access in accesses for wrote, _ in self._found(access)
+            access.writes or wrote for access in accesses for wrote, _ in self._kinds_of(access)
         )
 
-    def _found(self, access: Access) -> Iterator[Kind]:
+    def _kinds_of(self, access: Access) -> Iterator[Kind]:
         """How the memory of an access was touched."""
         if access.stop > access.start:
             first = bisect_right(self._cuts, access.start) - 1
@@ -99,7 +99,7 @@ class Touched:
                 yield from self._kinds[cut]
 
     def _cut(self, at: int) -> int:
-        """The number of the stretch that begins at an address, made where there is none."""
+        """The index of the stretch that begins at an address, which is made if there is none."""
         i = bisect_left(self._cuts, at)
         if i == len(self._cuts) or self._cuts[i] != at:
             self._cuts.insert(i, at)

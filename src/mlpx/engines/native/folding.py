@@ -1,8 +1,9 @@
-"""Updates made with the gradient, which is then never in memory as a whole.
+"""Updates that are made as the gradient is computed, so that it is never stored as a whole.
 
-For small batches a step is little more than reading and writing the parameters and their moments; a
-gradient that is written and read again adds as much as each of those. So a tile of a weight's
-gradient is computed, and the rule applied to it, before the next; plain SGD needs no tile either.
+For small batches a step is little more than reading and writing the parameters and their moments,
+and a gradient that is written and read again costs as much as each of those. So a tile of a
+weight's gradient is computed and the rule applied to it before the next tile; plain SGD does not
+even need the tile.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from mlpx.engines.native.barriers import Touched
 from mlpx.types import Array
 
 GRADIENTS = {"affine_dW": "dW", "column_sum": "db"}
-"""What writes a gradient, and can be followed by the rule at once, and which field that is."""
+"""The operations that write a gradient and can apply the rule to it, and the field with it."""
 PLAIN = "rule_sgd"
+"""The rule without moments, which needs no gradient in memory."""
 
 
 def update_at_once(
     operations: Sequence[Operation], gradient: Array, *, count: int, tiled: bool
 ) -> list[Operation]:
-    """The operations with the rule folded into what writes the gradient; as they are if anything
-    but the rule reads it, or if they do not write it for all of `count` parameters.
+    """The operations with the rule folded into those that write the gradient; unchanged if anything
+    but the rule reads the gradient, or if they do not write it for all of `count` parameters.
 
     Rules other than plain SGD are folded only if `tiled`.
     """
@@ -46,8 +48,8 @@ def update_at_once(
 def _rules_by_writer(
     operations: Sequence[Operation], users: set[Operation], rules: Rules
 ) -> dict[Operation, Operation] | None:
-    """The rule for what each operation writes of the gradient; None if there is any other user of
-    it, or if something before the rules are through reads or writes what they write.
+    """The rule for each operation that writes a part of the gradient; None if anything else uses
+    the gradient, or if an operation before the last rule reads or writes what the rules write.
     """
     rule_of: dict[Operation, Operation] = {}
     later, after_rules = Touched(), True
@@ -66,14 +68,16 @@ def _rules_by_writer(
 
 
 def _fold(operation: Operation, rule: Operation) -> Callable[..., Operation] | None:
-    """What joins the two; None if the rule is done later, at once."""
+    """The function that makes one operation of the two; None if the rule stays an operation of its
+    own.
+    """
     if rule.name == PLAIN:
         return _descent
     return _update if operation.name == "affine_dW" else None
 
 
 class Rules:
-    """The operations that apply the rule, each to its slice of the gradient, by their slices."""
+    """The operations that apply the rule, each to a slice of the gradient, in the slices' order."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._all = sorted(operations, key=lambda rule: _gradient(rule).start)
@@ -84,8 +88,8 @@ class Rules:
         return operation in self._set
 
     def of(self, operation: Operation) -> Operation | None:
-        """The rule for the gradient that an operation writes, of which they may each do a slice;
-        None if they do not do all of it, or not alike.
+        """One rule for the gradient that an operation writes, whose slices may have a rule each;
+        None if some of it has no rule, or if the rules differ.
         """
         (out,) = (access for access in operation.touches if access.writes)
         before = bisect_right(self._starts, out.start) - 1
@@ -101,7 +105,7 @@ def _gradient(rule: Operation) -> Access:
 
 
 def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Operation | None:
-    """The rules' slices of `out`, which the operation writes, as one rule; None as in
+    """One rule for `out`, which the operation writes, from those of its slices; None as in
     `Rules.of`.
     """
     alike, covered = set(), 0
@@ -136,7 +140,9 @@ def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Op
 
 
 def _descent(operation: Operation, rule: Operation) -> Operation:
-    """The operation as a descent by plain SGD: it adds to the parameters what it would write."""
+    """The operation as a descent by plain SGD: it adds to the parameters instead of writing a
+    gradient.
+    """
     start = rule["parameters"]
     touches = tuple(
         replace(a, start=start, stop=start + a.stop - a.start) if a.writes else a
@@ -148,7 +154,9 @@ def _descent(operation: Operation, rule: Operation) -> Operation:
 
 
 def _update(operation: Operation, rule: Operation) -> Operation:
-    """The product as an update of the weights, tile by tile, each in a corner of the gradient."""
+    """The product as an update of the weights, tile by tile; each thread keeps its tile where its
+    share of the gradient begins.
+    """
     (out,) = (access for access in operation.touches if access.writes)
     touches = tuple(replace(a, division=out.division) for a in rule.touches if a.writes)
     of_rule = {

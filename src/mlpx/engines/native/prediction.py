@@ -1,7 +1,7 @@
-"""Prediction by the native library: chunks of rows, each small enough to stay in the cache.
+"""Prediction by the native library, in chunks of rows that are small enough to stay in the cache.
 
 Every thread carries chunks of its own through the whole network, on memory of its own, so threads
-never wait for each other. That memory, and the operations, are kept from call to call.
+never wait for each other. The memory and the operations are kept from call to call.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19
-"""How much of a chunk's activations may lie in the cache of one core."""
+"""How many bytes of a chunk's activations are to stay in the cache of one core."""
 MOST_ROWS = 1024
 WORK_FOR_THREADS = 5e5
-"""How many multiplications a prediction takes before waking threads is worth it."""
+"""The number of multiplications from which on a prediction is worth waking threads for."""
 
 
 class NativePredictor:
@@ -43,28 +43,28 @@ class NativePredictor:
     def __init__(self, network: Network) -> None:
         self.network = network
         self.copied_rows = self.rows = self._rows(sum(network.widths))
-        """How many rows a chunk has; fewer, where x is copied into the cache first."""
+        """The most rows of a chunk: where x is copied into the cache first, and where it is not."""
         self.size = sum(p.parameter.size for p in network.layout.places.values())
         self.blas_threads = blas().threads
-        """Ours has no threads; another's would get in the way of those that call it."""
+        """How many threads of its own the BLAS may use, which compete with those calling it."""
         self._lanes = [self._lane()]
-        one = self._lanes[0].resident(1, classes=False)  # raises here what it will ever raise
-        _, *operations = one.kept  # the search for what is not finite comes first
+        one = self._lanes[0].resident(1, classes=False)  # raises now if it ever does
+        _, *operations = one.kept  # the first checks that x is finite
         if first_alone_reads(operations, one.x):
             self.rows = self._rows(sum(network.widths[1:]))
             self._lanes = [self._lane()]
 
     def _rows(self, width: int) -> int:
-        """How many rows of `width` numbers are to lie in the cache."""
+        """How many rows of `width` numbers are to stay in the cache."""
         network = self.network
-        # With large weights a chunk is to be worth reading them all.
+        # The larger the weights, the more rows make it worth reading them all.
         room = max(CACHED_BYTES, network.flat.nbytes) // (network.dtype.itemsize * width)
         return int(max(1, min(MOST_ROWS, room)))
 
     def run(self, x: np.ndarray, *, classes: bool, rows: int) -> tuple[Array, bool]:
-        """The outputs (n, d_out), or classes (n,), of x (n, d_in), and whether x is all finite.
+        """The outputs (n, d_out), or classes (n,), of x (n, d_in), and whether all of x is finite.
 
-        At most `rows` rows at a time are copied.
+        At most `rows` rows are copied at a time.
         """
         n, threads = len(x), 1
         if n > 1 and n * self.size > WORK_FOR_THREADS:
@@ -75,20 +75,20 @@ class NativePredictor:
         if not (x.flags.c_contiguous and x.flags.aligned):
             return self._by_part(x, classes, rows)
         rounds = -(-n // (threads * size))
-        size = -(-n // (threads * rounds))  # every thread has as many rows to do
+        size = -(-n // (threads * rounds))  # so that all threads have equally many rows
         return self._chunked(x, classes, size, min(threads, -(-n // size)))
 
     def _at_once(self, x: np.ndarray, classes: bool) -> tuple[Array, bool]:
-        """A single chunk on this thread."""
+        """Predict for a single chunk, on this thread."""
         lane = self._take()
         try:
             chunk = lane.resident(len(x), classes=classes)
             if x.dtype == chunk.x.dtype:
                 np.copyto(chunk.x, x)
             else:
-                with np.errstate(over="ignore"):  # which `finite` tells
+                with np.errstate(over="ignore"):  # `finite` reports it
                     np.copyto(chunk.x, x, casting="unsafe")
-            if len(x) == 1:  # which calls no BLAS
+            if len(x) == 1:  # a single row calls no BLAS
                 chunk.run()
             else:
                 with blas_threads(self.blas_threads):
@@ -129,7 +129,7 @@ class NativePredictor:
     def _take(self) -> Lane:
         try:
             return self._lanes.pop()
-        except IndexError:  # all of them at work in other threads
+        except IndexError:  # all are in use by other threads
             return self._lane()
 
     def _lane(self) -> Lane:
@@ -150,19 +150,21 @@ class Lane:
         self._streaming: dict[tuple[int, bool, str], Streaming] = {}
 
     def finite(self) -> bool:
-        """Whether no number was infinite, NaN or beyond the model's dtype since last asked."""
+        """Whether no number since the last call was infinite, NaN or too large for the model's
+        dtype.
+        """
         if self.flag[0]:
             self.flag[0] = 0
             return False
         return True
 
     def resident(self, rows: int, *, classes: bool) -> Resident:
-        """The operations for `rows` rows that the caller puts in the lane's own memory."""
+        """The operations on `rows` rows that the caller copies into the lane's own memory."""
         key = (rows, classes)
         return self._resident.get(key) or self._resident.setdefault(key, Resident(self, *key))
 
     def streaming(self, rows: int, dtype: np.dtype, *, classes: bool) -> Streaming:
-        """The operations for `rows` rows of an array of `dtype`."""
+        """The operations on `rows` rows of an array of `dtype`, wherever it is."""
         key = (rows, classes, dtype.str)
         return self._streaming.get(key) or self._streaming.setdefault(key, Streaming(self, *key))
 
@@ -206,7 +208,7 @@ class Resident:
 
 
 class Streaming:
-    """Operations that read their rows from one array, and write the results to another, chunk by
+    """Operations that read their rows from one array and write the results to another, chunk by
     chunk.
     """
 
@@ -218,7 +220,7 @@ class Streaming:
             first, *operations = operations
             there = first.turned_into("affine_from", x=None, stride=0, touches=first.touches)
             to.operations.append(there)
-            # A number of x that is not finite leaves none finite in its row of the product.
+            # If a number of x is not finite, none of its row of the product is.
             lane.check(to, first["out"], float(np.finfo(dtype).max))
         else:
             columns, code = x.shape[1], DTYPES[dtype.newbyteorder("=").name]
@@ -232,13 +234,15 @@ class Streaming:
         scheduled = schedule(to.operations)
         self.ops = assemble(scheduled, lane.network.dtype)
         self.kept = [operation for operation, _ in scheduled]
-        self.words = np.frombuffer(self.ops, np.int64)  # quicker to write to than ctypes' fields
+        self.words = np.frombuffer(self.ops, np.int64)  # faster to write to than ctypes' fields
         self.x, self.rows = (word(self.kept, 0, field) for field in ("x", "stride"))
         last = len(self.kept) - 1
         self.out, self.out_bytes = (word(self.kept, last, field) for field in ("out", "stride"))
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
-        """Have them read `rows` rows a chunk at the address x, and write `out_bytes` at `out`."""
+        """Have them read chunks of `rows` rows from address x on, and write chunks of `out_bytes`
+        bytes from address `out` on.
+        """
         self.words[self.x], self.words[self.rows] = x, rows
         self.words[self.out], self.words[self.out_bytes] = out, out_bytes
 
@@ -251,7 +255,7 @@ def word(operations: Sequence[Operation], i: int, field: str) -> int:
 
 
 def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
-    """Whether the first operation maps x to fewer numbers than it has, and is alone with x."""
+    """Whether the first operation maps x to fewer columns than it has, and no other touches x."""
     first, *rest = operations
     memory = access(x, writes=True)
     touched = any(a.overlaps(memory) for op in rest for a in op.touches)
@@ -262,7 +266,7 @@ def first_alone_reads(operations: Sequence[Operation], x: Array) -> bool:
 def forward(
     whole: Sequence[Resident | Streaming], rest: Sequence[Streaming], *, chunks: int
 ) -> Forward:
-    """A forward pass of `chunks` chunks, on as many threads as `whole` has parts."""
+    """A forward pass of `chunks` chunks, on as many threads as `whole` has entries."""
     run = Forward(chunks=chunks, threads=len(whole), count=len(whole[0].ops))
     run.whole = pointers(whole)
     if rest:
@@ -271,6 +275,6 @@ def forward(
 
 
 def pointers(chunks: Sequence[Resident | Streaming]) -> Any:
-    """Where the operations of each chunk are."""
+    """The addresses of the chunks' operations, as the library takes them."""
     starts = [ctypes.addressof(chunk.ops) for chunk in chunks]
     return (ctypes.c_void_p * len(starts))(*starts)

@@ -24,10 +24,11 @@ CACHED_BYTES = 1 << 19
 def sum_by_rows(
     operations: Sequence[Operation], gradient: Array, others: Array | None
 ) -> list[Operation]:
-    """The operations with gradients of weights and biases added up by each thread for its rows.
+    """The operations, with each thread adding up the gradients of weights and biases for its own
+    rows.
 
-    gradient (size,); others, the further threads' (threads - 1, size), all zero, or None for one
-    thread.
+    gradient (size,): the first thread's, and the sum of all; others (threads - 1, size): those of
+    the other threads, all zero, or None for one thread.
     """
     start, made = address(gradient), list[Operation]()
     parts, summed = Touched(), True
@@ -44,7 +45,7 @@ def sum_by_rows(
 
 
 def _part(operation: Operation, start: int, others: Array | None) -> Operation | None:
-    """The operation as one of each thread's rows, None for one that writes no gradient."""
+    """The operation restricted to each thread's rows; None for one that writes no gradient."""
     if operation.name not in GRADIENTS:
         return None
     offset = address(operation[GRADIENTS[operation.name]]) - start
@@ -58,7 +59,7 @@ def _part(operation: Operation, start: int, others: Array | None) -> Operation |
 
 
 def _total(gradient: Array, others: Array) -> Operation:
-    """What adds the other threads' parts to the gradient."""
+    """The operation that adds the other threads' parts to the gradient."""
     low, high = address(gradient), address(gradient) + gradient.nbytes
     theirs = Access(address(others), address(others) + others.nbytes, False)
     touches = (Access(low, high, True, ("elements", gradient.size)), theirs)
@@ -94,7 +95,7 @@ def chains(scheduled: Sequence[Scheduled], *, threads: int, weights: int) -> lis
 
 
 def _is_of_rows(shared: object) -> TypeGuard[tuple[str, int]]:
-    """Whether it is the rows of a batch that threads divide."""
+    """Whether what the threads divide are the rows of a batch."""
     return isinstance(shared, tuple) and shared[0] == "rows"
 
 
