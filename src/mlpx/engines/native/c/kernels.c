@@ -114,7 +114,7 @@ static const struct {
     const char *name;
     Kernel kernel;
 } KERNELS[] = {
-    BOTH(select_row) BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_from) BOTH(affine_dx) BOTH(affine_dW)
+    BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_from) BOTH(affine_dx) BOTH(affine_dW)
     BOTH(column_sum) BOTH(activation) BOTH(activation_back) BOTH(correct) BOTH(likeliest) BOTH(softmax_loss)
     BOTH(column_loss) BOTH(clip_values) BOTH(sum_squares) BOTH(norm_factor) BOTH(scale_by)
     BOTH(affine_dW_descend) BOTH(affine_dW_update) BOTH(column_sum_descend)
