@@ -16,7 +16,7 @@ from mlpx.engines.cuda.kernels import CudaTarget, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
-from mlpx.engines.lowering import Operation, UntranslatableError, lower
+from mlpx.engines.lowering import Operation, lower
 from mlpx.program.program import TrainingProgram
 
 __all__ = ["CudaEngine"]
@@ -42,10 +42,7 @@ class CudaEngine(Engine, name="cuda"):
         cast = f"to_{program.precision}"
         if program.precision in HALVES and not CudaTarget().has(cast, program.network.dtype):
             raise RefusedError(f"no operation {cast}")
-        try:
-            lowered = [lower(program, plan, CudaTarget()) for plan in program.plans]
-        except UntranslatableError as error:
-            raise RefusedError(str(error)) from error
+        lowered = [lower(program, plan, CudaTarget()) for plan in program.plans]
         require_compiled(program, lowered)
         return CudaRunner(program, lowered)
 

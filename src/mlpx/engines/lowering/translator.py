@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlpx.engines.base import RefusedError
 from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.lowering.operations import Access, Operation, access, address
 from mlpx.plan.plan import Call, Plan
@@ -34,7 +35,7 @@ DTYPES = {name: code for code, name in enumerate(GATHERED)} | {
 """The number by which targets know the dtype of x."""
 
 
-class UntranslatableError(Exception):
+class UntranslatableError(RefusedError):
     """A call that the target has no operation for; the message says which."""
 
 

@@ -39,10 +39,7 @@ class NativeEngine(Engine, name="native"):
         missing = self.missing()
         if missing:
             raise RefusedError(missing)
-        try:
-            return NativeRunner(program, threads or worthwhile_threads(program))
-        except UntranslatableError as error:
-            raise RefusedError(str(error)) from error
+        return NativeRunner(program, threads or worthwhile_threads(program))
 
     def predictor(self, network: Network) -> Predictor | None:
         if network.backend.kind != "cpu" or self.missing():
