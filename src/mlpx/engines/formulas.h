@@ -1,9 +1,9 @@
 /* Every scalar formula of mlpx, once, as C that compiles for the CPU and for CUDA.
  *
- * Include it with REAL (float or double), NAME(x) (which gives x a suffix for that type), FN (what stands in
- * front of a function: `static inline`, or `__device__ inline` too) and IS_DOUBLE (0 or 1) defined; once for
- * each type. Nothing branches: a vectorising compiler turns each formula into straight-line SIMD code. NaN and
- * infinity come through as they do in src/mlpx/kernels, which holds the same mathematics as arrays.
+ * Include it once for each type, with these defined: REAL (float or double), NAME(x) (which gives x a suffix for
+ * the type), FN (the qualifiers of a function: `static inline`, or `__device__ inline` too) and IS_DOUBLE (0 or 1).
+ * Nothing branches, so a vectorising compiler turns each formula into straight-line SIMD code. NaN and infinity
+ * come out as they do in src/mlpx/kernels, which has the same mathematics as arrays.
  */
 
 /* ---- elementary functions ------------------------------------------------------------------------------- */

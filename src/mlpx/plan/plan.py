@@ -107,8 +107,6 @@ class Plan:
         self.calls: list[Call] = []
         self.reads: list[tuple[int, str]] = []
         """Which calls gather rows of the data, by number, and of which of its arrays."""
-        self.lowered: dict[str, list[Any]] = {}
-        """The calls as the operations of a target, by its name, once they were translated."""
         self.penalised = True
         """Whether the penalties of weights are part of the loss; one part of a batch has them."""
         self.batch_rows = rows

@@ -127,8 +127,6 @@ class TrainingProgram:
     def feed(self, data: TrainingData) -> None:
         """Take the rows of `data` from now on: arrays of the dtypes and shapes of those before."""
         self.batch.feed(data, self.plans)
-        for plan in self.plans:
-            plan.lowered.clear()
         self.fills += 1
 
     @property

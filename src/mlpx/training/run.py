@@ -228,9 +228,8 @@ class Run:
             kept.feed(self.data)
             return kept
         program = program_of(model, self.data, moments, options)
-        engine, reason = engines.choose(given.engine, program)
-        execute = engine.prepare(program, threads=given.threads)
-        return Prepared(kind, arrays, program, engine, reason, execute)
+        chosen = engines.choose(given.engine, program, threads=given.threads)
+        return Prepared(kind, arrays, program, *chosen)
 
     def _program_options(self) -> dict[str, Any]:
         """What the program is told, beside the data and the moments."""

@@ -99,7 +99,7 @@ class Bare(Ours):
         self.rows_of_steps = problem.order.ravel()
         if task.phase == "train":
             self.program = self.make_program()
-            self.execute = choose(self.engine, self.program)[0].prepare(self.program)
+            self.execute = choose(self.engine, self.program).runner
 
     def train(self, steps: int) -> None:
         """Epoch after epoch, the last one cut short; filling the epoch's tables is timed."""
