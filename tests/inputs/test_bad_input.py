@@ -176,7 +176,7 @@ BAD_LABELS: dict[str, tuple[Any, type[Exception], str]] = {
     "number": (1, InputTypeError, "y is not usable: int is not an array"),
     "complex": (Y + 0j, InputTypeError, "y has dtype complex128"),
     "soft sum": (ONE_HOT * 0.9, InputError, "y row 0 is .*sum to 1"),
-    "soft negative": (with_value(with_value(ONE_HOT, -1, 0, 1), 2, 0, 0), InputError, "not neg"),
+    "soft negative": (with_value(with_value(ONE_HOT, -1, 0, 1), 2, 0, 0), InputError, "not be neg"),
     "soft nan": (with_value(ONE_HOT, np.nan, 2, 1), InputError, "y has nan at row 2, column 1"),
 }  # fmt: skip
 BAD_VALUES: dict[str, tuple[Any, type[Exception], str]] = {

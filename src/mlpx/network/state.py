@@ -1,4 +1,4 @@
-"""What a training needs to go on exactly where it stopped."""
+"""The training state: what resuming exactly needs besides the parameters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlpx.types import Array
 
 @dataclass
 class TrainingState:
-    """What a model needs besides its parameters to go on exactly where it stopped."""
+    """What a model needs besides its parameters to resume training exactly where it stopped."""
 
     optimizer: Optimizer
     moments: dict[str, Array]
@@ -24,20 +24,20 @@ class TrainingState:
     pace: tuple[str, int, int] = ("", 0, 0)
     """The sampling, rows of data and batch size that `position` was counted with."""
     begin: int = 0
-    """The step after which the run began that gave open schedules their length, `total` steps."""
+    """The step after which the `total` steps began that open schedules span."""
     total: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
-    """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
+    """The state of a schedule that acts between epochs; "scale" multiplies all rates."""
     drawn: int = 0
-    """The steps of the model's whole life, by any optimizer: where its random masks go on."""
+    """Steps over all fits, with any optimizer: where the random masks continue."""
 
     def copied(self, convert: Callable[[Array], Array]) -> TrainingState:
-        """The same with each moment converted."""
+        """A copy with each moment converted."""
         moments = {name: convert(moment) for name, moment in self.moments.items()}
         return replace(self, moments=moments)
 
     def move(self, source: Backend, target: Backend) -> None:
-        """Bring the moments to another device."""
+        """Move the moments to another device."""
         self.moments = {
             name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
         }
@@ -46,9 +46,9 @@ class TrainingState:
 def resume(
     model: Network, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
 ) -> TrainingState:
-    """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
+    """The model's training state if its optimizer equals `optimizer`, else a new one.
 
-    An epoch that was begun at another pace begins anew.
+    A new one keeps the epoch. An epoch that was begun at another pace starts over.
     """
     before = model.training_state
     if before is not None and before.optimizer == optimizer:
@@ -66,9 +66,7 @@ def resume(
 
 
 def swap(a: Array, b: Array, *, work: Array) -> None:
-    """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
-    zeroed.
-    """
+    """Exchange the contents of two arrays in place, as programs hold views; zeroes `work`."""
     work[...] = a
     a[...] = b
     b[...] = work

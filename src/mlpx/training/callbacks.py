@@ -1,6 +1,6 @@
-"""What can watch and steer a training run. Subclass `Callback` for your own.
+"""Callbacks, which observe and control a training run. Subclass `Callback` for your own.
 
-A callback gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
+Each method gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
 `run.stop("why")`.
 """
 
@@ -27,10 +27,10 @@ Mode = Literal["auto", "min", "max"]
 
 
 class Callback:
-    """Does nothing; override what you need. Exceptions raised here end the training."""
+    """Does nothing; override what you need. An exception raised here ends the training."""
 
     def on_check(self, run: Run) -> None:
-        """Before anything is changed: raise here what is wrong with this run.
+        """Before anything is changed: raise here if this callback cannot work with the run.
 
         `run.columns` names what each epoch will report.
         """
@@ -39,34 +39,34 @@ class Callback:
         """Before the first step."""
 
     def on_epoch_begin(self, run: Run, epoch: int) -> None:
-        """Before an epoch; `epoch` counts from 0 over the model's whole life."""
+        """Before an epoch; `epoch` counts from 0 over all calls of `fit`."""
 
     def on_steps(self, run: Run) -> None:
-        """After some steps, about 0.05 s of them; `run.steps_done` says how many there were."""
+        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far."""
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         """After an epoch, with its loss and metrics."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last step, also of an interrupted or failed run; last callback first."""
+        """After the last step, even if the run was interrupted or failed; last callback first."""
 
 
 EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
-"""What a callback must answer to; `on_steps` is asked of those that have it."""
+"""Methods every callback must have; `on_steps` is optional."""
 
 
 def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
-    """`given` as a list; one callback alone counts as a list of one.
+    """`given` as a list; a single callback becomes a list of one.
 
-    Raises InputTypeError for what does not answer to the events of `Callback`.
+    Raises InputTypeError for an object without the methods of `Callback`.
     """
     callbacks = [given] if isinstance(given, Callback) else given
     if not isinstance(callbacks, Iterable):
         raise InputTypeError(f"callbacks is {given!r}; wanted a list of callbacks")
     callbacks = list(callbacks)
     for callback in callbacks:
-        lacks = [event for event in EVENTS if not callable(getattr(callback, event, None))]
-        if lacks or isinstance(callback, type):
+        missing = [event for event in EVENTS if not callable(getattr(callback, event, None))]
+        if missing or isinstance(callback, type):
             raise InputTypeError(
                 f"callbacks holds {callback!r}, which is no callback; wanted an instance of a "
                 "subclass of mlpx.Callback"
@@ -75,7 +75,7 @@ def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
 
 
 class _Watch(Callback):
-    """Follows one column of the log and knows which value was best."""
+    """Tracks the best value of one column of the log."""
 
     def __init__(self, monitor: str, min_change: float, mode: Mode) -> None:
         require("min_change", min_change, least=0)
@@ -98,7 +98,7 @@ class _Watch(Callback):
         self.best, self.best_epoch, self.best_flat = float("inf"), -1, None
 
     def improved(self, epoch: int, logs: Logs) -> bool:
-        """Whether this epoch is better than the best so far, which it then becomes."""
+        """Whether this epoch beats the best so far; if so, it becomes the best."""
         value = logs[self.monitor] * (-1.0 if self._higher_is_better() else 1.0)
         if value < self.best - self.min_change:  # NaN is never better
             self.best, self.best_epoch = value, epoch
@@ -110,7 +110,7 @@ class _Watch(Callback):
         self.best_flat = run.model.flat.copy()
 
     def restore(self, run: Run) -> None:
-        """Put the best parameters back, in place: programs hold views of them."""
+        """Restore the best parameters in place, since programs hold views of them."""
         if self.best_flat is not None:
             run.model.flat[...] = self.best_flat
 
@@ -124,7 +124,7 @@ class _Watch(Callback):
 class EarlyStopping(_Watch):
     """Stop when `monitor` has not improved by more than `min_change` for `patience` epochs.
 
-    The best epoch's parameters are put back at the end unless `restore_best=False`.
+    The best epoch's parameters are restored at the end unless `restore_best=False`.
     """
 
     @known_options
@@ -167,7 +167,7 @@ class EarlyStopping(_Watch):
 class StopOnPlateau(EarlyStopping):
     """Stop when the training loss no longer falls by `tolerance` for `patience` epochs in a row.
 
-    The rule of scikit-learn's `tol` and `n_iter_no_change`; the last parameters stay.
+    This is the rule of scikit-learn's `tol` and `n_iter_no_change`. The last parameters are kept.
     """
 
     @known_options
@@ -178,7 +178,7 @@ class StopOnPlateau(EarlyStopping):
 
 
 class BestWeights(_Watch):
-    """Train to the end, then put back the parameters of the epoch that was best."""
+    """Train to the end, then restore the parameters of the best epoch."""
 
     @known_options
     def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
@@ -193,10 +193,10 @@ class BestWeights(_Watch):
 
 
 class CSVLog(Callback):
-    """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file.
+    """Write a line to a CSV file after each epoch and flush it; `append` continues a file.
 
-    Where it can be written no more (a full disk), a warning says so once and training goes on.
-    Raises InputError before the training if the file cannot be written.
+    If writing fails later (a full disk), a single warning is issued and training goes on.
+    Raises InputError before training if the file cannot be written.
     """
 
     @known_options
@@ -223,13 +223,13 @@ class CSVLog(Callback):
 
     def on_train_end(self, run: Run) -> None:
         if self._file is not None:
-            with suppress(OSError):  # nothing is lost that has not been told
+            with suppress(OSError):  # a write that failed has already been reported
                 self._file.close()
             self._file = None
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is None:
-            return  # it has died
+            return  # an earlier write failed
         try:
             self._writer.writerow(row)
             self._file.flush()
