@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reference import philox
 
 from mlpx.errors import InputError, InputTypeError
 from mlpx.random import (
@@ -22,7 +23,6 @@ from mlpx.random import (
     uniform,
     words,
 )
-from reference import philox
 
 N = 100_000
 MASK = philox.MASK

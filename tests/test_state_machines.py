@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 import cudasim
 import fakecupy
+import pytest
 from machines import Machine, names, run
 from machines.folders import Folders
 from machines.learners import Learners
 from machines.models import Models
+
 from mlpx import engines
 
 
