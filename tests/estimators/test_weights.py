@@ -93,7 +93,7 @@ def test_class_weight() -> None:
     balanced = MLPClassifier(**SMALL, class_weight="balanced").fit(X[few], Y[few])
     plain = MLPClassifier(**SMALL).fit(X[few], Y[few])
     assert balanced.predict_proba(X[few])[:, 1].mean() > plain.predict_proba(X[few])[:, 1].mean()
-    with pytest.raises(ValueError, match="'rose', which is no class"):
+    with pytest.raises(ValueError, match="'rose', which is not a class"):
         MLPClassifier(**SMALL, class_weight={"rose": 1.0}).fit(X, LABELS)
     with pytest.raises(ValueError, match="'setosa'] = -1; wanted a number from 0"):
         MLPClassifier(**SMALL, class_weight={"setosa": -1}).fit(X, LABELS)

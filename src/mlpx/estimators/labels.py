@@ -88,7 +88,7 @@ class Labels:
             (at,) = np.nonzero(self.classes == label)
             if not len(at):
                 raise InputError(
-                    f"class_weight has {label!r}, which is no class; classes are {self.classes}"
+                    f"class_weight has {label!r}, which is not a class; classes are {self.classes}"
                 )
             if not 0 <= float(weight) < np.inf:
                 raise InputError(f"class_weight[{label!r}] = {weight!r}; wanted a number from 0")

@@ -113,7 +113,7 @@ class Network:
         views, ready = self.parameters, {}
         for name, value in values.items():
             if name not in views:
-                raise InputError(f"{name!r} is no parameter of this model; it has {list(views)}")
+                raise InputError(f"{name!r} is not a parameter of this model; it has {list(views)}")
             ready[name] = self.backend.asarray(value, dtype=self.dtype)
             if ready[name].shape != views[name].shape:
                 raise InputError(

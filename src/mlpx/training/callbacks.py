@@ -68,7 +68,7 @@ def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
         missing = [event for event in EVENTS if not callable(getattr(callback, event, None))]
         if missing or isinstance(callback, type):
             raise InputTypeError(
-                f"callbacks holds {callback!r}, which is no callback; wanted an instance of a "
+                f"callbacks holds {callback!r}, which is not a callback; wanted an instance of a "
                 "subclass of mlpx.Callback"
             )
     return callbacks

@@ -36,8 +36,8 @@ from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 EPOCHS = 10
 """How many epochs are trained by default."""
 ANEW = (
-    "the learning rate's schedule begins anew, as its steps are None: the length of each call of "
-    "fit; a number of steps, of all calls together, makes it span them"
+    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
+    "fit; give it the number of steps of all calls together to span them"
 )
 
 

@@ -282,7 +282,7 @@ def run_folder(run: Path) -> Path:
     path, config = locate(run)
     if config is None:
         raise CheckpointError(
-            f"{run} is no run folder and not the {MODEL} in one; wanted a folder that "
+            f"{run} is neither a run folder nor the {MODEL} in one; wanted a folder that "
             "`mlpx train` wrote"
         )
     return path.parent
