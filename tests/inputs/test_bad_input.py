@@ -1,4 +1,4 @@
-"""What `fit` and its kin refuse: in words that help, and leaving everything as it was."""
+"""Invalid input of `fit` and its kin: helpful errors, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = RNG.normal(size=N)
 
 
 def trained(loss: str = "softmax_cross_entropy", **options: Any) -> MLP:
-    """A small model with a past, so that a change of its training state would show."""
+    """A small trained model, so that a change of its training state would show."""
     k = K if loss == "softmax_cross_entropy" else 1
     model = MLP([D, 5, k], loss=loss, **options)
     model.fit(X, Y if k == K else T, epochs=1, optimizer="adam", verbose=0, batch_size=5)
@@ -60,7 +60,7 @@ def with_value(array: np.ndarray, value: float, *where: int) -> np.ndarray:
 
 
 class Sparse:
-    """As scipy's: knows its non-zeros."""
+    """Like a SciPy sparse matrix: it has `nnz`."""
 
     nnz, shape, dtype = 3, (N, D), np.dtype("float64")
 

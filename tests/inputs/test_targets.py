@@ -1,4 +1,4 @@
-"""What may be y, what each row counts, and what becomes of both in training and evaluation."""
+"""Targets, row weights, and their effect in training and evaluation."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ LABELS = np.random.default_rng(1).integers(0, 3, 24)
 
 
 def trained(loss: Any, y: Any, x: Any = X, d_out: int = 3, **options: Any) -> MLP:
-    """A net after one full-batch step of plain descent: what it moved by is the gradient."""
+    """A net after one full-batch step of gradient descent, which moved it by the gradient."""
     dtype = options.pop("dtype", "float64")
     model = MLP([4, 5, d_out], activation="tanh", loss=loss, dtype=dtype, seed=1)
     keys = {"epochs": 1, "batch_size": len(x), "optimizer": "sgd", "sampling": "sequential"}
@@ -510,7 +510,7 @@ def test_weights_whose_sum_counts_are_not_scaled(scale: float) -> None:
 
 
 def test_rows_are_checked_by_the_names_their_owner_knows() -> None:
-    """That the check of what is finite can be left out is said only to who can leave it out."""
+    """The message mentions check_finite=False only to callers who can pass it."""
     model, bad, weights = MLP([4, 3]), X.copy(), np.ones(24)
     bad[3, 1] = np.nan
     end = "_train has nan at row 3, column 1; wanted finite numbers"

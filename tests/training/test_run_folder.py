@@ -1,4 +1,4 @@
-"""Run folders: one training at a time, room for the model, files that do not need each other."""
+"""Run folders: one training at a time, reserved disk space, files that are independent."""
 
 from __future__ import annotations
 
