@@ -36,7 +36,7 @@ class MLP(Network):
     out. `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is "cpu",
     "cuda", "cuda:1" or "auto": CUDA if there is a usable device, and each `fit` runs on whichever
     is estimated to be faster for its batch size, as `history.notes` say. The default is the
-    environment variable MLPX_DEVICE, or the CPU.
+    environment variable MLPX_DEVICE, or else the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """

@@ -89,7 +89,7 @@ class Bookkeeper(Callback):
                 self.best[...] = run.model.flat
 
     def _set_rate(self, run: Run, rate: float) -> None:
-        """Set the rate from the next epoch on, and rescale the velocity to keep its length."""
+        """Set the rate from the next epoch on; the velocity is rescaled to keep its step."""
         estimator = self.estimator
         velocity = run.state.moments.get("v")
         if velocity is not None:

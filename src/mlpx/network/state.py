@@ -24,7 +24,7 @@ class TrainingState:
     pace: tuple[str, int, int] = ("", 0, 0)
     """The sampling, rows of data and batch size that `position` was counted with."""
     begin: int = 0
-    """The step after which the `total` steps began that open schedules span."""
+    """The step at which the `total` steps begin that open schedules span."""
     total: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
     """The state of a schedule that acts between epochs; "scale" multiplies all rates."""

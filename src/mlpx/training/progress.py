@@ -161,7 +161,7 @@ class Bar(Callback):
 
 
 def tail(room: int, logs: dict[str, float], *, rate: float, clock: str) -> str:
-    """The text after the bar: as much as fits into `room` columns; clock and loss go last."""
+    """The text after the bar: what fits into `room` columns; clock and loss are dropped last."""
     brief = [name for name in logs if name != "val_loss" or not _scores(logs)]
     fewest = [name for name in brief if name == "loss"]
     long_rate, short_rate = f"{rate:,.0f} samples/s", f"{shortened(rate)} samples/s"

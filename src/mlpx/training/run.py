@@ -288,7 +288,7 @@ class Run:
             self._diverge(self.step_losses)
 
     def _diverge(self, losses: np.ndarray) -> None:
-        """Stop if a step loss of the epoch is not finite; their mean alone may just overflow."""
+        """Stop if a step loss is not finite; the mean alone may be infinite through overflow."""
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return

@@ -47,7 +47,7 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock `folder` exclusively; the lock is released when this process ends, however it ends.
+    """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
 
     Where the system has no such locks, nothing is locked. Raises InputError if the folder is in
     use, OSError if it cannot be opened.

@@ -162,6 +162,6 @@ def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) ->
     runner.feed()  # the program's data are gone
     assert runner.graphs
     elsewhere = runner.backend.zeros(1)
-    monkeypatch.setattr(runner.program, "data", SimpleNamespace(x=elsewhere, y=elsewhere))
+    monkeypatch.setattr(runner.program.batch, "data", SimpleNamespace(x=elsewhere, y=elsewhere))
     runner.feed()
     assert (runner.graphs, runner.wanted) == ({}, {})
