@@ -1,11 +1,11 @@
-"""Our estimators beside scikit-learn's: the same accuracy, and how much faster.
+"""Our estimators beside scikit-learn's: their accuracy, and how much faster ours are.
 
     python bench/estimators.py --data-dir DIR [--out bench/results/estimators] [--quick]
 
 Accuracy: both fitted with equal settings from five seeds, on six data sets. Speed: MNIST (100
 hidden units) and Adult, one-hot, for a fixed number of epochs (tol=0) at the same batch size, in
-float32 and float64, each against scikit-learn in its own dtype; in turns, in random order, medians
-of the fits and their range.
+float32 and float64, each against scikit-learn in the same dtype: in turns, in random order, with
+the median and range of the fits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
 
 def accuracy(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
     """For each data set the scores of both on the test part, from each seed."""
-    found = []
+    rows = []
     for name, part, epochs in datasets(folder):
         values = name == "california"
         theirs, ours = (
@@ -74,20 +74,20 @@ def accuracy(folder: Path, *, quick: bool) -> list[dict[str, Any]]:
                 scores[label].append(float(fitted.score(part[2], part[3])))
         row = {"data": name, "score": "R2" if values else "accuracy", "epochs": epochs, **scores}
         print(name, {key: f"{np.mean(value):.4f}" for key, value in scores.items()}, flush=True)
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def datasets(folder: Path) -> list[tuple[str, Part, int]]:
     """Name, parts to train and to test on, and epochs of each data set."""
-    found = []
+    loaded = []
     for name, load in (("digits", load_digits), ("breast cancer", load_breast_cancer),
                        ("wine", load_wine)):  # fmt: skip
-        found.append((name, split(*load(return_X_y=True)), 100))
-    found.append(("letter", letter(folder), 20))
-    found.append(("adult", adult(folder), 10))
-    found.append(("california", california(folder), 20))
-    return found
+        loaded.append((name, split(*load(return_X_y=True)), 100))
+    loaded.append(("letter", letter(folder), 20))
+    loaded.append(("adult", adult(folder), 10))
+    loaded.append(("california", california(folder), 20))
+    return loaded
 
 
 def split(X: np.ndarray, y: np.ndarray) -> Part:
@@ -180,9 +180,9 @@ def markdown(document: dict[str, Any]) -> str:
         lines.append(f"| {row['data']} | {row['score']} | {row['epochs']} | {' | '.join(cells)} |")
     lines += ["", "Means over the seeds, and their range.", "", "## Seconds an epoch", ""]
     lines += ["| data | dtype | scikit-learn | mlpx | times as fast |", "|---|---|---|---|---|"]
-    found = {(row["data"], row["dtype"], row["library"]): row for row in document["speed"]}
-    for data, dtype in sorted({key[:2] for key in found}):
-        theirs, ours = (found[data, dtype, name] for name in ("scikit-learn", "mlpx"))
+    fits = {(row["data"], row["dtype"], row["library"]): row for row in document["speed"]}
+    for data, dtype in sorted({key[:2] for key in fits}):
+        theirs, ours = (fits[data, dtype, name] for name in ("scikit-learn", "mlpx"))
         ratio = theirs["median_s_per_epoch"] / ours["median_s_per_epoch"]
         cells = [f"{row['median_s_per_epoch']:.3f} ({min(row['s_per_epoch']):.3f} to "
                  f"{max(row['s_per_epoch']):.3f})" for row in (theirs, ours)]  # fmt: skip

@@ -1,6 +1,6 @@
 """The Adult census data of the UCI repository: who earns more than 50,000 dollars a year.
 
-`adult.data` and `adult.test` (or both with .gz behind) are looked for in --data-dir, else in
+`adult.data` and `adult.test` (or both with .gz) are read from --data-dir, else from
 $MLPX_DATA/adult; they are at https://archive.ics.uci.edu/dataset/2/adult.
 """
 

@@ -20,7 +20,7 @@ def descend(
     moments = tuple(np.zeros_like(p) for _ in rule.moments)
     work = tuple(np.zeros_like(p) for _ in range(rule.scratch))
     t = np.arange(1.0, steps + 1)
-    numbers = rule.scalars(t, rule.rates(t))  # what depends on the step alone
+    numbers = rule.scalars(t, rule.rates(t))  # numbers that depend only on the step
     path = [p[0].copy()]
     for step in range(steps):
         scalars = tuple(column[step : step + 1] for column in numbers)

@@ -1,4 +1,4 @@
-"""What the examples' pictures have in common: their look, their folder and their arguments."""
+"""What the examples' pictures share: their look, their folder and their arguments."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def arguments(description: str | None, **more: dict[str, Any]) -> argparse.Names
     """The command line: --out, --quick, and what else an example asks for."""
     parser = argparse.ArgumentParser(description=(description or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/examples"), help="picture's folder")
-    parser.add_argument("--quick", action="store_true", help="a short run, as the tests do it")
+    parser.add_argument("--quick", action="store_true", help="a short run, as in the tests")
     for name, options in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **options)
     return parser.parse_args()

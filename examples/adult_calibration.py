@@ -2,7 +2,7 @@
 
     python examples/adult_calibration.py [--data-dir DIR] [--out DIR] [--quick]
 
-A network that was trained too long is too sure of itself; isotonic calibration brings its Brier
+A network that is trained too long is too sure of itself; isotonic calibration lowers its Brier
 score from 0.108 to 0.104.
 """
 
@@ -19,7 +19,7 @@ from sklearn.metrics import brier_score_loss
 from sklearn.pipeline import make_pipeline
 
 from mlpx import MLPClassifier
-from mlpx.plots import calibration
+from mlpx.training.plots import calibration
 
 
 def main() -> None:

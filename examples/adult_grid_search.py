@@ -2,8 +2,8 @@
 
     python examples/adult_grid_search.py [--data-dir DIR] [--rows 8000] [--quick]
 
-Each process uses the share of the processors that joblib gives it. The best is fitted again on all
-rows of the search; its test accuracy is about 85 %.
+Each process uses the share of the processors that joblib gives it. The best is refitted on all rows
+of the search; its test accuracy is about 85 %.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     X, y, X_test, y_test = load(given.data_dir)
     rows = min(given.rows, 1500) if given.quick else given.rows
-    found = search(epochs=15, quick=given.quick).fit(X[:rows], y[:rows])
-    for name, value in found.best_params_.items():
+    grid = search(epochs=15, quick=given.quick).fit(X[:rows], y[:rows])
+    for name, value in grid.best_params_.items():
         print(f"{name.partition('__')[2]:<20} {value}")
-    print(f"cross-validated accuracy {found.best_score_:.4f}")
-    print(f"test accuracy {found.score(X_test, y_test):.4f}")
+    print(f"cross-validated accuracy {grid.best_score_:.4f}")
+    print(f"test accuracy {grid.score(X_test, y_test):.4f}")
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from _adult import load, preparation
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from mlpx import MLPClassifier
-from mlpx.plots import confusion_matrix
+from mlpx.training.plots import confusion_matrix
 
 
 def build(*, epochs: int) -> Pipeline:
-    """What is fitted on data frames as they come from the file."""
+    """A pipeline that is fitted on data frames as read from the file."""
     network = MLPClassifier(
         (64, 32), dropout=0.2, early_stopping=True, n_iter_no_change=5, max_iter=epochs,
         batch_size=256, dtype="float32", random_state=0,

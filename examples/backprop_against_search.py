@@ -2,8 +2,8 @@
 
 The numerical gradient costs two forward passes for every parameter, so its price grows with the
 square of the net's size. Computing only what changes in a net of one hidden layer helps a great
-deal, and still its price grows with every parameter. Backpropagation costs about two forward passes
-in all. Trying one weight at a time has no gradient to pay for, but knows nothing of the way either.
+deal, but the price still grows with every parameter. Backpropagation costs about two forward passes
+in all. Trying one weight at a time needs no gradient, but does not know the direction either.
 
     python examples/backprop_against_search.py [--out runs/examples]
 
@@ -48,7 +48,7 @@ def net(hidden: int) -> MLP:
 
 
 def step_of(model: MLP, rule: GradientRule) -> Callable[[], None]:
-    """What a training step does until it has its gradient, or has tried its weight."""
+    """A training step up to its gradient, or to its trial of a weight."""
     program = whole_batch(model, prepare_data(model, *data()), rule)
     calls = [call.bind(np) for call in program.full.calls[: program.full.gradient_stop]]
 
@@ -94,7 +94,7 @@ def measure(widths: tuple[int, ...], *, budget_s: float) -> list[dict[str, float
 
 
 def markdown(rows: list[dict[str, float]]) -> str:
-    """Times in microseconds, and how many backpropagations each would have paid for."""
+    """Times in microseconds, and as multiples of backpropagation's."""
     names = list(rows[0])[1:]
     lines = [["parameters", *names], ["---:"] * (len(names) + 1)]
     for row in rows:
@@ -123,7 +123,7 @@ def trainings(*, quick: bool) -> dict[str, History]:
 
 
 def seconds(history: History) -> np.ndarray:
-    """When each step was done, taking all to be equally long."""
+    """When each step was done, assuming that all took equally long."""
     steps = len(history.step_loss)
     return history.seconds * np.arange(1, steps + 1) / steps
 

@@ -1,4 +1,4 @@
-"""The same estimator on whatever there is: `device="auto"` takes a GPU that works, else the CPU.
+"""The same estimator on any device: `device="auto"` takes a GPU that works, else the CPU.
 
     python examples/device_switch.py [--device auto] [--quick]
 

@@ -50,10 +50,10 @@ def paths(steps: int) -> dict[str, Vector]:
     }
 
 
-def draw(found: dict[str, Vector], out: Path) -> Path:
+def draw(visited: dict[str, Vector], out: Path) -> Path:
     figure, axes = panels(2, 4, (14, 6.2), sharey="row", height_ratios=(3, 2))
     x = np.linspace(-1.75, 2.0, 400)
-    for (title, path), top, below in zip(found.items(), *axes, strict=True):
+    for (title, path), top, below in zip(visited.items(), *axes, strict=True):
         colour = runs()[title][0]
         top.plot(x, f(x), color=INK, linewidth=1.2, alpha=0.5)
         top.plot(path, f(path), "-", color=colour, linewidth=0.8, alpha=0.6)
@@ -74,10 +74,10 @@ def draw(found: dict[str, Vector], out: Path) -> Path:
 
 def main() -> None:
     given = arguments(__doc__)
-    found = paths(steps=120)
-    for title, path in found.items():
+    visited = paths(steps=120)
+    for title, path in visited.items():
         print(f"{' '.join(title.split()):<44} ends at x = {path[-1]:+.3f}, loss {f(path[-1]):+.3f}")
-    draw(found, given.out)
+    draw(visited, given.out)
 
 
 if __name__ == "__main__":

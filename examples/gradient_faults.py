@@ -1,8 +1,8 @@
-"""The faults tutorials make in backpropagation, each caught by the gradient check.
+"""The faults of tutorials in backpropagation, each caught by the gradient check.
 
-A net 4-6-3 is trained by hand, as the tutorials do. What a step subtracts, over the learning rate,
-should be the gradient. Each faulty version is held against numerical gradients of the same net,
-parameter by parameter. Most of the faulty versions learn all the same: that is why nobody notices.
+A net 4-6-3 is trained by hand, as in the tutorials. What a step subtracts, divided by the learning
+rate, should be the gradient. Each faulty version is compared with numerical gradients of the same
+net, parameter by parameter. Most faulty versions learn all the same, so nobody notices.
 
     python examples/gradient_faults.py [--out runs/examples]
 """
@@ -27,7 +27,7 @@ FAULTS = {
     "sigmoid'(y)": "the derivative formula y (1 - y) fed with sigmoid(y)",
     "no 1/n": "the hidden layer's dW summed over the batch, not averaged",
     "dx with new W": "the output weights are updated before dx is computed from them",
-    "square's 2": "the error doubled, as of a squared loss: softmax's has no 2",
+    "square's 2": "the error doubled, as for a squared loss: softmax's has no 2",
     "db of one row": "db from the first row of the batch only",
 }
 
@@ -84,7 +84,7 @@ def net() -> MLP:
 
 
 def check(fault: str, rate: float = 0.5) -> Report:
-    """What one step subtracts, over the rate, against the numerical gradient."""
+    """What one step subtracts, divided by the rate, against the numerical gradient."""
     x, labels = problem()
     model = net()
     before = model.parameters
@@ -98,12 +98,12 @@ def losses(fault: str, steps: int) -> np.ndarray:
     x, labels = problem()
     model = net()
     p = {name: value.copy() for name, value in model.parameters.items()}
-    found = []
+    means = []
     for _ in range(steps):
         p = step(p, x, np.eye(3)[labels], 0.5, fault)
         out = softmax(sigmoid(x @ p["0.W"] + p["0.b"]) @ p["1.W"] + p["1.b"])
-        found.append(-np.log(out[np.arange(len(x)), labels]).mean())
-    return np.array(found)
+        means.append(-np.log(out[np.arange(len(x)), labels]).mean())
+    return np.array(means)
 
 
 def draw(reports: dict[str, Report], steps: int, out: Path) -> Path:
@@ -126,7 +126,7 @@ def draw(reports: dict[str, Report], steps: int, out: Path) -> Path:
         look = {"color": INK, "linewidth": 3} if fault == NONE else {"color": colour}
         curves.plot(losses(fault, steps), label=fault, **look)
     curves.set(title="Loss in training: most learn anyway", xlabel="step", ylim=(0, None))
-    curves.legend(loc="upper right", bbox_to_anchor=(1, 0.94))  # below the line that stays on top
+    curves.legend(loc="upper right", bbox_to_anchor=(1, 0.94))  # below the highest line
     return save(figure, out, "gradient_faults")
 
 

@@ -1,7 +1,7 @@
 """The same network as in mnist_sgd.py, trained by Adam: 10 epochs in batches of 32.
 
-Weights start by the rule of Glorot and Bengio, the default for sigmoid. The mean over three seeds
-is a test accuracy of about 96.9 %; from N(0, 0.01**2) it is 0.2 lower.
+Weights are initialised by the rule of Glorot and Bengio, the default for sigmoid. The mean over
+three seeds is a test accuracy of about 96.9 %; from N(0, 0.01**2) it is 0.2 lower.
 
     python examples/mnist_adam.py [--data-dir DIR] [--epochs 10] [--seeds 0 1 2] [--device cpu]
 """

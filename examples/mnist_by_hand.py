@@ -67,13 +67,13 @@ class Net:
         self.loss.gradient(
             np, z, t, self.share, rows=self.rows, out=self.dz, work=scratch(self.loss, z)
         )
-        # Back through the second affine layer: its gradients, and what goes on to y.
+        # Back through the second affine layer: its gradients, and dy.
         affine.backward(
             np, self.dz, y, self.W2, ones=self.ones, dW=self.dW2, db=self.db2, dx=self.dy
         )
         # Back through the sigmoid: dy becomes dz1 = dy y (1 - y).
         self.f.backward(np, self.dy, y, out=self.dy, work=scratch(self.f, y))
-        # Back through the first affine layer. Nothing is in front, so there is no dx.
+        # Back through the first affine layer, which needs no dx.
         affine.backward(np, self.dy, x, self.W1, ones=self.ones, dW=self.dW1, db=self.db1, dx=None)
         return float(self.rows.mean())
 
@@ -91,13 +91,13 @@ class Net:
 
 
 def scratch(kernel: Any, like: Array) -> tuple[Array, ...]:
-    """The arrays a kernel asks for to compute in: some of `like`'s shape, some of one column."""
+    """The scratch arrays of a kernel: some of `like`'s shape, some of one column."""
     widths = [like.shape[1]] * kernel.scratch + [1] * kernel.columns
     return tuple(empty(len(like), width) for width in widths)
 
 
 def load(data_dir: Path | None) -> Dataset:
-    """MNIST, or the small digits where its files are not to be had."""
+    """MNIST, or the small digits if its files are missing."""
     try:
         return load_dataset("mnist", data_dir=data_dir, download=False)
     except DataError as error:
@@ -106,7 +106,7 @@ def load(data_dir: Path | None) -> Dataset:
 
 
 def train(data: Dataset, *, steps: int) -> tuple[Net, list[float], list[float]]:
-    """The trained net, the loss of every step, and the test accuracy at twenty moments."""
+    """The trained net, the loss of every step, and the test accuracy at twenty points."""
     x = (data.x_train * data.scale).astype(np.float32)
     x_test = (data.x_test * data.scale).astype(np.float32)
     t = np.eye(CLASSES, dtype=np.float32)[data.y_train]

@@ -1,4 +1,4 @@
-"""The tutorials' network: 784-50-10, sigmoid, plain SGD, every batch drawn anew.
+"""The tutorials' network: 784-50-10, sigmoid, plain SGD, every batch drawn at random.
 
 Weights start at N(0, 0.01**2), the learning rate is 0.1, and 50,000 batches of 100 images are drawn
 with replacement. The mean over three seeds is a test accuracy of about 97.0 %.

@@ -2,8 +2,7 @@
 
 f(x, y) = x**2 / 2 + y**4 / 4 - y**2 / 2 has a saddle at the origin and minima at y = +1 and -1. The
 start is a thousandth off the ridge, so the slope that leads away is tiny at first. Plain descent
-follows it as it is and takes its time; rules that divide by the gradient's usual size leave at
-once.
+follows it and takes its time; rules that divide by the gradient's usual size leave at once.
 
     python examples/saddle.py [--out runs/examples]
 """
@@ -35,12 +34,12 @@ def gradient(p: Vector) -> Vector:
 
 def rules() -> dict[str, Optimizer]:
     """Every optimizer in the table that moves step by step, at a rate that suits the curve."""
-    found = {}
+    chosen = {}
     for name in sorted(Optimizer.table):
         rule = Optimizer.resolve(name)
         if not getattr(rule, "full_batch", False):  # L-BFGS searches along lines instead
-            found[name] = dataclasses.replace(rule, learning_rate=RATES.get(name, RATE))
-    return found
+            chosen[name] = dataclasses.replace(rule, learning_rate=RATES.get(name, RATE))
+    return chosen
 
 
 def paths(steps: int) -> dict[str, Vector]:
@@ -54,14 +53,14 @@ def escaped(path: Vector) -> int | None:
     return int(away.argmax()) if away.any() else None
 
 
-def draw(found: dict[str, Vector], out: Path) -> Path:
+def draw(visited: dict[str, Vector], out: Path) -> Path:
     figure, (map_, race) = panels(1, 2, (14, 6), width_ratios=(1, 1.25))
     x, y = np.meshgrid(np.linspace(-1.15, 0.7, 200), np.linspace(-0.25, 1.25, 200))
     map_.contourf(x, y, f(x, y), levels=30, cmap="Greys", alpha=0.35)
     map_.contour(x, y, f(x, y), levels=30, colors="white", linewidths=0.6)
-    order = sorted(found, key=lambda name: (escaped(found[name]) or len(found[name]), name))
+    order = sorted(visited, key=lambda name: (escaped(visited[name]) or len(visited[name]), name))
     for i, name in enumerate(order):
-        path, steps = found[name], escaped(found[name])
+        path, steps = visited[name], escaped(visited[name])
         look = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i // len(COLOURS)]}
         map_.plot(*path.T, linewidth=1.4, **look)
         race.plot(
@@ -84,10 +83,10 @@ def draw(found: dict[str, Vector], out: Path) -> Path:
 
 def main() -> None:
     given = arguments(__doc__)
-    found = paths(steps=150)
-    for name, path in found.items():
+    visited = paths(steps=150)
+    for name, path in visited.items():
         print(f"{name:<12} leaves after {escaped(path)} steps, ends at {np.round(path[-1], 3)}")
-    draw(found, given.out)
+    draw(visited, given.out)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The vanishing gradient: its norm layer by layer in a deep sigmoid net, against ReLU.
 
 A sigmoid's slope is at most 1/4, so on its way back through ten layers the gradient is multiplied
-by a small number ten times; the first layers hardly learn. A ReLU that is on has slope 1.
+by a small number ten times, and the first layers hardly learn. A ReLU that is on has slope 1.
 
     python examples/vanishing_gradient.py [--out runs/examples]
 """
@@ -20,7 +20,7 @@ DEPTH, WIDTH = 10, 48
 
 
 def train(activation: str, *, epochs: int) -> History:
-    """The record of a net of DEPTH hidden layers on the digits, with every gradient's norm."""
+    """The history of a net of DEPTH hidden layers on the digits, with every gradient's norm."""
     digits = load_dataset("digits")
     model = MLP([64, Rescale(digits.scale), *[WIDTH] * DEPTH, 10], activation=activation, seed=1)
     return model.fit(
@@ -39,17 +39,17 @@ def layer_of(name: str) -> int:
     return int(name.split(".")[0])
 
 
-def draw(found: dict[str, History], out: Path) -> Path:
+def draw(histories: dict[str, History], out: Path) -> Path:
     figure, axes = panels(1, 4, (16, 4.6), width_ratios=(1.1, 1.1, 1.1, 1))
     start, *maps, losses = axes
-    for (name, history), colour in zip(found.items(), (RED, BLUE), strict=True):
+    for (name, history), colour in zip(histories.items(), (RED, BLUE), strict=True):
         first = weight_norms(history)[0]
         start.semilogy(range(1, len(first) + 1), first, "o-", color=colour, label=name)
         epochs = np.array(history["loss"])
         losses.plot(range(1, len(epochs) + 1), epochs, color=colour, label=name)
     start.set(title="Norm of dW in the first step", xlabel="layer", ylabel="norm")
     start.legend()
-    norms = {name: weight_norms(history) for name, history in found.items()}
+    norms = {name: weight_norms(history) for name, history in histories.items()}
     lowest = min(np.log10(each).min() for each in norms.values())
     for axis, (name, each) in zip(maps, norms.items(), strict=True):
         image = axis.imshow(
@@ -65,14 +65,14 @@ def draw(found: dict[str, History], out: Path) -> Path:
 
 def main() -> None:
     given = arguments(__doc__)
-    found = {name: train(name, epochs=3 if given.quick else 20) for name in ("sigmoid", "relu")}
-    for name, history in found.items():
+    histories = {name: train(name, epochs=3 if given.quick else 20) for name in ("sigmoid", "relu")}
+    for name, history in histories.items():
         first = weight_norms(history)[0]
         print(
             f"{name:<8} first layer {first[0]:.1e}, last {first[-1]:.1e}, ratio "
             f"{first[0] / first[-1]:.1e}; accuracy after training {history['accuracy'][-1]:.3f}"
         )
-    draw(found, given.out)
+    draw(histories, given.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""XOR, which no straight line separates, and two spirals, with the regions that nets decide on.
+"""XOR, which no straight line separates, and two spirals, with the regions in which nets decide for
+a class.
 
-The shares of right answers on the spirals are of points that were not trained on.
+The accuracy on the spirals is for points that were not trained on.
 
     python examples/xor_and_spirals.py [--out runs/examples]
 """

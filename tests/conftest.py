@@ -77,8 +77,8 @@ def only_new_garbage() -> None:
 @pytest.fixture
 def blank_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are made, but not drawn, which takes 0.3 s: test_plots.py looks at drawn ones."""
-    from mlpx import plots
     from mlpx.files import write_atomically
+    from mlpx.training import plots
 
     def blank(figure: Any, path: Any) -> Any:
         if path is not None:

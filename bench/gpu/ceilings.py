@@ -13,7 +13,7 @@ from gpu.section import Row, Setup
 from mlpx import get_backend
 from mlpx.benchmark.workloads import Workload
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.products import HALVES, Matrix, Narrow, Product, workspace
+from mlpx.engines.cuda.products import HALVES, Matrix, Narrow, PlannedProduct, workspace
 from mlpx.engines.lowering import Operation
 from mlpx.training.fit import PRECISIONS
 
@@ -117,10 +117,10 @@ def product_flops_s(backend: Any, n: int, precision: str) -> float:
     narrow = Narrow(a, b, HALVES[precision]) if precision in HALVES else None
     operation = Operation("affine", (n, n, n), (), (x, W, y), ())
     library, room = cublaslt.opened(backend), workspace(backend)
-    product = Product(
+    product = PlannedProduct(
         library, room, operation, np.dtype(np.float32), tf32=precision == "tf32", narrow=narrow
     )
-    if product.found is None:
+    if product.algorithm is None:
         raise ValueError(f"cublasLt has no algorithm for {n} x {n} in {precision}")
     current = backend.xp.cuda.get_current_stream
     return 2 * n**3 / seconds(backend.xp.cuda, lambda: product.launch(current().ptr))

@@ -37,7 +37,7 @@ class Attribute(ctypes.Structure):
     _fields_ = [("id", ctypes.c_int), ("pad", ctypes.c_int), ("value", ctypes.c_uint * 16)]
 
 
-class Launch(ctypes.Structure):
+class LaunchConfig(ctypes.Structure):
     """CUlaunchConfig."""
 
     _fields_ = [
@@ -88,7 +88,7 @@ class Cluster:
         try:
             driver = ctypes.CDLL("libcuda.so.1")
             attribute = Attribute(CLUSTER_DIMENSION, 0, (blocks, 1, 1))
-            launch = Launch((blocks, 1, 1), (THREADS, 1, 1), SHARED_BYTES, None,
+            launch = LaunchConfig((blocks, 1, 1), (THREADS, 1, 1), SHARED_BYTES, None,
                             ctypes.pointer(attribute), 1)  # fmt: skip
             count, kernel = ctypes.c_int(-1), ctypes.c_void_p(self.kernel(name).kernel.ptr)
             status = driver.cuOccupancyMaxActiveClusters(

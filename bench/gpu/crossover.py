@@ -148,8 +148,7 @@ class Trainer:
             self.model, TrainingData(self.x[:rows], self.y[:rows], None), batch_size=batch,
             rows=rows, optimizer=self.optimizer, moments=self.moments,
         )  # fmt: skip
-        engine, reason = choose(ENGINES[self.kind], program)
-        execute = engine.prepare(program)
+        engine, reason, execute = choose(ENGINES[self.kind], program)
         us, steps = self.step_us(partial(self.seconds, program, execute), program.full_steps)
         row: Row = {"us": us, "steps": steps, "engine": engine.name}
         row["reason"] = "; ".join([reason, *engine.notes(execute)])

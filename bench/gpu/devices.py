@@ -50,7 +50,9 @@ def engine(made: Contender) -> Row:
         return {}
     notes = list(getattr(runner, "notes", []))
     found: Row = {"engine": type(runner).__name__, "notes": notes}
-    if not getattr(runner, "captures", True) or getattr(runner, "library", notes) is None:
+    planner = getattr(runner, "planner", None)
+    without_cublaslt = planner is not None and planner.library is None
+    if without_cublaslt or not getattr(runner, "captures", True):
         found["why"] = f"it fell back: {'; '.join(notes)}"
     return found
 

@@ -36,7 +36,7 @@ from gpu.faults import lost, said
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
 from mlpx.engines.cuda import launches
-from mlpx.engines.cuda.kernels import Places, launcher
+from mlpx.engines.cuda.kernels import StepPositions, launcher
 from mlpx.engines.lowering import Operation
 
 SHOWN = 3
@@ -180,7 +180,7 @@ class Bench:
             memory.set(packed.bytes)
             case = packed.case
             operation = Operation(name, case.n, case.c, tuple(packed.addresses(start)), ())
-            places = Places(memory[STATE : STATE + 16].view(np.int64).reshape(1, 2))
-            launcher(self.backend, operation, np.dtype(dtype), places, memory[:STATE])()
+            positions = StepPositions(memory[STATE : STATE + 16].view(np.int64).reshape(1, 2))
+            launcher(self.backend, operation, np.dtype(dtype), positions, memory[:STATE])()
             after: np.ndarray = memory.get()
         return after

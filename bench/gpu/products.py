@@ -21,9 +21,9 @@ from gpu.faults import lost, said
 from gpu.product_data import Built, Data
 from gpu.section import Row, Setup
 from mlpx.backend import get_backend
-from mlpx.engines.cuda import cublaslt, runner
+from mlpx.engines.cuda import cublaslt, planner, runner
 from mlpx.engines.cuda.epilogues import Fused
-from mlpx.engines.cuda.products import PRODUCTS, Product, workspace
+from mlpx.engines.cuda.products import FACTORS, PlannedProduct, workspace
 
 SHAPES = (
     (100, 784, 50), (100, 50, 10), (128, 512, 512), (128, 512, 10), (96, 785, 33),
@@ -137,16 +137,16 @@ def tried(backend: Any, data: Data, name: str, end: End, precision: str) -> Row:
         with recorded() as products:
             engine = planned(backend, made, dtype, precision)
         (launches,) = engine.launches.values()
-        mine = [each for each in products if kind(each.operation) == end.kind and each.found]
-        kept = [op for op, _ in launches if op.name in PRODUCTS and kind(op) == end.kind]
+        mine = [each for each in products if kind(each.operation) == end.kind and each.algorithm]
+        kept = [op for op, _ in launches if op.name in FACTORS and kind(op) == end.kind]
         row: Row = {"planned": bool(mine and kept), "passed": True}
         if engine.notes:
             row["notes"] = engine.notes
         if not row["planned"]:
             row["why"] = "; ".join(engine.notes) or "the engine does not fuse it"
             return row
-        row["workspace_bytes"] = max(int(each.found.workspace_size) for each in mine)
-        row["waves"] = round(float(mine[-1].found.waves_count), 3)
+        row["workspace_bytes"] = max(int(each.algorithm.workspace_size) for each in mine)
+        row["waves"] = round(float(mine[-1].algorithm.waves_count), 3)
         device.synchronize()  # its own stream does not wait for what filled the arrays
         with engine.stream:
             for _, put in launches:
@@ -174,14 +174,14 @@ def kind(operation: Any) -> int:
 
 def planned(backend: Any, made: Built, dtype: np.dtype, precision: str) -> Any:
     """The engine's runner of a program whose only plan is these operations."""
-    plan = SimpleNamespace(lowered={"CUDA": made.operations}, reads=(), calls=[])
+    plan = SimpleNamespace(reads=(), calls=[])
     program = SimpleNamespace(
         network=SimpleNamespace(backend=backend, dtype=dtype),
         precision="float32" if precision == "float64" else precision,
         plans=[plan], full=plan, full_steps=1, state=backend.zeros(2, np.int64),
         data=SimpleNamespace(x=None, resident=True),
     )  # fmt: skip
-    return runner.CudaRunner(program)  # type: ignore[arg-type]
+    return runner.CudaRunner(program, [made.operations])  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -189,15 +189,15 @@ def recorded() -> Iterator[list[Any]]:
     """The products that the engine asks cublasLt for meanwhile."""
     found: list[Any] = []
 
-    class Recorded(Product):
+    class Recorded(PlannedProduct):
         def __init__(self, library: Any, room: Any, operation: Any, *rest: Any, **how: Any) -> None:
             super().__init__(library, room, operation, *rest, **how)
             self.operation = operation
             found.append(self)
 
-    names = vars(runner)
-    kept, names["Product"] = names["Product"], Recorded
+    names = vars(planner)
+    kept, names["PlannedProduct"] = names["PlannedProduct"], Recorded
     try:
         yield found
     finally:
-        names["Product"] = kept
+        names["PlannedProduct"] = kept

@@ -16,7 +16,7 @@ import numpy as np
 import mlpx
 from gpu.data import forced
 from gpu.section import Row
-from mlpx.engines.cuda.runner import CudaRunner
+from mlpx.engines.cuda.planner import StepPlanner
 
 ROWS, BATCH_SIZE, EPOCHS = 83, 16, 3
 """An epoch is 5 steps and a ragged one, so that by the last there are graphs of 1, 2 and 4."""
@@ -49,7 +49,7 @@ def steps(device: str, *, quick: bool = False) -> Row:
 
 def plain() -> Any:
     """A context without cublasLt."""
-    return patch.object(CudaRunner, "_open_cublaslt", lambda self: None)
+    return patch.object(StepPlanner, "_open_cublaslt", lambda self: None)
 
 
 def train(layers: tuple[Any, ...], activation: str, device: str) -> Row:

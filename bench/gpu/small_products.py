@@ -12,10 +12,10 @@ import numpy as np
 
 from gpu.timing import replay_us
 from mlpx.engines.cuda import cublaslt, graphs
-from mlpx.engines.cuda.kernels import Launcher, Places, launcher, module, packed
-from mlpx.engines.cuda.launches import ROOM_BYTES, THREADS, WARP, Launch
-from mlpx.engines.cuda.products import Product, workspace
-from mlpx.engines.cuda.runner import multiply
+from mlpx.engines.cuda.kernels import Launcher, StepPositions, launcher, module, packed
+from mlpx.engines.cuda.launches import ROOM_BYTES, THREADS, WARP, GridSize
+from mlpx.engines.cuda.planner import multiply
+from mlpx.engines.cuda.products import PlannedProduct, workspace
 from mlpx.engines.lowering import Operation
 
 SOURCE = Path(__file__).parents[1] / "gpu_small.cu"
@@ -38,10 +38,10 @@ class Rows(NamedTuple):
     def name(self) -> str:
         return "_".join(map(str, self))
 
-    def launch(self, shape: Sequence[int]) -> Launch:
+    def launch(self, shape: Sequence[int]) -> GridSize:
         n, _, k = shape
         blocks = -(-n // self.rows) * -(-k // WARP)
-        return Launch(blocks, WARP * self.warps, 4 * self.warps * self.rows * WARP)
+        return GridSize(blocks, WARP * self.warps, 4 * self.warps * self.rows * WARP)
 
 
 class Tile(NamedTuple):
@@ -55,11 +55,11 @@ class Tile(NamedTuple):
     def name(self) -> str:
         return "_".join(map(str, self))
 
-    def launch(self, shape: Sequence[int]) -> Launch:
+    def launch(self, shape: Sequence[int]) -> GridSize:
         _, d, k = shape
         height, width = 16 * self.down, 32 * self.across
         floats = max(MOST_ROWS * (height + width), self.parts * (height + 1) * width)
-        return Launch(-(-d // height) * -(-k // width), THREADS, 4 * floats)
+        return GridSize(-(-d // height) * -(-k // width), THREADS, 4 * floats)
 
 
 FORWARD = (
@@ -77,8 +77,8 @@ class Small:
         self.repeated, self.rounds = repeated, rounds
         self.module = module(backend, str(SOURCE))
         self.kernels: dict[str, Any] = {}
-        self.places = Places(backend.zeros((1, 2), np.int64))
-        self.places.table[...] = POSITION
+        self.positions = StepPositions(backend.zeros((1, 2), np.int64))
+        self.positions.table[...] = POSITION
         self.rooms = [self.xp.zeros(ROOM_BYTES, np.uint8) for _ in range(graphs.LANES)]
         self.workspaces = [workspace(backend) for _ in range(2)]
         self.library = cublaslt.opened(backend)
@@ -88,20 +88,22 @@ class Small:
             self.kernels[name] = self.module.get_function(f"{name}_float32")
         return self.kernels[name]
 
-    def ours(self, operation: Operation, size: Launch, places: Places | None = None) -> graphs.Put:
+    def ours(
+        self, operation: Operation, size: GridSize, positions: StepPositions | None = None
+    ) -> graphs.Put:
         """A launch of the kernel that an operation is named after."""
         given = packed(operation, self.rooms[operation.lane])
-        return Launcher(self.kernel(operation.name), size, given, places or self.places)
+        return Launcher(self.kernel(operation.name), size, given, positions or self.positions)
 
     def theirs(self, operation: Operation) -> graphs.Put | None:
         """cublasLt's launch, None where it has no plan."""
-        product = Product(self.library, self.workspaces[operation.lane], operation, FLOAT)
-        return partial(multiply, self.cuda, product) if product.found is not None else None
+        product = PlannedProduct(self.library, self.workspaces[operation.lane], operation, FLOAT)
+        return partial(multiply, self.cuda, product) if product.algorithm is not None else None
 
     def engine(self, operation: Operation) -> graphs.Put:
         """The launch of a kernel of the engine."""
         room = self.rooms[operation.lane]
-        return launcher(self.backend, operation, FLOAT, self.places, room)
+        return launcher(self.backend, operation, FLOAT, self.positions, room)
 
     def once(self, launches: Sequence[graphs.Launch]) -> None:
         """Put them on a stream, and wait."""

@@ -87,14 +87,14 @@ def ours(
     rows = fed(named["gather"], bench)
     operations = [first, head, *moving, labels_of(rows) if of_bytes else rows]
     placed = [replace(op, lane=at) for op, at in zip(operations, lanes(operations), strict=True)]
-    sizes = {first.name: forward.launch(first.n[:3])}
+    sizes = {first.name: forward.launch(shape(named["affine"]))}
     found = list[Launch]()
     for op in placed:
         if op.name in ("softmax_head", "gather"):
-            found.append((op, execute._launcher(op)))
+            found.append((op, execute.planner.launcher(op)))
         else:
             size = sizes.get(op.name) or backward.launch(op.n[:3])
-            found.append((op, small.ours(op, size, execute.places)))
+            found.append((op, small.ours(op, size, execute.planner.positions)))
     return found
 
 
@@ -105,44 +105,51 @@ def affine(
     of bytes, with what the engine's gather does.
     """
     product, head, gather = (named[name] for name in ("affine", "softmax_head", "gather"))
-    p: tuple[Any, ...] = (*product.p[:2], *head.p[1:3])
-    c: tuple[float, ...] = ()
-    touched = (*product.touches, access(head.p[1], writes=True), access(head.p[2]))
-    if of_bytes:
-        p, c = (bench.program.data.x, *p[1:], gather.p[1], gather.p[2]), gather.c[:2]
-        touched = (*touched, access(gather.p[2], writes=True))
-    name = f"affine_bytes_{how.name}" if of_bytes else f"affine_{how.name}"
-    return Operation(name, (*product.n[:3], head.n[3], product.n[0]), c, p, touched)
+    h, b = head["h"], head["b"]
+    n = (*shape(product), head["formula"], product["rows"])
+    touched = (*product.touches, access(h, writes=True), access(b))
+    if not of_bytes:
+        return Operation(f"affine_{how.name}", n, (), (product["x"], product["W"], h, b), touched)
+    p = (bench.program.data.x, product["W"], h, b, gather["indices"], gather["out"])
+    touched = (*touched, access(gather["out"], writes=True))
+    c = gather["scale"], gather["offset"]
+    return Operation(f"affine_bytes_{how.name}", n, c, p, touched)
+
+
+def shape(product: Operation) -> tuple[int, int, int]:
+    """The rows, inputs and outputs of a layer's product."""
+    return product["rows"], product["inputs"], product["outputs"]
 
 
 def headed(head: Operation) -> Operation:
     """The end of the classifier without the activation."""
-    assert head.n[3] >= 0 == head.n[5], "a layer whose activation is the end's, and its slope of h"
-    p = (None, head.p[1], None, *head.p[3:])
-    return replace(head, n=(*head.n[:3], -1, *head.n[4:]), p=p)
+    known = head["formula"] >= 0 == head["slope_of_z"]
+    assert known, "a layer whose activation is the end's, and its slope of h"
+    return head.replaced(formula=-1, z=None, b=None)
 
 
 def fed(gather: Operation, bench: steps.Bench) -> Operation:
     """What brings the next step's rows, with the data that a runner does not hold."""
     x, y = bench.program.data.x, bench.program.data.y
-    return replace(gather, p=(x, *gather.p[1:3], y, *gather.p[4:]))
+    return gather.replaced(x=x, labels=y)
 
 
 def labels_of(gather: Operation) -> Operation:
     """What brings the labels alone."""
-    n = (gather.n[0], 1, LABELS, *gather.n[3:7], 0)
-    y, order, out = gather.p[3], gather.p[1], gather.p[4]
-    touched = (access(y), gather.touches[1], access(out, writes=True))
-    return replace(gather, n=n, p=(y, order, out), touches=touched)
+    y, out = gather["labels"], gather["labels_out"]
+    alone = gather.replaced(
+        columns=1, dtype=LABELS, scaled=False, x=y, out=out, labels=None, labels_out=None
+    )
+    return replace(alone, touches=(access(y), gather.touches[1], access(out, writes=True)))
 
 
 def moved(product: Operation, rule: Operation, how: Tile) -> Operation:
     """A product that moves its weights and bias by its gradient."""
     assert isinstance(product, Fused)
-    p, g = (address(array) or 0 for array in rule.p[:2])
-    W, b = (at - g + p for at in (address(product.p[2]) or 0, product.epilogue.vector))
-    _, d, k = product.n[:3]
+    apart = address(rule["parameters"]) - address(rule["gradient"])
+    W, b = (at + apart for at in (address(product["dW"]), product.epilogue.vector))
+    _, d, k = shape(product)
     touched = (Access(W, W + 4 * d * k, True), Access(b, b + 4 * k, True))
-    n = (*product.n[:3], WAYS.index("sgd"), rule.n[1])
-    given: tuple[Any, ...] = (*product.p[:2], W, b, *[None] * 6, rule.p[6])
-    return Operation(f"dW_{how.name}", n, rule.c, given, (*product.touches, *touched))
+    n = (*shape(product), WAYS.index("sgd"), rule["table_columns"])
+    p: tuple[Any, ...] = (product["x"], product["dz"], W, b, *[None] * 6, rule["scalars"])
+    return Operation(f"dW_{how.name}", n, rule["constants"], p, (*product.touches, *touched))

@@ -21,7 +21,7 @@ from mlpx.engines import choose
 from mlpx.engines.cuda import composed, graphs, runner
 from mlpx.engines.cuda.graphs import LANES
 from mlpx.engines.cuda.prefetch import Prefetched
-from mlpx.engines.cuda.products import PRODUCTS
+from mlpx.engines.cuda.products import FACTORS
 from mlpx.engines.cuda.runner import MOST_STEPS, CudaRunner
 from mlpx.layers import Rescale
 from mlpx.mlp import MLP
@@ -138,7 +138,7 @@ class Bench:
         self.repeated = QUICK_REPEATED if setup.quick else REPEATED
 
     def runner(self) -> CudaRunner:
-        made = choose("cuda", self.program)[0].prepare(self.program)
+        made = choose("cuda", self.program).runner
         assert isinstance(made, CudaRunner)
         return made
 
@@ -178,9 +178,9 @@ class Bench:
         """The same of the products by our own kernels instead of cublasLt's."""
         found: dict[str, float] = {}
         for i, (operation, _) in enumerate(self.launches(execute)):
-            if operation.name in PRODUCTS:
+            if operation.name in FACTORS:
                 sizes = "x".join(map(str, operation.n[:3]))
-                put = execute._launcher(operation)
+                put = execute.planner.launcher(operation)
                 found[f"{i} {operation.name} {sizes}"] = self.repeated_us(put)
         return found
 

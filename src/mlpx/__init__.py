@@ -74,11 +74,12 @@ _FORMER = {
     "initializers": "kernels.initializers",
     "model": "mlp",
     "parameters": "plan.layout",
+    "plots": "training.plots",
     "profiling": "engines.profile",
     "rate_finder": "training.rate_finder",
     "resume": "network.state",
 }
-"""Modules that pickles of earlier versions look for, and where their classes are now."""
+"""Where modules were before they moved: for pickles of earlier versions and old imports."""
 
 
 def _moved(home: str, name: str) -> Any:
@@ -86,6 +87,6 @@ def _moved(home: str, name: str) -> Any:
 
 
 for _old, _new in _FORMER.items():
-    _module = ModuleType(f"mlpx.{_old}", f"The names of `mlpx.{_new}` for old pickles.")
+    _module = ModuleType(f"mlpx.{_old}", f"Former name of `mlpx.{_new}`.")
     _module.__getattr__ = partial(_moved, f"mlpx.{_new}")  # type: ignore[method-assign]
     sys.modules[_module.__name__] = _module

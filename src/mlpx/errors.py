@@ -4,10 +4,10 @@
 
     MlpxError
     ├── InputError (ValueError)            a value, shape or name the caller gave
-    │   └── UnknownNameError               a name that is in no table; says which is near
+    │   └── UnknownNameError               an unknown name; suggests the nearest
     ├── InputTypeError (TypeError)         a kind of object or dtype that cannot be used
-    │   └── UnknownOptionError             a keyword that a function has not; says which is near
-    ├── DeviceError (RuntimeError)         a device that is not there, or not usable
+    │   └── UnknownOptionError             an unknown keyword; suggests the nearest
+    ├── DeviceError (RuntimeError)         a device that is absent or not usable
     │   └── DeviceMemoryError              not enough memory on the device
     ├── EngineError (RuntimeError)         an engine that cannot run this program
     ├── DataError                          a data set or file of data
@@ -39,7 +39,7 @@ class InputError(MlpxError, ValueError):
 
 
 class UnknownNameError(InputError):
-    """A name that is in no table of the library."""
+    """A name that the library does not know."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         known = sorted(known)
@@ -53,7 +53,7 @@ class InputTypeError(MlpxError, TypeError):
 
 
 class UnknownOptionError(InputTypeError):
-    """A keyword that a function has not; the message says what it may be called there."""
+    """A keyword that a function does not have; the message suggests the nearest."""
 
     def __init__(self, function: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
@@ -90,11 +90,11 @@ SYNONYMS = (
     "min_change tol min_delta threshold",
     "restore_best restore_best_weights",
 )
-"""What libraries, and parts of this one, call the same option."""
+"""What other libraries, and parts of this one, call the same option."""
 
 
 def known_options(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, raising UnknownOptionError for a keyword that it has not."""
+    """`function`, raising UnknownOptionError for a keyword that it does not have."""
     makes = function.__name__ == "__init__"
 
     @functools.wraps(function)
@@ -110,7 +110,7 @@ def refuse_unknown(
 ) -> None:
     """Raise UnknownOptionError for the first of `options` that `function` does not have.
 
-    `called` is what the message calls it, if not by its own name.
+    `called` is its name in the message, if not its own.
     """
     for name in options:
         known = _options(function)
@@ -121,10 +121,10 @@ def refuse_unknown(
 @functools.cache
 def _options(function: Callable[..., Any]) -> frozenset[str] | None:
     """The keywords of `function`, None if it takes any."""
-    found = inspect.signature(function).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in found.values()):
+    parameters = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return None
-    return frozenset(found) - {"self", "cls", "model"}
+    return frozenset(parameters) - {"self", "cls", "model"}
 
 
 class DeviceError(MlpxError, RuntimeError):
@@ -132,7 +132,7 @@ class DeviceError(MlpxError, RuntimeError):
 
 
 class DeviceMemoryError(DeviceError, MemoryError):
-    """The device has not enough memory."""
+    """The device does not have enough memory."""
 
 
 class EngineError(MlpxError, RuntimeError):
@@ -148,7 +148,7 @@ class DataFormatError(DataError, ValueError):
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
-    """The files of a data set are nowhere to be found."""
+    """The files of a data set cannot be found."""
 
 
 class DownloadError(DataError, OSError):

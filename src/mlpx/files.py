@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, room for them, and files that one at a time holds."""
+"""Files written whole or not at all, room for them on the disk, and locks on files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POLL_S = 0.02
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Put `content` at `path`: on the disk first, then under its name; links are followed.
 
-    Raises OSError; what was at `path` before is then still there, and nothing beside it.
+    Raises OSError, after which an old file at `path` is unchanged and no other file is left.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -39,7 +39,7 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
 def write_atomically(path: Path, content: bytes) -> None:
     """Put `content` at `path`: on the disk first, then under its name; links are followed.
 
-    Raises CheckpointError; what was at `path` before is then still there.
+    Raises CheckpointError, after which an old file at `path` is unchanged.
     """
     try:
         replace_file(path, content)
@@ -48,9 +48,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def allocate(file: IO[bytes], size_bytes: int) -> None:
-    """Take so many bytes of the disk for `file`, which is empty.
+    """Reserve `size_bytes` of the disk for `file`, which is empty.
 
-    Raises OSError if they are not there.
+    Raises OSError if there is no room.
     """
     if hasattr(os, "posix_fallocate"):
         try:
@@ -58,7 +58,7 @@ def allocate(file: IO[bytes], size_bytes: int) -> None:
             return
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
-                raise  # else a file system that cannot: written it is taken, too
+                raise  # else the file system cannot reserve: writing zeros does
     zeros = bytes(1 << 20)
     for start in range(0, size_bytes, len(zeros)):
         file.write(zeros[: size_bytes - start])
@@ -67,12 +67,12 @@ def allocate(file: IO[bytes], size_bytes: int) -> None:
 
 @contextmanager
 def held(path: Path, *, wait_s: float) -> Iterator[bool]:
-    """Hold the file at `path`, made where it is not there, against other processes and threads; the
-    end of this process, however it ends, lets it go.
+    """Lock the file at `path`, created if missing, against other processes and threads. The lock is
+    released when this process ends, however it ends.
 
-    Yields whether it is held: not where the system or the file system has no such locks, where the
-    file cannot be made, nor if another still holds it after `wait_s`. The file stays: deleting it
-    would let two hold "it".
+    Yields whether it is locked. It is not if the system or the file system has no such locks, if
+    the file cannot be created, or if another still holds it after `wait_s`. The file stays:
+    deleting it would let two processes hold the lock.
     """
     with ExitStack() as ends:
         yield _hold(path, wait_s, ends)
@@ -97,5 +97,5 @@ def _hold(path: Path, wait_s: float, ends: ExitStack) -> bool:
         except OSError:
             return False
         else:
-            ends.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork has the handle, too
+            ends.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork shares the handle
             return True

@@ -1,10 +1,10 @@
 """Counter-based random numbers: the same on every device, at any point, from the seed alone.
 
 The generator is Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
-2011), the one NumPy ships. A stream is keyed by (seed, purpose); where in the stream we are is a
+2011), the one NumPy ships. A stream is keyed by (seed, purpose); the position in the stream is a
 counter of four words (block, step, epoch, item), so that any batch order or dropout mask can be
-drawn without drawing those before it. Everything beyond the raw words (floats, normals,
-permutations) is mapped here, because NumPy may change how its `Generator` derives them.
+drawn without those before it. Floats, normals and permutations are derived from the raw words here,
+because NumPy may change how its `Generator` derives them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def check_seed(seed: int | None) -> int:
 
 
 def fill_words(seed: int, purpose: int, *, step: int, item: int, out: Words) -> None:
-    """`words` of epoch 0 into `out`, by pieces, so that nothing of its size is allocated."""
+    """`words` of epoch 0 into `out`, in pieces, so that nothing of its size is allocated."""
     generator = _generator(seed, purpose, (step << 64) | (item << 192))
     for start in range(0, len(out), _PIECE):
         part = out[start : start + _PIECE]
@@ -72,8 +72,8 @@ def words(
 
 
 class _Generators(threading.local):
-    """One generator for each thread: a new one would ask the system for entropy that is not used,
-    which takes longer than to draw a few words.
+    """One generator per thread: making a new one would ask the system for unused entropy, which
+    takes longer than drawing a few words.
     """
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ _generators = _Generators()
 
 
 def _generator(seed: int, purpose: int, counter: int) -> np.random.Philox:
-    """The thread's generator, to be used before the next is asked for."""
+    """The thread's generator at this counter, until the next call."""
     # NumPy advances the counter before it draws, so it starts one before ours.
     key = np.array([seed, int(purpose)], dtype=np.uint64)
     philox, state = _generators.philox, {"key": key, "counter": _before(counter)}
@@ -100,13 +100,13 @@ def _before(counter: int) -> Words:
 
 
 def uniform(raw: Words) -> NDArray[np.float64]:
-    """Floats in [0, 1) on the grid of 2**-53, one a word."""
+    """Floats in [0, 1) on the grid of 2**-53, one per word."""
     floats: NDArray[np.float64] = (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return floats
 
 
 def normal(raw: Words) -> NDArray[np.float64]:
-    """Standard normals from an even number of words, one a word.
+    """Standard normals from an even number of words, one per word.
 
     Source: Box and Muller, "A note on the generation of random normal deviates", 1958.
     """
@@ -118,7 +118,7 @@ def normal(raw: Words) -> NDArray[np.float64]:
 
 
 def permutation(raw: Words) -> NDArray[np.int64]:
-    """A permutation of range(len(raw)), from one word an element.
+    """A permutation of range(len(raw)), from one word per element.
 
     The low bits of each word are replaced by the element's index, so all keys differ and any
     correct sort of them gives the same permutation on every machine and device.
@@ -132,7 +132,7 @@ def permutation(raw: Words) -> NDArray[np.int64]:
 
 
 def integers(raw: Words, bound: int) -> NDArray[np.int64]:
-    """Whole numbers in [0, bound), bound <= 2**31, one a word, from its upper 32 bits by
+    """Whole numbers in [0, bound), bound <= 2**31, one per word, from its upper 32 bits by
     multiplication.
 
     The bias is below bound / 2**32. Source: Lemire, "Fast random integer generation in an

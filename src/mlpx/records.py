@@ -1,4 +1,4 @@
-"""Named records of hyperparameters, and the tables they register themselves in.
+"""Named records of hyperparameters, and the tables in which they register themselves.
 
 An activation, a loss, an optimizer, a schedule, an initializer and a layer are each a frozen
 dataclass derived from a `Record` family. Writing the class enters it in its family's table::
@@ -23,7 +23,7 @@ from mlpx.errors import InputError, InputTypeError, UnknownNameError, refuse_unk
 
 _FAMILIES: dict[str, type[Record]] = {}
 _default: Callable[[Any], Any] = cache(lambda member: member())
-"""The record of a class that is frozen with all its defaults: there is one."""
+"""The one record of a frozen class with all its defaults."""
 
 
 class Record:
@@ -45,15 +45,15 @@ class Record:
             cls.__post_init__ = _checked_plain(cls.__post_init__)  # type: ignore[assignment,method-assign]
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        """Raises UnknownOptionError for a hyperparameter it has not."""
+        """Raises UnknownOptionError for an unknown hyperparameter."""
         refuse_unknown(options, cls)
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        """Make NumPy's numbers Python's, before any check of a member's own.
+        """Turn NumPy's numbers into Python's, before the member's own checks.
 
-        A step in float32 would be computed in float64 beside a float64 of NumPy's, and rounded
-        otherwise; JSON does not know them at all.
+        A NumPy float64 would make a float32 step compute in float64 and round differently, and
+        JSON cannot hold it.
         """
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, field.name)
@@ -64,7 +64,7 @@ class Record:
     def resolve(cls, given: object) -> Self:
         """The record meant by a name, a class or an instance.
 
-        Raises UnknownNameError for a name in no table, InputTypeError for anything else.
+        Raises UnknownNameError for an unknown name, InputTypeError for anything else.
         """
         if isinstance(given, cls):
             return given
@@ -80,15 +80,15 @@ class Record:
     @classmethod
     def _with_defaults(cls, member: type[Self]) -> Self:
         own: Any = vars(member).get("__dataclass_params__")
-        found: Self = _default(member) if own is not None and own.frozen else member()
-        return found
+        record: Self = _default(member) if own is not None and own.frozen else member()
+        return record
 
     @classmethod
     def _member(cls, name: str) -> type[Self]:
-        found = cls.table.get(name.strip().lower().replace("-", "_"))
-        if found is None:
+        member = cls.table.get(name.strip().lower().replace("-", "_"))
+        if member is None:
             raise UnknownNameError(cls.kind, name, cls.table)
-        return found
+        return member
 
     def config(self) -> dict[str, Any]:
         """The record as plain JSON values; `from_config` is the inverse."""
@@ -189,7 +189,7 @@ def require_count(name: str, value: Any, *, least: int = 1) -> None:
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, NumPy's too, and no boolean."""
+    """Whether it is a whole number, Python's or NumPy's, and not a boolean."""
     try:
         operator.index(value)
     except TypeError:

@@ -22,7 +22,7 @@ from cudasim.checking import FEW
 
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import Diagnosis, diagnose
-from mlpx.engines.cuda.kernels import Places, launcher
+from mlpx.engines.cuda.kernels import StepPositions, launcher
 from mlpx.engines.cuda.launches import ROOM_BYTES
 from mlpx.engines.lowering import Operation
 from mlpx.errors import InputError
@@ -116,10 +116,10 @@ def test_kernel(device: str, name: str, dtype: str) -> None:
 def launched(backend: Any, name: str, case: Case, dtype: str) -> dict[int, np.ndarray]:
     """What one launch leaves in the arrays that the case names."""
     arrays = [None if a is None else backend.xp.asarray(a) for a in case.p]
-    places = Places(backend.asarray(np.array([[POSITION, STEP]])))
+    positions = StepPositions(backend.asarray(np.array([[POSITION, STEP]])))
     room = backend.xp.zeros(ROOM_BYTES, np.uint8)
     operation = Operation(name, case.n, case.c, tuple(arrays), ())
-    launcher(backend, operation, np.dtype(dtype), places, room)()
+    launcher(backend, operation, np.dtype(dtype), positions, room)()
     backend.synchronize()
     return {i: backend.to_numpy(arrays[i]).astype(np.float64) for i in case.wanted}
 

@@ -8,7 +8,7 @@ import pytest
 
 from mlpx.benchmark import advise
 from mlpx.benchmark.rounds import Rules
-from mlpx.benchmark.session import Settings
+from mlpx.benchmark.session import SessionOptions
 from mlpx.benchmark.workloads import WORKLOADS
 
 
@@ -27,7 +27,7 @@ def test_every_device_is_measured_with_the_threads_that_suit_it(processors, on_a
         "batch_sizes": (5,),
         "rules": Rules(),
         "watcher": None,
-        "settings": Settings((), peers=("jax",)),
+        "options": SessionOptions((), peers=("jax",)),
     }
     assert advise.survey(WORKLOADS["mnist"], devices=("cpu", "cuda:0"), **given) == []
     wanted = [(("cpu",), 1), (("cpu",), 3), (("cuda:0",), on_a_gpu)]

@@ -246,13 +246,13 @@ def test_advice_is_one_line(run, monkeypatch):
     ],
 )
 def test_names_and_widths_share_the_comma(text, names):
-    from mlpx.cli.bench.run import _workload_names
+    from mlpx.cli.bench.options import _workload_names
 
     assert _workload_names(text) == names
 
 
 def test_advice_looks_at_every_device(fake_cupy):
-    from mlpx.cli.bench.run import _default_devices
+    from mlpx.cli.bench.options import _default_devices
 
     assert _default_devices(True) == ("cpu", "cuda")
     assert _default_devices(False) == ("cpu",)

@@ -12,7 +12,7 @@ from mlpx.benchmark import environment
 from mlpx.benchmark.live import Live
 from mlpx.benchmark.report.results import cell_record
 from mlpx.benchmark.rounds import Rules, Seat
-from mlpx.benchmark.session import Settings, others_than, roster
+from mlpx.benchmark.session import SessionOptions, others_than, roster
 from mlpx.benchmark.workloads import WORKLOADS, Task, Workload
 from mlpx.errors import UnknownNameError
 
@@ -146,7 +146,7 @@ def test_the_commit_is_that_of_the_checkout(monkeypatch, tmp_path):
 
 
 def settings(**given):
-    return Settings(workloads=(WORKLOADS["mnist"],), **given)
+    return SessionOptions(workloads=(WORKLOADS["mnist"],), **given)
 
 
 def test_the_roster_has_ours_their_floors_and_the_peers():

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from mlpx.cli.bench.run import ADVISED_SIZES, _advise, settings_from
+from mlpx.cli.bench.options import BenchOptions, session_options
+from mlpx.cli.bench.run import ADVISED_SIZES, _advise
 from mlpx.cli.options import known, parts, sizes
 
-GIVEN = {
-    "peers": "", "layers": None, "workload": "mnist", "threads": None, "precision": "2%",
-    "seconds": 9.0, "seed": 3, "quick": False, "batch_sizes": None, "phase": "train",
-    "dtype": "float32", "device": None, "advise": False, "engine": None, "accept_noise": False,
-    "accuracy_seconds": 0.0,
-}  # fmt: skip
+GIVEN = BenchOptions(
+    workload="mnist", layers=None, batch_sizes=None, device=None, dtype="float32", peers="",
+    phase="train", engine=None, threads=None, seconds=9.0, precision="2%", seed=3, quick=False,
+    accept_noise=False, accuracy_seconds=0.0, advise=False, out=None,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_names_are_those_of_the_table():
 
 def test_options_are_settings(monkeypatch):
     monkeypatch.setattr("mlpx.backend.cpu.usable_cores", lambda: 4)
-    found = settings_from(GIVEN)
+    found = session_options(GIVEN)
     assert [workload.name for workload in found.workloads] == ["mnist"]
     assert (found.threads, found.seed, found.devices, found.engines) == (4, 3, ("cpu",), None)
     assert (found.batch_sizes, found.peers, found.accuracy_s) == (None, (), 0.0)
@@ -54,11 +54,11 @@ def test_options_are_settings(monkeypatch):
         3,
         False,
     )
-    other = settings_from({
-        **GIVEN, "layers": "3,2", "quick": True, "peers": " all", "engine": "interpreter",
-        "threads": 4, "accept_noise": True, "device": "cpu,cuda", "dtype": "float64,bf16",
-        "phase": "call,start", "accuracy_seconds": 2.0,
-    })  # fmt: skip
+    other = session_options(replace(
+        GIVEN, layers="3,2", quick=True, peers=" all", engine="interpreter", threads=4,
+        accept_noise=True, device="cpu,cuda", dtype="float64,bf16", phase="call,start",
+        accuracy_seconds=2.0,
+    ))  # fmt: skip
     assert [workload.layers for workload in other.workloads] == [(3, 2)]
     assert (other.batch_sizes, other.threads, other.engines) == ((1, 32, 512), 4, ("interpreter",))
     assert {"torch", "jax"} < set(other.peers)
@@ -66,12 +66,12 @@ def test_options_are_settings(monkeypatch):
     assert (other.phases, other.accuracy_s) == (("call", "start"), 2.0)
     assert (other.rules.seed, other.rules.accept_noise) == (3, True)
     assert other.rules.budget_s < 9.0
-    assert settings_from({**GIVEN, "quick": True, "batch_sizes": "7"}).batch_sizes == (7,)
-    assert settings_from({**GIVEN, "threads": 2}).threads == 2
+    assert session_options(replace(GIVEN, quick=True, batch_sizes="7")).batch_sizes == (7,)
+    assert session_options(replace(GIVEN, threads=2)).threads == 2
     with pytest.raises(typer.BadParameter, match="5; this process may use 4"):
-        settings_from({**GIVEN, "threads": 5})
+        session_options(replace(GIVEN, threads=5))
     monkeypatch.setattr("mlpx.backend.cpu.usable_cores", lambda: 1)
-    assert settings_from(GIVEN).threads == 1
+    assert session_options(GIVEN).threads == 1
 
 
 @pytest.mark.parametrize(
@@ -87,12 +87,12 @@ def test_advice_takes_its_own_batches_and_five_seconds(given, batch_sizes, budge
 
     monkeypatch.setattr("mlpx.benchmark.advise.survey", survey)
     monkeypatch.setattr("mlpx.benchmark.advise.advice", str)
-    settings = settings_from({**GIVEN, **given})
-    assert _advise(settings, live)
+    wanted = session_options(replace(GIVEN, **given))
+    assert _advise(wanted, live)
     ((workload, details),) = asked
-    assert workload is settings.workloads[0]
-    assert details.pop("rules") == replace(settings.rules, budget_s=budget_s)
+    assert workload is wanted.workloads[0]
+    assert details.pop("rules") == replace(wanted.rules, budget_s=budget_s)
     assert details == {
-        "devices": settings.devices, "batch_sizes": batch_sizes, "watcher": live,
-        "settings": settings,
+        "devices": wanted.devices, "batch_sizes": batch_sizes, "watcher": live,
+        "options": wanted,
     }  # fmt: skip

@@ -18,7 +18,7 @@ from mlpx.benchmark.report.style import CSS, DARK, LIGHT
 from mlpx.benchmark.report.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
 from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
 from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
-from mlpx.cli.bench.run import show_changes
+from mlpx.cli.bench.compare import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError
 
 

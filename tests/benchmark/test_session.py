@@ -13,7 +13,7 @@ from mlpx.benchmark.accuracy import TARGET, load_images, scaled_rate
 from mlpx.benchmark.contenders.base import Contender
 from mlpx.benchmark.processes import ContenderError, device_environment
 from mlpx.benchmark.rounds import Rules
-from mlpx.benchmark.session import Bench, Settings, _accuracy
+from mlpx.benchmark.session import Bench, SessionOptions, _accuracy
 from mlpx.benchmark.workloads import WORKLOADS, Task, parse_workload
 from mlpx.errors import DataNotFoundError
 
@@ -165,7 +165,7 @@ def test_what_is_faster_than_its_products_is_rejected_on_a_cpu(
 
 def settings(**given):
     given = {"batch_sizes": (8,), "accuracy_s": 1e-9, **given}
-    return Settings(workloads=(WORKLOADS["mnist"],), **given)
+    return SessionOptions(workloads=(WORKLOADS["mnist"],), **given)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_the_search_for_an_accuracy_is_written_down(images):
 def test_no_accuracy_is_searched_for_unasked(left_out):
     assert _accuracy(settings(**left_out)) is None
     assert _accuracy(settings()) is not None
-    wide = Settings(workloads=(WORKLOADS["wide"],), accuracy_s=1e-9)
+    wide = SessionOptions(workloads=(WORKLOADS["wide"],), accuracy_s=1e-9)
     assert _accuracy(wide) is None
 
 

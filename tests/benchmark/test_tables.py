@@ -11,7 +11,7 @@ from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report.html import _inline, to_html
 from mlpx.benchmark.report.tables import conditions, to_markdown
 from mlpx.cli import app
-from mlpx.cli.bench.run import Kept, _report
+from mlpx.cli.bench.run import PartialResults, _report
 
 
 def test_the_command_is_named_if_there_was_one(document):
@@ -68,7 +68,7 @@ def test_without_a_folder_the_report_is_printed(document, tmp_path, capsys):
 
 
 def test_an_interrupt_before_the_first_cell_without_a_folder(capsys):
-    assert Kept(None).stopped(3) == "interrupted after 0 of 3 cells"
+    assert PartialResults(None).stopped(3) == "interrupted after 0 of 3 cells"
     assert capsys.readouterr().out == ""
 
 

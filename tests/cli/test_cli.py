@@ -38,7 +38,8 @@ def trained(tmp_path_factory):
     y = np.repeat([0, 1], 20)
     np.savez(folder / "bright.npz", x_train=x, y_train=y, x_test=x[10:30], y_test=y[10:30])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mlpx.plots.learning_curves", lambda *_, **__: None)  # slow, and not meant
+        # It is slow, and not what is meant here.
+        patch.setattr("mlpx.training.run_folder.learning_curves", lambda *_, **__: None)
         found = run(
             "train", folder / "bright.npz", "--out", folder / "run", "--epochs", 30, "--lr", 0.05
         )

@@ -16,7 +16,8 @@ from mlpx.cli.classes import Classes
 from mlpx.cli.downloads import download_display
 from mlpx.cli.rows import read_rows
 from mlpx.cli.task import understand
-from mlpx.cli.train.setup import Settings, build_model, dense_widths
+from mlpx.cli.train.settings import Settings
+from mlpx.cli.train.setup import build_model, dense_widths
 from mlpx.data import load_dataset
 from mlpx.errors import CheckpointError, DataNotFoundError
 from mlpx.estimators import MLPClassifier, MLPRegressor

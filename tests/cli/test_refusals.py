@@ -12,7 +12,7 @@ import pytest
 from commanding import TRUE_FIT, mlpx, names, refused, train
 
 from mlpx import MLP
-from mlpx.cli.train.setup import RECIPES, Settings
+from mlpx.cli.train.settings import RECIPES, Settings, TrainOptions
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
 from mlpx.errors import DataNotFoundError
@@ -41,7 +41,7 @@ def test_every_name_of_every_table_is_accepted():
 def test_every_recipe_belongs_to_a_data_set():
     assert set(RECIPES) == set(DATASETS)
     for name, recipe in RECIPES.items():
-        Settings.choose({"dataset": name})
+        Settings.choose(TrainOptions(dataset=name))
         assert Settings(dataset=name, **recipe)
 
 

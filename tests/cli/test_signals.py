@@ -113,7 +113,7 @@ class Interrupt(Callback):
 
 
 def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
-    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Interrupt)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Interrupt)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 130
     assert found.stderr == (
@@ -135,7 +135,7 @@ def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch)
             if epoch == 1:
                 signal.raise_signal(number)
 
-    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Ends)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Ends)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 128 + number
     assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
@@ -149,7 +149,7 @@ def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
             super().on_epoch_end(run, epoch, logs)
             super().on_epoch_end(run, epoch, logs)
 
-    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", Twice)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Twice)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
     assert not Path("run").exists()
@@ -191,7 +191,7 @@ def test_a_signal_when_all_is_learnt_loses_nothing(table, moment, number, monkey
 
     train(table, "--epochs", 2, "--out", "run")
     train(table, "--epochs", 5, "--out", "whole")
-    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtTheEnd)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", AtTheEnd)
     true_joined = History.joined
     monkeypatch.setattr(History, "joined", joins)
     monkeypatch.setattr(MLP, "fit", fits)
@@ -211,7 +211,7 @@ class AtOnce(Callback):
 
 
 def test_ctrl_c_before_the_first_step_leaves_nothing(table, monkeypatch):
-    monkeypatch.setattr("mlpx.cli.train.run.StopOnPlateau", AtOnce)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", AtOnce)
     found = mlpx("train", table, "--stop-on-plateau")
     assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
     assert names("runs") == []

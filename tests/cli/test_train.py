@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.cli.train.setup import RECIPES, split
+from mlpx.cli.train.settings import RECIPES
+from mlpx.cli.train.setup import split
 from mlpx.data import load_dataset
 from mlpx.training.run_folder import locked, read_config, read_history
 

@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Dense
+from mlpx.engines import Engine, choose
+from mlpx.engines.lowering import Translator
 from mlpx.errors import EngineError, UnknownNameError
 from mlpx.kernels.activations import LeakyReLU
+from mlpx.program.data import TrainingData
+from mlpx.program.program import TrainingProgram
 
 X, Y = np.ones((9, 7), np.float32), np.arange(9) % 3
 
@@ -65,6 +69,37 @@ def test_what_the_user_adds_has_no_kernel() -> None:
         del Doubled.table["doubled_in_the_tests"]
     assert history.engine == "interpreter"
     assert "'doubled_in_the_tests' is not one of the library's own" in str(history.engine_reason)
+
+
+@pytest.mark.usefixtures("fake_cupy")
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_plan_is_lowered_once(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the engine that runs it: to choose one is to prepare it."""
+    lowered = []
+    translate = Translator.translate
+
+    def counted(self: Translator) -> Any:
+        lowered.append(self.plan)
+        return translate(self)
+
+    monkeypatch.setattr(Translator, "translate", counted)
+    history = fit(device, batch_size=4)
+    if history.engine == "interpreter":
+        pytest.skip("the native library was not built")
+    assert len(lowered) == len({id(plan) for plan in lowered}) == 2  # of whole batches, of the rest
+
+
+@pytest.mark.parametrize("engine", ["interpreter", "native"])
+def test_threads_are_those_asked_for(engine: str) -> None:
+    model = MLP([7, 3])
+    data = TrainingData(X, Y, None)
+    program = TrainingProgram(model, data, optimizer=None, moments={}, batch_size=9, rows=9)
+    if engine == "native" and Engine.table[engine]().missing():
+        pytest.skip("the native library was not built")
+    for wanted in (engine, "auto"):
+        chosen = choose(wanted, program, threads=3)
+        assert chosen.runner.threads == 3  # type: ignore[attr-defined]
+    assert choose("interpreter", program).runner.threads is None  # type: ignore[attr-defined]
 
 
 def test_an_unknown_engine_is_named() -> None:

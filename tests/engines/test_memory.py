@@ -73,7 +73,7 @@ def test_fit_takes_no_more_than_that(engine: str, threads: int) -> None:
 def test_a_thousand_steps_leave_nothing(engine: str, threads: int) -> None:
     program = make([20, 16, 3], 8, "adam", "float32")
     assert program.full is not None
-    execute = choose(engine, program)[0].prepare(program, threads=threads)
+    execute = choose(engine, program, threads=threads).runner
     program.start_epoch(np.arange(32), step=0)
     execute(program.full, 1)
     tracemalloc.start()

@@ -5,16 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 
 from mlpx import MLP, Optimizer
-from mlpx.engines import cuda
 from mlpx.engines import profile as profiling
 from mlpx.engines.cuda import CudaEngine
-from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.native.library import load
 from mlpx.errors import EngineError, InputError
 
@@ -83,10 +80,9 @@ def test_parts_keep_what_they_work_in() -> None:
         pytest.skip("the native library was not built")
     model = MLP([6, 5, 3], device="cuda")
     program = profiling._program(model, X, Y, 8, Optimizer.resolve("sgd"), "float32")
-    made = [CudaRunner(program)]
+    made = [CudaEngine().prepare(program)]
     runner = weakref.ref(made[0])
-    with patch.object(cuda, "CudaRunner", lambda _: made.pop()):
-        parts = CudaEngine().parts(program)
+    parts = CudaEngine().parts(program, made.pop())
     gc.collect()
     assert runner() is not None
     del parts

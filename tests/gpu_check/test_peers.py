@@ -136,6 +136,7 @@ def test_ours_wrong_or_fallen_back_is_a_failure(
         return next(row for row in rows if "contender" in row)
 
     from mlpx.benchmark.contenders.ours import Bare
+    from mlpx.engines.cuda.planner import StepPlanner
     from mlpx.engines.cuda.runner import CudaRunner
 
     with monkeypatch.context() as patch:
@@ -145,7 +146,7 @@ def test_ours_wrong_or_fallen_back_is_a_failure(
         assert "differ from the float64 reference" in found["why"]
         assert found["step_us"] > 0  # all the same: there is a GPU once in a while
     with monkeypatch.context() as patch:
-        patch.setattr(CudaRunner, "_open_cublaslt", lambda self: None)
+        patch.setattr(StepPlanner, "_open_cublaslt", lambda self: None)
         found = row()
         assert found["passed"] is False
         assert found["why"].startswith("it fell back")

@@ -316,9 +316,12 @@ def test_files_of_other_callbacks_survive_a_refusal(tmp_path: Path) -> None:
 
 
 def test_engine_that_refuses_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mlpx.engines import Interpreter
+    from mlpx.engines import Interpreter, RefusedError
 
-    monkeypatch.setattr(Interpreter, "refuses", lambda self, program: "it is Sunday")
+    def refuse(*_: Any) -> None:
+        raise RefusedError("it is Sunday")
+
+    monkeypatch.setattr(Interpreter, "_runner", refuse)
     model = MLP([D, K])
     with pytest.raises(EngineError, match="engine='interpreter' cannot run this: it is Sunday"):
         model.fit(X, Y, engine="interpreter", verbose=0)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from math import inf, isnan, nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from reference import activations as reference
 
-from mlpx import MLP, Dense
+import mlpx
+from mlpx import MLP, Dense, Layer
+from mlpx.engines.lowering.formulas import HEADER, codes
 from mlpx.errors import InputError, InputTypeError
 from mlpx.kernels.activations import Activation, LeakyReLU, PReLU, Softmax
 from mlpx.kernels.initializers import Initializer
 from mlpx.records import Record
 
+PACKAGE = Path(mlpx.__file__).parent
 NAMES = sorted(Activation.table)
 ELEMENTWISE = [name for name in NAMES if Activation.table[name].elementwise]
 OTHERS: dict[str, list[dict[str, float]]] = {
@@ -235,6 +240,27 @@ def test_record_is_complete(name: str) -> None:
     assert f.initializer in Initializer.table
     assert "f" in (f.__doc__ or "")
     assert "Source:" in (f.__doc__ or "") or name == "identity"
+
+
+def known_to(record: type[Record]) -> list[Path]:
+    """The files that the last paragraph of a docstring names, `Known to: ...`."""
+    *_, last = (record.__doc__ or "").split("\n\n")
+    assert last.strip().startswith("Known to: "), record.__name__
+    return [PACKAGE / name for name in re.findall("`([^`]+)`", last)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_record_names_the_files_that_know_it(name: str) -> None:
+    files = known_to(Activation.table[name])
+    assert (HEADER in files) == (name in codes("activation"))
+    for file in files:
+        names = (name, Activation.table[name].__name__)
+        assert any(re.search(rf"\b{word}\b", file.read_text()) for word in names), file
+
+
+def test_layers_name_the_files_that_know_them() -> None:
+    for layer in Layer.table.values():
+        assert all(file.is_file() for file in known_to(layer)), layer.__name__
 
 
 @pytest.mark.parametrize(("name", "values"), CASES)

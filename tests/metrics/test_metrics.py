@@ -295,7 +295,7 @@ def test_each_metric_suits_some_network() -> None:
             "r2",
             "needs values; .* 'softmax_cross_entropy', over classes",
         ),
-        ("hinge", 3, "log_loss", "needs probabilities, which loss 'hinge' has not"),
+        ("hinge", 3, "log_loss", "needs probabilities, which loss 'hinge' does not have"),
         ("softmax_cross_entropy", 3, "f1", "is of two classes; .* 3 outputs: use 'f1_macro'"),
         ("binary_cross_entropy", 3, "recall", "is of two classes.*'recall_micro'"),
         ("binary_cross_entropy", 3, "log_loss", "needs one class a row"),

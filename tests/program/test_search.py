@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, SGD
-from mlpx.engines import Engine, Interpreter, choose
+from mlpx.engines import Engine, Interpreter, Runner, choose
 from mlpx.errors import EngineError, InputError, UnknownNameError
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import prepare_data
@@ -188,12 +188,12 @@ def test_what_cannot_be_meant_is_refused() -> None:
 def test_only_the_interpreter_runs_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlpx.engines.PREFERENCE", (_Willing, Interpreter))
     plain = program(net(), Backpropagation())
-    assert isinstance(choose("auto", plain)[0], _Willing)
+    assert isinstance(choose("auto", plain).engine, _Willing)
     for other, reason in (
         (program(net(), Numerical()), "gradient='numerical'"),
         (program(net(), Search()), "gradient='search'"),
     ):
-        engine, why = choose("auto", other)
+        engine, why, _ = choose("auto", other)
         assert isinstance(engine, Interpreter)
         assert f"{reason} is done by the interpreter only" in why
     monkeypatch.setitem(Engine.table, "willing", _Willing)
@@ -204,8 +204,8 @@ def test_only_the_interpreter_runs_them(monkeypatch: pytest.MonkeyPatch) -> None
 class _Willing(Engine):
     name = "willing"
 
-    def refuses(self, program: TrainingProgram) -> str | None:
-        return None
+    def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
+        return Interpreter().prepare(program)
 
 
 def test_steps_balance_truncation_and_rounding() -> None:

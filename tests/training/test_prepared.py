@@ -59,7 +59,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made.append(TrainingProgram(*given, **named))
         return made[-1]
 
-    monkeypatch.setattr(run, "TrainingProgram", make)
+    monkeypatch.setattr(prepared, "TrainingProgram", make)
     return made
 
 
@@ -318,7 +318,7 @@ def test_planning_takes_time_in_proportion_to_the_layers(
 
         def plan(model: MLP = model, data: Any = data, rule: Any = rule, m: Any = moments) -> None:
             program = TrainingProgram(model, data, optimizer=rule, moments=m, batch_size=n, rows=n)
-            engines.choose("native", program)[0].prepare(program, threads=2)
+            engines.choose("native", program, threads=2)
 
         counts.append(python_calls(plan))
     _, small, medium, large = counts

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mlpx.cli.train.setup import Settings
+from mlpx.cli.train.settings import Settings
 from mlpx.errors import CheckpointError
 from mlpx.training.run_folder import is_run, read_config
 from mlpx.training.settings import SETTINGS

@@ -1,7 +1,7 @@
 """Devices: ``get_backend("cpu")``, ``get_backend("cuda:1")``, and the table they come from.
 
-The one place, besides the CUDA engine, that names CuPy; it is imported when a CUDA device
-is asked for, never before.
+The one place, besides the CUDA engine, that names CuPy; it is imported only when a CUDA device
+is asked for.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def get_backend(device: str | Backend | None = None) -> Backend:
 
     ``device``: ``"cpu"``, ``"cuda"`` (the first CUDA device), ``"cuda:1"``, ``"auto"`` (CUDA if
     a usable device answers, else the CPU; :func:`choose_device` says why), a Backend, or None:
-    the environment variable ``MLPX_DEVICE``, and ``"cpu"`` where that is not set.
+    the environment variable ``MLPX_DEVICE``, and ``"cpu"`` if that is not set.
 
     Raises:
         UnknownNameError: no such kind of device; suggests one.
@@ -84,7 +84,7 @@ def array_backend(x: Any) -> Backend:
     """The backend of the device that holds ``x``; lists and the like are on the CPU.
 
     Raises:
-        InputTypeError: ``x`` is no array, tensor or list.
+        InputTypeError: ``x`` is not an array, tensor or list.
     """
     for kind in BACKENDS.values():
         device = kind.owner(x)
@@ -98,10 +98,10 @@ def array_backend(x: Any) -> Backend:
 
 def choose_device() -> Choice:
     """The device that ``"auto"`` takes here: the first CUDA device if it is usable."""
-    found = diagnose()
-    if found.ok:
-        return Choice("cuda:0", found.message)
-    return Choice("cpu", f"{found.message}; {found.remedy}")
+    diagnosis = diagnose()
+    if diagnosis.ok:
+        return Choice("cuda:0", diagnosis.message)
+    return Choice("cpu", f"{diagnosis.message}; {diagnosis.remedy}")
 
 
 def leaves_choice(device: str | Backend | None) -> bool:
@@ -135,7 +135,7 @@ def _unknown(name: str, called: str) -> UnknownNameError:
     known = ["auto", "cuda:1", *BACKENDS]
     error = UnknownNameError(called, name, known)
     if name.strip().lower().partition(":")[0] in _MEANT_CUDA:
-        error.args = (  # by letters "gpu" is nearer to "cpu" than to what was meant
+        error.args = (  # by spelling "gpu" is nearer to "cpu" than to what was meant
             f"{name!r} is not a known {called}; did you mean 'cuda'? known: "
             f"{', '.join(sorted(known))}",
         )

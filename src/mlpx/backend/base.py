@@ -35,13 +35,13 @@ class Backend(ABC):
     """How many elements of a flat vector to update at a time (cache size on the CPU)."""
 
     fill_words: Callable[..., None] | None = None
-    """``fill_words(state, *, seed, purpose, item, out)``: Philox words by a generator of the
-    device's own; None where only the kernel in ``kernels.philox`` draws them."""
+    """``fill_words(state, *, seed, purpose, item, out)``: Philox words from the device's
+    own generator; None if only the kernel in ``kernels.philox`` draws them."""
 
     device: str
-    """``"cpu"``, ``"cuda:0"``, ...: :func:`get_backend` of it gives this object."""
+    """``"cpu"``, ``"cuda:0"``, ...: the name by which :func:`get_backend` returns this object."""
     name: str
-    """The device's name for people."""
+    """The device's human-readable name."""
     xp: Namespace
     """The array module: numpy or cupy."""
 
@@ -78,16 +78,16 @@ class Backend(ABC):
         ``x``: NumPy, CuPy, DLPack, ``__cuda_array_interface__``, ``__array__``, or lists.
 
         Raises:
-            InputTypeError: no numeric array can be made of ``x``.
+            InputTypeError: ``x`` cannot become a numeric array.
             InputError: nested lists of unequal length.
             DeviceMemoryError: the device cannot hold it.
         """
 
     def asarray_in_reach(self, x: Any) -> tuple[Array, bool]:
-        """:meth:`asarray`, and True; or where the device cannot hold ``x``, the same in other
-        memory that it reads, and False.
+        """(:meth:`asarray` of ``x``, True), or if the device cannot hold ``x``, (the array in other
+        memory that the device can read, False).
 
-        That is slower; it is for arrays of which a step takes a few rows.
+        The latter is slower; it is meant for arrays from which a step takes a few rows.
 
         Raises:
             DeviceMemoryError: there is no such memory, or not enough.
@@ -96,13 +96,13 @@ class Backend(ABC):
 
     @abstractmethod
     def upload(self, host: np.ndarray, *, out: Array) -> None:
-        """Copy ``host`` into ``out`` of the same shape, as ``out``'s dtype; allocates no array of
-        the device.
+        """Copy ``host`` into ``out`` of the same shape, as ``out``'s dtype; allocates no device
+        array.
         """
 
     @abstractmethod
     def to_numpy(self, x: Array) -> np.ndarray:
-        """``x`` as a NumPy array; from CUDA this synchronises and copies to the host."""
+        """``x`` as a NumPy array; on CUDA this waits for the device and copies."""
 
     @abstractmethod
     def synchronize(self) -> None:
@@ -117,9 +117,9 @@ class Backend(ABC):
         """A context in which work goes to this device, on a stream of its own."""
 
     def failing(self, doing: str, *, nobody_else: bool = False) -> AbstractContextManager[None]:
-        """A context with this device current, in which what its libraries raise becomes a
-        DeviceError that says on which device, while `doing` what, and what to do; the RuntimeErrors
-        of others stay as they are unless `nobody_else` runs there.
+        """A context with this device current, in which an error of its libraries becomes a
+        DeviceError that names the device, what it was `doing`, and what to do. Other RuntimeErrors
+        pass unless only device code runs inside (`nobody_else`).
         """
         del doing, nobody_else
         return nullcontext()
@@ -128,7 +128,7 @@ class Backend(ABC):
     def take(self, x: Array, rows: Array, *, out: Array) -> Array:
         """Rows of ``x`` (n, ...) at ``rows`` (m,) written into ``out`` (m, ...), same dtype.
 
-        Allocates nothing. ``rows`` must lie in [0, n): it is not checked.
+        Allocates nothing. ``rows`` must lie in [0, n), which is not checked.
         """
 
     def __repr__(self) -> str:
@@ -136,7 +136,7 @@ class Backend(ABC):
 
 
 def is_array_like(x: object) -> bool:
-    """Whether ``x`` is something an array can be made of without guessing."""
+    """Whether ``x`` can become an array without guessing."""
     return isinstance(x, (list, tuple, memoryview)) or any(
         hasattr(x, name) for name in ("__array__", "__dlpack__", "__cuda_array_interface__")
     )
@@ -148,7 +148,7 @@ def detached(x: Any) -> Any:
 
 
 def dlpack_device(x: Any) -> tuple[int, int] | None:
-    """(DLPack device type, index) of ``x``, or None when it does not speak DLPack."""
+    """(DLPack device type, index) of ``x``, or None if it does not support DLPack."""
     if not hasattr(x, "__dlpack_device__"):
         return None
     kind, index = x.__dlpack_device__()
@@ -172,7 +172,7 @@ def check_kind(x: Any, source: object) -> None:
 
 
 def check_unmasked(x: object, name: str = "x") -> None:
-    """Refuse masked entries, whose values mean nothing; a mask that hides none is fine.
+    """Refuse masked entries, whose values mean nothing; a mask that hides nothing is fine.
 
     Raises:
         InputError: says how many entries are masked, and where the first is.
@@ -189,10 +189,10 @@ def check_unmasked(x: object, name: str = "x") -> None:
 
 
 def check_array_like(x: object) -> None:
-    """Refuse what no array should be made of.
+    """Refuse objects that should not become arrays.
 
     Raises:
-        InputTypeError: a sparse matrix, or an object that is no array, list or tensor.
+        InputTypeError: a sparse matrix, or an object that is not an array, list or tensor.
     """
     if hasattr(x, "nnz") and hasattr(x, "toarray"):
         raise InputTypeError(

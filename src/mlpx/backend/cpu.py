@@ -47,7 +47,7 @@ class CpuBackend(Backend):
 
     @classmethod
     def open(cls, index: int) -> CpuBackend:
-        """The host; ``index`` is not looked at."""
+        """The host; ``index`` is ignored."""
         return cls()
 
     @classmethod
@@ -119,7 +119,7 @@ class CpuBackend(Backend):
         """Return at once: NumPy is done when a call returns."""
 
     def memory(self) -> Memory:
-        """The host's memory; zeros where the system does not say."""
+        """The host's memory; zeros if the system does not say."""
         return _meminfo() or _sysconf_memory() or Memory(0, 0, 0)
 
     def stream(self) -> AbstractContextManager[None]:
@@ -128,7 +128,7 @@ class CpuBackend(Backend):
 
     def take(self, x: Array, rows: Array, *, out: Array) -> Array:
         """Rows of ``x`` at ``rows`` written into ``out``."""
-        # mode="raise" would fill a temporary first, so that a bad index leaves out alone
+        # mode="raise" would fill a temporary first, so that a bad index leaves `out` unchanged
         return x.take(rows, axis=0, out=out, mode="clip")
 
     def fill_words(self, state: Array, *, seed: int, purpose: int, item: int, out: Array) -> None:
@@ -168,7 +168,7 @@ def usable_cores() -> int:
 
 @lru_cache(maxsize=1)
 def cpu_model() -> str:
-    """The processor's model name, or the architecture where the system does not say."""
+    """The processor's model name, or the architecture if the system does not say."""
     try:
         for line in CPUINFO.read_text().splitlines():
             key, _, value = line.partition(":")

@@ -28,7 +28,7 @@ class CudaBackend(Backend):
     """CuPy on one CUDA device."""
 
     kind = "cuda"
-    slice_elements = sys.maxsize  # one kernel over the whole vector: launches cost, caches do not
+    slice_elements = sys.maxsize  # one kernel over all of it: launches cost, caches do not help
 
     def __init__(self, cupy: Any, index: int) -> None:
         self.xp = cupy
@@ -40,10 +40,12 @@ class CudaBackend(Backend):
     @classmethod
     def open(cls, index: int) -> CudaBackend:
         """The backend of device ``index``, after a check that it works."""
-        found = diagnose()
-        if not found.ok:
-            kind = DeviceMemoryError if found.status == "out-of-memory" else DeviceError
-            raise kind(f"device 'cuda:{index}' cannot be used: {found.message}; {found.remedy}")
+        diagnosis = diagnose()
+        if not diagnosis.ok:
+            kind = DeviceMemoryError if diagnosis.status == "out-of-memory" else DeviceError
+            raise kind(
+                f"device 'cuda:{index}' cannot be used: {diagnosis.message}; {diagnosis.remedy}"
+            )
         cupy = Probe().import_cupy()
         count = cupy.cuda.runtime.getDeviceCount()
         if index >= count:
@@ -88,7 +90,7 @@ class CudaBackend(Backend):
 
     def _upload(self, host: np.ndarray, dtype: Any) -> Array:
         wanted = native(host.dtype if dtype is None else np.dtype(dtype))
-        # the smaller of the two crosses the bus: bytes of an image grow to floats over there
+        # the smaller of the two crosses the bus: bytes of an image become floats on the device
         sent = host if wanted.itemsize >= host.itemsize else self._host.asarray(host, wanted)
         if host.dtype.kind == "c" and wanted.kind != "c":
             raise InputTypeError(f"x is complex ({host.dtype}); real numbers are wanted")
@@ -133,7 +135,7 @@ class CudaBackend(Backend):
             return self.xp.ndarray(x.shape, dtype, cuda.MemoryPointer(held, 0))
 
     def _page_locked(self, nbytes: int) -> Any:
-        """So many bytes of host memory that stay where they are.
+        """`nbytes` of host memory that is never paged out.
 
         Raises DeviceMemoryError.
         """
@@ -173,7 +175,7 @@ class CudaBackend(Backend):
     def stream(self) -> Iterator[Any]:
         """A context with this device current and a non-blocking stream of its own.
 
-        Earlier work on the device is waited for on entry, the stream's on leaving.
+        It waits for earlier work on the device on entry, and for the stream on exit.
         """
         with self.xp.cuda.Device(self.index) as device:
             device.synchronize()
@@ -203,7 +205,7 @@ class CudaBackend(Backend):
 
     @contextmanager
     def _allocating(self, shape: Any, dtype: Any) -> Iterator[None]:
-        """Make this device current, and say what was needed when its memory runs out."""
+        """Make this device current; if its memory runs out, say what was needed."""
         try:
             with self.xp.cuda.Device(self.index):
                 yield
@@ -224,10 +226,10 @@ class CudaBackend(Backend):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's message."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def native(dtype: np.dtype) -> np.dtype:
-    """The dtype with bytes in the order of this machine: CuPy has no other."""
+    """The dtype in this machine's byte order, the only one that CuPy has."""
     return dtype.newbyteorder("=")

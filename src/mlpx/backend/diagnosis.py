@@ -1,7 +1,7 @@
 """Why CUDA can or cannot be used here, and what to do about it.
 
 CuPy reports ``cudaErrorInsufficientDriver`` both for an old driver and for no driver at all,
-so the parts are looked at one by one, in the order in which they build on each other.
+so the parts are checked one by one, in the order in which they depend on each other.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LIBRARY_WORDS = re.compile(
 
 
 class Diagnosis(NamedTuple):
-    """What was found: a status word, what it means, and what to do ("" when all is fine)."""
+    """A status word, what it means, and what to do ("" if all is well)."""
 
     status: str
     message: str
@@ -38,11 +38,11 @@ class Diagnosis(NamedTuple):
 
 
 class Probe:
-    """The questions put to the machine; tests replace it by a double."""
+    """Questions about the machine; tests replace it with a double."""
 
     def wheels(self) -> list[str]:
         """Names of the installed distributions that contain a ``cupy`` package."""
-        # By the folders they are described in: to open and read all of those takes 0.1 s.
+        # By the names of their folders: opening and reading them all takes 0.1 s.
         folders = [path for place in sys.path for path in Path(place).glob("*-info")]
         names = {path.name.partition("-")[0].replace("_", "-").lower() for path in folders}
         return sorted(name for name in names if CUPY_WHEEL.fullmatch(name))
@@ -50,12 +50,12 @@ class Probe:
     def import_cupy(self) -> Any:
         """The cupy module; raises whatever its import raises."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what CuPy warns of is diagnosed here
+            warnings.simplefilter("ignore")  # what CuPy warns about is diagnosed here
             import cupy
         return cupy
 
     def driver_files(self) -> bool:
-        """Whether a driver library or kernel module is there at all."""
+        """Whether there is a driver library or kernel module at all."""
         import ctypes
 
         if NVIDIA_PROC.exists():
@@ -67,7 +67,7 @@ class Probe:
         return True
 
     def driver_version(self) -> int:
-        """The newest CUDA the driver can serve, as 13020 for 13.2; 0 without a driver."""
+        """The newest CUDA that the driver supports, as 13020 for 13.2; 0 without a driver."""
         return int(self.import_cupy().cuda.runtime.driverGetVersion())
 
     def runtime_version(self) -> int:
@@ -75,11 +75,11 @@ class Probe:
         return int(self.import_cupy().cuda.runtime.runtimeGetVersion())
 
     def device_count(self) -> int:
-        """How many devices this process sees; raises what CUDA says."""
+        """How many devices this process sees; raises CUDA's errors."""
         return int(self.import_cupy().cuda.runtime.getDeviceCount())
 
     def visible_devices(self) -> str | None:
-        """The value of ``CUDA_VISIBLE_DEVICES``, None when it is not set."""
+        """The value of ``CUDA_VISIBLE_DEVICES``, None if it is not set."""
         return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     def exercise(self) -> None:
@@ -97,9 +97,9 @@ def diagnose(probe: Probe | None = None) -> Diagnosis:
     """
     probe = probe or Probe()
     for check in (_check_cupy, _check_driver, _check_devices, _check_work):
-        found = check(probe)
-        if found is not None:
-            return found
+        diagnosis = check(probe)
+        if diagnosis is not None:
+            return diagnosis
     count = probe.device_count()
     noun = "device answers" if count == 1 else "devices answer"
     return Diagnosis("ok", f"{count} CUDA {noun}", "")
@@ -199,7 +199,7 @@ def _no_device(visible: str | None) -> Diagnosis:
 def _check_work(probe: Probe) -> Diagnosis | None:
     try:
         probe.exercise()
-    except Exception as error:  # whatever fails here is what the user needs to read
+    except Exception as error:  # whatever fails here, the user needs to read
         return _work_failure(error)
     return None
 

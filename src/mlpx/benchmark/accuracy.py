@@ -1,8 +1,7 @@
-"""How many steps MNIST takes to a target accuracy at each batch size: a larger batch learns less a
-row.
+"""How many steps MNIST takes to a target accuracy at each batch size.
 
-Every contender was checked to take the same steps, so its time to the target is this count times
-its own time of a step.
+A larger batch learns less from each row. Every contender was checked to take the same steps, so its
+time to the target is this count times its own time of a step.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 from mlpx.benchmark.contenders.ours import make_model
 from mlpx.benchmark.workloads import WORKLOADS, Task
 from mlpx.optimizers import SGD
-from mlpx.training.callbacks import Callback
+from mlpx.training.run import Callback
 
 TARGET = 0.95
 BASE_BATCH = 8
@@ -31,9 +30,9 @@ class Climb:
     learning_rate: float
     target: float
     accuracy: float
-    """Of the test images, at the end."""
+    """On the test images, at the end."""
     steps: int | None
-    """Taken when the accuracy was first seen at the target; None if it was not reached."""
+    """Until the target was first reached; None if it never was."""
     steps_taken: int
     reason: str
 
@@ -53,7 +52,7 @@ def scaled_rate(batch_size: int) -> float:
 
 
 class Watch(Callback):
-    """Looks at the test accuracy after each epoch and stops at the target or the deadline."""
+    """Measures the test accuracy after each epoch and stops at the target or the deadline."""
 
     def __init__(self, x: Any, y: Any, *, target: float, deadline_s: float) -> None:
         self.x, self.y, self.target, self.deadline_s = x, y, target, deadline_s
@@ -61,8 +60,8 @@ class Watch(Callback):
         self.reached_at: int | None = None
 
     def on_epoch_end(self, run: Any, epoch: int, logs: dict[str, float]) -> None:
-        found = np.asarray(run.model.predict(self.x, batch_size=4096))
-        self.accuracy = float(np.mean(found == self.y))
+        predicted = np.asarray(run.model.predict(self.x, batch_size=4096))
+        self.accuracy = float(np.mean(predicted == self.y))
         if self.accuracy >= self.target:
             self.reached_at = run.steps_done
             run.stop("target reached")
@@ -88,9 +87,9 @@ def climb(
 
 
 def load_images() -> tuple[Any, Any, Any, Any]:
-    """MNIST from where the data sets are kept, pixels in [0, 1]; never downloads.
+    """MNIST from the folders of data sets, pixels in [0, 1]; never downloads.
 
-    Raises DataError where it is not there.
+    Raises DataError if it is not there.
     """
     from mlpx.data import load_dataset
 

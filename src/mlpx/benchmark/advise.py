@@ -12,13 +12,13 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.benchmark.report.document import measured
 from mlpx.benchmark.report.units import duration, rate, thread_text
 from mlpx.benchmark.rounds import Rules
-from mlpx.benchmark.session import Settings, Watcher, run
+from mlpx.benchmark.session import SessionOptions, Watcher, run
 from mlpx.benchmark.workloads import Workload
 
 ENOUGH = 0.9
 """A batch this near to the best throughput will do: a smaller one learns more from each row."""
 
-Option = dict[str, Any]
+Choice = dict[str, Any]
 
 
 def thread_counts(usable: int | None = None) -> list[int]:
@@ -34,16 +34,16 @@ def survey(
     batch_sizes: tuple[int, ...] | None,
     rules: Rules,
     watcher: Watcher,
-    settings: Settings,
-) -> list[Option]:
+    options: SessionOptions,
+) -> list[Choice]:
     """Measure every engine on every device, batch size and, on the CPU, thread count."""
-    found: list[Option] = []
+    choices: list[Choice] = []
     for device in devices:
         counts = thread_counts() if device == "cpu" else [min(2, os.cpu_count() or 1)]
         for threads in counts:
             document = run(
                 replace(
-                    settings,
+                    options,
                     workloads=(workload,),
                     batch_sizes=batch_sizes,
                     devices=(device,),
@@ -53,11 +53,11 @@ def survey(
                 ),
                 watcher=watcher,
             )
-            found += _options(document)
-    return found
+            choices += _choices(document)
+    return choices
 
 
-def _options(document: dict[str, Any]) -> list[Option]:
+def _choices(document: dict[str, Any]) -> list[Choice]:
     return [
         {
             "device": cell["device"],
@@ -73,27 +73,27 @@ def _options(document: dict[str, Any]) -> list[Option]:
     ]
 
 
-def choose(options: list[Option]) -> Option:
+def choose(choices: list[Choice]) -> Choice:
     """The smallest batch, then the fewest threads, within ENOUGH of the fastest; of those the
     fastest.
     """
-    best = max(option["samples_per_s"] for option in options)
-    near = [option for option in options if option["samples_per_s"] >= ENOUGH * best]
-    smallest = min(option["batch_size"] for option in near)
-    near = [option for option in near if option["batch_size"] == smallest]
-    return min(near, key=lambda option: (option["threads"], -option["samples_per_s"]))
+    best = max(choice["samples_per_s"] for choice in choices)
+    near = [choice for choice in choices if choice["samples_per_s"] >= ENOUGH * best]
+    smallest = min(choice["batch_size"] for choice in near)
+    near = [choice for choice in near if choice["batch_size"] == smallest]
+    return min(near, key=lambda choice: (choice["threads"], -choice["samples_per_s"]))
 
 
-def advice(options: list[Option]) -> str:
+def advice(choices: list[Choice]) -> str:
     """One line: what to use, and how many times as long the best of each alternative takes a
     row.
     """
-    if not options:
+    if not choices:
         return "no figure could be measured: other processes took the processors"
-    chosen = choose(options)
+    chosen = choose(choices)
     others = [
-        f"{label} {chosen['samples_per_s'] / option['samples_per_s']:.2f}x"
-        for label, option in alternatives(options, chosen)
+        f"{label} {chosen['samples_per_s'] / choice['samples_per_s']:.2f}x"
+        for label, choice in alternatives(choices, chosen)
     ]
     line = (
         f"{label_of(chosen)}: {rate(chosen['samples_per_s'])} samples/s, "
@@ -102,28 +102,28 @@ def advice(options: list[Option]) -> str:
     return line + (f"; the same rows would take {', '.join(others)}" if others else "")
 
 
-def label_of(option: Option) -> str:
+def label_of(choice: Choice) -> str:
     """Device, engine, batch size and threads."""
     return (
-        f"{option['device']}, {option['engine']}, batch {option['batch_size']}, "
-        f"{thread_text(option['threads'])}"
+        f"{choice['device']}, {choice['engine']}, batch {choice['batch_size']}, "
+        f"{thread_text(choice['threads'])}"
     )
 
 
-def alternatives(options: list[Option], chosen: Option) -> list[tuple[str, Option]]:
-    """The best option for every other value of each choice, the chosen values kept elsewhere if
-    measured.
+def alternatives(choices: list[Choice], chosen: Choice) -> list[tuple[str, Choice]]:
+    """For each device, engine, thread count and batch size that was not chosen, the best choice
+    with it: one that shares everything else with the chosen one, if such was measured.
     """
-    found: list[tuple[str, Option]] = []
+    labelled: list[tuple[str, Choice]] = []
     for name, text in (
         ("device", "on {}"), ("engine", "with {}"), ("threads", "with {} threads"),
         ("batch_size", "at batch {}"),
     ):  # fmt: skip
         rest = [key for key in ("device", "engine", "threads", "batch_size") if key != name]
-        for value in sorted({option[name] for option in options} - {chosen[name]}, key=str):
-            rivals = [option for option in options if option[name] == value]
-            same = [o for o in rivals if all(o[key] == chosen[key] for key in rest)]
-            best = max(same or rivals, key=lambda option: float(option["samples_per_s"]))
+        for value in sorted({choice[name] for choice in choices} - {chosen[name]}, key=str):
+            rivals = [choice for choice in choices if choice[name] == value]
+            same = [c for c in rivals if all(c[key] == chosen[key] for key in rest)]
+            best = max(same or rivals, key=lambda choice: float(choice["samples_per_s"]))
             label = text.format(value)
-            found.append((label.replace("1 threads", "1 thread"), best))
-    return found
+            labelled.append((label.replace("1 threads", "1 thread"), best))
+    return labelled

@@ -1,5 +1,5 @@
-"""Whether a contender computes what it should: compared with the float64 reference before any
-timing.
+"""Whether a contender computes the right thing: each is compared with the float64 reference before
+it is timed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from mlpx.benchmark.workloads import WHOLE_STEPS, Problem, Task
 LOSS_TOLERANCE = {"float32": 1e-4, "float64": 1e-10, "tf32": 1e-3, "bf16": 3e-3}
 """Largest relative difference of the loss after the steps of the check."""
 VALUE_TOLERANCE = {"float32": 2e-3, "float64": 1e-6, "tf32": 2e-2, "bf16": 4e-2}
-"""Largest |found - wanted| / |wanted - start|, Euclidean over the numbers: a contender whose
-parameters moved elsewhere fails though its loss is near. With rounded factors, measured on three
-nets: up to 1e-3 in tf32 and 2.4e-3 in bf16 with SGD, 0.06 and 0.1 with Adam (see AMPLIFIED).
+"""Largest |actual - wanted| / |wanted - start| in the Euclidean norm over all numbers: a contender
+whose parameters moved elsewhere fails even if its loss is close. With rounded factors, measured on
+three nets: up to 1e-3 in tf32 and 2.4e-3 in bf16 with SGD, 0.06 and 0.1 with Adam (see AMPLIFIED).
 """
 ROUNDED_SHARE = 5e-3
-"""The share of the numbers, those furthest off, that Adam's steps leave out of that. However small
-its gradient, a number is moved by a whole step: so a unit that only one row reaches, and that row
-only just, is moved or not as rounding has it. All its weights are then off, for everybody.
+"""With Adam this share of the numbers, the furthest off, is not compared. Adam moves a number by a
+whole step however small its gradient is, so rounding decides whether a unit moves that one row only
+just reaches. All weights of that unit are then off, in every library.
 """
 AMPLIFIED = 10
-"""How much farther Adam's training steps may end, but in float64: one gate that opens for a row or
-not, as rounding has it, moves a unit by whole steps, and the steps after that see another loss.
-Measured between libraries, with losses 3e-5 apart: 9e-3.
+"""How many times as far off Adam's training steps may end, except in float64: rounding decides
+whether a unit is active for some row, which moves it by whole steps, and later steps see another
+loss. Measured between libraries, with losses 3e-5 apart: 9e-3.
 """
 CHECK_ROWS = 1024
 
@@ -50,9 +50,9 @@ class Verdict:
 
 
 class Judge:
-    """Compares contenders on one task; what the reference says is computed once.
+    """Compares contenders on one task; the reference is computed once.
 
-    `wanted`: what the phase must leave with epsilon outside, where somebody else computed that in
+    `wanted`: what the phase must leave with epsilon outside, if it was computed elsewhere in
     float64: the reference takes minutes on large nets.
     """
 
@@ -85,23 +85,23 @@ class Judge:
         logits = reference.forward(x)[-1]
         return [logits] if self.task.phase == "forward" else [logits.argmax(axis=1)]
 
-    def verdict(self, found: Arrays, *, epsilon: Epsilon = "outside") -> Verdict:
+    def verdict(self, actual: Arrays, *, epsilon: Epsilon = "outside") -> Verdict:
         """Compare what a contender's phase left with the reference."""
         wanted, kind = self.wanted(epsilon), self.task.arithmetic
-        shapes = [a.shape for a in found]
+        shapes = [a.shape for a in actual]
         if shapes != [a.shape for a in wanted]:
             return self._verdict(None, None, np.inf, f"its arrays have shapes {shapes}")
         if self.task.phase == "predict":
-            wrong = float(np.mean(found[0] != wanted[0]))
+            wrong = float(np.mean(actual[0] != wanted[0]))
             return self._verdict(None, None, wrong, _too_far("share of classes", wrong, 1e-2))
         moves = self.task.moves
         adam = moves and self.task.workload.optimizer != "sgd"
         amplified = adam and self.task.phase in ("train", "call") and kind != "float64"
         allowed = VALUE_TOLERANCE[kind] * (AMPLIFIED if amplified else 1)
         error = distance(
-            found, wanted, self.start if moves else None, leave=ROUNDED_SHARE if adam else 0.0
+            actual, wanted, self.start if moves else None, leave=ROUNDED_SHARE if adam else 0.0
         )
-        loss, right = (self._loss(found), self._loss(wanted)) if moves else (None, None)
+        loss, right = (self._loss(actual), self._loss(wanted)) if moves else (None, None)
         reason = _too_far("values", error, allowed)
         if loss is not None and right is not None:
             reason = _too_far("loss", abs(loss - right) / right, LOSS_TOLERANCE[kind]) or reason
@@ -131,12 +131,12 @@ def _too_far(what: str, error: float, tolerance: float) -> str:
     return f"{what} differ from the float64 reference by {error:.2g}; allowed {tolerance:.0e}"
 
 
-def distance(found: Arrays, wanted: Arrays, start: Arrays | None, *, leave: float = 0.0) -> float:
-    """|found - wanted| / |wanted - start| over all arrays together; start None means zero.
+def distance(actual: Arrays, wanted: Arrays, start: Arrays | None, *, leave: float = 0.0) -> float:
+    """|actual - wanted| / |wanted - start| over all arrays together; start None means zero.
 
     The share `leave` of the numbers that are furthest off is left out of the numerator.
     """
-    apart = np.concatenate([np.ravel(a - b) for a, b in zip(found, wanted, strict=True)]) ** 2
+    apart = np.concatenate([np.ravel(a - b) for a, b in zip(actual, wanted, strict=True)]) ** 2
     if not np.isfinite(apart).all():
         return np.inf
     count = len(apart) - int(leave * len(apart))

@@ -21,7 +21,7 @@ GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def describe(threads: int) -> dict[str, Any]:
-    """Everything known of this machine and installation, as JSON values."""
+    """Everything known about this machine and installation, as JSON values."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -38,7 +38,7 @@ def describe(threads: int) -> dict[str, Any]:
         "gpu": _gpu(),
         "blas": blas(),
         "python": sys.version.split()[0],
-        "versions": {name: found for name in RECORDED if (found := _version(name))},
+        "versions": {name: installed for name in RECORDED if (installed := _version(name))},
         "commit": commit(),
         "threads": threads,
         "thread_variables": thread_environment(threads),
@@ -46,7 +46,7 @@ def describe(threads: int) -> dict[str, Any]:
 
 
 def blas() -> list[dict[str, Any]]:
-    """The BLAS libraries loaded into this process; from NumPy's build where threadpoolctl is
+    """The BLAS libraries loaded into this process; from NumPy's build if threadpoolctl is
     absent.
     """
     import numpy as np
@@ -55,8 +55,8 @@ def blas() -> list[dict[str, Any]]:
         from threadpoolctl import threadpool_info
     except ImportError:
         config: Any = np.show_config(mode="dicts")
-        found = config.get("Build Dependencies", {}).get("blas", {})
-        return [{"name": found.get("name", "unknown"), "version": found.get("version")}]
+        built_with = config.get("Build Dependencies", {}).get("blas", {})
+        return [{"name": built_with.get("name", "unknown"), "version": built_with.get("version")}]
     return [
         {
             "name": pool["internal_api"],
@@ -70,9 +70,13 @@ def blas() -> list[dict[str, Any]]:
 
 
 def _gpu() -> dict[str, Any]:
-    found = diagnose()
-    facts: dict[str, Any] = {"status": found.status, "message": found.message, "devices": []}
-    if found.ok:
+    diagnosis = diagnose()
+    facts: dict[str, Any] = {
+        "status": diagnosis.status,
+        "message": diagnosis.message,
+        "devices": [],
+    }
+    if diagnosis.ok:
         backend: Any = get_backend("cuda")
         runtime = backend.xp.cuda.runtime
         facts["driver_cuda"] = runtime.driverGetVersion()
@@ -88,14 +92,14 @@ def _nvidia_driver() -> str | None:
 
 def devices_here() -> list[str]:
     """The kinds of device that can be used here."""
-    found = []
+    devices = []
     for kind in BACKENDS:
         try:
             get_backend(kind)
         except MlpxError:
             continue
-        found.append(kind)
-    return found
+        devices.append(kind)
+    return devices
 
 
 def commit() -> dict[str, Any] | None:
@@ -103,9 +107,9 @@ def commit() -> dict[str, Any] | None:
     here = Path(__file__).resolve().parent
     if not any((parent / ".git").exists() for parent in here.parents):
         return None
-    found = _output(["git", "-C", str(here), "rev-parse", "HEAD"])
+    head = _output(["git", "-C", str(here), "rev-parse", "HEAD"])
     changed = _output(["git", "-C", str(here), "status", "--porcelain", "--untracked-files=no"])
-    return None if found is None else {"hash": found, "modified": bool(changed)}
+    return None if head is None else {"hash": head, "modified": bool(changed)}
 
 
 def _output(command: list[str]) -> str | None:

@@ -1,6 +1,4 @@
-"""The live table: what is being measured and what is known so far; plain lines where there is no
-terminal.
-"""
+"""The live table: what is measured and what is known so far; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ WIDE = 80
 
 
 class Live:
-    """Shows a table a cell on the console given."""
+    """Shows one table per cell on a console."""
 
     def __init__(self, console: Any) -> None:
         self.console = console
@@ -44,7 +42,7 @@ class Live:
             self.display.stop()
 
     def cell(self, task: Task, names: list[str]) -> None:
-        """A cell begins: its predecessor's table is left standing above."""
+        """A cell begins: the previous table stays above."""
         self._leave()
         self.task = task
         self.texts = dict.fromkeys(names, "waiting")
@@ -56,7 +54,7 @@ class Live:
         """A contender's state changed."""
         if text == "building":
             self.texts[name] = text
-        else:  # a line, and no row
+        else:  # a line instead of a row
             self.texts.pop(name, None)
             self.console.print(f"  {name}: {text}", markup=False, highlight=False)
         self._show()
@@ -86,7 +84,7 @@ class Live:
         self.seats = {}
 
     def table(self) -> Any:
-        """The cell as it stands, the fastest first."""
+        """The cell so far, the fastest first."""
         from rich.markup import escape
         from rich.table import Table
 
@@ -110,13 +108,13 @@ class Live:
         if seat is None or not seat.step_s:
             rejected = str(seat.busy + seat.below_floor) if seat else ""
             return [name, "" if seat else self.texts[name], "", "", "", rejected]
-        found = summarise(seat.step_s)
+        step = summarise(seat.step_s)
         return [
             name,
-            duration(found.median),
-            f"±{100 * found.relative_width:.1f} %",
-            rate(self.task.batch_size / found.median),
-            str(found.rounds),
+            duration(step.median),
+            f"±{100 * step.relative_width:.1f} %",
+            rate(self.task.batch_size / step.median),
+            str(step.rounds),
             str(seat.busy + seat.below_floor),
         ]
 

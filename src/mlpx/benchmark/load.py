@@ -1,4 +1,4 @@
-"""How busy the processors are, and with whom."""
+"""How busy the processors are, and how much of that is not ours."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ IDLE_COLUMNS = (3, 4)  # idle and iowait, see proc(5)
 
 @dataclass(frozen=True)
 class Busy:
-    """CPU seconds used by everybody on some processors up to a moment; None where the system hides
-    it.
-    """
+    """CPU seconds that all processes used on some processors up to a moment; None if unknown."""
 
     seconds: float | None
     at_s: float
@@ -27,14 +25,14 @@ class Busy:
 
 
 def processors(threads: int | None) -> list[int]:
-    """The processors that a contender with so many threads is pinned to; None: all, it is not."""
+    """The processors that a contender with `threads` threads is pinned to; None means all."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))[:threads]
     return list(range(threads or os.cpu_count() or 1))
 
 
 def foreign_share(before: Busy, after: Busy, *, own_s: float, count: int) -> float | None:
-    """The share of `count` processors that others than us took; None where it cannot be told."""
+    """The share of `count` processors that other processes took; None if unknown."""
     if before.seconds is None or after.seconds is None:
         return None
     available = (after.at_s - before.at_s) * count
@@ -42,7 +40,7 @@ def foreign_share(before: Busy, after: Busy, *, own_s: float, count: int) -> flo
 
 
 def tolerance(wall_s: float, count: int, *, share: float) -> float:
-    """`share` and what the counters' coarseness (a tick for each processor and end) may feign."""
+    """`share` and what coarse counters may add to it: a tick for each processor at either end."""
     return share + 2 * count * _tick_s() / max(wall_s * count, 1e-9)
 
 

@@ -11,18 +11,18 @@ RESET_PEAK = "5"  # see proc(5)
 
 
 def resident_bytes() -> int | None:
-    """Resident memory now; None where the system does not say."""
+    """Resident memory now; None if the system does not say."""
     return _field("VmRSS")
 
 
 def peak_bytes() -> int | None:
     """The most resident memory since the start, or since `reset_peak`."""
-    found = _field("VmHWM")
-    return _ru_maxrss() if found is None else found
+    peak = _field("VmHWM")
+    return _ru_maxrss() if peak is None else peak
 
 
 def reset_peak() -> bool:
-    """Start counting the peak anew; False where the system does not let us."""
+    """Restart the count of the peak; False if the system does not allow it."""
     try:
         CLEAR.write_text(RESET_PEAK)
     except OSError:
@@ -35,8 +35,8 @@ def _field(name: str) -> int | None:
         lines = STATUS.read_text().splitlines()
     except OSError:
         return None
-    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return int(found[0]) * 1024 if found else None
+    values = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return int(values[0]) * 1024 if values else None
 
 
 def _ru_maxrss() -> int | None:

@@ -33,7 +33,7 @@ class ContenderError(MlpxError):
 
 
 def thread_environment(threads: int) -> dict[str, str]:
-    """Variables that hold every known thread pool to `threads`."""
+    """Variables that limit every known thread pool to `threads`."""
     return {name: str(threads) for name in THREAD_VARIABLES} | {"MKL_DYNAMIC": "FALSE"}
 
 
@@ -94,7 +94,7 @@ class Process:
         return {"ok": False, "error": f"process ended with {code}: {''.join(last)[:300]}"}
 
     def cpu_ticks(self) -> int | None:
-        """Clock ticks of CPU time so far; None where the system does not say."""
+        """Clock ticks of CPU time so far; None if the system does not say."""
         try:
             fields = Path(f"/proc/{self._child.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:

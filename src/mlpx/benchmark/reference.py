@@ -14,8 +14,9 @@ from mlpx.benchmark.workloads import Problem, Task
 
 Arrays = list[np.ndarray]
 Epsilon = Literal["outside", "inside"]
-"""Where Adam's epsilon stands. "outside": m^ / (sqrt(v^) + e), the published algorithm 1. "inside":
-before the bias of v is undone, sqrt(v) + e, as its efficient form has it."""
+"""Where Adam's epsilon is added. "outside": m^ / (sqrt(v^) + e), algorithm 1 of the paper.
+"inside": sqrt(v) + e before the bias of v is undone, the paper's efficient form.
+"""
 
 
 @dataclass
@@ -60,12 +61,12 @@ class Reference:
         d = softmax(outputs[-1])
         d[np.arange(len(x)), labels] -= 1
         d /= len(x)
-        found: Arrays = []
+        grads: Arrays = []
         for i in reversed(range(len(self.parameters) // 2)):
-            found = [outputs[i].T @ d, d.sum(axis=0), *found]
+            grads = [outputs[i].T @ d, d.sum(axis=0), *grads]
             if i:
                 d = (d @ self.parameters[2 * i].T) * self._slope(outputs[i])
-        return found
+        return grads
 
     def update(self, gradients: Arrays) -> None:
         """One step of the optimizer."""

@@ -1,4 +1,4 @@
-"""The measuring of one cell: contenders take turns in random order until every interval is
+"""Measures one cell: contenders take turns in random order until every interval is
 narrow.
 """
 
@@ -14,7 +14,7 @@ from mlpx.benchmark.processes import ContenderError, Process
 from mlpx.benchmark.statistics import LEAST_ROUNDS, is_narrow
 
 BELOW_FLOOR = 0.9
-"""A round below this share of the fastest floor of the same round was not measured right."""
+"""A time below this share of the fastest floor in the same round was mismeasured."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Rules:
 
     warm_s: float = 0.5
     round_s: float = 0.2
-    """How long a contender's turn is, about."""
+    """About how long a contender's turn is."""
     budget_s: float = 60.0
     """For one cell, all contenders together."""
     precision: float = 0.02
-    """Half the interval over the median, at which there are rounds enough."""
+    """Enough rounds are done once half the interval over the median is this small."""
     foreign_share: float = 0.05
-    """More than this of the processors in other hands, and the round is rejected."""
+    """A round is rejected if other processes took more than this share of the processors."""
     most_rounds: int = 50
     accept_noise: bool = False
     """Keep the rounds that others disturbed; the document says so."""
@@ -37,7 +37,7 @@ class Rules:
 
     @classmethod
     def quick(cls) -> Rules:
-        """To see that everything works; the figures are rough."""
+        """Rules to see whether everything works; the figures are rough."""
         return cls(warm_s=0.05, round_s=0.03, budget_s=2.0, precision=0.1, most_rounds=7)
 
 
@@ -49,15 +49,15 @@ class Seat:
     process: Process
     steps: int
     overhead_s: float = 0.0
-    """Of each step, to subtract: the floor's calls."""
+    """To subtract from each step: the cost of the floor's calls."""
     step_s: list[float] = field(default_factory=list)
     device_step_s: list[float] = field(default_factory=list)
     cpu_share: list[float] = field(default_factory=list)
-    """CPU seconds by wall seconds of each round kept: how many processors it used."""
+    """CPU seconds per wall second of each round kept: how many processors it used."""
     busy: int = 0
     below_floor: int = 0
     disturbed: int = 0
-    """Rounds kept though others had the processors, because noise was accepted."""
+    """Rounds kept despite other processes, because noise was accepted."""
     error: str = ""
 
     @property
@@ -83,9 +83,9 @@ Progress = Callable[[list[Seat]], None]
 class Table:
     """Measures the contenders of one cell against each other.
 
-    `bounded`: reject what is faster than its floor. On a GPU nothing is: the floor's products are
-    called one by one there, so a graph may be faster, and a library may round where the floor does
-    not.
+    `bounded`: reject rounds that are faster than their floor. Not on a GPU: the floor's products
+    are called one by one there, so a graph may be faster, and a library may round where the floor
+    does not.
     """
 
     def __init__(
@@ -126,22 +126,22 @@ class Table:
         before = load.Busy.now(self.processors)
         ticks = seat.process.cpu_ticks()
         try:
-            found = seat.process.ask("run", steps=seat.steps)
+            answer = seat.process.ask("run", steps=seat.steps)
         except ContenderError as error:
             seat.error = str(error)
             return None
-        own_s = _own_seconds(seat, ticks, found["cpu_s"])
+        own_s = _own_seconds(seat, ticks, answer["cpu_s"])
         after = load.Busy.now(self.processors)
         foreign = load.foreign_share(before, after, own_s=own_s, count=count)
         seat.process.settle()
         if foreign is not None:
             self.foreign.append(foreign)
-        wall_s, steps, device_s = found["wall_s"], found["steps"], found["device_s"]
+        wall_s, steps, device_s = answer["wall_s"], answer["steps"], answer["device_s"]
         return Turn(
             seat,
             max(wall_s / steps - seat.overhead_s, 0.02 * wall_s / steps),
             None if device_s is None else device_s / steps,
-            found["cpu_s"] / wall_s,
+            answer["cpu_s"] / wall_s,
             foreign,
             load.tolerance(after.at_s - before.at_s, count, share=self.rules.foreign_share),
         )
@@ -167,7 +167,7 @@ class Table:
 
 
 def _own_seconds(seat: Seat, ticks: int | None, cpu_s: float) -> float:
-    """CPU time of the seat's process over the turn, its reset included."""
+    """CPU seconds of the seat's process over the turn, reset included."""
     now = seat.process.cpu_ticks()
     if ticks is None or now is None:
         return cpu_s

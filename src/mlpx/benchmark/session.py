@@ -25,7 +25,7 @@ from mlpx.errors import UnknownNameError
 
 
 @dataclass(frozen=True)
-class Settings:
+class SessionOptions:
     """What to measure."""
 
     workloads: tuple[Workload, ...]
@@ -37,7 +37,7 @@ class Settings:
     devices: tuple[str, ...] = ("cpu",)
     peers: tuple[str, ...] = ()
     engines: tuple[str, ...] | None = None
-    """None: every engine there is."""
+    """None: every engine."""
     threads: int = 1
     seed: int = 0
     rules: Rules = field(default_factory=Rules)
@@ -63,7 +63,7 @@ class Settings:
 
 
 class Watcher(Protocol):
-    """Who is told how the benchmark goes on."""
+    """Receives the progress of a benchmark."""
 
     def cell(self, task: Task, names: list[str]) -> None:
         """A cell begins."""
@@ -75,34 +75,33 @@ class Watcher(Protocol):
         """A round is done."""
 
 
-def roster(settings: Settings) -> list[type[Contender]]:
+def roster(options: SessionOptions) -> list[type[Contender]]:
     """The contenders that take part: our engines, the floors, and every mode of the peers.
 
     Raises UnknownNameError for an unknown peer or engine.
     """
-    for engine in settings.engines or ():
+    for engine in options.engines or ():
         if engine not in Engine.table:
             raise UnknownNameError("engine", engine, Engine.table)
     ours = [
         kind
         for kind in modes("mlpx")
-        if settings.engines is None
-        or getattr(kind, "engine", settings.engines[0]) in settings.engines
+        if options.engines is None or getattr(kind, "engine", options.engines[0]) in options.engines
     ]
-    theirs = [kind for library in settings.peers for kind in modes(library)]
+    theirs = [kind for library in options.peers for kind in modes(library)]
     wanted = {floor for kind in [*ours, *theirs] for floor in kind.floors}
     floors = [kind for kind in modes("gemm") if kind.name() in wanted]
     return [*floors, *ours, *theirs]
 
 
 def others_than(phase: Phase, kinds: list[type[Contender]]) -> list[type[Contender]]:
-    """The modes without this phase of libraries that have it in another: worth no word."""
+    """The modes without this phase whose library has it in another mode: not worth a message."""
     able = {kind.library for kind in kinds if phase in kind.phases()}
     return [kind for kind in kinds if phase not in kind.phases() and kind.library in able]
 
 
 def run(
-    settings: Settings,
+    options: SessionOptions,
     *,
     watcher: Watcher,
     command: Iterable[str] = (),
@@ -110,56 +109,56 @@ def run(
 ) -> dict[str, Any]:
     """Measure everything; returns the document (see `document`).
 
-    `keep` is given the document as it is so far, before the first cell and after each.
+    `keep` receives the document so far, before the first cell and after each.
     """
-    found = roster(settings)
+    contenders = roster(options)
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "complete": False,
         "command": list(command),
-        "environment": describe(settings.threads),
-        "settings": _plain(settings),
+        "environment": describe(options.threads),
+        "settings": _plain(options),
         "contenders": {
-            kind.name(): {"note": kind.note, "floors": list(kind.floors)} for kind in found
+            kind.name(): {"note": kind.note, "floors": list(kind.floors)} for kind in contenders
         },
         "versions": {},
         "load": {
-            "idle_before": load.idle_share(settings.threads, seconds=1.0), "idle_after": None
+            "idle_before": load.idle_share(options.threads, seconds=1.0), "idle_after": None
         },
         "cells": [],
         "accuracy": None,
     }  # fmt: skip
     keep(finish(document))
-    for tasks in settings.tables():
-        with Bench(tasks, found, settings.rules, watcher) as bench:
+    for tasks in options.tables():
+        with Bench(tasks, contenders, options.rules, watcher) as bench:
             for task in tasks:
                 document["cells"].append(bench.cell(task))
                 document["versions"] |= bench.versions
                 keep(finish(document))
-    document["load"]["idle_after"] = load.idle_share(settings.threads, seconds=1.0)
-    document["accuracy"] = _accuracy(settings)
+    document["load"]["idle_after"] = load.idle_share(options.threads, seconds=1.0)
+    document["accuracy"] = _accuracy(options)
     document["complete"] = True
     return finish(document)
 
 
-def _plain(settings: Settings) -> dict[str, Any]:
+def _plain(options: SessionOptions) -> dict[str, Any]:
     return {
-        "workloads": [w.name for w in settings.workloads],
-        "batch_sizes": settings.batch_sizes,
-        "phases": settings.phases,
-        "dtypes": settings.dtypes,
-        "devices": settings.devices,
-        "peers": settings.peers,
-        "threads": settings.threads,
-        "seed": settings.seed,
-        "rules": asdict(settings.rules),
+        "workloads": [w.name for w in options.workloads],
+        "batch_sizes": options.batch_sizes,
+        "phases": options.phases,
+        "dtypes": options.dtypes,
+        "devices": options.devices,
+        "peers": options.peers,
+        "threads": options.threads,
+        "seed": options.seed,
+        "rules": asdict(options.rules),
     }
 
 
-def _accuracy(settings: Settings) -> dict[str, Any] | None:
+def _accuracy(options: SessionOptions) -> dict[str, Any] | None:
     """Steps to the target accuracy of the mnist workload at each batch size."""
-    wanted = [w for w in settings.workloads if w.name == "mnist"]
-    if not wanted or not settings.accuracy_s or "train" not in settings.phases:
+    wanted = [w for w in options.workloads if w.name == "mnist"]
+    if not wanted or not options.accuracy_s or "train" not in options.phases:
         return None
     from mlpx.benchmark.accuracy import TARGET, climb, load_images
     from mlpx.errors import DataError
@@ -168,8 +167,8 @@ def _accuracy(settings: Settings) -> dict[str, Any] | None:
         arrays = load_images()
     except DataError as error:
         return {"reason": f"MNIST is not here: {error}", "climbs": []}
-    sizes = settings.batch_sizes or wanted[0].batch_sizes
-    climbs = [climb(size, arrays, budget_s=settings.accuracy_s).to_json() for size in sizes]
+    sizes = options.batch_sizes or wanted[0].batch_sizes
+    climbs = [climb(size, arrays, budget_s=options.accuracy_s).to_json() for size in sizes]
     return {"reason": None, "target": TARGET, "climbs": climbs}
 
 
@@ -272,5 +271,5 @@ class Bench:
         file = Path(self.scratch.name) / "outcome.npz"
         process.ask("check", file=str(file))
         with np.load(file) as arrays:
-            found: Arrays = [arrays[f"a{i}"] for i in range(len(arrays.files))]
-        return judge.verdict(found, epsilon=kind.epsilon)
+            outcome: Arrays = [arrays[f"a{i}"] for i in range(len(arrays.files))]
+        return judge.verdict(outcome, epsilon=kind.epsilon)

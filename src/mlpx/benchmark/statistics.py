@@ -1,4 +1,4 @@
-"""Medians with an interval, and when there are rounds enough."""
+"""Medians with an interval, and how many rounds are enough."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 CONFIDENCE = 0.95
 LEAST_ROUNDS = 6
-"""With six rounds the smallest and the largest bracket the median with 97 %; with five they do not
-reach 95.
+"""With six rounds the smallest and the largest bracket the true median with probability 97 %; with
+five, with less than 95 %.
 """
 
 
@@ -37,7 +37,8 @@ class Summary:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """The median and its interval between two order statistics: no assumption on the distribution.
+    """The median and its interval between two order statistics: no assumption about the
+    distribution.
 
     The number of values below the true median is binomial(n, 1/2); the interval leaves out as many
     on each side as keeps its coverage at CONFIDENCE. Below LEAST_ROUNDS it is the whole range, and

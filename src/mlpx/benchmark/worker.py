@@ -1,4 +1,5 @@
-"""The process of one contender: `python -m mlpx.benchmark.worker`, one JSON object a line each way.
+"""The process of one contender: `python -m mlpx.benchmark.worker`, one JSON object per line each
+way.
 
 Requests name what to do in "do": build, check, warm, run, memory. Every answer has "ok"; a failure
 says why in "error". The libraries' own output goes to stderr.
@@ -45,7 +46,7 @@ class Worker:
         return {"versions": kind.versions(), "facts": self.contender.facts()}
 
     def check(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Run the phase as the check wants it and write what it left to the file named."""
+        """Run the phase for the check and write what it leaves to the named file."""
         import numpy as np
 
         self.contender.reset()
@@ -56,9 +57,7 @@ class Worker:
         return {"arrays": len(outcome)}
 
     def warm(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Warm up for some seconds; answers how long a step takes and how many steps a round
-        has.
-        """
+        """Warm up; answers how long a step takes and how many steps make a round."""
         from mlpx.benchmark.timing import steps_for, warm_up
 
         step_s = warm_up(self.contender, seconds=request["seconds"])
@@ -87,7 +86,7 @@ class Worker:
 
 
 def pin(threads: int) -> None:
-    """Keep this process on the first `threads` of the processors it may use; 0 leaves it all."""
+    """Keep this process on the first `threads` of the processors it may use; 0 does not pin."""
     if threads and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 

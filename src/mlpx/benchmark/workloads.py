@@ -19,7 +19,7 @@ PHASES: tuple[Phase, ...] = (
     "train", "forward", "backward", "update", "predict", "call", "start"
 )  # fmt: skip
 WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
-"""The phases that do all of a training step; they differ in what stands around it."""
+"""The phases that do a whole training step; they differ in what surrounds it."""
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5
 LEAST_ROWS = 8192
@@ -57,16 +57,16 @@ class Workload:
         return list(zip(self.layers, self.layers[1:], strict=False))
 
     def gemms(self, rows: int, phase: Phase) -> list[tuple[int, int, int]]:
-        """(m, k, n) of the products (m x k)(k x n) of one step; no dx where nothing in front
-        learns.
+        """(m, k, n) of the products (m x k)(k x n) of one step; the first
+        layer needs no dx.
         """
-        found = []
+        products = []
         if phase != "update":
-            found += [(rows, d, k) for d, k in self.shapes]
+            products += [(rows, d, k) for d, k in self.shapes]
         if phase in (*WHOLE_STEPS, "backward"):
-            found += [(d, rows, k) for d, k in self.shapes]
-            found += [(rows, k, d) for d, k in self.shapes[1:]]
-        return found
+            products += [(d, rows, k) for d, k in self.shapes]
+            products += [(rows, k, d) for d, k in self.shapes[1:]]
+        return products
 
     def flops(self, rows: int, phase: Phase) -> int:
         """Floating-point operations of the matrix products of one step."""
@@ -88,7 +88,7 @@ def parse_workload(text: str) -> Workload:
     """A workload by name, or widths such as `784,50,10` (also `784-50-10`, and `20-16x300-2` for
     300 layers of 16): ReLU and Adam.
 
-    Raises UnknownNameError for a name in no table, InputError for widths that are none.
+    Raises UnknownNameError for an unknown name, InputError for invalid widths.
     """
     name = text.strip().lower()
     if name in WORKLOADS:
@@ -106,14 +106,14 @@ def parse_workload(text: str) -> Workload:
 
 
 def _widths(text: str) -> tuple[int, ...]:
-    """The widths that `text` lists, () where it lists something else."""
-    found: list[int] = []
+    """The widths that `text` lists, () if it lists anything else."""
+    widths: list[int] = []
     for part in re.split("[,-]", text):
         match = re.fullmatch(r"(\d+)(?:x([1-9]\d{0,3}))?", part.strip())
         if match is None:
             return ()
-        found += [int(match[1])] * int(match[2] or 1)
-    return tuple(found)
+        widths += [int(match[1])] * int(match[2] or 1)
+    return tuple(widths)
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class Task:
 
     @property
     def arithmetic(self) -> str:
-        """The dtype, or what products round to if that is less: cells of other arithmetic are not
-        compared.
+        """The dtype, or what products round to if that is coarser; only cells of equal arithmetic
+        are compared.
         """
         return self.dtype if self.precision == "float32" else self.precision
 
@@ -159,8 +159,8 @@ class Task:
 
     @property
     def host_threads(self) -> int:
-        """Threads of every pool on the host. Beside a GPU at least 8, and nobody is pinned: they do
-        no arithmetic there, but autograd has a thread of its own, and compilers many.
+        """Threads of every pool on the host. Beside a GPU at least 8, not pinned: they do no
+        arithmetic there, but autograd has a thread of its own, and compilers have many.
         """
         return max(self.threads, GPU_HOST_THREADS) if self.on_gpu else self.threads
 
@@ -176,7 +176,7 @@ class Task:
 
     @property
     def rows(self) -> int:
-        """Rows of the data set: whole batches, one for each step of the check at least."""
+        """Rows of the data set: whole batches, at least one for each step of the check."""
         return max(self.least_rows // self.batch_size, CHECK_STEPS) * self.batch_size
 
     @property

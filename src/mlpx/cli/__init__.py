@@ -1,6 +1,6 @@
 """The command line: `mlpx train digits`. One file a command.
 
-What is heavy is imported when a command runs, so that --help answers at once.
+Heavy imports wait until a command runs, so --help answers at once.
 
 Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage, 130 interrupted by Ctrl-C
 (128 and the signal's number, by another signal).
@@ -40,17 +40,17 @@ class Commands(TyperGroup):
 
     def make_context(self, *given: Any, **rest: Any) -> Any:
         """Prints --help and --version."""
-        with told({}):
+        with reported_failures({}):
             return super().make_context(*given, **rest)
 
     def invoke(self, ctx: Any) -> Any:
-        with told(ctx.meta):
+        with reported_failures(ctx.meta):
             return super().invoke(ctx)
 
 
 @contextmanager
-def told(meta: dict[str, Any]) -> Iterator[None]:
-    """Inside, a failure is told in one line on stderr, unless `meta` asks for the traceback.
+def reported_failures(meta: dict[str, Any]) -> Iterator[None]:
+    """Report a failure inside as one line on stderr, unless `meta` asks for the traceback.
 
     Raises typer.Exit.
     """
@@ -58,7 +58,7 @@ def told(meta: dict[str, Any]) -> Iterator[None]:
         try:
             yield
         except BrokenPipeError:
-            raise  # the reader has gone: nobody is there to be told
+            raise  # the reader has gone: there is nobody to tell
         except KeyboardInterrupt as interrupt:
             complain(str(interrupt) or "interrupted; nothing was written")
             raise typer.Exit(128 + (came or [signal.SIGINT])[0]) from None
@@ -79,7 +79,7 @@ def one_line(error: BaseException) -> str:
 
 
 def complain(message: str) -> None:
-    """One line on stderr, if that still takes any."""
+    """One line on stderr, if it is still open."""
     with suppress(OSError):
         typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
 
@@ -134,7 +134,7 @@ def main() -> None:
     """The console script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # what the encoding lacks is no failure
+            stream.reconfigure(errors="replace")  # unknown characters do not fail
     try:
         sys.exit(app(prog_name="mlpx"))
     finally:
@@ -142,7 +142,7 @@ def main() -> None:
 
 
 def _settle() -> None:
-    """Leave nothing that the interpreter would try to write to a dead stream at its end."""
+    """Flush the streams, and redirect a dead one, which would fail when the interpreter exits."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -1,4 +1,4 @@
-"""Predictions for people and for files: by the names of the classes where they have some."""
+"""Predictions as text and as files, with the names of classes that have names."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 class Answers:
     """What a model said of n rows.
 
-    `found`: classes (n,), their probabilities (n, k), or values (n, k). `labels` are the classes as
-    the data set has them, `names` as people call them; None where they are just numbers.
+    `predictions`: classes (n,), their probabilities (n, k), or values (n, k). `labels` are the
+    classes as the data set stores them, `names` as people call them; None if they are just numbers.
     """
 
-    found: Array
+    predictions: Array
     labels: Array | None
     names: Sequence[str] | None
 
     @classmethod
-    def of(cls, found: Array, config: dict[str, Any] | None, *, model: MLP) -> Answers:
-        """By the names that a run's settings have for the classes of `model`, if any.
+    def of(cls, predictions: Array, config: dict[str, Any] | None, *, model: MLP) -> Answers:
+        """Named as a run's settings name the classes of `model`, if they do.
 
         Raises CheckpointError for labels that are not those of `model`.
         """
@@ -41,24 +41,29 @@ class Answers:
         labels = class_labels(config, model=model)
         names = (config or {}).get("class_names") or labels
         if names is None or len(names) != class_count(model):
-            return cls(found, None, None)
-        return cls(found, None if labels is None else label_array(labels), list(map(str, names)))
+            return cls(predictions, None, None)
+        return cls(
+            predictions, None if labels is None else label_array(labels), list(map(str, names))
+        )
 
     @property
     def are_classes(self) -> bool:
         """Whether each row's answer is one class."""
-        return bool(self.found.ndim == 1)
+        return bool(self.predictions.ndim == 1)
 
     def lines(self) -> str:
-        """A line a row, numbers with blanks between."""
+        """One line per row, numbers separated by blanks."""
         if self.are_classes and self.names is not None:
-            return "".join(f"{self.names[i]}\n" for i in self.found)
+            return "".join(f"{self.names[i]}\n" for i in self.predictions)
         text = io.StringIO()
-        np.savetxt(text, self.found, fmt="%d" if self.found.dtype.kind in "iu" else "%.6g")
+        np.savetxt(
+            text, self.predictions, fmt="%d" if self.predictions.dtype.kind in "iu" else "%.6g"
+        )
         return text.getvalue()
 
     def write(self, path: Path) -> None:
-        """Into a file by its ending: .npy with labels as the data set has them, .csv with names.
+        """Write a file by its ending: .npy with labels as the data set stores them, .csv with
+        names.
 
         Raises CheckpointError.
         """
@@ -66,13 +71,13 @@ class Answers:
 
         as_csv = path.suffix.lower() == ".csv"
         write_atomically(path, self._csv().encode() if as_csv else self._npy())
-        shape = "" if as_csv else f", shape {self.found.shape}, {self._array().dtype}"
-        typer.echo(f"{path}: {len(self.found):,} rows{shape}", err=True)
+        shape = "" if as_csv else f", shape {self.predictions.shape}, {self._array().dtype}"
+        typer.echo(f"{path}: {len(self.predictions):,} rows{shape}", err=True)
 
     def _array(self) -> Array:
         if self.are_classes and self.labels is not None:
-            return self.labels[self.found]
-        return self.found
+            return self.labels[self.predictions]
+        return self.predictions
 
     def _npy(self) -> bytes:
         content = io.BytesIO()
@@ -84,15 +89,15 @@ class Answers:
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(self._header())
         if self.are_classes and self.names is not None:
-            lines.writerows([self.names[i]] for i in self.found)
+            lines.writerows([self.names[i]] for i in self.predictions)
         else:
-            lines.writerows(self.found.reshape(len(self.found), -1).astype(str))
+            lines.writerows(self.predictions.reshape(len(self.predictions), -1).astype(str))
         return text.getvalue()
 
     def _header(self) -> Sequence[str]:
         if self.are_classes:
             return ["class"]
-        k = self.found.shape[1]
+        k = self.predictions.shape[1]
         if self.names is not None and len(self.names) == k:
             return self.names
         return ["prediction"] if k == 1 else [str(i) for i in range(k)]

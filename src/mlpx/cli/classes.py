@@ -21,9 +21,9 @@ LISTED = 10
 
 @dataclass(frozen=True)
 class Classes:
-    """The labels that a data set has, in the order of the network's outputs.
+    """The labels of a data set, in the order of the network's outputs.
 
-    `labels` is None where they are the outputs' numbers themselves.
+    `labels` is None if they are the numbers of the outputs.
     """
 
     count: int
@@ -31,10 +31,10 @@ class Classes:
 
     @classmethod
     def of(cls, data: Dataset) -> Classes:
-        """The labels to learn, in the order of numbers or of the alphabet; also those of the test
-        data alone if together they number the outputs.
+        """The labels of the training rows, sorted; those of the test rows count too if all together
+        are 0, 1, ..., k - 1.
 
-        Raises DataFormatError for what is no label, and where some are text and some not.
+        Raises DataFormatError for what is not a label, and for text beside numbers.
         """
         train, test = labels_of(data.name, "y_train", data.y_train), set[Label]()
         if data.y_test is not None and len(data.y_test):
@@ -52,9 +52,9 @@ class Classes:
 
     @classmethod
     def kept(cls, config: dict[str, Any] | None, *, model: MLP) -> Classes | None:
-        """Those that the settings of a run name, None if they name none.
+        """The classes that the settings of a run name, None if they name none.
 
-        Raises CheckpointError for what is no list of labels, one for each class of `model`.
+        Raises CheckpointError unless they are a list of labels, one for each class of `model`.
         """
         from mlpx.training.run_folder import class_labels
 
@@ -62,17 +62,17 @@ class Classes:
         return None if labels is None else cls(len(labels), tuple(labels))
 
     def encoded(self, data: Dataset) -> Dataset:
-        """`data` with the numbers of the outputs for its labels.
+        """`data` with its labels as numbers of outputs.
 
-        Raises DataFormatError for a label that is none of these.
+        Raises DataFormatError for an unknown label.
         """
         test = None if data.y_test is None else self.encode(data.name, "y_test", data.y_test)
         return replace(data, y_train=self.encode(data.name, "y_train", data.y_train), y_test=test)
 
     def encode(self, file: str, name: str, y: Array) -> Array:
-        """The numbers of the outputs (n,) for the labels y, (n,) or (n, 1); else y as it is.
+        """The numbers of the outputs (n,) for labels y, (n,) or (n, 1); other y unchanged.
 
-        Raises DataFormatError for a label that is none of these.
+        Raises DataFormatError for an unknown label.
         """
         if self.labels is None and holds_text(y):
             raise DataFormatError(
@@ -83,14 +83,14 @@ class Classes:
         numbers = {label: i for i, label in enumerate(self.labels)}
         distinct, at = np.unique(y, return_inverse=True)
         codes = np.array([numbers.get(label, -1) for label in _plain(distinct)], np.int64)
-        found: Array = codes[at.reshape(len(y))]
-        unknown = np.flatnonzero(found < 0)
+        outputs: Array = codes[at.reshape(len(y))]
+        unknown = np.flatnonzero(outputs < 0)
         if len(unknown):
             (label,) = _plain(y.reshape(len(y))[unknown[:1]])
             raise DataFormatError(
                 f"{file}: {name} has label {label!r} at row {unknown[0]}; the classes are {self}"
             )
-        return found
+        return outputs
 
     def __str__(self) -> str:
         labels = tuple(range(self.count)) if self.labels is None else self.labels
@@ -118,9 +118,9 @@ def holds_whole(y: Array) -> bool:
 
 
 def labels_of(file: str, name: str, y: Array) -> set[Label]:
-    """The labels that y has.
+    """The distinct labels in y.
 
-    Raises DataFormatError for what is no label.
+    Raises DataFormatError for what is not a label.
     """
     if not holds_labels(y):
         where = ""
@@ -135,8 +135,8 @@ def labels_of(file: str, name: str, y: Array) -> set[Label]:
 
 
 def _plain(labels: Array) -> list[Label]:
-    """Labels as Python has them, so that 1.0 is 1 and nothing is rounded."""
+    """Labels as Python values: 1.0 becomes 1, nothing is rounded."""
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "replace")
-    found: list[Label] = labels.tolist()
-    return [int(label) for label in found] if labels.dtype.kind in "fb" else found
+    values: list[Label] = labels.tolist()
+    return [int(label) for label in values] if labels.dtype.kind in "fb" else values

@@ -1,4 +1,4 @@
-"""``mlpx doctor`` and ``mlpx devices``: what is here, what CUDA lacks, and what to do."""
+"""`mlpx doctor` and `mlpx devices`: what this machine has, what CUDA lacks, and what to do."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def doctor(
     ] = False,
 ) -> None:
     """Say what mlpx finds on this machine, and why CUDA can or cannot be used."""
-    found = diagnose()
-    facts = survey(found)
+    diagnosis = diagnose()
+    facts = survey(diagnosis)
     problem = device_problem(device)
     facts["asked"] = {"device": device or os.environ.get("MLPX_DEVICE"), "problem": problem}
     if as_json:
@@ -48,7 +48,7 @@ def device_problem(device: str | None) -> str | None:
     return None
 
 
-def survey(found: Diagnosis) -> dict[str, Any]:
+def survey(diagnosis: Diagnosis) -> dict[str, Any]:
     """Everything the table shows, as JSON types; memory in bytes."""
     import numpy as np
 
@@ -58,9 +58,9 @@ def survey(found: Diagnosis) -> dict[str, Any]:
         "numpy": {"version": np.__version__, "blas": blas_name()},
         "cpu": {"name": cpu.name, "memory": cpu.memory()._asdict()},
         "cupy": cupy_facts(),
-        "devices": cuda_devices(found),
+        "devices": cuda_devices(diagnosis),
         "engines": engine_facts(),
-        "diagnosis": {**found._asdict(), "ok": found.ok},
+        "diagnosis": {**diagnosis._asdict(), "ok": diagnosis.ok},
     }
 
 
@@ -74,7 +74,7 @@ def blas_name() -> str:
 
 
 def cupy_facts() -> dict[str, Any]:
-    """Wheels, version and the CUDA versions of CuPy; None for what cannot be asked."""
+    """Wheels, version and the CUDA versions of CuPy; None if unknown."""
     from mlpx.backend.diagnosis import Probe
 
     probe = Probe()
@@ -88,9 +88,9 @@ def cupy_facts() -> dict[str, Any]:
     return facts
 
 
-def cuda_devices(found: Diagnosis) -> list[dict[str, Any]]:
-    """Name and memory of each CUDA device; empty where CUDA cannot be used."""
-    if not found.ok:
+def cuda_devices(diagnosis: Diagnosis) -> list[dict[str, Any]]:
+    """Name and memory of each CUDA device; empty if CUDA cannot be used."""
+    if not diagnosis.ok:
         return []
     from mlpx.backend.diagnosis import Probe
 
@@ -125,8 +125,8 @@ def show(facts: dict[str, Any]) -> None:
     from rich.text import Text
 
     table = Table("what", "found", title="mlpx doctor", title_justify="left")
-    for what, found in table_rows(facts):
-        table.add_row(what, Text(found))  # square brackets are not markup
+    for what, value in table_rows(facts):
+        table.add_row(what, Text(value))  # square brackets are not markup
     console = Console()
     console.print(table)
     for line in verdict(facts):
@@ -134,7 +134,7 @@ def show(facts: dict[str, Any]) -> None:
 
 
 def table_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """(what, found) for each line of the table."""
+    """The lines of the table, in two columns."""
     numpy, cupy = facts["numpy"], facts["cupy"]
     version = cupy["version"] or ("does not load" if cupy["wheels"] else "not installed")
     return [
@@ -148,7 +148,7 @@ def table_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def described(device: dict[str, Any]) -> str:
-    """Name and memory of a device for people."""
+    """Name and memory of a device, as text."""
     memory = device["memory"]
     if not memory or not memory["total_bytes"]:
         return str(device["name"])
@@ -157,7 +157,7 @@ def described(device: dict[str, Any]) -> str:
 
 
 def verdict(facts: dict[str, Any]) -> list[str]:
-    """What is the matter with CUDA, what to do, and what was asked for in vain."""
+    """What is wrong with CUDA, what to do, and why the requested device cannot be used."""
     diagnosis, problem = facts["diagnosis"], facts["asked"]["problem"]
     lines = [f"CUDA: {diagnosis['message']} [{diagnosis['status']}]"]
     if diagnosis["remedy"]:

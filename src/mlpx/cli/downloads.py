@@ -1,4 +1,4 @@
-"""What a person sees while a data set comes in."""
+"""The progress bar of a download."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @contextmanager
 def download_display() -> Iterator[Callable[[int, int | None], None] | None]:
-    """A callback that draws a bar on stderr from the first byte on; None if that is no terminal."""
+    """A callback that draws a bar on stderr from the first byte on; None unless on a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return

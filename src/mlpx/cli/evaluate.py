@@ -36,8 +36,8 @@ def evaluate(
         str,
         typer.Option(
             metavar="PART",
-            help="test; train, which the run learnt from; or validation, which it held out. Of "
-            "another data set than the run's own, train is all of x_train.",
+            help="test; train, which the run learnt from; or validation, which it held out. For "
+            "a data set other than the run's own, train is all of x_train.",
             callback=one_of("part", PARTS),
         ),
     ] = "test",
@@ -72,9 +72,9 @@ def evaluate(
     check_part(model, data.name, part, x, y)
     if part == "train":
         x, y = _share(x, y, rows, own=own_settings(config, name), file=path.parent / CONFIG)
-    found = model.evaluate(x, y, batch_size=batch_size)
-    told = {"dataset": data.name, "part": rows, "rows": len(x), "device": model.device}
-    _print(found, told, as_json=json)
+    metrics = model.evaluate(x, y, batch_size=batch_size)
+    facts = {"dataset": data.name, "part": rows, "rows": len(x), "device": model.device}
+    _print(metrics, facts, as_json=json)
 
 
 def own_settings(config: dict[str, Any] | None, dataset: str) -> dict[str, Any] | None:
@@ -88,9 +88,9 @@ def own_settings(config: dict[str, Any] | None, dataset: str) -> dict[str, Any] 
 def _share(
     x: Array, y: Array, rows: str, *, own: dict[str, Any] | None, file: Path
 ) -> tuple[Array, Array]:
-    """The rows that a run with the settings `own`, of `file`, learnt from, or held out to validate.
+    """The rows that a run with the settings `own`, of `file`, learnt from or held out to validate.
 
-    Raises InputError if it had none, InputError or CheckpointError if they cannot be told.
+    Raises InputError if there are none, InputError or CheckpointError if they are unknown.
     """
     from mlpx.cli.train.setup import held_out
 
@@ -115,17 +115,17 @@ def _share(
     return x[at], y[at]
 
 
-def _print(found: dict[str, float], told: dict[str, Any], *, as_json: bool) -> None:
+def _print(metrics: dict[str, float], facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         import json
 
         from mlpx.training.history import finite
 
-        typer.echo(json.dumps(finite({**told, **found})))
+        typer.echo(json.dumps(finite({**facts, **metrics})))
         return
     from mlpx.cli.train.run import show_value
 
-    for key, value in reversed(found.items()):
+    for key, value in reversed(metrics.items()):
         typer.echo(f"{key:<15} {show_value(key, value)}")
-    rows, device = f"{told['rows']:,} rows", told["device"]
-    typer.echo(f"{told['part'] + ' data':<15} {told['dataset']}, {rows}, on {device}")
+    rows, device = f"{facts['rows']:,} rows", facts["device"]
+    typer.echo(f"{facts['part'] + ' data':<15} {facts['dataset']}, {rows}, on {device}")

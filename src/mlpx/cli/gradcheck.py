@@ -43,14 +43,14 @@ def gradcheck(
     from mlpx.gradcheck.cases import outcomes
 
     backend = open_backend(device)
-    found = list(outcomes(backend, dtype, only or ()))
-    show(found, title=f"{dtype} on {backend.device} ({backend.name})")
-    if not all(outcome.passed for outcome in found):
+    checked = list(outcomes(backend, dtype, only or ()))
+    show(checked, title=f"{dtype} on {backend.device} ({backend.name})")
+    if not all(outcome.passed for outcome in checked):
         raise typer.Exit(1)
 
 
-def show(found: list[Outcome], *, title: str) -> None:
-    """The table, and a last line that counts."""
+def show(checked: list[Outcome], *, title: str) -> None:
+    """Print the table and a last line that counts failures."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -67,7 +67,7 @@ def show(found: list[Outcome], *, title: str) -> None:
     table.add_column("", no_wrap=True)
     table.add_column("worst element", overflow="fold")
     kind = ""
-    for outcome in found:
+    for outcome in checked:
         if kind and outcome.kind != kind:
             table.add_section()
         first, kind = outcome.kind != kind, outcome.kind
@@ -86,5 +86,5 @@ def show(found: list[Outcome], *, title: str) -> None:
             "[dim]cos: between an optimizer's first step and the gradient's negative\n"
             f"loss: its change in {STEPS + 1} steps[/dim]"
         )
-    failed = sum(not outcome.passed for outcome in found)
-    console.print(f"{failed} of {len(found)} failed" if failed else f"all {len(found)} passed")
+    failed = sum(not outcome.passed for outcome in checked)
+    console.print(f"{failed} of {len(checked)} failed" if failed else f"all {len(checked)} passed")

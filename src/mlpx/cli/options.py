@@ -15,17 +15,17 @@ ALL_PEERS = "torch,jax,keras,sklearn,thinc,onnxruntime"
 
 
 def one_of(kind: str, names: Iterable[str]) -> Callable[[str | None], str | None]:
-    """A callback that accepts these names and, for others, suggests the nearest: a usage error."""
+    """A callback that accepts these names; another is a usage error that suggests the nearest."""
     known = tuple(names)
 
     def check(given: str | None) -> str | None:
         if given is None:
             return None
         name = given.strip().lower()
-        found = {candidate.replace("_", "-"): candidate for candidate in known}
-        if name.replace("_", "-") not in found:
+        spellings = {candidate.replace("_", "-"): candidate for candidate in known}
+        if name.replace("_", "-") not in spellings:
             raise typer.BadParameter(str(UnknownNameError(kind, given, known)))
-        return found[name.replace("_", "-")]
+        return spellings[name.replace("_", "-")]
 
     return check
 
@@ -41,7 +41,7 @@ def _remember_debug(ctx: typer.Context, wanted: bool) -> bool:
 
 
 def open_backend(device: str | None) -> Any:
-    """The backend of `--device`; a name that means nothing is a usage error.
+    """The backend of `--device`; an unknown name is a usage error.
 
     Raises typer.BadParameter, DeviceError.
     """
@@ -54,7 +54,7 @@ def open_backend(device: str | None) -> Any:
 
 
 def read_dataset(name: str, data_dir: Path | None, no_download: bool) -> Any:
-    """The data set called `name`; a name that means nothing is a usage error.
+    """The data set called `name`; an unknown name is a usage error.
 
     Raises typer.BadParameter, DataError.
     """
@@ -71,7 +71,7 @@ def read_dataset(name: str, data_dir: Path | None, no_download: bool) -> Any:
 
 
 def path(given: str) -> Path:
-    """A path on the command line; nothing at all, which would mean the working directory, is none.
+    """A path on the command line. Empty text would mean the working directory and is refused.
 
     Raises typer.BadParameter.
     """
@@ -81,7 +81,7 @@ def path(given: str) -> Path:
 
 
 def folder(given: str) -> Path:
-    """As `path`, and no file.
+    """As `path`, but not a file.
 
     Raises typer.BadParameter.
     """
@@ -145,7 +145,7 @@ BatchRows = Annotated[
 
 
 def parts(text: str | None) -> tuple[str, ...]:
-    """What commas separate, without blanks."""
+    """The parts between commas, without blanks around them."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
@@ -153,10 +153,10 @@ def sizes(text: str | None) -> tuple[int, ...] | None:
     """Batch sizes, smallest first; a usage error for anything but whole numbers above zero."""
     if not text:
         return None
-    found = parts(text)
-    if not found or not all(part.isdecimal() and int(part) > 0 for part in found):
+    numbers = parts(text)
+    if not numbers or not all(part.isdecimal() and int(part) > 0 for part in numbers):
         raise typer.BadParameter(f"{text!r}; wanted whole numbers with commas, such as 1,32,512")
-    return tuple(sorted({int(part) for part in found}))
+    return tuple(sorted({int(part) for part in numbers}))
 
 
 def known(option: str, text: str, names: Any) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def predict(
             parser=path,
             help="Rows as the data set stores them, (n, d) or images (n, height, width), in an "
             ".npy file; or lines of numbers, with commas, tabs or blanks between, in a .csv, .tsv "
-            "or .txt file. - is standard input, and a pipe is read as that, of either kind.",
+            "or .txt file. - is standard input, which may be of either kind, as may a pipe.",
             show_default=False,
         ),
     ],
@@ -53,9 +53,9 @@ def predict(
     batch_size: BatchRows = 1024,
     debug: Debug = False,
 ) -> None:
-    """Print, or write, what a trained model predicts: a line a row.
+    """Print or write what a trained model predicts, one line per row.
 
-    That is the name of the likeliest class, or its index if the classes have no names; with --proba
+    A line has the name of the likeliest class, or its index if classes have no names; with --proba
     the probability of each class; for a regression the predicted values.
     """
     from mlpx.cli.answers import Answers
@@ -69,8 +69,8 @@ def predict(
     model = MLP.load(file, device=device)
     x = read_rows(rows, columns=model.d_in)
     say = model.predict_proba if proba else model.predict
-    found = model.backend.to_numpy(say(x, batch_size=batch_size))
-    answers = Answers.of(found, config, model=model)
+    predictions = model.backend.to_numpy(say(x, batch_size=batch_size))
+    answers = Answers.of(predictions, config, model=model)
     if out is None:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         text = answers.lines().encode(encoding, "backslashreplace")  # two names stay two

@@ -17,16 +17,16 @@ from mlpx.errors import DataFormatError, DataNotFoundError
 from mlpx.types import Array
 
 STDIN = "-"
-ZIP = b"PK\x03\x04"  # "PK" alone may be the beginning of a header
+ZIP = b"PK\x03\x04"  # "PK" alone may begin a header of text
 AS_TEXT = (".csv", ".tsv", ".txt")
 DELIMITERS = (",", "\t", None)
-"""What may be between numbers; None is blanks of any kind."""
+"""What may separate numbers; None is any blanks."""
 
 
 def read_rows(path: Path, *, columns: int) -> Array:
     """The rows in the file `path`, or on standard input for "-"; images become rows.
 
-    An .npy file is memory-mapped; what a pipe or a name without ending has is told by its first
+    An .npy file is memory-mapped. A pipe, or a name without an ending, is recognised by its first
     bytes. Raises DataNotFoundError, DataFormatError.
     """
     if str(path) == STDIN:
@@ -47,14 +47,12 @@ def read_rows(path: Path, *, columns: int) -> Array:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether `path` is something to read of which the name does not say what it is, such as a
-    pipe or /dev/stdin.
-    """
+    """Whether the name of `path` does not say what it holds: a pipe, /dev/stdin, no ending."""
     return path.exists() and not path.is_dir() and not (path.suffix and path.is_file())
 
 
 def as_rows(x: Array, columns: int) -> Array:
-    """x with each image as a row, if images are of so many numbers."""
+    """x with each image as a row, if an image has `columns` numbers."""
     if x.ndim > 1 and math.prod(x.shape[1:]) == columns:
         return x.reshape(len(x), columns)
     return x
@@ -85,10 +83,10 @@ def _load(file: Path | io.BytesIO, source: str) -> Array:
 
 
 def parse(content: bytes, source: str, *, columns: int) -> Array:
-    """The numbers (n, d) in lines of text, with commas, tabs or blanks between, quoted or not; a
-    first line of `columns` names without any number is a header; no lines are (0, columns).
+    """The numbers (n, d) in lines of text, separated by commas, tabs or blanks, quoted or not.
 
-    Raises DataFormatError naming the line.
+    A first line of `columns` names and no number is a header; no lines are (0, columns). Raises
+    DataFormatError naming the line.
     """
     try:
         lines = content.decode("utf-8-sig").splitlines()
@@ -113,7 +111,7 @@ def parse(content: bytes, source: str, *, columns: int) -> Array:
 
 
 def _delimiter(line: str, columns: int) -> str | None:
-    """The one that makes `columns` fields of the line, else the first that makes several."""
+    """The one that splits the line into `columns` fields, else the first that splits it."""
     counts = {delimiter: len(_fields(line, delimiter)) for delimiter in DELIMITERS}
     several = [delimiter for delimiter, count in counts.items() if count > 1]
     fitting = [delimiter for delimiter in several if counts[delimiter] == columns]
@@ -141,12 +139,12 @@ def _is_number(text: str) -> bool:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether NumPy reads a number there: it knows no 1_000, and no digits of other scripts."""
+    """Whether NumPy reads a number there: not 1_000, nor digits of other scripts."""
     return _is_number(text) and text.isascii() and "_" not in text
 
 
 def _trouble(numbered: list[tuple[int, str]], delimiter: str | None) -> str:
-    """What is wrong with lines of which some holds something else than numbers."""
+    """What is wrong with lines that do not all hold numbers."""
     width = len(_fields(numbered[0][1], delimiter))
     for i, line in numbered:
         fields = _fields(line, delimiter)

@@ -1,4 +1,4 @@
-"""What a training says, and that it goes on where nobody can hear it any more."""
+"""Warnings of a training on stderr, and training on after standard output has gone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlpx.training.progress import Outlet
 
 @contextmanager
 def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
-    """Warnings as one line on stderr each, without the line of code they come from; or none."""
+    """Show each warning as one line on stderr, without its line of code; or none if `quiet`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if quiet else "default")
         warnings.showwarning = _speak
@@ -28,12 +28,12 @@ def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
 
 def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
     if sys.stderr is not None:
-        with suppress(OSError, ValueError):  # nobody is there to be told
+        with suppress(OSError, ValueError):  # there is nobody to tell
             sys.stderr.write(f"note: {message}\n")
 
 
 def outlived_stdout() -> AbstractContextManager[Any]:
-    """Where standard output dies, a note says so once, and the training goes on."""
+    """If standard output dies, say so once in a note and go on."""
     if sys.stdout is None:
         return nullcontext()
     return redirect_stdout(cast(IO[str], Outlet(sys.stdout)))

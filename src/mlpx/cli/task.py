@@ -1,4 +1,4 @@
-"""What a data set asks a network to learn: which loss, which classes, and what is odd about it."""
+"""What a data set asks a network to learn: the loss, the classes, and notes on what looks odd."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ MANY_CLASSES = 100
 
 @dataclass(frozen=True)
 class Task:
-    """`data` with the outputs' numbers for labels, the loss to train by, the classes if the rows
-    are of some, and notes for whoever started it.
+    """`data` with labels as numbers of outputs, the loss to train with, the classes if there are
+    any, and notes for the user.
     """
 
     data: Dataset
@@ -31,9 +31,9 @@ class Task:
 
 
 def understand(data: Dataset, *, loss: str | None, layers: tuple[int, ...] | None) -> Task:
-    """The task that `data` sets, by the loss asked for or the one that suits its targets.
+    """The task that `data` sets, with the given loss or one that suits its targets.
 
-    Raises typer.BadParameter for a loss that does not suit, DataFormatError.
+    Raises typer.BadParameter for an unsuitable loss, DataFormatError.
     """
     from mlpx.kernels.losses import Loss
 
@@ -54,29 +54,29 @@ def understand(data: Dataset, *, loss: str | None, layers: tuple[int, ...] | Non
     if kind == "binary":
         classes = _two(classes, chosen, data.name)
     elif layers is not None and _numbered(classes, layers[-1]):
-        classes = Classes(layers[-1])  # some of them have no row here
+        classes = Classes(layers[-1])  # some classes have no row here
     return Task(classes.encoded(data), chosen, classes, _notes_on_classes(classes, len(y)))
 
 
 def resumed(data: Dataset, model: MLP, config: dict[str, Any] | None) -> Task:
-    """The task of a run, on `data`: its classes stay those that the run's settings name.
+    """The task of a run on `data`; the run's settings name its classes.
 
-    Raises DataFormatError for a label that is none of these, CheckpointError.
+    Raises DataFormatError for an unknown label, CheckpointError.
     """
     classes = Classes.kept(config, model=model) or Classes(model.d_out)
     return Task(classes.encoded(data), model.loss.name, classes)
 
 
 def encode(config: dict[str, Any] | None, file: str, name: str, y: Array, *, model: MLP) -> Array:
-    """Targets y as `model`, with the settings `config` if it has any, takes them.
+    """Targets y as `model` takes them; `config` are the settings of its run, if any.
 
-    Raises DataFormatError for a label that is none of its classes, CheckpointError.
+    Raises DataFormatError for an unknown label, CheckpointError.
     """
     return (Classes.kept(config, model=model) or Classes(0)).encode(file, name, y)
 
 
 def default_loss(y: Array) -> str:
-    """Text and whole numbers mean classes; floats, and several columns, values to predict."""
+    """Text and whole numbers mean classes; floats and several columns mean values."""
     labels = holds_text(y) or (y.ndim == 1 and y.dtype.kind in "iub")
     return "softmax_cross_entropy" if labels else "mean_squared_error"
 
@@ -96,7 +96,7 @@ def _two(classes: Classes, loss: str, name: str) -> Classes:
 
 
 def _numbered(classes: Classes, outputs: int) -> bool:
-    """Whether the labels are numbers of so many outputs, the last among them."""
+    """Whether the labels are numbers below `outputs`, the highest of them included."""
     labels = classes.labels or ()
     return bool(labels) and labels[-1] == outputs - 1 and labels[0] in range(outputs)
 

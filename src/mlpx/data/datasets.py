@@ -1,6 +1,6 @@
 """Data sets by name (``digits``, ``mnist``, ``fashion-mnist``) or from a ``.npz`` of the user.
 
-The table is ``DATASETS``; a new row is found, downloaded, checked and listed without more code.
+The table is ``DATASETS``; a new row is located, downloaded, checked and listed without more code.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def load_dataset(
 ) -> Dataset:
     """The data set called ``name``, or the one in the file ``name`` if that ends in ``.npz``.
 
-    Files are looked for in ``data_dir``, ``$MLPX_DATA`` and the user's cache
+    Files are searched in ``data_dir``, ``$MLPX_DATA`` and the user's cache
     (``$XDG_CACHE_HOME/mlpx`` or ``~/.cache/mlpx``); in each in a subfolder named like the set,
-    then directly; gzip or plain. What is found must have the right SHA-256. What is not found is
-    downloaded into the cache unless ``download=False``.
+    then directly; gzip or plain. A file must have the right SHA-256. A missing file is downloaded
+    into the cache unless ``download=False``.
 
-    ``mirror``: URL of the folder with the files, ``{name}`` in it stands for the set's name;
+    ``mirror``: URL of the folder with the files, in which ``{name}`` stands for the set's name;
     default ``$MLPX_MIRROR``, else a public one. Only http and https.
-    ``progress(done_bytes, total_bytes)`` is called while a file comes in.
+    ``progress(done_bytes, total_bytes)`` is called during a download.
 
-    A ``.npz`` holds ``x_train``, ``y_train`` and, if wanted, ``x_test``, ``y_test``. Each x of more
+    A ``.npz`` holds ``x_train``, ``y_train`` and optionally ``x_test``, ``y_test``. Each x of more
     than two dimensions is flattened to (n, d); ``scale`` is 1/255 for uint8 and 1.0 otherwise.
 
-    Raises: UnknownNameError: no such set. DataNotFoundError: files that are nowhere.
-    DataFormatError: files that are not what they should be. DownloadError: see the message.
+    Raises: UnknownNameError: no such set. DataNotFoundError: missing files.
+    DataFormatError: files with the wrong content. DownloadError: see the message.
     MissingExtraError: ``digits`` without scikit-learn.
     """
     if os.fspath(name).endswith(".npz"):
@@ -63,7 +63,7 @@ def load_dataset(
 
 
 def _load_digits(name: str, search: Search) -> Dataset:
-    """scikit-learn's 1797 images of 8x8, shuffled once and for all: 1437 to train, 360 to test."""
+    """scikit-learn's 1797 images of 8x8, in a fixed shuffle: 1437 to train, 360 to test."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -78,7 +78,7 @@ def _load_digits(name: str, search: Search) -> Dataset:
 def digits_order(n: int) -> Array:
     """The fixed shuffle of ``n`` rows: (n,) int64, a permutation.
 
-    The order of raw Philox words, because NumPy promises those for ever, but not its shuffles.
+    The order of raw Philox words, which NumPy promises to keep, unlike its shuffles.
     """
     words = np.random.Philox(key=DIGITS_KEY).random_raw(n)
     return np.argsort(words, kind="stable")
@@ -110,7 +110,7 @@ DATASETS: dict[str, Callable[[str, Search], Dataset]] = {
         tuple("0123456789"),
     ),
     "fashion-mnist": _mnist_like(
-        # this host has no https; the sums below are what the content is trusted by
+        # this host has no https; the checksums below vouch for the content
         "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
         (
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -132,4 +132,4 @@ DATASETS: dict[str, Callable[[str, Search], Dataset]] = {
         ),
     ),
 }
-"""Name -> what loads it, called with the name and a ``Search``."""
+"""Name -> its loader, called with the name and a ``Search``."""

@@ -1,7 +1,7 @@
-"""Fetch one file from a mirror: resumable, checked, atomic, and by one process at a time.
+"""Fetch one file from a mirror: resumable, checked, atomic, one process at a time.
 
-The bytes go to ``<file>.part``; what an interrupted download leaves there is continued with a
-``Range`` request. The part takes the final name only after its checksum is right.
+The bytes go to ``<file>.part``, where an interrupted download is continued with a ``Range``
+request. The part takes the final name only after its checksum is right.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mlpx.data.idx import open_content
 from mlpx.errors import DataFormatError, DownloadError, InputError
 
 Progress = Callable[[int, int | None], object]
-"""Called with the bytes that are there and the bytes of the whole file (None: not said)."""
+"""Called with the bytes received and the bytes of the whole file (None: unknown)."""
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 16
@@ -31,7 +31,7 @@ CHUNK_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that a mirror keeps: its name there and what its uncompressed content must be."""
+    """A file on a mirror: its name there and what its uncompressed content must be."""
 
     name: str
     sha256: str
@@ -39,7 +39,7 @@ class RemoteFile:
 
     @property
     def limit_bytes(self) -> int:
-        """No encoding of the content is longer than this; a longer body is another file."""
+        """No encoding of the content is longer; a longer body is another file."""
         return self.content_bytes + self.content_bytes // 100 + CHUNK_BYTES
 
 
@@ -51,14 +51,14 @@ def download_file(
     timeout_s: float = TIMEOUT_S,
     progress: Progress | None = None,
 ) -> Path:
-    """The path, once the file behind ``url`` (plain or gzip) lies there with the right content.
+    """The path, once the file behind ``url`` (plain or gzip) is there with the right content.
 
     An existing ``path`` is left alone. ``<path>.part`` of an interrupted download is continued.
     A second process waits for the first on ``<path>.lock`` and then uses its file.
     ``timeout_s``: the longest silence of the mirror, in seconds.
 
     Raises: InputError: the URL is not http or https. DownloadError: the mirror does not answer,
-    answers something else, breaks off, or the place cannot be written.
+    sends something else or breaks off, or the path cannot be written.
     """
     if not re.match(r"https?://[^/]", url, re.IGNORECASE):
         raise InputError(f"the mirror's address is {url!r}; wanted http://... or https://...")
@@ -66,7 +66,7 @@ def download_file(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive_part(path) as part:
-            if not path.exists():  # else another process brought it while this one waited
+            if not path.exists():  # else another process fetched it while this one waited
                 _fetch_checked(_Fetch(url, part, wanted, timeout_s, progress))
                 os.replace(part, path)
     except DownloadError:
@@ -81,7 +81,7 @@ def download_file(
 
 @contextmanager
 def _exclusive_part(path: Path) -> Iterator[Path]:
-    if sys.platform == "win32":  # no flock: a part of its own, which nobody can resume
+    if sys.platform == "win32":  # no flock: a part per process, which cannot be resumed
         yield path.with_name(f"{path.name}.{os.getpid()}.part")
         return
     import fcntl
@@ -94,7 +94,7 @@ def _exclusive_part(path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class _Fetch:
-    """One download: from where, to where, and what is wanted."""
+    """One download: source, destination and the wanted content."""
 
     url: str
     part: Path
@@ -108,7 +108,7 @@ class _Fetch:
 
 
 def _fetch_checked(fetch: _Fetch) -> None:
-    """Fill the part and check it; a continued part that turns out wrong is fetched once anew."""
+    """Fill the part and check it; a continued part that is wrong is fetched again once."""
     while True:
         start = fetch.size_bytes
         _fetch(fetch, start)
@@ -141,7 +141,7 @@ def _fetch(fetch: _Fetch, start: int) -> None:
 
 
 def _open(fetch: _Fetch, start: int) -> Any:
-    """The answer of the mirror; None if it has nothing beyond ``start``."""
+    """The mirror's response; None if it has nothing beyond ``start``."""
     headers = {"User-Agent": "mlpx", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -160,7 +160,7 @@ def _open(fetch: _Fetch, start: int) -> Any:
 
 
 def _first_byte(response: Any) -> int | None:
-    """Where the piece begins; None if the answer does not say."""
+    """Where the piece begins; None if the response does not say."""
     if response.status != 206:
         return 0
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
@@ -199,11 +199,11 @@ def _problem(fetch: _Fetch) -> str | None:
     if not fetch.size_bytes:
         return "an empty answer"
     try:
-        found = _content_sha256(fetch.part, fetch.wanted.content_bytes)
+        digest = _content_sha256(fetch.part, fetch.wanted.content_bytes)
     except DataFormatError as error:
         return str(error)
-    if found != fetch.wanted.sha256:
-        return f"the SHA-256 of the uncompressed content is {found}; wanted {fetch.wanted.sha256}"
+    if digest != fetch.wanted.sha256:
+        return f"the SHA-256 of the uncompressed content is {digest}; wanted {fetch.wanted.sha256}"
     return None
 
 

@@ -30,7 +30,7 @@ from mlpx.errors import DataError, DataFormatError, DataNotFoundError, InputErro
 from mlpx.types import Array
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-"""Type code of the header -> how the elements lie on disk."""
+"""Type code of the header -> the dtype on disk."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_DIMENSIONS = 32
@@ -38,7 +38,7 @@ DEFLATE_MAX_RATIO = 1032  # the most that deflate can expand: 258 bytes from 2 b
 
 
 class Header(NamedTuple):
-    """What the first bytes of an IDX file say."""
+    """The header of an IDX file."""
 
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
@@ -54,21 +54,21 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> Arra
     """The array in an IDX file, plain or gzip (told apart by content, not by name).
 
     The result has the shape the header declares, native byte order, and is writable.
-    Memory is taken only for what a file of that size can hold, and decompression stops
+    Memory is allocated only for what a file of that size can hold, and decompression stops
     where the declared array ends.
 
-    ``sha256``: expected sum of the whole uncompressed content; None does not check.
+    ``sha256``: expected checksum of the whole uncompressed content; None skips the check.
 
     Raises: DataNotFoundError: no such file. DataFormatError: not an IDX file, a header that does
-    not fit the content, a damaged gzip stream, or another sum. DataError: not readable.
+    not fit the content, a damaged gzip stream, or a wrong checksum. DataError: not readable.
     """
     path = Path(path)
     with open_content(path) as (file, bound_bytes):
         header = _read_header(file, path)
-        found = _read_payload(file, path, header, bound_bytes)
+        array = _read_payload(file, path, header, bound_bytes)
         if sha256 is not None:
-            _check_sum(path, header.raw, found, sha256)
-    return found.astype(header.dtype.newbyteorder("="), copy=False)
+            _check_sum(path, header.raw, array, sha256)
+    return array.astype(header.dtype.newbyteorder("="), copy=False)
 
 
 def write_idx(path: str | os.PathLike[str], array: Array) -> None:
@@ -77,7 +77,7 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
     Atomic: a reader sees the old content or the new one, never half of it.
     dtypes: uint8, int8, int16, int32, float32, float64; 1 to 32 dimensions.
 
-    Raises: InputTypeError: another dtype. InputError: a shape that IDX cannot say.
+    Raises: InputTypeError: another dtype. InputError: a shape that IDX cannot store.
     DataError: the file cannot be written.
     """
     path, array = Path(path), np.asarray(array)
@@ -129,8 +129,8 @@ def _check_regular(path: Path) -> None:
 def _read_header(file: IO[bytes], path: Path) -> Header:
     start = file.read(4)
     if len(start) < 4:
-        found = "an empty file" if not start else f"only {len(start)} bytes"
-        raise DataFormatError(f"{path}: {found}; an IDX file begins with a header of 4 bytes")
+        content = "an empty file" if not start else f"only {len(start)} bytes"
+        raise DataFormatError(f"{path}: {content}; an IDX file begins with a header of 4 bytes")
     if start[:2] != b"\0\0":
         raise DataFormatError(
             f"{path} is not an IDX file: it begins with the bytes {start.hex(' ')}; "

@@ -1,4 +1,4 @@
-"""Data sets of four IDX files: where they are found, and how they are fetched if nowhere."""
+"""Data sets of four IDX files: where they are searched, and how missing ones are fetched."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IdxImages:
     scale: float = 1 / 255
 
     def __call__(self, name: str, search: Search) -> Dataset:
-        """Find, or else download, the files and read them; images become rows of uint8."""
+        """Find or download the files and read them; images become rows of uint8."""
         x, y, x_test, y_test = _read_files(name, self, search)
         check_pair(name, "train", x, y)
         check_pair(name, "test", x_test, y_test)
@@ -63,7 +63,7 @@ class IdxImages:
 def cache_dir() -> Path:
     """Where downloads go: ``$XDG_CACHE_HOME/mlpx``, or ``~/.cache/mlpx``."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    # the XDG specification: a relative path there is to be ignored
+    # the XDG specification says to ignore a relative path
     return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "mlpx"
 
 
@@ -71,17 +71,17 @@ def _read_files(name: str, source: IdxImages, search: Search) -> list[Array]:
     from mlpx.data.download import RemoteFile
 
     files = [RemoteFile(*each) for each in source.files]
-    found = {file.name: _find(name, file.name, search.roots()) for file in files}
-    missing = [file for file in files if found[file.name] is None]
+    paths = {file.name: _find(name, file.name, search.roots()) for file in files}
+    missing = [file for file in files if paths[file.name] is None]
     if missing and not search.download:
         raise DataNotFoundError(f"{name}: {_how_to_place(name, missing, source, search)}")
     for file in missing:
         try:
-            found[file.name] = _fetch(name, file, source, search)
+            paths[file.name] = _fetch(name, file, source, search)
         except DownloadError as error:
             advice = _how_to_place(name, missing, source, search)
             raise DownloadError(f"{name}: {error}. Without a download: {advice}") from error
-    return [_read_checked(name, found[file.name] or Path(), file.sha256) for file in files]
+    return [_read_checked(name, paths[file.name] or Path(), file.sha256) for file in files]
 
 
 def _find(name: str, filename: str, roots: list[Path]) -> Path | None:

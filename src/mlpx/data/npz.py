@@ -32,7 +32,7 @@ UNREADABLE = (
 
 
 def load_npz(path: Path) -> Dataset:
-    """The data set in ``path``: x_train, y_train and, if they are there, x_test, y_test.
+    """The data set in ``path``: x_train, y_train and optionally x_test, y_test.
 
     Raises: DataNotFoundError, DataFormatError.
     """
@@ -70,9 +70,9 @@ def _read_npz(path: Path) -> dict[str, Array]:
 
 
 def refuse_foreign(file: IO[bytes], name: str, *, wanted: bytes) -> None:
-    """Raise DataFormatError unless `file` begins as `wanted`, ARCHIVE or SINGLE, does.
+    """Raise DataFormatError unless `file` begins like `wanted`, ARCHIVE or SINGLE.
 
-    What is there but cannot be read without running code that it holds is refused, too.
+    An array that could run code when read is refused, too.
     """
     head = file.read(len(SINGLE))
     file.seek(0)
@@ -89,7 +89,7 @@ def refuse_foreign(file: IO[bytes], name: str, *, wanted: bytes) -> None:
 
 
 def _looks(head: bytes) -> str:
-    """What a file that begins so is."""
+    """What a file with these first bytes is."""
     if head.startswith(SINGLE):
         return "holds a single array (.npy)"
     if head.startswith(ARCHIVE):

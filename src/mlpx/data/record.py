@@ -1,4 +1,4 @@
-"""What every data set is once it is read."""
+"""The record that every data set is read into."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Dataset:
     """Examples of a train and a test part, as stored.
 
     ``x_train``: (n, d); ``y_train``: (n,) int64 class indices for the built-in sets.
-    ``x_test``, ``y_test``: the same, or None where a ``.npz`` has none.
-    ``class_names``: one for each index, or None if nobody named them.
+    ``x_test``, ``y_test``: the same, or None if a ``.npz`` has none.
+    ``class_names``: one for each index, or None.
     ``image_shape``: what a row of x is a flat view of, such as (28, 28), or None.
-    ``scale``: the factor that maps stored values to [0, 1]; 1.0 where that is not known.
+    ``scale``: the factor that maps stored values to [0, 1]; 1.0 if unknown.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Dataset:
 
 
 def check_pair(name: str, part: str, x: Array, y: Array) -> None:
-    """Raises DataFormatError unless ``x`` and ``y`` are that many examples and targets."""
+    """Raises DataFormatError unless ``x`` and ``y`` are as many examples as targets."""
     if x.ndim < 2 or y.ndim not in (1, 2) or len(x) != len(y):
         raise DataFormatError(
             f"{name}: x_{part} has shape {x.shape} and y_{part} {y.shape}; "

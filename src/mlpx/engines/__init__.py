@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mlpx.engines.base import Engine, Predictor, Runner
+from typing import NamedTuple
+
+from mlpx.engines.base import Engine, Predictor, RefusedError, Runner
 from mlpx.engines.cuda import CudaEngine
 from mlpx.engines.interpreter import Interpreter
 from mlpx.engines.native import NativeEngine
@@ -15,53 +17,57 @@ PREFERENCE: tuple[type[Engine], ...] = (CudaEngine, NativeEngine, Interpreter)
 
 __all__ = [
     "PREFERENCE",
+    "Chosen",
     "CudaEngine",
     "Engine",
     "Interpreter",
     "NativeEngine",
     "Predictor",
+    "RefusedError",
     "Runner",
     "choose",
     "predictor",
-    "refusal",
 ]
 
 
-def choose(wanted: str, program: TrainingProgram) -> tuple[Engine, str]:
-    """The engine called `wanted`, or for `"auto"` the fastest that can run `program`, and why.
+class Chosen(NamedTuple):
+    """The engine for a program, why it is that one, and what it prepared to run the program."""
+
+    engine: Engine
+    reason: str
+    runner: Runner
+
+
+def choose(wanted: str, program: TrainingProgram, *, threads: int | None = None) -> Chosen:
+    """The engine called `wanted`, or for `"auto"` the fastest that can run `program`, prepared to
+    run it on so many threads, or on as many as suit the program.
 
     Raises UnknownNameError for a name in no table, EngineError if the engine asked for cannot run
-    it.
+    the program.
     """
     if wanted != "auto":
         if wanted not in Engine.table:
             raise UnknownNameError("engine", wanted, [*Engine.table, "auto"])
         engine: Engine = Engine.table[wanted]()
-        reason = refusal(engine, program)
-        if reason:
-            raise EngineError(f"engine={wanted!r} cannot run this: {reason}")
-        return engine, "asked for"
+        try:
+            return Chosen(engine, "asked for", engine.prepare(program, threads=threads))
+        except RefusedError as error:
+            raise EngineError(f"engine={wanted!r} cannot run this: {error}") from error
     refusals: list[str] = []
     kind = program.network.backend.kind
     for candidate in (each for each in PREFERENCE if kind in each.devices):
         engine = candidate()
-        reason = refusal(engine, program)
-        if not reason:
-            return engine, "; ".join(refusals) or "the fastest there is for this device"
-        refusals.append(f"{engine.name}: {reason}")
+        try:
+            runner = engine.prepare(program, threads=threads)
+        except RefusedError as error:
+            refusals.append(f"{engine.name}: {error}")
+        else:
+            reason = "; ".join(refusals) or "the fastest there is for this device"
+            return Chosen(engine, reason, runner)
     raise EngineError("no engine can run this: " + "; ".join(refusals))
 
 
 def predictor(network: Network) -> Predictor | None:
-    """What the fastest engine that can predict for `network` does it with, None for none."""
-    made = (candidate().predictor(network) for candidate in PREFERENCE)
-    return next((found for found in made if found is not None), None)
-
-
-def refusal(engine: Engine, program: TrainingProgram) -> str | None:
-    """Why an engine cannot run `program`, or None if it can."""
-    if program.interpreted and not isinstance(engine, Interpreter):
-        return f"{program.interpreted} is done by the interpreter only"
-    if program.precision not in engine.precisions:
-        return f"precision={program.precision!r} is none of its own"
-    return engine.refuses(program)
+    """The predictor of the fastest engine that has one for `network`; None if none has."""
+    predictors = (engine().predictor(network) for engine in PREFERENCE)
+    return next((predictor for predictor in predictors if predictor is not None), None)

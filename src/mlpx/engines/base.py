@@ -16,62 +16,83 @@ class Runner(Protocol):
     """Runs the plans of the program it was made for."""
 
     def __call__(self, plan: Plan, steps: int) -> None:
-        """Run a plan so many times in a row."""
+        """Run a plan `steps` times in a row."""
 
     def feed(self) -> None:
-        """Take up the program's data, which are others than before."""
+        """Switch to the program's data after these have changed."""
 
     @property
     def nbytes(self) -> int:
-        """The bytes it takes beside the program."""
+        """The bytes it takes in addition to the program's."""
 
 
 class Predictor(Protocol):
-    """A network's forward pass, run over and over, by several threads at a time too."""
+    """A network's forward pass, ready to run; several threads may use it at a time."""
 
     def run(self, x: Array, *, classes: bool, rows: int) -> tuple[Array, bool]:
         """The outputs (n, d_out), or the likeliest classes (n,), of x (n, d_in), and whether all of
-        x is surely finite and within the network's dtype.
+        x is known to be finite and within the range of the network's dtype.
 
-        At most `rows` rows at a time are copied.
+        At most `rows` rows are copied at a time.
         """
+
+
+class RefusedError(Exception):
+    """That an engine cannot run a program; the message says why."""
 
 
 class Engine(Record, kind="engine"):
     """A way to run programs."""
 
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
-    """The kinds of devices it is made for: on others it is not thought of."""
+    """The kinds of devices it can run on."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
-    """How its products may round what they multiply."""
+    """The precisions to which its products may round their factors."""
 
-    def refuses(self, program: TrainingProgram) -> str | None:
-        """Why this engine cannot run `program`, or None if it can."""
-        raise NotImplementedError
+    interprets: ClassVar[bool] = False
+    """Whether it runs programs that call back into Python, such as numerical gradients."""
 
     def missing(self) -> str | None:
-        """Why this installation has not got the engine, and what to do; None if it has."""
+        """Why the engine is not available in this installation, and what to do; None if it is."""
         return None
 
     def describe(self) -> str:
-        """What the engine uses here, for people."""
+        """What the engine uses on this machine, for display."""
         return "NumPy or CuPy, whichever the device wants"
 
     def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
-        """What runs the program's plans, on so many threads, or on as many as suit the program."""
+        """What runs the program's plans, on so many threads, or on as many as suit the program.
+
+        Raises RefusedError if the engine cannot run the program.
+        """
+        if program.interpreted and not self.interprets:
+            raise RefusedError(f"{program.interpreted} is done by the interpreter only")
+        if program.precision not in self.precisions:
+            raise RefusedError(f"precision={program.precision!r} is none of its own")
+        return self._runner(program, threads)
+
+    def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
+        """What `prepare` returns for a program that passed the checks which all engines share.
+
+        Raises RefusedError.
+        """
         raise NotImplementedError
 
     def predictor(self, network: Network) -> Predictor | None:
         """What predicts for `network` faster than the interpreter; None if this engine cannot."""
         return None
 
-    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+    def parts(
+        self, program: TrainingProgram, runner: Runner
+    ) -> list[tuple[str, Callable[[], object]]] | None:
         """The parts of a full step by name, each with what runs it on the device's current stream,
-        in the order that makes a step; None if a step is one.
+        in the order of a step; None if the step cannot be divided.
+
+        runner: what `prepare` returned for the program.
         """
         return None
 
     def notes(self, runner: Runner) -> list[str]:
-        """What a runner made by `prepare` fell back from so far, and why."""
+        """What a runner made by `prepare` has fallen back from so far, and why."""
         return []

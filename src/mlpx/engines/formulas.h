@@ -1,9 +1,9 @@
 /* Every scalar formula of mlpx, once, as C that compiles for the CPU and for CUDA.
  *
- * Include it with REAL (float or double), NAME(x) (which gives x a suffix for that type), FN (what stands in
- * front of a function: `static inline`, or `__device__ inline` too) and IS_DOUBLE (0 or 1) defined; once for
- * each type. Nothing branches: a vectorising compiler turns each formula into straight-line SIMD code. NaN and
- * infinity come through as they do in src/mlpx/kernels, which holds the same mathematics as arrays.
+ * Include it once for each type, with these defined: REAL (float or double), NAME(x) (which gives x a suffix for
+ * the type), FN (the qualifiers of a function: `static inline`, or `__device__ inline` too) and IS_DOUBLE (0 or 1).
+ * Nothing branches, so a vectorising compiler turns each formula into straight-line SIMD code. NaN and infinity
+ * come out as they do in src/mlpx/kernels, which has the same mathematics as arrays.
  */
 
 /* ---- elementary functions ------------------------------------------------------------------------------- */
@@ -313,7 +313,7 @@ MLPX_LOSSES(LOSS)
 
 /* ---- optimizer rules ---------------------------------------------------------------------------------------
  * RULE(name, body): one element's step, on the parameter *p with gradient g and moments *m0 *m1 *m2; s[] holds
- * this step's scalars, c[] the fields that engines/lowering/rules.py names, and o[] 1 - c[], taken before rounding:
+ * this step's scalars, c[] the fields that engines/lowering/updates.py names, and o[] 1 - c[], taken before rounding:
  * 1 - 0.999f is 0.001 to five digits only.
  */
 #define SMOOTH(m, i, x) *m = c[i] * *m + o[i] * (x)

@@ -17,15 +17,16 @@ from mlpx.program.program import TrainingProgram
 
 @dataclass(frozen=True)
 class Interpreter(Engine, name="interpreter"):
-    """Runs every plan there is."""
+    """Runs every plan."""
 
-    def refuses(self, program: TrainingProgram) -> str | None:
-        return None
+    interprets = True
 
-    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
+    def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
         return InterpreterRunner(program, threads)
 
-    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
+    def parts(
+        self, program: TrainingProgram, runner: Runner
+    ) -> list[tuple[str, Callable[[], object]]] | None:
         xp = program.network.backend.xp
         return [(named(call), call.bind(xp)) for call in program.plans[0].calls]
 
@@ -43,23 +44,23 @@ class InterpreterRunner:
         }
 
     def __call__(self, plan: Plan, steps: int) -> None:
-        """Run a plan so many times."""
+        """Run a plan `steps` times."""
         calls = self.calls[id(plan)]
-        # Divergence is seen in the loss; a warning from some ufunc deep in a step helps nobody.
+        # Divergence shows in the loss; a warning from a ufunc deep inside a step helps nobody.
         with np.errstate(all="ignore"), blas_threads(self.threads):
             for _ in range(steps):
                 for call in calls:
                     call()
 
     def feed(self) -> None:
-        """Bind the calls that read the data anew."""
+        """Bind the calls that read the data again."""
         for plan in self.program.plans:
             for i, _ in plan.reads:
                 self.calls[id(plan)][i] = plan.calls[i].bind(self.xp)
 
 
 def named(call: Call) -> str:
-    """What a call is of: `affine.forward`, `relu.backward`."""
+    """The name of what is called, such as `affine.forward` or `relu.backward`."""
     kernel = call.kernel
     owner = getattr(kernel, "__self__", None)
     name = owner.name if owner is not None else kernel.__module__.rpartition(".")[2]
@@ -67,7 +68,7 @@ def named(call: Call) -> str:
 
 
 def run_once(plan: Plan) -> None:
-    """Run a plan that stands alone, such as a forward pass, once."""
+    """Run a plan that belongs to no program, such as a forward pass, once."""
     xp = plan.buffers.backend.xp
     with np.errstate(all="ignore"):
         for call in plan.calls:

@@ -1,7 +1,7 @@
-"""device="auto": a model trains where a step of its batch size is estimated to be the shorter.
+"""device="auto": a model trains where a step of its batch size is estimated to be faster.
 
 A CUDA device does 200 times as much in a second as a few cores, but needs some 2 us for every
-kernel: small nets at small batches are faster on the CPU. The numbers are rough; `mlpx bench
+kernel, so small nets with small batches are faster on the CPU. The numbers are rough; `mlpx bench
 --advise` measures.
 """
 
@@ -20,7 +20,7 @@ map, an activation, and both backward."""
 
 
 class Speed(NamedTuple):
-    """What a device can do in a microsecond, in single precision, and what a kernel costs it."""
+    """What a device does in a microsecond, in single precision, and what a kernel costs it."""
 
     kernel_us: float
     operations: float
@@ -28,24 +28,24 @@ class Speed(NamedTuple):
 
 
 CUDA = Speed(kernel_us=2.2, operations=4.5e7, bytes=1e6)
-"""What fits the steps of `fit` that an H200 was measured at in float32, to a tenth: 784-50-10 with
-SGD at 100 (43 us), 784-512-512-10 with Adam at 128 (89 us) and at 8192 (989 us); see
+"""These fit the steps of `fit` measured on an H200 in float32 to within a tenth: 784-50-10 with SGD
+at a batch of 100 (43 us), 784-512-512-10 with Adam at 128 (89 us) and at 8192 (989 us); see
 `bench/results/gpu-h200-2026-11-28.md`."""
 CORE = Speed(kernel_us=0.3, operations=1e5, bytes=1e4)
 """One core with the native engine."""
 INTERPRETED_KERNEL_US = 3.0
-"""What a call from Python costs."""
+"""What a kernel called from Python costs."""
 
 
 def cpu_speed() -> Speed:
-    """What all the cores that may be used can do."""
+    """The speed of all the cores that may be used."""
     cores = usable_cores()
     kernel_us = INTERPRETED_KERNEL_US if NativeEngine().missing() else CORE.kernel_us
     return Speed(kernel_us, CORE.operations * cores, CORE.bytes * cores)
 
 
 def step_us(model: Network, rows: int, speed: Speed) -> float:
-    """About how long a training step takes."""
+    """The estimated time of a training step, in microseconds."""
     products = 6 * rows * model.parameter_count
     moved = model.dtype.itemsize * (6 * model.parameter_count + 4 * rows * sum(model.widths))
     kernels = KERNELS + KERNELS_BY_LAYER * len(model.widths)
@@ -54,8 +54,8 @@ def step_us(model: Network, rows: int, speed: Speed) -> float:
 
 
 def place(model: Network, x: Any, rows: int) -> str | None:
-    """Move a model with device="auto" to where it had better train; returns why, None if there is
-    only one place. Data that are on a CUDA device stay there, and so does the model.
+    """Move a model with device="auto" to the device on which it should train faster; returns why,
+    None if there is only one device. The model goes where x is if that is on a CUDA device.
     """
     choice = choose_device()
     if choice.device == "cpu":

@@ -73,9 +73,9 @@ def chunks(n: int, size: int) -> Iterator[slice]:
 
 
 class KeptPredictor:
-    """What predicts for a network, on memory that is kept between predictions.
+    """What predicts for a network, with memory that is kept from one prediction to the next.
 
-    `predictor` is None where the interpreter is to.
+    `predictor` is None where the interpreter predicts.
     """
 
     def __init__(self, network: Network) -> None:
@@ -83,7 +83,7 @@ class KeptPredictor:
 
 
 def predictor_of(network: Network) -> engines.Predictor | None:
-    """What predicts for the network faster than the interpreter, made at its first prediction."""
+    """The network's predictor, made at its first prediction; None for the interpreter."""
     kept = network.kept
     if not isinstance(kept, KeptPredictor) or kept.flat is not network.flat:
         kept = network.kept = KeptPredictor(network)
@@ -96,7 +96,7 @@ def outputs(model: Network, x: Any, *, batch_size: int) -> Array:
 
 
 def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array:
-    """Outputs, or the likeliest classes, of what may be anything."""
+    """The outputs, or the likeliest classes, for x, which is not checked yet."""
     require_count("batch_size", batch_size)
     x = check_x(x, columns=model.d_in, backend=model.backend, least_rows=0)
     if len(x) == 0:
@@ -104,10 +104,10 @@ def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array
         return model.backend.empty(shape, dtype)
     predictor = predictor_of(model)
     if predictor is not None:
-        found, fine = predictor.run(x, classes=classes, rows=batch_size)
-        if not fine:
+        predicted, finite = predictor.run(x, classes=classes, rows=batch_size)
+        if not finite:
             check_finite(x, dtype=model.dtype, name="x")
-        return found
+        return predicted
     with model.backend.failing("predicting"):
         check_finite(x, dtype=model.dtype, name="x")
         z = interpret(ForwardProgram(model, rows=min(batch_size, len(x))), x)

@@ -1,10 +1,10 @@
-"""Where the time of a training step goes: each of its parts by the clock of its device."""
+"""Where the time of a training step goes: each part timed by the clock of its device."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mlpx import engines
-from mlpx.engines import Engine
+from mlpx.engines import Engine, RefusedError
 from mlpx.errors import EngineError
 from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
@@ -74,8 +74,8 @@ def profile(
     """The time of each part of a training step of a copy of `model` on x (n, d_in) and y.
 
     The median of `steps` steps, after one that is not counted; on CUDA by events, and with `nvtx`
-    each part is a range that NVIDIA's profilers show. "auto" is the fastest engine whose steps come
-    in parts: the native one's do not.
+    each part is a range that NVIDIA's profilers show. "auto" is the fastest engine that runs a step
+    in parts, which the native engine does not.
 
     Raises InputError, InputTypeError, UnknownNameError or EngineError, as `fit` does.
     """
@@ -114,18 +114,19 @@ def _program(
 
 
 def _parts(wanted: str, program: TrainingProgram) -> tuple[Engine, list[Part]]:
-    """The engine, and the parts of a step by it."""
+    """The engine, and the parts into which it divides a step."""
     if wanted != "auto":
-        engine, _ = engines.choose(wanted, program)
-        found = engine.parts(program)
-        if found is None:
+        engine, _, runner = engines.choose(wanted, program)
+        parts = engine.parts(program, runner)
+        if parts is None:
             raise EngineError(f"engine={wanted!r} runs a step as one; profile another")
-        return engine, found
+        return engine, parts
     kind = program.network.backend.kind
     for candidate in (each() for each in engines.PREFERENCE if kind in each.devices):
-        found = None if engines.refusal(candidate, program) else candidate.parts(program)
-        if found is not None:
-            return candidate, found
+        with suppress(RefusedError):
+            parts = candidate.parts(program, candidate.prepare(program))
+            if parts is not None:
+                return candidate, parts
     raise EngineError("no engine runs this in parts")
 
 
@@ -135,8 +136,8 @@ def _step(
     """Seconds of each part of one step."""
     program.start_epoch(np.arange(program.rows), step=0)
     backend.synchronize()
-    found: list[float] = clock(backend, [_within(label, *part) for part in parts])
-    return found
+    seconds: list[float] = clock(backend, [_within(label, *part) for part in parts])
+    return seconds
 
 
 def _within(label: Any, name: str, call: Callable[[], Any]) -> Callable[[], None]:
@@ -148,12 +149,12 @@ def _within(label: Any, name: str, call: Callable[[], Any]) -> Callable[[], None
 
 
 def _by_clock(backend: Any, calls: list[Callable[[], None]]) -> list[float]:
-    found = []
+    seconds = []
     for call in calls:
         started_s = time.perf_counter()
         call()
-        found.append(time.perf_counter() - started_s)
-    return found
+        seconds.append(time.perf_counter() - started_s)
+    return seconds
 
 
 def _by_events(backend: Any, calls: list[Callable[[], None]]) -> list[float]:

@@ -1,4 +1,4 @@
-"""How many threads a BLAS may use while an engine runs; what it had is put back afterwards."""
+"""The number of threads that a BLAS may use while an engine runs; it is restored afterwards."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def controllers() -> tuple[Any, ...]:
 
 @contextmanager
 def blas_threads(count: int | None) -> Iterator[None]:
-    """Let every BLAS use `count` threads in here; None changes nothing.
+    """Let every BLAS use `count` threads within this context; None changes nothing.
 
-    Models that train at the same time share the setting: the last one to leave puts back what was
-    there before the first.
+    Models that train at the same time share the setting: the last one to leave restores what was
+    set before the first.
     """
     global _users
     if count is None:

@@ -7,10 +7,9 @@ import sys
 from typing import Any
 
 from mlpx.estimators.feeding import Shuffled
-from mlpx.training.callbacks import Callback, Logs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import Outlet
-from mlpx.training.run import Run
+from mlpx.training.run import Callback, Logs, Run
 from mlpx.types import Array
 
 LEAST_RATE = 1e-6

@@ -2,7 +2,7 @@
 
     >>> print(check_gradients(model, x, y))      # doctest: +SKIP
 
-The truth is always computed in float64, on the model's own device; the model itself is not touched.
+The truth is always computed in float64, on the model's own device; the model is not changed.
 """
 
 from mlpx.gradcheck.check import check_gradients

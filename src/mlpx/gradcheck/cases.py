@@ -32,7 +32,7 @@ FIELDS: dict[str, Any] = {
     "activation": "tanh",
     "layers": (Dense(HIDDEN, activation="tanh"),),
 }
-"""Values for fields of a layer whose defaults would make no layer, or a dull one."""
+"""Values for fields of a layer that have no default, or one that tests little."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Outcome:
     name: str
     passed: bool
     detail: str
-    """The worst element, or what the optimizer did, or the message of a failure."""
+    """The worst element, what the optimizer did, or the message of a failure."""
     error: float | None = None
     tolerance: float | None = None
 
@@ -51,7 +51,7 @@ class Outcome:
 def outcomes(device: Any, dtype: str, only: Iterable[str] = ()) -> Iterator[Outcome]:
     """The checks of every row of every table, or of those kinds and names that `only` lists.
 
-    Raises UnknownNameError for a word in `only` that is neither.
+    Raises UnknownNameError for a word in `only` that is neither a kind nor a name.
     """
     rows = [(family, name) for family in CHECKS for name in sorted(family.table)]
     wanted = set(only)
@@ -71,13 +71,13 @@ def _outcome(family: type[Record], name: str, device: Any, dtype: str) -> Outcom
 
 
 def check_activation(name: str, device: Any, dtype: str) -> Outcome:
-    """A hidden layer of it, below and above another layer."""
+    """A net whose hidden layer has this activation."""
     layers: list[int | Layer] = [COLUMNS, Dense(HIDDEN, activation=name), OUTPUTS]
     return _gradients("activation", name, MLP(layers, dtype=dtype, device=device))
 
 
 def check_loss(name: str, device: Any, dtype: str) -> Outcome:
-    """It at the end of a net with one hidden layer."""
+    """A net with one hidden layer and this loss."""
     model = MLP(
         [COLUMNS, HIDDEN, OUTPUTS], activation="tanh", loss=name, dtype=dtype, device=device
     )
@@ -85,14 +85,14 @@ def check_loss(name: str, device: Any, dtype: str) -> Outcome:
 
 
 def check_layer(name: str, device: Any, dtype: str) -> Outcome:
-    """It between two dense layers, in training: with dropout masks and batch statistics."""
+    """The layer between two dense ones, in training: with dropout masks and batch statistics."""
     between = Dense(HIDDEN, activation="tanh")
     layers: list[int | Layer] = [COLUMNS, between, sample_layer(name), Dense(OUTPUTS)]
     return _gradients("layer", name, MLP(layers, dtype=dtype, device=device))
 
 
 def check_penalty(name: str, device: Any, dtype: str) -> Outcome:
-    """It on the weights of a layer that has another in front."""
+    """The penalty on the weights of the second layer."""
     model = MLP(
         [COLUMNS, HIDDEN, Dense(HIDDEN, activation="tanh", penalty=name), OUTPUTS],
         activation="tanh", dtype=dtype, device=device,
@@ -134,7 +134,7 @@ def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
     targets: dict[str, Callable[[], np.ndarray]] = {
         "classes": lambda: rng.integers(0, OUTPUTS, size=ROWS),
         "binary": lambda: rng.integers(0, 2, size=(ROWS, OUTPUTS)).astype(np.float64),
-        "values": lambda: rng.gamma(2.0, size=(ROWS, OUTPUTS)),  # Poisson's are not negative
+        "values": lambda: rng.gamma(2.0, size=(ROWS, OUTPUTS)),  # not negative, for Poisson
     }
     return x, targets[model.loss.targets]()
 
@@ -142,7 +142,7 @@ def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
 def check_optimizer(name: str, device: Any, dtype: str) -> Outcome:
     """Its first step goes down the numerical gradient, and full-batch steps lower the loss.
 
-    An optimizer has no gradient to check; that it subtracts one is what can be.
+    An optimizer has no gradient of its own; this checks that it descends along the given one.
     """
     model = MLP([COLUMNS, HIDDEN, OUTPUTS], activation="tanh", dtype=dtype, device=device)
     x, y = sample_data(model, 0)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from mlpx.mlp import MLP
 
 FLOAT32_ROUNDINGS = 200
-"""How many of its own roundings a float32 gradient may be away from the float64 one."""
+"""How many float32 roundings a float32 gradient may be away from the float64 one."""
 LOSS_ROUNDINGS = 8
-"""How many roundings of the float64 loss a difference of two losses is taken to carry."""
+"""How many roundings of the float64 loss a difference of two losses is assumed to carry."""
 DRAWS = 10
 """Directions tried for each one wanted, before the rest are given up as kinks."""
 
@@ -48,8 +48,8 @@ def check_gradients(
     Backpropagation runs in the model's dtype on its device, as in training, with the dropout masks
     of the first step. The truth is central differences of the same step in float64.
     `method="elements"` moves every parameter alone, two forward passes each; `"directions"` moves
-    each parameter array along `directions` random directions v and compares <g, v>: so few passes
-    look at every element, and a net of any size can be checked.
+    each parameter array along `directions` random directions v and compares <g, v>: few passes then
+    cover every element, so a net of any size can be checked.
 
     Where a step crosses a kink (an input of ReLU changes its sign, say) there is no derivative to
     compare with: such elements are left out and counted. `tolerance` is relative to the largest
@@ -101,7 +101,7 @@ class Check:
 
 
 def by_elements(check: Check, directions: int) -> Iterator[Row]:
-    """A row for each parameter, from differences by each of its elements."""
+    """A row for each parameter, from differences in each of its elements."""
     twin, kinks = check.twin, check.kinks
     backend = twin.backend
     g = backend.zeros(twin.layout.size, twin.dtype)
@@ -129,22 +129,22 @@ def by_elements(check: Check, directions: int) -> Iterator[Row]:
 def by_directions(check: Check, directions: int) -> Iterator[Row]:
     """A row for each parameter, from differences along random directions in it."""
     for item, (name, g) in enumerate(check.analytic.items()):
-        found = np.zeros((2, DRAWS * directions))
+        slopes = np.zeros((2, DRAWS * directions))
         crossed = np.ones(DRAWS * directions, bool)
         for i in range(DRAWS * directions):
             count = -(-g.size // 2) * 2
             raw = words(check.twin.seed, Purpose.DIRECTIONS, count=count, step=i, item=item)
             v = normal(raw)[: g.size].reshape(g.shape)
-            v /= np.sqrt(g.size)  # about as far as one element alone is moved
+            v /= np.sqrt(g.size)  # about as far as a single element is moved
             slope, crossed[i] = _slope(check, name, v)
-            found[:, i] = np.vdot(g, v), slope
+            slopes[:, i] = np.vdot(g, v), slope
             if np.count_nonzero(~crossed) == directions:
                 break
-        crossed, found = crossed[: i + 1], found[:, : i + 1]
-        # A direction may be nearly orthogonal to g, so the error is relative to what is typical.
+        crossed, slopes = crossed[: i + 1], slopes[:, : i + 1]
+        # A direction may be nearly orthogonal to g, so the error is relative to a typical <g, v>.
         typical = float(np.linalg.norm(g) / np.sqrt(g.size))
         yield compare(
-            name, found[0], found[1], tolerance=check.tolerance, noise=check.noise,
+            name, slopes[0], slopes[1], tolerance=check.tolerance, noise=check.noise,
             scale=typical, crossed=crossed, directions=True,
         )  # fmt: skip
 
@@ -173,7 +173,7 @@ METHODS: dict[str, Callable[[Check, int], Iterator[Row]]] = {
 
 
 class Kinks:
-    """On which side of every kink the inputs of the kinked functions are."""
+    """On which side of each kink the inputs of kinked functions lie."""
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -181,7 +181,7 @@ class Kinks:
         self.remembered: list[Array] = []
 
     def watch(self, objective: Objective) -> Runs:
-        """The objective's forward calls, with a look at the inputs before each kinked one."""
+        """The objective's forward calls; before each kinked one its inputs are recorded."""
         runs: list[Callable[[], None]] = []
         for call in objective.calls:
             for margin in margins(call):
@@ -194,7 +194,7 @@ class Kinks:
         self.sides[slot] = margin() > 0
 
     def remember(self) -> None:
-        """Keep the sides as they are now."""
+        """Remember the current sides."""
         self.remembered = list(self.sides)
 
     def crossed(self) -> bool:
@@ -204,7 +204,7 @@ class Kinks:
 
 
 def margins(call: Call) -> list[Callable[[], Array]]:
-    """For each kink of the function that `call` runs: its input's distance from it by then."""
+    """For each kink of the function that `call` runs, the signed distance of the input from it."""
     owner = getattr(call.kernel, "__self__", None)
     if isinstance(owner, Loss):
         z, t = call.arguments[:2]

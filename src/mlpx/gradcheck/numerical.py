@@ -3,8 +3,8 @@
 `loop` is the definition: change one parameter, run the network, change it back. `batched` stacks
 many copies of the network, each with another parameter changed, and runs them by one matrix product
 of (p, n, d) and (p, d, k) for each layer. `rank_one` makes no copies: W_ij + h only adds h x_i to
-column j of the layer's z, so only f(z_j) is computed anew, and what it changes in the next layer's
-z is a product of rank one with W's row j. From there on p networks are p n rows of one batch.
+column j of the layer's z, so only f(z_j) is computed again, and the change of the next layer's z
+is a product of rank one with row j of W. From there on p networks are p n rows of one batch.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from mlpx.mlp import MLP
 
 ELEMENTS = 1 << 15
-"""Numbers in a layer's outputs for all networks computed at a time; more would leave the cache."""
+"""Elements of a layer's outputs over all networks computed at a time; more would leave the cache.
+"""
 MOST = 256
-"""Networks computed at a time at most: beyond, the overhead of a call no longer counts."""
+"""Most networks computed at a time: with more, the overhead of a call no longer matters."""
 
 
 def numerical_gradient(
@@ -45,9 +46,9 @@ def numerical_gradient(
 ) -> dict[str, Array]:
     """The gradient of the mean loss of x (n, d_in) and y by difference quotients, in float64.
 
-    Each parameter's name to an array of its shape, on the model's device. `method` and `step` are
-    those of `mlpx.program.gradients.Numerical`; `form` is a key of `FORMS`: "loop" takes every
-    layer, the others Dense and Rescale. The model is not changed, whatever its dtype.
+    A mapping of each parameter's name to an array of its shape, on the model's device. `method` and
+    `step` are those of `mlpx.program.gradients.Numerical`; `form` is a key of `FORMS`: "loop" takes
+    every layer, the others Dense and Rescale. The model is not changed, whatever its dtype.
 
     Raises InputError or InputTypeError.
     """
@@ -92,7 +93,7 @@ def whole_batch(model: MLP, data: TrainingData, rule: GradientRule) -> TrainingP
 
 
 def run_gradient(program: TrainingProgram) -> Array:
-    """The flat gradient of the program's first step, which goes no further."""
+    """The flat gradient of the program's first step, which stops there."""
     plan, xp = program.full, program.network.backend.xp
     assert plan is not None
     with np.errstate(all="ignore"):
@@ -102,7 +103,7 @@ def run_gradient(program: TrainingProgram) -> Array:
 
 
 def loop(model: MLP, data: TrainingData, rule: Numerical) -> Array:
-    """The flat gradient, one changed parameter after the other."""
+    """The flat gradient, changing one parameter after the other."""
     return run_gradient(whole_batch(model, data, rule))
 
 
@@ -153,7 +154,8 @@ def quotients(losses: Callable[[float], Array], rule: Numerical, dtype: Any) -> 
 class Chain:
     """A net of Dense and Rescale layers in plain array expressions, for p networks at a time.
 
-    Raises InputError for other layers: what mixes rows or draws at random has no such short form.
+    Raises InputError for other layers: those that mix rows or draw at random have no such short
+    form.
     """
 
     def __init__(self, model: MLP, data: TrainingData, form: str) -> None:
@@ -168,14 +170,14 @@ class Chain:
         self.x = data.x.astype(model.dtype)
         w = backend.asarray(np.ones((n, 1))) if data.weights is None else data.weights
         self.r = (w / w.sum())[:, 0]
-        # By rank one the widest array is the one behind the changed layer's.
+        # In rank_one the widest array follows the changed layer.
         widest = max(model.widths[2:] if form == "rank_one" else model.widths, default=1)
         self.networks = max(1, min(MOST, ELEMENTS // (n * widest)))
         self.y = self.xp.concatenate([data.y] * self.networks)
         self.forward = ForwardProgram(model, rows=self.networks * n)
 
     def inputs(self, number: int, x: Array) -> Iterator[tuple[str, Array]]:
-        """Each parameter of a layer, and what its rows are multiplied by: (d, n)."""
+        """Each parameter of a layer, and what multiplies its rows: (d, n)."""
         names = self.model.layout.places
         if f"{number}.W" in names:
             yield f"{number}.W", x.T

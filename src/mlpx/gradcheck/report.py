@@ -1,4 +1,4 @@
-"""What a comparison of two gradients found, parameter by parameter."""
+"""The comparison of two gradients, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Row:
 
     name: str
     index: tuple[int, ...]
-    """Where in the parameter it is; empty for a direction, which has no place."""
+    """Where in the parameter it is; empty for a direction."""
     error: float
     """|analytic - numerical| over the largest magnitude in either gradient of this parameter."""
     analytic: float
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def worst(self) -> Row:
-        """The parameter with the largest error; NaN, and nothing to check, count most."""
+        """The parameter with the largest error; NaN and nothing to check count as largest."""
         return max(self.rows, key=lambda row: float(np.nan_to_num(row.error, nan=np.inf)))
 
     @property

@@ -29,13 +29,13 @@ def backward(
     """dW = x' dz, db = column sums of dz, dx = dz W'.
 
     dz (n, k), x (n, d), W (d, k), ones (1, n) -> dW (d, k), db (k,), dx (n, d), overwritten; None
-    skips one.
+    skips that one.
     """
     if len(x) == 1:
         xp.multiply(x.T, dz, out=dW)  # NumPy's matmul has no BLAS call for an outer product
     else:
         xp.matmul(x.T, dz, out=dW)  # (d, k)
     if db is not None:
-        xp.matmul(ones, dz, out=db[None, :])  # as a product: several times faster than a reduction
+        xp.matmul(ones, dz, out=db[None, :])  # a product is several times faster than a reduction
     if dx is not None:
         xp.matmul(dz, W.T, out=dx)  # (n, d)

@@ -1,7 +1,7 @@
-"""What a training step does around the network: fetch its batch, keep its record, advance its
+"""What a training step does around the network: fetch the batch, log the results, advance the
 counters.
 
-`state` is int64 (2,): the position in this epoch's tables, and the number of steps taken in all.
+`state` is int64 (2,): the position in this epoch's tables, and the total number of steps taken.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ def select_row(xp: Namespace, take: Any, table: Array, state: Array, *, out: Arr
 
 
 def gather(xp: Namespace, take: Any, x: Array, rows: Array, *, raw: Array, out: Array) -> None:
-    """out = x[rows], cast to out's dtype by way of `raw`, which has x's; raw may be out itself."""
+    """out = x[rows], cast to out's dtype through `raw`, which has x's; raw may be out itself."""
     take(x, rows, out=raw)
     if raw is not out:
         xp.copyto(out, raw)
 
 
 def copy(xp: Namespace, x: Array, *, out: Array) -> None:
-    """out = x, in whatever order each lies in memory."""
+    """out = x, whatever their memory layouts."""
     xp.copyto(out, x)
 
 
 def normalise_weights(xp: Namespace, w: Array, *, total: Array, out: Array) -> None:
-    """total = sum(w) and out = w / total, zeros where all weights are; w, out (n, 1), total (1,
+    """total = sum(w) and out = w / total, zeros if all weights are zero; w, out (n, 1), total (1,
     1).
     """
     w.sum(axis=0, keepdims=True, out=total)
-    total += float(xp.finfo(w.dtype).tiny)  # changes no sum but that of zeros alone
+    total += float(xp.finfo(w.dtype).tiny)  # changes only a sum of zeros
     xp.divide(w, total, out=out)
 
 
@@ -43,12 +43,12 @@ def weighted_mean(xp: Namespace, r: Array, rows: Array, *, out: Array) -> None:
 
 
 def likeliest(xp: Namespace, t: Array, *, out: Array) -> None:
-    """out_i = where the largest of t_i is; t (n, k), out (n,) of int64."""
+    """out_i = the position of the largest of t_i; t (n, k), out (n,) of int64."""
     t.argmax(axis=1, out=out)
 
 
 def correct(xp: Namespace, z: Array, labels: Array, *, predicted: Array, out: Array) -> None:
-    """out_i = 1 where the largest of z_i is at labels_i, else 0; z (n, k), labels, predicted (n,),
+    """out_i = 1 if the largest of z_i is at labels_i, else 0; z (n, k), labels, predicted (n,),
     out (n, 1).
     """
     z.argmax(axis=1, out=predicted)
@@ -70,7 +70,7 @@ def sum_rows(xp: Namespace, lines: Array, *, out: Array) -> None:
 def all_correct(
     xp: Namespace, z: Array, t: Array, *, work: tuple[Array, Array], out: Array
 ) -> None:
-    """out_i = 1 where z_ij > 0 just where t_ij > 1/2, for every j, else 0; z, t, work (n, k), out
+    """out_i = 1 if z_ij > 0 exactly where t_ij > 1/2, for every j, else 0; z, t, work (n, k), out
     (n, 1).
     """
     predicted, wanted = work
@@ -86,5 +86,5 @@ def record(xp: Namespace, log: Array, state: Array, values: Array) -> None:
 
 
 def advance(xp: Namespace, state: Array) -> None:
-    """One step further in the epoch and in all."""
+    """Advance the position in the epoch and the total count by one step."""
     state += 1

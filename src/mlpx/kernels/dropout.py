@@ -1,8 +1,8 @@
-"""Random masks and noise, made of 32 random bits an element.
+"""Random masks and noise, from 32 random bits per element.
 
 `bits` is uint32 of the layer's shape: a view of Philox words, the lower half of word i for element
-2 i, its upper half for element 2 i + 1, counted row by row. So a mask depends on seed, step, layer
-and place alone.
+2 i, its upper half for element 2 i + 1, counted row by row. So a mask depends only on seed, step,
+layer and position.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from mlpx.types import Array, Namespace
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 FLOOR = -SELU_ALPHA * SELU_SCALE
-"""What SELU tends to for z -> -inf: the value that alpha dropout sets."""
+"""SELU's limit for z -> -inf: the value that alpha dropout sets."""
 
 
 def threshold(rate: float) -> int:
-    """Bits below this number drop their element; at most 2**32 - 1, so that some may survive."""
+    """Bits below this number drop their element; at most 2**32 - 1, so that some can survive."""
     return min(round(rate * 2**32), 2**32 - 1)
 
 
 def keep_rate(rate: float) -> float:
-    """The probability that an element is kept, exactly as `threshold` realises it."""
+    """The probability that an element is kept, exactly as `threshold` implements it."""
     return 1.0 - threshold(rate) / 2**32
 
 
@@ -36,8 +36,8 @@ def mask(xp: Namespace, bits: Array, *, rate: float, scale: float, out: Array) -
 def forward(xp: Namespace, x: Array, m: Array, *, out: Array) -> None:
     """out = x m; x, m and out (n, d).
 
-    With m's scale 1 / keep_rate the mean stays (inverted dropout). Source: Srivastava et al.,
-    "Dropout", 2014.
+    With m's scale 1 / keep_rate the mean is preserved (inverted dropout). Source: Srivastava et
+    al., "Dropout", 2014.
     """
     xp.multiply(x, m, out=out)
 
@@ -50,9 +50,8 @@ def backward(xp: Namespace, dy: Array, m: Array, *, out: Array) -> None:
 def forward_alpha(xp: Namespace, x: Array, m: Array, *, offset: float, out: Array) -> None:
     """out = (x - FLOOR) m + offset; x, m and out (n, d).
 
-    Dropped elements are set to SELU's floor; with m's scale and the offset of `alpha_affine` mean 0
-    and variance 1 stay. Source: Klambauer et al., "Self-normalizing neural networks", 2017, section
-    3.
+    Dropped elements are set to SELU's floor; the scale and offset of `alpha_affine` preserve mean 0
+    and variance 1. Source: Klambauer et al., "Self-normalizing neural networks", 2017, section 3.
     """
     xp.subtract(x, FLOOR, out=out)
     out *= m

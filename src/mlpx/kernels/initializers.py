@@ -1,8 +1,8 @@
-"""How weights start: one record for each rule, drawn on the host so that every device starts alike.
+"""Initial weights: one record for each rule, drawn on the host so that all devices start alike.
 
 `fan_in` and `fan_out` are the rows and columns of a (d_in, d_out) matrix. A rule returns float64;
-the model casts it to its own dtype. Normals are plain: nothing is cut off at two deviations, as
-Keras does.
+the model casts it to its own dtype. Normals are not truncated at two deviations,
+unlike those of Keras.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mlpx.random import Words, normal, uniform
 from mlpx.records import Record, require
 
 Draw = Callable[[int], Words]
-"""Gives the first `count` raw words of the parameter's own stream."""
+"""Returns the first `count` raw words of the parameter's own stream."""
 
 
 class Initializer(Record, kind="initializer"):
@@ -45,7 +45,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Zeros(Initializer, name="zeros"):
-    """All zero: the usual start of biases."""
+    """All zero, as biases usually start."""
 
     def sample(self, shape: tuple[int, ...], draw: Draw) -> NDArray[np.float64]:
         return np.zeros(shape)
@@ -81,7 +81,7 @@ class Normal(Initializer, name="normal"):
 
 @dataclass(frozen=True)
 class Uniform(Initializer, name="uniform"):
-    """U(low, high): low included, high not."""
+    """U(low, high), without high itself."""
 
     low: float = -0.05
     high: float = 0.05
@@ -120,7 +120,7 @@ class GlorotNormal(Initializer, name="glorot_normal"):
 
 @dataclass(frozen=True)
 class HeUniform(Initializer, name="he_uniform"):
-    """U(-a, a) with a = sqrt(6 / fan_in); for ReLU and its kin. Source: as for `HeNormal`."""
+    """U(-a, a) with a = sqrt(6 / fan_in); for ReLU and its relatives. Source: as for `HeNormal`."""
 
     def sample(self, shape: tuple[int, ...], draw: Draw) -> NDArray[np.float64]:
         return sqrt(6.0 / _fans(shape)[0]) * _uniform(shape, draw)
@@ -128,7 +128,7 @@ class HeUniform(Initializer, name="he_uniform"):
 
 @dataclass(frozen=True)
 class HeNormal(Initializer, name="he_normal"):
-    """N(0, 2 / fan_in); for ReLU and its kin.
+    """N(0, 2 / fan_in); for ReLU and its relatives.
 
     Source: He et al., "Delving deep into rectifiers", 2015.
     """
@@ -160,9 +160,9 @@ class LeCunNormal(Initializer, name="lecun_normal"):
 class Orthogonal(Initializer, name="orthogonal"):
     """`gain` times a random matrix with orthonormal columns, or rows if it is wider than high.
 
-    Its factorisation is LAPACK's: the same seed gives the same weights on one machine, and to
-    rounding on another. Source: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear
-    dynamics of learning in deep linear neural networks", 2014.
+    Its factorisation is LAPACK's: the same seed gives the same weights on one machine, and the same
+    up to rounding on another. Source: Saxe, McClelland and Ganguli, "Exact solutions to the
+    nonlinear dynamics of learning in deep linear neural networks", 2014.
     """
 
     gain: float = 1.0
@@ -174,6 +174,6 @@ class Orthogonal(Initializer, name="orthogonal"):
         d_in, d_out = shape[0], prod(shape[1:])
         drawn = _normal((max(d_in, d_out), min(d_in, d_out)), draw)
         Q, R = np.linalg.qr(drawn)
-        Q *= np.where(np.diag(R) < 0, -1.0, 1.0)  # else the signs would not be evenly spread
+        Q *= np.where(np.diag(R) < 0, -1.0, 1.0)  # makes the signs evenly distributed
         oriented: NDArray[np.float64] = Q if d_in >= d_out else Q.T
         return self.gain * oriented.reshape(shape)

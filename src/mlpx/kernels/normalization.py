@@ -1,7 +1,7 @@
 """Normalisations: over the batch (axis 0) or over the features of each row (axis 1).
 
-Means and variances have the shape (1, d) for axis 0 and (n, 1) for axis 1. `ones` is what a product
-with sums along the axis: (1, n) or (d, 1). Variances are biased (divided by the count) and come
+Means and variances have the shape (1, d) for axis 0 and (n, 1) for axis 1. A product with `ones`
+sums along the axis: (1, n) or (d, 1). Variances are biased (divided by the count) and come
 from deviations from the mean, so that a large offset in x costs no accuracy.
 """
 
@@ -11,7 +11,7 @@ from mlpx.types import Array, Namespace
 
 
 def mean(xp: Namespace, x: Array, *, axis: int, ones: Array, out: Array) -> None:
-    """out = mean of x (n, d) along axis, as a product: several times faster than a reduction."""
+    """out = mean of x (n, d) along axis, by a product: several times faster than a reduction."""
     if axis == 0:
         xp.matmul(ones, x, out=out)
     else:
@@ -40,7 +40,7 @@ def standardise(
     """
     mean(xp, x, axis=axis, ones=ones, out=mu)
     xp.subtract(x, mu, out=out)
-    mean(xp, out, axis=axis, ones=ones, out=scale)  # what rounding left of the mean
+    mean(xp, out, axis=axis, ones=ones, out=scale)  # the rounding error of the mean
     mu += scale
     out -= scale
     xp.multiply(out, out, out=work)
@@ -150,7 +150,7 @@ def apply_running(
 ) -> None:
     """out = (x - mu) gamma / sqrt(variance + epsilon) + beta.
 
-    x and out (n, d), scale (1, d) is scratch, the rest (d,).
+    x and out (n, d), scale (1, d) is scratch, the others (d,).
     """
     invert_root(xp, variance, epsilon=epsilon, out=scale[0])
     scale *= gamma

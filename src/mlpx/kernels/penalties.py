@@ -2,7 +2,7 @@
 
 Conventions: `L2(s)` adds s |W|**2 to the loss, as Keras does, so its gradient is 2 s W. PyTorch's
 `weight_decay=d` is L2(d / 2); scikit-learn's `alpha` is L2(alpha / (2 n)) for batches of n rows:
-`L2(alpha / 2, per_row=True)` divides by itself, also for a last batch of fewer rows.
+`L2(alpha / 2, per_row=True)` divides by n itself, also for a smaller last batch.
 Biases and the parameters of normalisations are not penalised.
 """
 
@@ -19,16 +19,16 @@ class Penalty(Record, kind="penalty"):
     """A function of one weight array that is added to the loss."""
 
     kinks: ClassVar[tuple[float, ...]] = ()
-    """Weights at which it has no derivative: gradient checks stay away from them."""
+    """Weights without a derivative, which gradient checks avoid."""
     shared = False
     """Whether it is divided by the batch's rows, or by the sum of their weights."""
 
     def of_rows(self, rows: int) -> Penalty:
-        """The penalty in a batch of so many rows that count alike."""
+        """The penalty in a batch of `rows` rows of equal weight."""
         return self
 
     def value(self, xp: Namespace, W: Array, *, loss: Array, work: Array, total: Array) -> None:
-        """loss += penalty(W); work of W's shape and total (1, 1), as loss is, are scratch."""
+        """loss += penalty(W); work, of W's shape, and total, (1, 1) like loss, are scratch."""
         raise NotImplementedError
 
     def gradient(self, xp: Namespace, W: Array, *, dW: Array, work: Array) -> None:
@@ -41,7 +41,7 @@ class L2(Penalty, name="l2"):
     """s sum W**2, with the gradient 2 s W.
 
     With `per_row` s is divided by the number of the batch's rows, or by the sum of their weights
-    where they have some, which must not be zero.
+    if they have any, which must not be zero.
     """
 
     strength: float = 1e-4
@@ -140,7 +140,7 @@ def _add_product(
 
 
 def limit_norms(xp: Namespace, W: Array, *, most: float, norms: Array, work: Array) -> None:
-    """Scale each column of W (d, k) whose norm is above `most` down to it.
+    """Scale each column of W (d, k) with a norm above `most` down to that norm.
 
     norms (1, k) and work (d, k) are scratch. Columns within the bound keep their bits. Source:
     Srivastava et al., "Dropout", 2014, section 5.1.

@@ -1,4 +1,4 @@
-"""Philox4x64-10 as array operations, for devices without a generator of their own for it.
+"""Philox4x64-10 as array operations, for devices without a generator of their own.
 
 Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The words are those
 of `mlpx.random.words`, bit for bit.
@@ -14,7 +14,7 @@ MULTIPLIERS = 0xD2E7470EE14C6C93, 0xCA5A826395121157
 WEYL = 0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B
 ROUNDS = 10
 SCRATCH = 9
-"""How many uint64 arrays of one element a block `fill` needs."""
+"""How many uint64 arrays, of one element per block, `fill` needs."""
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 
@@ -30,7 +30,7 @@ def fill(
     out: Array,
     work: tuple[Array, ...],
 ) -> None:
-    """out = the words of blocks 0, 1, ... at the step in `state`: four words of out to a block.
+    """out = the words of blocks 0, 1, ... at the step in `state`, four words per block.
 
     Block i is Philox4x64-10 of counter (i, state[1], 0, item) under key (seed, purpose). state
     int64 (2,), blocks uint64 (m,) holds 0 to m - 1, out uint64 (4 m,), work SCRATCH arrays uint64

@@ -1,4 +1,4 @@
-"""y = x scale + offset with fixed numbers."""
+"""y = x scale + offset with fixed scale and offset."""
 
 from __future__ import annotations
 

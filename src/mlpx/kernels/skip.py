@@ -1,4 +1,4 @@
-"""The way around a block of layers: y = x + f(x)."""
+"""The skip connection around a block of layers: y = x + f(x)."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def forward(xp: Namespace, x: Array, inner: Array, *, out: Array) -> None:
 
 
 def backward(xp: Namespace, inner: Array, *, out: Array) -> None:
-    """out, which holds dy, gets the gradient through the layers inside added; both (n, d)."""
+    """out += inner: dy, in out, plus the gradient through the inner layers; both (n, d)."""
     out += inner

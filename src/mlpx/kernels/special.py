@@ -1,8 +1,8 @@
 """Special functions that NumPy lacks, on any backend, to full precision over the whole range.
 
 The coefficients interpolate at Chebyshev points, solved with 50 digits: TAIL is (t + 4) exp(t**2 /
-2) Phi(-t) as a polynomial in (t - 4) / (t + 4) for 0 <= t <= 41, as Shepherd and Laframboise
-("Chebyshev approximation of (1 + 2x) exp(x**2) erfc(x)", 1981) have it; ERF is erf(x) / x in x**2
+2) Phi(-t) as a polynomial in (t - 4) / (t + 4) for 0 <= t <= 41, after Shepherd and Laframboise
+("Chebyshev approximation of (1 + 2x) exp(x**2) erfc(x)", 1981); ERF is erf(x) / x in x**2
 up to x = 1/2.
 """
 
@@ -63,8 +63,8 @@ def logistic(xp: Namespace, z: Array, u: Array, *, out: Array) -> None:
 def gauss(xp: Namespace, t: Array, *, square: float, out: Array, work: tuple[Array, Array]) -> None:
     """out = exp(-square t**2) for 0 <= t <= 40, square 1/2 or 1.
 
-    t**2 rounded once would cost t**2 units in the last place: t is split into a part whose square
-    is exact and a small rest. Source: Cody, "Rational Chebyshev approximations for the error
+    Rounding t**2 once would cost t**2 units in the last place, so t is split into a part whose
+    square is exact and a small rest. Source: Cody, "Rational Chebyshev approximations for the error
     function", 1969.
     """
     head, rest = work
@@ -94,9 +94,10 @@ def scaled_tail(xp: Namespace, t: Array, *, out: Array, work: tuple[Array]) -> N
 
 
 def erfc(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array]) -> None:
-    """out = 1 - erf(x) = 2 / sqrt(pi) times the integral of exp(-s**2) from x on; out is not x.
+    """out = 1 - erf(x) = 2 / sqrt(pi) times the integral of exp(-s**2) from x to infinity; out is
+    not x.
 
-    Relative precision to the smallest numbers: erfc(10) is 2.09e-45. NaN gives NaN.
+    Keeps relative precision down to the smallest numbers: erfc(10) is 2.09e-45. NaN gives NaN.
     """
     upper_tail(xp, x, out=out, work=work)
     left = work[0]
@@ -110,7 +111,7 @@ def erf(xp: Namespace, x: Array, *, out: Array, work: tuple[Array, Array, Array]
     """out = 2 / sqrt(pi) times the integral of exp(-s**2) from 0 to x; out is not x."""
     small, square, side = work
     upper_tail(xp, x, out=out, work=work)
-    xp.subtract(1, out, out=out)  # exact enough beyond 1/2 only
+    xp.subtract(1, out, out=out)  # accurate only beyond 1/2
     xp.copysign(out, x, out=out)
     x.clip(-0.5, 0.5, out=side)
     xp.multiply(side, side, out=square)

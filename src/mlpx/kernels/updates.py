@@ -1,7 +1,7 @@
-"""What happens to gradients and parameters around an optimizer's rule. All arrays are slices of
-flat vectors.
+"""Operations on gradients and parameters around an optimizer's rule. All arrays are slices of flat
+vectors.
 
-Numbers that change from step to step come as arrays of shape (1,) on the device.
+Numbers that change from step to step are arrays of shape (1,) on the device.
 """
 
 from __future__ import annotations

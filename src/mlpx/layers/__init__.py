@@ -1,4 +1,8 @@
-"""Layers: one record each. `Layer.table` maps the names to them."""
+"""Layers: one record each. `Layer.table` maps the names to them.
+
+The last line of each docstring names the other files that know this layer, below `mlpx/`: the
+translation of its kernel calls, and every file that treats it differently from the others.
+"""
 
 from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer

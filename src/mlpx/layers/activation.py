@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ActivationLayer(Layer, name="activation"):
-    """y = f(x), for where a normalisation stands between a Dense layer and its activation.
+    """y = f(x), for an activation that a normalisation separates from its Dense layer.
 
-    In a list of layers the activation alone means the same: `[20, Dense(64), BatchNorm(), "relu",
+    In a list of layers the activation itself means the same: `[20, Dense(64), BatchNorm(), "relu",
     2]`.
+
+    Known to: `engines/lowering/batches.py`, `engines/lowering/layers.py` (PReLU, softmax),
+    `network/architecture.py` (a last one left to the loss), `network/summary.py`,
+    `layers/residual.py` (an entry of a list).
     """
 
     activation: str | Activation = "relu"
@@ -47,7 +51,7 @@ class ActivationLayer(Layer, name="activation"):
 
 
 def learnt_by(f: Activation, units: int) -> tuple[Parameter, ...]:
-    """What the activation `f` of `units` columns learns; it is left out of weight decay."""
+    """The parameters that the activation `f` of `units` columns learns; they are not decayed."""
     return tuple(
         Parameter(name, (units,), Constant(start), kind="norm")
         for name, start in f.parameters().items()
@@ -55,13 +59,13 @@ def learnt_by(f: Activation, units: int) -> tuple[Parameter, ...]:
 
 
 def activate(plan: LayerPlan, f: Activation, z: Array, *, out: Array) -> None:
-    """Plan out = f(z); out may be z where f keeps its output."""
+    """Plan out = f(z); out may be z if f keeps its output."""
     learnt = {name: plan.parameter(name) for name in f.parameters()}
     plan.call(f.forward, z, out=out, work=_work(plan, f, z.shape[1]), **learnt)
 
 
 def activate_backward(plan: LayerPlan, f: Activation, dy: Array) -> None:
-    """Plan dy = dy f'(z) in place, and the gradients of what f learns; `plan.kept["f"]` is kept."""
+    """Plan dy = dy f'(z) in place, and the gradients of f's parameters, from `plan.kept["f"]`."""
     learnt: dict[str, Array] = {}
     for name in f.parameters():
         learnt |= {name: plan.parameter(name), f"d{name}": plan.gradient(name)}

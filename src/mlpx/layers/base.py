@@ -1,4 +1,4 @@
-"""What every layer is: a record that plans its own forward and backward kernel calls."""
+"""The base of every layer: a record that plans its forward and backward kernel calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Layer(Record, kind="layer"):
-    """One layer's specification. It holds no arrays: they live in the model's flat vector."""
+    """The specification of one layer. It holds no arrays: those are in the model's flat vector."""
 
     @property
     def inner(self) -> tuple[Layer, ...]:
@@ -35,11 +35,11 @@ class Layer(Record, kind="layer"):
         return max((layer.least_rows for layer in self.inner), default=1)
 
     def width(self, d_in: int) -> int:
-        """Columns that go out when `d_in` come in."""
+        """The number of output columns for `d_in` input columns."""
         return d_in
 
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
-        """The arrays it owns when `d_in` columns come in."""
+        """The parameters it owns for `d_in` input columns."""
         return ()
 
     def penalised(self, penalty: Penalty) -> Self:
@@ -49,21 +49,21 @@ class Layer(Record, kind="layer"):
     def forward(self, plan: LayerPlan, x: Array) -> Array:
         """Plan the calls that turn `x` (n, d_in) into the array returned (n, width).
 
-        x must stay as it is; the array returned may be x itself.
+        x must not be changed; the array returned may be x itself.
         """
         raise NotImplementedError
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
         """Plan the calls from `dy` (n, width) to parameter gradients and, if wanted, dx (n, d_in).
 
-        `dy` may be overwritten. What `forward` put into `plan.kept` is there. A layer that learns
-        nothing is asked only where dx is wanted.
+        `dy` may be overwritten. `plan.kept` holds what `forward` put there. A layer without
+        parameters is asked only if dx is wanted.
         """
         raise NotImplementedError
 
 
 def chain_forward(layers: Sequence[Layer], sites: Sequence[LayerPlan], x: Array) -> Array:
-    """Plan the forward calls of layers one behind the other; returns the last output."""
+    """Plan the forward calls of consecutive layers; returns the last output."""
     for site, layer in zip(sites, layers, strict=True):
         x = layer.forward(site, x)
     return x
@@ -72,7 +72,7 @@ def chain_forward(layers: Sequence[Layer], sites: Sequence[LayerPlan], x: Array)
 def chain_backward(
     layers: Sequence[Layer], sites: Sequence[LayerPlan], dy: Array | None, *, need_dx: bool
 ) -> Array | None:
-    """Plan the backward calls, last layer first; dx only where something in front needs it."""
+    """Plan the backward calls, last layer first; dx only if something before needs it."""
     learns = (site.learns for site in sites)
     needed = list(accumulate(learns, operator.or_, initial=need_dx))
     for i in reversed(range(len(sites))):

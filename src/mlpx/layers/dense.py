@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 class Dense(Layer, name="dense"):
     """y = f(x W + b), with W (d_in, units), b (units,) and the activation f.
 
-    `initializer` of W is the activation's own unless given; b starts at zero unless
+    `initializer` of W is the activation's default unless given; b starts at zero unless
     `bias_initializer` says otherwise. `bias=False` leaves b out. What an activation learns (PReLU:
-    "slope", (units,)) is a parameter of the layer, left out of weight decay. `penalty` ("l2",
+    "slope", (units,)) is a parameter of the layer and not decayed. `penalty` ("l2",
     `L1(1e-5)`) of W is added to the loss; after every update the norm of each unit's weights, a
-    column of W, is brought down to `max_norm`.
+    column of W, is limited to `max_norm`.
 
     Raises InputError, InputTypeError or UnknownNameError.
+
+    Known to: `engines/lowering/batches.py` (affine), `network/architecture.py` (a width in a list
+    of layers), `network/summary.py`, `gradcheck/numerical.py` (its batched forms),
+    `estimators/settings.py`, `estimators/saving.py`, `cli/train/setup.py`.
     """
 
     units: int
@@ -113,7 +117,11 @@ def _unless_none(given: object, default: object) -> object:
 
 @dataclass(frozen=True)
 class Rescale(Layer, name="rescale"):
-    """y = x scale + offset, fixed: `Rescale(1 / 255)` in front of a net that is fed bytes."""
+    """y = x scale + offset, fixed: `Rescale(1 / 255)` in front of a net that takes bytes.
+
+    Known to: `engines/lowering/batches.py`, `gradcheck/numerical.py` (its batched forms),
+    `cli/train/setup.py`.
+    """
 
     scale: float = 1.0
     offset: float = 0.0

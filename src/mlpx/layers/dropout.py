@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Masked(Layer):
-    """A layer that multiplies by a random mask, drawn anew in every step."""
+    """A layer that multiplies by a random mask, a new one in every step."""
 
     rate: float
 
@@ -44,11 +44,16 @@ class _Masked(Layer):
 
 @dataclass(frozen=True)
 class Dropout(_Masked, name="dropout"):
-    """In training sets elements to zero with probability `rate`, divides others by 1 - rate.
+    """In training, sets elements to zero with probability `rate`; the others are divided by
+    1 - rate.
 
-    In prediction it does nothing. The mask follows from the model's seed, the step and the layer
-    alone, on every device. Raises InputError unless rate is in [0, 1). Source: Srivastava et al.,
+    In prediction it does nothing. The mask depends only on the model's seed, the step and the
+    layer, on every device. Raises InputError unless rate is in [0, 1). Source: Srivastava et al.,
     "Dropout", 2014.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`, `estimators/settings.py`, `estimators/saving.py`.
     """
 
     rate: float = 0.5
@@ -64,10 +69,14 @@ class Dropout(_Masked, name="dropout"):
 
 @dataclass(frozen=True)
 class AlphaDropout(_Masked, name="alpha_dropout"):
-    """Dropout for SELU: dropped elements get SELU's floor, and mean 0 and variance 1 stay.
+    """Dropout for SELU: dropped elements get SELU's floor; mean 0 and variance 1 are kept.
 
     Raises InputError unless rate is in [0, 1).
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`.
     """
 
     rate: float = 0.05
@@ -83,7 +92,12 @@ class AlphaDropout(_Masked, name="alpha_dropout"):
 
 @dataclass(frozen=True)
 class GaussianNoise(Layer, name="gaussian_noise"):
-    """y = x + N(0, std**2) in training, y = x in prediction; in front of all: input noise."""
+    """y = x + N(0, std**2) in training, y = x in prediction; as the first layer, input noise.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `network/summary.py`.
+    """
 
     std: float = 0.1
 
@@ -101,7 +115,7 @@ class GaussianNoise(Layer, name="gaussian_noise"):
         size = plan.rows * d
         pairs = -(-size // 2)
         bits = plan.bits(d, Purpose.NOISE, count=2 * pairs)
-        # Buffers hold whole rows: one of d + 1 columns has room for an odd number of elements.
+        # Buffers hold whole rows; d + 1 columns leave room to round an odd count of elements up.
         noise = plan.buffer("noise", d + 1).reshape(-1)[: 2 * pairs]
         work = tuple(a.reshape(-1)[:pairs] for a in plan.scratch(d, 2))
         plan.call(dropout.normals, bits, std=self.std, out=noise, work=work)

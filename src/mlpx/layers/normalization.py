@@ -19,7 +19,7 @@ GAMMA, BETA = Constant(1.0), Zeros()
 
 
 class _Normalization(Layer):
-    """What the normalisations share: gamma (d,), beta (d,) or none, and the way back."""
+    """What the normalisations share: gamma (d,), beta (d,) or none, and the backward pass."""
 
     axis = 1
     centred = True
@@ -33,7 +33,7 @@ class _Normalization(Layer):
         return (gamma, Parameter("beta", (d_in,), BETA, kind="norm")) if self.centred else (gamma,)
 
     def _columns(self, plan: LayerPlan, d: int, *names: str) -> tuple[Array, ...]:
-        """Arrays of one number a feature (1, d) for axis 0, one a row (n, 1) for axis 1."""
+        """Arrays of one number per feature (1, d) for axis 0, per row (n, 1) for axis 1."""
         if self.axis == 0:
             return tuple(plan.vector(name, d)[None, :] for name in names)
         return tuple(plan.buffer(name, 1) for name in names)
@@ -86,12 +86,15 @@ class _Normalization(Layer):
 class BatchNorm(_Normalization, name="batch_norm"):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, for each feature.
 
-    In training mean and variance (biased, divided by n) are the batch's; row weights do not count
-    in them. Each step also moves the running ones, running += momentum (batch - running) with the
+    In training, mean and variance (biased, divided by n) are those of the batch, without row
+    weights. Each step also moves the running ones, running += momentum (batch - running) with the
     unbiased variance (divided by n - 1), as PyTorch does; Keras' momentum is 1 - this one.
     Prediction uses the running ones, which are saved with the model and not learnt. A batch needs
     two rows: a last batch of one row is merged into the one before it, and `batch_size=1` is
     refused. Source: Ioffe and Szegedy, "Batch normalization", 2015.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     momentum: float = 0.1
@@ -144,6 +147,9 @@ class LayerNorm(_Normalization, name="layer_norm"):
     """y = gamma (x - mean) / sqrt(variance + epsilon) + beta, the moments (biased) of each row.
 
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-5
@@ -158,6 +164,9 @@ class RMSNorm(_Normalization, name="rms_norm"):
     """y = gamma x / sqrt(mean x**2 + epsilon), the mean of each row.
 
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-6

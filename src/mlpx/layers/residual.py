@@ -1,4 +1,4 @@
-"""Layers with a way around them."""
+"""Layers with a skip connection around them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 class Residual(Layer, name="residual"):
     """y = x + layers(x), as `Residual([Dense(64, activation="relu"), Dense(64)])`.
 
-    The inner layers must give as many columns as come in: a model that says otherwise is refused
-    when it is built. Raises InputError or InputTypeError. Source: He et al., "Deep residual
-    learning", 2016.
+    The inner layers must give as many columns as they get; otherwise building the model fails.
+    Raises InputError or InputTypeError. Source: He et al., "Deep residual learning", 2016.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/lowering/batches.py` (a copy of dy), `network/summary.py`.
     """
 
     layers: Sequence[str | Layer | Activation] = ()
@@ -55,14 +58,14 @@ class Residual(Layer, name="residual"):
         return d_in
 
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
-        found, width = [], d_in
+        parameters, width = [], d_in
         for i, layer in enumerate(self.inner):
-            found += [
+            parameters += [
                 dataclasses.replace(parameter, name=f"{i}.{parameter.name}")
                 for parameter in layer.parameters(width)
             ]
             width = layer.width(width)
-        return tuple(found)
+        return tuple(parameters)
 
     def penalised(self, penalty: Penalty) -> Self:
         return dataclasses.replace(
@@ -77,7 +80,7 @@ class Residual(Layer, name="residual"):
 
     def backward(self, plan: LayerPlan, dy: Array, *, need_dx: bool) -> Array | None:
         dx = None
-        if need_dx:  # the layers inside may overwrite dy
+        if need_dx:  # the inner layers may overwrite dy
             dx = plan.buffer("dx", dy.shape[1])
             plan.call(batches.copy, dy, out=dx)
         inner = chain_backward(self.inner, plan.kept["sites"], dy, need_dx=need_dx)
@@ -87,7 +90,7 @@ class Residual(Layer, name="residual"):
 
 
 def as_layer(given: object) -> Layer:
-    """The layer meant by an entry of a list: a layer, an activation, or the name of either.
+    """The layer for an entry of a list: a layer, an activation, or the name of either.
 
     Raises UnknownNameError or InputTypeError.
     """

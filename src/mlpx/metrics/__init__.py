@@ -1,4 +1,4 @@
-"""Metrics, computed where the data are. Names and values are scikit-learn's.
+"""Metrics, computed on the device of the data. Names and values are scikit-learn's.
 
 Functions (`accuracy_score`, `f1_score`, ...) take truth and predictions. Records (`"accuracy"`,
 `"f1_macro"`, `TopKAccuracy(k=5)`) go into `fit(metrics=[...])` and `evaluate(metrics=[...])`.

@@ -16,15 +16,15 @@ from mlpx.types import Array
 
 @dataclass(frozen=True)
 class ClassScore(Metric):
-    """A score of each class, made one number as `average` says; `zero_division` stands for 0 /
-    0.
+    """The classes' scores as one number, combined by `average`; `zero_division` stands for
+    0 / 0.
     """
 
     zero_division: float = 0.0
 
     def __post_init__(self) -> None:
         given = self.zero_division
-        if not (isinstance(given, float) and math.isnan(given)):  # NaN is a fine answer to 0 / 0
+        if not (isinstance(given, float) and math.isnan(given)):  # NaN may stand for 0 / 0
             require("zero_division", given, least=0, most=1)
 
     average: ClassVar[Average] = "binary"
@@ -54,7 +54,7 @@ class ClassScore(Metric):
 
 @dataclass(frozen=True)
 class Precision(ClassScore, name="precision"):
-    """Of the rows said to be positive, the share that are."""
+    """Of the rows predicted positive, the share that are."""
 
     score = counting.precision
 
@@ -66,7 +66,7 @@ class PrecisionMacro(Precision, name="precision_macro"):
 
 
 class PrecisionMicro(Precision, name="precision_micro"):
-    """The precision of all classes' answers together."""
+    """The precision over the pooled counts of all classes."""
 
     average = "micro"
 
@@ -79,7 +79,7 @@ class PrecisionWeighted(Precision, name="precision_weighted"):
 
 @dataclass(frozen=True)
 class Recall(ClassScore, name="recall"):
-    """Of the rows that are positive, the share said to be."""
+    """Of the positive rows, the share predicted so."""
 
     score = counting.recall
 
@@ -91,7 +91,7 @@ class RecallMacro(Recall, name="recall_macro"):
 
 
 class RecallMicro(Recall, name="recall_micro"):
-    """The recall of all classes' answers together."""
+    """The recall over the pooled counts of all classes."""
 
     average = "micro"
 
@@ -116,7 +116,7 @@ class F1Macro(F1, name="f1_macro"):
 
 
 class F1Micro(F1, name="f1_micro"):
-    """The F1 of all classes' answers together."""
+    """The F1 over the pooled counts of all classes."""
 
     average = "micro"
 

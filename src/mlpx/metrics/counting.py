@@ -1,4 +1,5 @@
-"""Metrics that count right and wrong answers; device scalars and arrays come back, nothing waits.
+"""Metrics that count right and wrong answers. They return device scalars and arrays without
+waiting.
 
 Labels are class indices (n,), or 0 and 1 in each of k columns (n, k); weights w (n,) are float64 or
 None.
@@ -14,7 +15,7 @@ import numpy as np
 from mlpx.types import Array, Namespace
 
 CHUNK_ELEMENTS = 1 << 22
-"""How many comparisons are held at a time."""
+"""How many comparisons are in memory at a time."""
 
 Average = Literal["binary", "macro", "micro", "weighted"]
 
@@ -28,7 +29,7 @@ def mean(values: Array, w: Array | None) -> Array:
 
 
 def accuracy(truth: Array, predicted: Array, w: Array | None) -> Array:
-    """The share of rows that are right, all their labels if there are several."""
+    """The share of rows that are right, in all their labels if there are several."""
     right = truth == predicted
     if right.ndim == 2:
         right = right.all(axis=1)
@@ -70,7 +71,7 @@ def count(
 
 
 def ratio(xp: Namespace, above: Array, below: Array, zero_division: float) -> Array:
-    """above / below, `zero_division` where below is 0; both of one shape, any number of them 0."""
+    """above / below, `zero_division` where below is 0; both of one shape."""
     empty = below == 0
     return xp.where(empty, zero_division, above / xp.where(empty, 1.0, below))
 
@@ -102,10 +103,10 @@ def class_score(
     zero_division: float,
     present: Array,
 ) -> Array:
-    """One number of the classes' scores.
+    """The classes' scores as one number.
 
-    "binary" is the last class's score, "micro" that of all classes' answers together, "macro" the
-    mean over the classes that are `present` (k,), "weighted" the mean weighted by the rows each
+    "binary" is the last class's score, "micro" that of the pooled counts of all classes, "macro"
+    the mean over the classes that are `present` (k,), "weighted" the mean weighted by the rows each
     class has. A class whose score is NaN, as `zero_division` may be, is left out of a mean.
     """
     if average == "binary":
@@ -121,7 +122,7 @@ def class_score(
 
 
 def balanced_accuracy(xp: Namespace, counts: Counts) -> Array:
-    """The mean recall of the classes that are among the truth."""
+    """The mean recall of the classes that occur in the truth."""
     present = (counts.actual > 0).astype(np.float64)
     return (recall(xp, counts, 0.0) * present).sum() / present.sum()
 

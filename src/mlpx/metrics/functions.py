@@ -1,8 +1,8 @@
 """scikit-learn's metric functions, by its names, for arrays of the host or of a device.
 
-The arithmetic happens where the predictions are; a Python float comes back unless said otherwise.
-`sample_weight` (n,) is what each row counts. Each raises InputError or InputTypeError for what it
-cannot use.
+The arithmetic happens on the device of the predictions; the result is a Python float unless
+said otherwise. `sample_weight` (n,) is how much each row counts. Each function raises InputError or
+InputTypeError for invalid input.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def confusion_matrix(
 ) -> Array:
     """C_ij = weight of the rows of class i predicted as class j, on the predictions' device.
 
-    Classes are `labels` in the order given, or all there are in order. Integers without weights.
+    Classes are `labels` in the given order, or all that occur, sorted. Integers without weights.
     """
     given = labels_of(pair(y_true, y_pred, sample_weight, same_shape=True, absolute=True), labels)
     known = (given.truth >= 0) & (given.predicted >= 0)
@@ -51,10 +51,10 @@ def precision_score(
     y_true: Any, y_pred: Any, *, average: Averages = "binary", sample_weight: Any = None,
     zero_division: float = 0.0, pos_label: float = 1,
 ) -> Any:  # fmt: skip
-    """Of the rows predicted as a class, the share that are of it.
+    """Of the rows predicted as a class, the share that belong to it.
 
     `average`: "binary" for `pos_label` alone, "macro", "micro", "weighted", or None for an array
-    with each class's, in order. Labels are (n,), or 0 and 1 in (n, k).
+    with the score of each class, sorted. Labels are (n,), or 0 and 1 in (n, k).
     """
     given = pair(y_true, y_pred, sample_weight, same_shape=True)
     return _class_score(counting.precision, given, average, zero_division, pos_label)
@@ -106,13 +106,13 @@ def _only(labels: Labels, counts: counting.Counts, positive: float) -> counting.
             f"average = 'binary' is for two classes; there are {labels.classes}: "
             "use 'macro', 'micro', 'weighted' or None"
         )
-    found = np.flatnonzero(names == positive)
-    if len(found) == 0 and len(names) == 2:
+    matches = np.flatnonzero(names == positive)
+    if len(matches) == 0 and len(names) == 2:
         raise InputError(f"pos_label = {positive!r}; the labels are {names.tolist()}")
-    if len(found) == 0:
+    if len(matches) == 0:
         zero = labels.pair.xp.zeros(1, np.float64)
         return counting.Counts(zero, zero, zero)
-    at = slice(int(found[0]), int(found[0]) + 1)
+    at = slice(int(matches[0]), int(matches[0]) + 1)
     return counting.Counts(*(part[at] for part in counts))
 
 
@@ -173,8 +173,8 @@ def roc_auc_score(
     """The area under the ROC curve: the chance that a positive scores above a negative, ties half.
 
     y_score (n,) for two classes, (n, classes) for several, each against the rest, averaged; or
-    y_true and y_score (n, k) for several labels, averaged. NaN, with a warning, where a class has
-    no row, or all.
+    y_true and y_score (n, k) for several labels, averaged. NaN, with a warning, if a class has no
+    rows or all of them.
     """
     if multi_class != "ovr":
         raise InputError(f"multi_class = {multi_class!r}; only 'ovr' is offered")

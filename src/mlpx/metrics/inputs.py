@@ -1,4 +1,4 @@
-"""What the metric functions are given, checked: truth, predictions and weights on one device."""
+"""Checked input of the metric functions: truth, predictions and weights on one device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Pair(NamedTuple):
 
 
 class Labels(NamedTuple):
-    """A pair as class indices, -1 for a label left out; `names` (classes,) lie on the host."""
+    """A pair as class indices, -1 for a label left out; `names` (classes,) is on the host."""
 
     pair: Pair
     classes: int
@@ -56,9 +56,9 @@ def pair(
 ) -> Pair:  # fmt: skip
     """Truth and predictions as arrays on the device of the predictions; (n, 1) is (n,).
 
-    Weights whose sums float64 would not hold are divided by the largest, unless `absolute`.
+    Weights whose sum would overflow float64 are divided by the largest, unless `absolute`.
 
-    Raises InputError or InputTypeError for what is no array of numbers, or of different lengths.
+    Raises InputError or InputTypeError for anything but arrays of numbers of equal length.
     """
     backend = array_backend(y_pred)
     truth = backend.asarray(check_array("y_true", y_true, backend))
@@ -87,8 +87,8 @@ def pair(
 
 
 def labels_of(given: Pair, labels: Any = None, *, several: bool = False) -> Labels:
-    """Class indices of the labels in `given`: positions in `labels`, or among all there are, in
-    order.
+    """Class indices of the labels in `given`: positions in `labels`, or among all that occur,
+    sorted.
 
     With `several` the arrays are 0 and 1 (n, k) already. Raises InputError for anything but whole
     numbers.
@@ -122,11 +122,10 @@ def _positions(xp: Namespace, part: Array, names: Array, order: Array) -> Array:
 
 
 def class_indices(given: Pair, columns: int, labels: Any = None) -> Array:
-    """y_true as the columns of the prediction that its labels mean.
+    """y_true as column indices of the prediction.
 
-    By order if there are as many labels as columns, or `labels` names them; else the labels are the
-    indices.
-    Raises InputError for a label without a column.
+    Labels are matched in order if there are as many as columns, or if `labels` names them; else
+    they are the indices. Raises InputError for a label without a column.
     """
     xp, truth = given.xp, given.truth
     if truth.ndim != 1:

@@ -1,4 +1,4 @@
-"""Metrics of probabilities, rankings and values; device scalars come back, nothing waits.
+"""Metrics of probabilities, rankings and values; they return device scalars without waiting.
 
 Weights w (n,) are float64 or None.
 """

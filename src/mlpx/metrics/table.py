@@ -18,8 +18,7 @@ from mlpx.types import Array, Namespace
 
 
 class Results:
-    """What a network put out for some rows and what it should have, as metrics need it; lazily
-    made.
+    """A network's outputs and targets for some rows, in the forms that metrics need, made lazily.
 
     z (n, k) outputs, y labels (n,) or (n, columns), w (n, 1) or None.
     """
@@ -31,7 +30,7 @@ class Results:
 
     @cached_property
     def classes(self) -> int:
-        """How many classes, or labels, there are."""
+        """The number of classes or labels."""
         k = int(self.z.shape[1])
         return 2 if self.kind == "binary" and k == 1 else k
 
@@ -61,12 +60,12 @@ class Results:
 
     @cached_property
     def probabilities(self) -> Array:
-        """What the outputs say of each class (n, classes), in float64."""
+        """The probability of each class (n, classes), in float64."""
         return probabilities(self.xp, self.loss, self.z.astype(np.float64))
 
     @cached_property
     def counts(self) -> counting.Counts:
-        """How often each class is meant, predicted, and both."""
+        """How often each class is true, predicted, and both."""
         return counting.count(self.xp, self.truth, self.predicted, self.w, classes=self.classes)
 
 
@@ -81,7 +80,7 @@ class Metric(Record, kind="metric"):
         raise NotImplementedError
 
     def lacks(self, results: Results) -> str | None:
-        """Why these targets leave it undefined, so that it is NaN; None if they do not."""
+        """Why these targets leave it undefined, that is NaN; None if it is defined."""
         return None
 
     def check(self, loss: Loss, k: int) -> None:
@@ -90,7 +89,7 @@ class Metric(Record, kind="metric"):
         if (kind == "values") != (self.needs == "values"):
             self.refuse(f"needs {self.needs}; this model's loss is {loss.name!r}, over {kind}")
         if self.needs == "probabilities" and loss.link not in ("softmax", "sigmoid"):
-            self.refuse(f"needs probabilities, which loss {loss.name!r} has not")
+            self.refuse(f"needs probabilities, which loss {loss.name!r} does not have")
         if kind == "values" and loss.target_columns(k) != k:
             self.refuse(f"needs one output for each target; loss {loss.name!r} has several")
 
@@ -106,12 +105,12 @@ class Metric(Record, kind="metric"):
 
 
 def default_metrics(targets: str) -> tuple[Metric, ...]:
-    """What is reported unless the user says otherwise."""
+    """The metrics reported by default."""
     return () if targets == "values" else (Accuracy(),)
 
 
 def choose_metrics(names: Iterable[object] | None, loss: Loss, k: int) -> tuple[Metric, ...]:
-    """The metrics that are meant for a network of this loss and k outputs; None is the default.
+    """The metrics by these names, for a network of this loss and k outputs; None means the default.
 
     Raises UnknownNameError, InputTypeError, or InputError for a metric that does not suit the loss.
     """
@@ -123,14 +122,14 @@ def choose_metrics(names: Iterable[object] | None, loss: Loss, k: int) -> tuple[
 
 @dataclass(frozen=True)
 class Accuracy(Metric, name="accuracy"):
-    """The share of rows predicted right; with several labels a row, all of them."""
+    """The share of rows predicted right; with several labels per row, all of them."""
 
     def compute(self, results: Results) -> Array:
         return counting.accuracy(results.truth, results.predicted, results.w)
 
 
 class OneClassMetric(Metric):
-    """A metric of rows that are of one class each."""
+    """A metric of rows with one class each."""
 
     def check(self, loss: Loss, k: int) -> None:
         super().check(loss, k)
@@ -140,7 +139,7 @@ class OneClassMetric(Metric):
 
 @dataclass(frozen=True)
 class BalancedAccuracy(OneClassMetric, name="balanced_accuracy"):
-    """The mean recall of the classes there are."""
+    """The mean recall of the classes that occur."""
 
     def compute(self, results: Results) -> Array:
         return counting.balanced_accuracy(results.xp, results.counts)
@@ -194,7 +193,7 @@ class ROCAUC(Metric, name="roc_auc"):
     """The area under the ROC curve; of several classes each against the rest, or of several labels,
     the mean.
 
-    NaN where a class has no row, or all rows, which a warning says.
+    NaN, with a warning, if a class has no rows or all of them.
     """
 
     needs = "probabilities"

@@ -13,7 +13,7 @@ NAMED = 5
 
 
 def without_rows(xp: Namespace, truth: Array, w: Array | None, *, classes: int) -> str | None:
-    """That truth has no row of some classes, or always the same of some labels; None if it has.
+    """Which classes have no rows in truth, or which labels are constant; None if there are none.
 
     truth (n,) of class indices, or (n, k) of 0 and 1; weights w (n,).
     """
@@ -24,24 +24,24 @@ def without_rows(xp: Namespace, truth: Array, w: Array | None, *, classes: int) 
     else:
         lacking = xp.bincount(truth, w, minlength=classes) == 0
         text = "no row is of class {}"
-    found = np.flatnonzero(array_backend(lacking).to_numpy(lacking))
-    if not len(found):
+    classes_at = np.flatnonzero(array_backend(lacking).to_numpy(lacking))
+    if not len(classes_at):
         return None
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-    return text.format(", ".join(map(str, found[:NAMED])) + more)
+    more = f" and {len(classes_at) - NAMED} more" if len(classes_at) > NAMED else ""
+    return text.format(", ".join(map(str, classes_at[:NAMED])) + more)
 
 
 def too_few(truth: Array) -> str | None:
-    """That one row has no variance."""
+    """That one row has no variance; None for more rows."""
     return "it needs at least two rows" if len(truth) < 2 else None
 
 
 def undefined(name: str, why: str) -> str:
-    """What is said of a metric that has no value."""
+    """The message about an undefined metric."""
     return f"{name} is not defined here and is NaN: {why}"
 
 
 def warn(name: str, why: str | None, *, stacklevel: int) -> None:
-    """Say that a metric is not defined, if there is a reason."""
+    """Warn that a metric is undefined, if there is a reason."""
     if why is not None:
         warnings.warn(undefined(name, why), UserWarning, stacklevel=stacklevel + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Layer
 from mlpx.network.architecture import check_dtype, lay_out, leave_to_loss, specify
+from mlpx.network.state import TrainingState
 from mlpx.plan.layout import aligned_zeros
 from mlpx.random import Purpose, check_seed, words
 from mlpx.types import Array
-
-if TYPE_CHECKING:
-    from mlpx.network.state import TrainingState
 
 
 class Network:

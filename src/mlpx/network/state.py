@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from mlpx.backend import Backend
-from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
 from mlpx.types import Array
 
@@ -41,33 +40,3 @@ class TrainingState:
         self.moments = {
             name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
         }
-
-
-def resume(
-    model: Network, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
-) -> TrainingState:
-    """The model's training state if its optimizer equals `optimizer`, else a new one.
-
-    A new one keeps the epoch. An epoch that was begun at another pace starts over.
-    """
-    before = model.training_state
-    if before is not None and before.optimizer == optimizer:
-        begun = before.pace == pace and before.position < steps_per_epoch
-        position = before.position if begun else 0
-        changed = {"position": position, "pace": pace, "schedule": dict(before.schedule)}
-        return TrainingState(**(vars(before) | changed))
-    moments = {
-        name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
-    }
-    if optimizer.average is not None:
-        moments["average"] = model.flat.copy()
-    epoch, drawn = (before.epoch, before.drawn) if before else (0, 0)
-    return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
-
-
-def swap(a: Array, b: Array, *, work: Array) -> None:
-    """Exchange the contents of two arrays in place, as programs hold views; zeroes `work`."""
-    work[...] = a
-    a[...] = b
-    b[...] = work
-    work.fill(0)

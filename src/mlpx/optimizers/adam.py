@@ -71,7 +71,7 @@ class AdamHat(Adam, name="adam_hat"):
     """Adam with the paper's epsilon-hat: p = p - rate c m / (sqrt(v) + epsilon).
 
     c = sqrt(1 - b2**t) / (1 - b1**t) undoes the bias of m and v, but not that of sqrt(v) beside
-    epsilon, which so weighs more in the first steps. As scikit-learn and Keras.
+    epsilon, which therefore weighs more in the first steps. As scikit-learn and Keras.
     Source: Kingma and Ba, 2015, end of section 2.
     """
 
@@ -193,9 +193,7 @@ class RAdam(Adam, name="radam"):
         R = 2 / (1 - self.beta2) - 1
         R_t = R - 2 * t * self.beta2**t / known
         adaptive = R_t > 5
-        R_t = np.where(
-            adaptive, R_t, R
-        )  # where it is not used, any value that needs no root of a negative
+        R_t = np.where(adaptive, R_t, R)  # unused values must not give roots of negative numbers
         with np.errstate(all="ignore"):
             r = np.sqrt((R_t - 4) * (R_t - 2) * R / ((R - 4) * (R - 2) * R_t))
         return np.where(adaptive, 0, unbiased), np.where(adaptive, unbiased * r * np.sqrt(known), 0)

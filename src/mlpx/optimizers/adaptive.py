@@ -56,11 +56,11 @@ class AdaGrad(Optimizer, name="adagrad"):
 class RMSProp(Optimizer, name="rmsprop"):
     """v = rho v + (1 - rho) g**2, p = p - rate g / (sqrt(v) + epsilon).
 
-    With centered=True, v - a**2 stands under the root, where a = rho a + (1 - rho) g; rounding
-    below zero counts as zero. With momentum, u = momentum u + g / (...) and p = p - rate u. As
-    PyTorch (where rho is called alpha); Keras has rho = 0.9 and its epsilon (1e-7) inside the root.
-    Source: Tieleman and Hinton, lecture 6.5, 2012; centred: Graves, "Generating sequences with
-    recurrent neural networks", 2013.
+    With centered=True, v - a**2 is under the root, where a = rho a + (1 - rho) g; a difference
+    rounded below zero counts as zero. With momentum, u = momentum u + g / (...) and p = p - rate u.
+    As PyTorch (where rho is called alpha); Keras has rho = 0.9 and its epsilon (1e-7) inside the
+    root. Source: Tieleman and Hinton, lecture 6.5, 2012; centred: Graves, "Generating sequences
+    with recurrent neural networks", 2013.
     """
 
     learning_rate: float | Schedule = 1e-2

@@ -15,10 +15,9 @@ from mlpx.schedules import Steps
 class Average(Record, kind="average"):
     """a = (1 - w) a + w p after every step, with the weights w of `weights`.
 
-    While an optimizer has one, the model outside of the steps *is* the average: validation,
-    callbacks, saved files and the end of `fit` see it. The parameters that training moves are kept
-    in the training state and put back for every epoch, so that a run that was stopped goes on
-    exactly.
+    With an average, the model *is* the average outside of the steps: validation, callbacks, saved
+    files and the end of `fit` see it. The parameters that training moves are kept in the training
+    state and restored for every epoch, so that a stopped run continues exactly.
     """
 
     def weights(self, t: Steps) -> Steps:
@@ -27,7 +26,7 @@ class Average(Record, kind="average"):
 
     @property
     def open(self) -> bool:
-        """Whether it waits for the length of the run."""
+        """Whether it still needs the length of the run."""
         return False
 
     def resolved(self, total: int) -> Average:
@@ -40,7 +39,7 @@ class EMA(Average, name="ema"):
     """The exponential moving average: a step counts `decay` times as much as the one after it.
 
     The weights are normalised, w_t = (1 - decay) / (1 - decay**t), as Adam's bias correction does,
-    so the starting values have no share in it. (PyTorch's takes the first parameters with weight
+    so the initial values have no share in it. (In PyTorch the first parameters keep the weight
     decay**(t - 1).)
     Source: Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", 1992.
     """
@@ -59,7 +58,7 @@ class EMA(Average, name="ema"):
 class SWA(Average, name="swa"):
     """The plain mean of the parameters after steps start, start + every, start + 2 every, ...
 
-    Up to `start` the average is the parameters themselves. A start of None is three quarters of the
+    Up to `start` the average is the parameters themselves. None starts after three quarters of the
     run. Use it with a rate that does not fall to zero. Batch normalisation's running statistics are
     averaged too.
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization",

@@ -1,12 +1,12 @@
-"""What every optimizer is: a record of hyperparameters and one rule over flat arrays.
+"""The base of every optimizer: a record of hyperparameters and one rule over flat arrays.
 
-What depends on the step alone (learning rate, bias corrections) is computed in float64 on the host
-for all steps of an epoch at once, by `scalars`, and read by each step from a table on the device.
-So schedules are ordinary functions, every device and engine uses the same numbers, and `update` is
-elementwise.
+Numbers that depend only on the step (learning rate, bias corrections) are computed in float64 on
+the host by `scalars`, for all steps of an epoch at once; each step reads them from a table on the
+device. So schedules are ordinary functions, every device and engine uses the same numbers, and
+`update` is elementwise.
 
-Clipping, weight decay, accumulation and averaging are the same for all rules and stand around them:
-see `mlpx.program.update`.
+Clipping, weight decay, accumulation and averaging are the same for all rules and happen around
+them: see `mlpx.program.update`.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ class Optimizer(Record, kind="optimizer"):
     lion and muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
     clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole
     gradient, which is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
-    accumulate: so many batches make one update, equal to that of one batch of all their rows.
+    accumulate: this many batches make one update, equal to that of one batch of all their rows.
     average: `EMA()` or `SWA()` of the parameters.
     rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or
-    parameter ("0.W"); all that match are multiplied. A factor of 0 freezes.
+    parameter ("0.W"); all that match are multiplied. A factor of 0 freezes the parameter.
     """
 
     decay: ClassVar[Literal["l2", "decoupled", "own"]] = "l2"
     scratch: ClassVar[int] = 1
-    """How many arrays of scratch `update` needs."""
+    """How many scratch arrays `update` needs."""
     by_parameter: ClassVar[bool] = False
     """Whether `update` wants whole parameters in their own shape rather than slices of the flat
     vector.
@@ -79,19 +79,17 @@ class Optimizer(Record, kind="optimizer"):
 
     @property
     def moments(self) -> tuple[str, ...]:
-        """Names of the flat arrays of state, as long as the parameters and zero at the start."""
+        """Names of the flat state arrays, as long as the parameters and initially zero."""
         return ()
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """Names of all flat arrays of the training state: the moments, and the average if there is
-        one.
-        """
+        """Names of all flat arrays of the training state: the moments, and the average if any."""
         return (*self.moments, "average") if self.average is not None else self.moments
 
     @property
     def columns(self) -> int:
-        """How many per-step numbers the rule reads."""
+        """How many numbers per step the rule reads."""
         return len(self.scalars(np.ones(1), np.ones(1)))
 
     @property
@@ -101,13 +99,13 @@ class Optimizer(Record, kind="optimizer"):
 
     @property
     def open(self) -> bool:
-        """Whether a schedule or the average waits for the length of the run."""
+        """Whether a schedule or the average still needs the length of the run."""
         averaging = self.average is not None and self.average.open
         return averaging or any(schedule.open for schedule in self.schedules)
 
     def resolved(self, begin: int, total: int) -> Optimizer:
-        """The same optimizer for a run of `total` steps after step `begin`, which its schedules
-        start from.
+        """The same optimizer for a run of `total` steps after step `begin`, where its schedules
+        start.
         """
         changes: dict[str, Any] = {
             field.name: _delayed(value.resolved(total), begin)
@@ -119,7 +117,9 @@ class Optimizer(Record, kind="optimizer"):
         return dataclasses.replace(self, **changes)
 
     def for_parameter(self, kind: str, shape: tuple[int, ...]) -> Optimizer:
-        """The optimizer that moves parameters of this kind and shape: no decay but on weights."""
+        """The optimizer that moves parameters of this kind and shape: decay applies only to
+        weights.
+        """
         if kind == "weight" or self.decay_all or not self.weight_decay:
             return self
         return dataclasses.replace(self, weight_decay=0.0)
@@ -162,7 +162,7 @@ def _delayed(schedule: Schedule, begin: int) -> Schedule:
 
 
 def _pairs(given: Any) -> tuple[tuple[str, float], ...]:
-    """Rate multipliers as sorted pairs, which are equal where the mappings are and survive JSON."""
+    """Rate multipliers as sorted pairs: equal mappings give equal pairs, and JSON keeps them."""
     try:
         pairs = dict(given)
     except (TypeError, ValueError):

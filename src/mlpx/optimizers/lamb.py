@@ -1,4 +1,4 @@
-"""LAMB: Adam whose step is as long as the parameter it moves."""
+"""LAMB: Adam with steps in proportion to the norm of the parameter."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class LAMB(Adam, name="lamb"):
     """u = m^ / (sqrt(v^) + epsilon) + weight_decay p, p = p - rate (|p| / |u|) u, for each
     parameter array.
 
-    Where |p| or |u| is zero the ratio is 1. Biases and the parameters of normalisations take u as
-    it is (adapt=False), as the authors' code does: they start at zero, and a step in proportion to
-    them would leave them there. `decay_all=True` treats them as weights.
+    If |p| or |u| is zero, the ratio is 1. Biases and the parameters of normalisations take u
+    unscaled (adapt=False), as in the authors' code: they start at zero, and a step in proportion
+    to them would leave them there. `decay_all=True` treats them as weights.
     Source: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
     2020, algorithm 2.
     """
@@ -77,7 +77,7 @@ class LAMB(Adam, name="lamb"):
 
 
 def trust_ratio(xp: Namespace, p: Array, u: Array, *, work: tuple[Array, Array, Array]) -> None:
-    """u = (|p| / |u|) u, or u itself where |p| or |u| is zero; work of their shape."""
+    """u = (|p| / |u|) u, or u itself if |p| or |u| is zero; work of their shape."""
     squares, *rest = (a.reshape(-1) for a in work)
     of_p, of_u = norms = tuple(a[:1] for a in rest)
     for a, norm in zip((p.reshape(-1), u.reshape(-1)), norms, strict=True):

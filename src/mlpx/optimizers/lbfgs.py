@@ -1,4 +1,4 @@
-"""L-BFGS, for small problems that are taken as a whole."""
+"""L-BFGS, for small problems without batches."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class LBFGS(Optimizer, name="lbfgs"):
     changes of p and g, and a line search finds s.
 
     SciPy's L-BFGS-B on the flat vector in float64, the gradient in the model's dtype; needs the
-    extra `lbfgs`. An epoch is an iteration, of one evaluation of the loss and its gradient or a
-    few, and reports the loss it reached. It ends early where no element of the gradient exceeds
-    `tolerance`. `weight_decay` is L2. There are no batches, no learning rate and no clipping. A
-    second fit goes on from where the first came, but learns H anew.
-    Source: Liu and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
+    extra `lbfgs`. An epoch is an iteration, with one or a few evaluations of the loss and its
+    gradient, and reports the loss it reached. The run ends early once no element of the gradient
+    exceeds `tolerance`. `weight_decay` is L2. There are no batches, no learning rate and no
+    clipping. A second fit continues from the first one's parameters, but with a new H. Source: Liu
+    and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
     """
 
     learning_rate: float | Schedule = 1.0

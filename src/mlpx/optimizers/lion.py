@@ -1,4 +1,4 @@
-"""Lion: steps by the sign alone."""
+"""Lion: steps along the sign only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlpx.types import Array, Namespace
 class Lion(Optimizer, name="lion"):
     """p = p - rate sign(b1 m + (1 - b1) g), then m = b2 m + (1 - b2) g; weight decay is decoupled.
 
-    Wants a rate 3 to 10 times below Adam's, and so many times the weight decay.
+    Needs a rate 3 to 10 times below Adam's, and as many times its weight decay.
     Source: Chen et al., "Symbolic discovery of optimization algorithms", 2023, algorithm 2.
     """
 

@@ -12,8 +12,8 @@ from mlpx.schedules import Schedule, rate_or_schedule
 from mlpx.types import Array, Namespace
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic a x + b x**3 + c x**5: the steepest at 0 that takes singular values to about 0.7
-to 1.2.
+"""Coefficients of the quintic a x + b x**3 + c x**5: the steepest at 0 that takes singular values
+to about 0.7 to 1.2.
 """
 
 
@@ -24,11 +24,11 @@ class Muon(Optimizer, name="muon"):
 
     m' = (1 - momentum) g + momentum m with nesterov=True, else m. orthogonal(m') is U V^T of its
     singular value decomposition, nearly: `iterations` of Newton and Schulz's quintic on m' / |m'|.
-    Weight decay is decoupled. All else, biases and parameters of normalisations, is moved by AdamW
-    at `adam_rate`, with adam_beta1, adam_beta2 and adam_epsilon, and without decay unless
-    decay_all=True. Its second moment is kept as long as the parameters, and is zero for matrices.
+    Weight decay is decoupled. Everything else, biases and parameters of normalisations, is moved by
+    AdamW at `adam_rate`, with adam_beta1, adam_beta2 and adam_epsilon, and without decay unless
+    decay_all=True. Its second moment is as long as all parameters, and zero for matrices.
 
-    In the model's dtype, where the authors' code (and PyTorch's, whose rate is 1e-3) iterates in
+    It works in the model's dtype; the authors' code (and PyTorch's, whose rate is 1e-3) iterates in
     bfloat16.
     Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """

@@ -107,8 +107,6 @@ class Plan:
         self.calls: list[Call] = []
         self.reads: list[tuple[int, str]] = []
         """The calls that gather rows of the data: the call's index, and which array it reads."""
-        self.lowered: dict[str, list[Any]] = {}
-        """The calls lowered to operations, by the name of the target; empty before that."""
         self.penalised = True
         """Whether the loss includes the penalties; only the first part of a batch has them."""
         self.batch_rows = rows

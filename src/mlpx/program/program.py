@@ -127,8 +127,6 @@ class TrainingProgram:
     def feed(self, data: TrainingData) -> None:
         """Train on `data` from now on; its arrays have the same dtypes and shapes as before."""
         self.batch.feed(data, self.plans)
-        for plan in self.plans:
-            plan.lowered.clear()
         self.fills += 1
 
     @property

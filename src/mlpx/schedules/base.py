@@ -1,4 +1,4 @@
-"""What every schedule is."""
+"""The base of every schedule."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Schedule(Record, kind="schedule"):
 
     @property
     def open(self) -> bool:
-        """Whether it waits for the length of the run."""
+        """Whether it still needs the length of the run."""
         unset = getattr(self, "steps", 1) is None
         return unset or any(schedule.open for schedule in self.nested())
 
@@ -39,7 +39,7 @@ class Schedule(Record, kind="schedule"):
         return changed
 
     def watched(self) -> tuple[str, ...]:
-        """Columns of the history that it needs."""
+        """The columns of the history that it needs."""
         return tuple(name for schedule in self.nested() for name in schedule.watched())
 
     def after_epoch(self, state: dict[str, float], logs: dict[str, float]) -> dict[str, float]:
@@ -81,6 +81,6 @@ def rates_of(given: float | Schedule, t: Steps) -> Steps:
 
 
 def check_steps(steps: int | None) -> None:
-    """Check a number of steps, or None for all of the run."""
+    """Check a number of steps, or None for the whole run."""
     if steps is not None:
         require_count("steps", steps)

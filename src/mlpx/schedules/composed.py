@@ -17,11 +17,10 @@ from mlpx.schedules.curves import Constant
 
 @dataclass(frozen=True)
 class Warmup(Schedule, name="warmup"):
-    """`then` from its first step on, after `lead` steps in which the rate grows linearly to its
-    first.
+    """`lead` steps in which the rate grows linearly to the first rate of `then`, and then `then`.
 
-    Step t of the warm-up has the share t / lead of it, or from `start` on if that is given. `then`
-    is a schedule or a number.
+    Step t of the warm-up has the share t / lead of that rate, or a share that grows from `start`.
+    `then` is a schedule or a number.
     """
 
     lead: int = 100
@@ -48,10 +47,9 @@ class Warmup(Schedule, name="warmup"):
 
 @dataclass(frozen=True)
 class Sequential(Schedule, name="sequential"):
-    """One schedule after the other: the i-th for `lengths[i]` steps, each from its own first step
-    on.
+    """One schedule after the other: the i-th for `lengths[i]` steps, each starting at its step 1.
 
-    The last one has no length: it lasts as long as the run.
+    The last one has no length: it lasts to the end of the run.
     """
 
     schedules: tuple[Schedule, ...] = (Constant(),)
@@ -76,8 +74,8 @@ class Sequential(Schedule, name="sequential"):
             schedule.rates(np.maximum(t - start, 1))
             for schedule, start in zip(self.schedules, starts, strict=True)
         ]
-        found: Steps = np.stack(parts)[which, np.arange(len(t))]
-        return found
+        rates: Steps = np.stack(parts)[which, np.arange(len(t))]
+        return rates
 
     def nested(self) -> tuple[Schedule, ...]:
         return self.schedules

@@ -1,4 +1,4 @@
-"""Schedules that fall, or grow, along one curve."""
+"""Schedules that fall or grow along one curve."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlpx.schedules.base import Schedule, Steps, check_steps
 
 @dataclass(frozen=True)
 class Constant(Schedule, name="constant"):
-    """rate, always."""
+    """rate in every step."""
 
     rate: float = 1e-3
 
@@ -42,7 +42,7 @@ class Step(Schedule, name="step"):
 
 @dataclass(frozen=True)
 class Exponential(Schedule, name="exponential"):
-    """rate factor**((t - 1) / every): as `Step`, but smoothly. A factor above 1 is allowed."""
+    """rate factor**((t - 1) / every): like `Step`, but smooth. A factor above 1 is allowed."""
 
     rate: float = 1e-3
     every: int = 1000

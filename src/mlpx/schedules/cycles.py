@@ -14,7 +14,7 @@ from mlpx.schedules.curves import half_wave
 @dataclass(frozen=True)
 class WarmRestarts(Schedule, name="warm_restarts"):
     """A cosine from rate to final that starts again after `period` steps; each period is `factor`
-    as long.
+    times as long as the one before.
 
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
     """
@@ -45,8 +45,8 @@ class WarmRestarts(Schedule, name="warm_restarts"):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule, name="one_cycle"):
-    """Half a cosine wave up from rate / start to rate, in the share `warm` of the run, then one
-    down to rate / (start end).
+    """Half a cosine wave up from rate / start to rate, over the share `warm` of the run, then
+    one down to rate / (start end).
 
     As PyTorch's OneCycleLR, whose momentum cycle is left out. Source: Smith and Topin,
     "Super-convergence", 2018.
@@ -78,8 +78,8 @@ class OneCycle(Schedule, name="one_cycle"):
 
 @dataclass(frozen=True)
 class Cyclic(Schedule, name="cyclic"):
-    """Straight up from rate to peak in `up` steps and down in `down` (as many unless given), over
-    and over.
+    """Linearly up from rate to peak in `up` steps and down in `down` (`up` if None), again and
+    again.
 
     The height of the peak over rate is multiplied by `factor` after each cycle. Source: Smith,
     "Cyclical learning rates for training neural networks", 2017; a factor of 0.5 is its

@@ -18,10 +18,10 @@ class ReduceOnPlateau(Schedule, name="reduce_on_plateau"):
     epochs.
 
     `monitor` is a column of the history, such as "loss" or "val_loss"; with mode="max" higher is
-    better. An improvement is one by more than `min_change`. After a reduction `cooldown` epochs are
-    not judged. The rate never falls below `least` times what it was at first. It acts between
-    epochs, on the whole table of the next one; as a part of another schedule it scales that one's
-    rate.
+    better. Only a change by more than `min_change` is an improvement. After a reduction, `cooldown`
+    epochs are not counted. The rate never falls below `least` times the first one. It acts between
+    epochs, on the whole table of the next one; as a part of another schedule it scales that
+    schedule's rate.
     """
 
     rate: float = 1e-3

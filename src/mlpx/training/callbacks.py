@@ -12,47 +12,15 @@ import warnings
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
 from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
+from mlpx.training.run import EVENTS, Callback, Logs, Run
 from mlpx.types import Array
 
-if TYPE_CHECKING:
-    from mlpx.training.run import Run
-
-Logs = dict[str, float]
 Mode = Literal["auto", "min", "max"]
-
-
-class Callback:
-    """Does nothing; override what you need. An exception raised here ends the training."""
-
-    def on_check(self, run: Run) -> None:
-        """Before anything is changed: raise here if this callback cannot work with the run.
-
-        `run.columns` names what each epoch will report.
-        """
-
-    def on_train_begin(self, run: Run) -> None:
-        """Before the first step."""
-
-    def on_epoch_begin(self, run: Run, epoch: int) -> None:
-        """Before an epoch; `epoch` counts from 0 over all calls of `fit`."""
-
-    def on_steps(self, run: Run) -> None:
-        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far."""
-
-    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        """After an epoch, with its loss and metrics."""
-
-    def on_train_end(self, run: Run) -> None:
-        """After the last step, even if the run was interrupted or failed; last callback first."""
-
-
-EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
-"""Methods every callback must have; `on_steps` is optional."""
 
 
 def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:

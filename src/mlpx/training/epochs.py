@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from mlpx.network.state import swap
 from mlpx.training.run import Run
+from mlpx.types import Array
 
 RUN_S = 0.05
 """How long one call of the engine may run: the longest the bar and Ctrl-C have to wait."""
@@ -82,3 +82,11 @@ def stretches(run: Run, end: int) -> Iterator[None]:
         step_s = (time.perf_counter() - started_s) / count
         run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
         yield
+
+
+def swap(a: Array, b: Array, *, work: Array) -> None:
+    """Exchange the contents of two arrays in place, as programs hold views; zeroes `work`."""
+    work[...] = a
+    a[...] = b
+    b[...] = work
+    work.fill(0)

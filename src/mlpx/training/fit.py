@@ -23,12 +23,12 @@ from mlpx.program.gradients import GradientRule
 from mlpx.program.objective import divides_by_weight
 from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule
-from mlpx.training.callbacks import Callback, check_callbacks
+from mlpx.training.callbacks import check_callbacks
 from mlpx.training.epochs import Epochs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.history import History
 from mlpx.training.progress import display
-from mlpx.training.run import Run, RunOptions
+from mlpx.training.run import Callback, Run, RunOptions
 from mlpx.training.sampling import SAMPLINGS, hold_out
 from mlpx.types import Array
 

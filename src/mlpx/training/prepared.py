@@ -7,14 +7,18 @@ the program other rows and goes on.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from functools import cached_property
 from operator import is_
 from typing import Any
+from weakref import proxy
 
 from mlpx.engines import Engine, Runner
+from mlpx.errors import DeviceMemoryError
 from mlpx.network.network import Network
 from mlpx.program.data import NOTHING, TrainingData
+from mlpx.program.footprint import too_large
 from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
 
@@ -51,6 +55,22 @@ class Prepared:
         """Train on `data` from now on, which must be of the kind it was made for."""
         self.program.feed(data)
         self.execute.feed()
+
+
+def program_of(
+    model: Network, data: TrainingData, moments: dict[str, Array], options: dict[str, Any]
+) -> TrainingProgram:
+    """The training program, which does not keep the model alive.
+
+    Raises DeviceMemoryError saying which batch size would fit.
+    """
+    try:
+        return TrainingProgram(proxy(model), data, moments=moments, **options)
+    except DeviceMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # frees what was allocated
+        rows = min(options["part_rows"] or options["batch_size"], options["rows"])
+        left = model.backend.memory().free_bytes
+        raise too_large(model, data, options["optimizer"], rows=rows, free_bytes=left) from error
 
 
 def trained(flat: Array, moments: dict[str, Array]) -> tuple[Array, ...]:

@@ -9,7 +9,7 @@ import warnings
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from mlpx.errors import InputError
-from mlpx.training.callbacks import Callback, Logs
+from mlpx.training.run import Callback, Logs
 
 if TYPE_CHECKING:
     from mlpx.training.run import Run

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from weakref import proxy
 
 import numpy as np
 
 from mlpx import engines
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines import Engine
-from mlpx.errors import DeviceMemoryError, InputError
+from mlpx.errors import InputError
 from mlpx.metrics import Metric
 from mlpx.network.network import Network
-from mlpx.network.state import resume
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData, split_batches
-from mlpx.program.footprint import too_large
 from mlpx.program.gradients import Backpropagation, GradientRule
 from mlpx.program.program import LOSS, TrainingProgram
 from mlpx.records import require_count
-from mlpx.training.callbacks import Callback
 from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
-from mlpx.training.prepared import Prepared, kinds, leave, take, trained
+from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
+from mlpx.training.resuming import check_watched, fitted, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
+Logs = dict[str, float]
 EPOCHS = 10
 """How many epochs are trained by default."""
-ANEW = (
-    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
-    "fit; give it the number of steps of all calls together to span them"
-)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,6 +66,35 @@ class Loop(Protocol):
 
     def train(self, run: Run, interrupted: list[int]) -> None:
         """Train until the run ends or is stopped, or `interrupted` holds a signal."""
+
+
+class Callback:
+    """Does nothing; override what you need. An exception raised here ends the training."""
+
+    def on_check(self, run: Run) -> None:
+        """Before anything is changed: raise here if this callback cannot work with the run.
+
+        `run.columns` names what each epoch will report.
+        """
+
+    def on_train_begin(self, run: Run) -> None:
+        """Before the first step."""
+
+    def on_epoch_begin(self, run: Run, epoch: int) -> None:
+        """Before an epoch; `epoch` counts from 0 over all calls of `fit`."""
+
+    def on_steps(self, run: Run) -> None:
+        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far."""
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        """After an epoch, with its loss and metrics."""
+
+    def on_train_end(self, run: Run) -> None:
+        """After the last step, even if the run was interrupted or failed; last callback first."""
+
+
+EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+"""Methods every callback must have; `on_steps` is optional."""
 
 
 class Run:
@@ -195,7 +217,7 @@ class Run:
     def _prepared(self) -> Prepared:
         """What an earlier run of the same kind left, or else a new one."""
         self.loop.check(self)
-        self._check_schedules()
+        check_watched(self.state.optimizer, self.columns)
         model, moments, given = self.model, self.state.moments, self.options
         options = self._program_options()
         wanted = (given.engine, given.threads, usable_cores())
@@ -205,16 +227,15 @@ class Run:
         if kept is not None:
             kept.feed(self.data)
             return kept
-        program = self._program(options)
-        engine, reason = engines.choose(given.engine, program)
-        execute = engine.prepare(program, threads=given.threads)
-        return Prepared(kind, arrays, program, engine, reason, execute)
+        program = program_of(model, self.data, moments, options)
+        chosen = engines.choose(given.engine, program, threads=given.threads)
+        return Prepared(kind, arrays, program, *chosen)
 
     def _program_options(self) -> dict[str, Any]:
         """The program's arguments other than the data and the moments."""
         given = self.options
         return {
-            "optimizer": self._rule(),
+            "optimizer": fitted(self.state, self.total_steps, self.history.notes),
             "batch_size": given.batch_size,
             "rows": self.rows,
             "gradient_rule": given.gradient_rule,
@@ -222,35 +243,6 @@ class Run:
             "part_rows": given.part_rows,
             "precision": given.precision,
         } | self.loop.program_options(self)
-
-    def _program(self, options: dict[str, Any]) -> TrainingProgram:
-        model, moments = self.model, self.state.moments
-        try:
-            return TrainingProgram(proxy(model), self.data, moments=moments, **options)
-        except DeviceMemoryError as error:
-            traceback.clear_frames(error.__traceback__)  # frees what was allocated
-            rule, rows = options["optimizer"], min(self.options.part_rows, self.rows)
-            left = model.backend.memory().free_bytes
-            raise too_large(model, self.data, rule, rows=rows, free_bytes=left) from error
-
-    def _check_schedules(self) -> None:
-        watched = [n for schedule in self.state.optimizer.schedules for n in schedule.watched()]
-        for name in watched:
-            if name not in self.columns:
-                raise InputError(
-                    f"a schedule watches {name!r}; this run reports {list(self.columns)}"
-                )
-
-    def _rule(self) -> Optimizer:
-        """The optimizer, its open schedules spanning this run, or an earlier unfinished one."""
-        state = self.state
-        if not state.optimizer.open:
-            return state.optimizer
-        if state.step >= state.begin + state.total:
-            if state.step and any(schedule.open for schedule in state.optimizer.schedules):
-                self.history.notes.append(ANEW)
-            state.begin, state.total = state.step, self.total_steps
-        return state.optimizer.resolved(state.begin, state.total)
 
     def count(self, steps: int, rows: int) -> None:
         """Count `steps` more steps of the epoch, run on `rows` rows in all."""

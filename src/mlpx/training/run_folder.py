@@ -19,6 +19,7 @@ from mlpx.files import allocate, write_atomically
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.training.history import History
+from mlpx.training.plots import learning_curves
 from mlpx.training.settings import SETTINGS
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
@@ -168,8 +169,6 @@ def describe_run(
 
 def _draw(history: History, path: Path) -> str | None:
     """Draw the learning curves; returns why not if that fails."""
-    from mlpx.plots import learning_curves
-
     try:
         learning_curves(history, path=path)
     except (MlpxError, OSError) as error:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, BatchNorm, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
-from mlpx.engines import cuda
 from mlpx.engines.cuda.casts import MOST_BACKS, Casts
 from mlpx.engines.cuda.graphs import needs
 from mlpx.engines.cuda.runner import CudaRunner
@@ -39,10 +38,10 @@ def fit(layers: list[Any], precision: str, **options: Any) -> tuple[np.ndarray, 
     given = {"epochs": 2, "batch_size": 12, "optimizer": "adam", "verbose": 0} | options
     made: list[Any] = []
     with pytest.MonkeyPatch.context() as patch:
+        planned = CudaRunner.__init__
         patch.setattr(
-            cuda, "CudaRunner", lambda program: made.append(CudaRunner(program)) or made[0]
+            CudaRunner, "__init__", lambda self, *given: made.append(self) or planned(self, *given)
         )
-        patch.setattr(cuda.CudaEngine, "notes", lambda self, runner: runner.notes)
         model = MLP(layers, device="cuda")
         history = model.fit(x, rng.integers(0, 5, size=52), precision=precision, **given)
     assert history.engine == "cuda", history.engine_reason
@@ -66,22 +65,22 @@ def test_each_array_is_cast_once_a_step(precision: str, units: tuple[int, ...]) 
     assert names.count(f"to_{precision}") == 3 * (len(units) + 1) - 1
     assert names.count("scale_of") == (3 * (len(units) + 1) - 1 if precision == "fp16" else 0)
     casts = [operation for operation in found if operation.name == f"to_{precision}"]
-    for arrays in zip(*(operation.p[:2] for operation in casts), strict=True):
-        assert len({address(array) for array in arrays}) == len(casts)
+    for field in ("x", "out"):
+        assert len({address(cast[field]) for cast in casts}) == len(casts)
 
 
 def test_other_precisions_cast_nothing() -> None:
     for precision in ("float32", "tf32"):
         runner = fit([9, 8, 5], precision, epochs=1)[2]
         assert not [o for o in operations(runner) if o.name.startswith(("to_", "scale_of"))]
-        assert runner.casts.kept == []
+        assert runner.planner.casts.kept == []
 
 
 def test_products_of_square_matrices_stay_float32() -> None:
     runner = fit([9, 8, 5], "bf16", epochs=1, optimizer="muon")[2]
     squares = [operation for operation in operations(runner) if operation.name == "matrix_product"]
     assert squares
-    assert all(runner.casts.narrow(operation) is None for operation in squares)
+    assert all(runner.planner.casts.narrow(operation) is None for operation in squares)
 
 
 @pytest.mark.parametrize("precision", HALVES)
@@ -127,14 +126,14 @@ def test_products_that_cublaslt_does_not_do_take_their_factors_as_they_are(
 def test_copies_have_room_and_count(fake_cupy: Any) -> None:
     """Each row is padded; the last, smaller batch shares the memory of the others."""
     runner = fit([9, Dense(13, "relu"), 5], "bf16", epochs=1)[2]
-    sizes = sorted(array.size for array in runner.casts.kept)
+    sizes = sorted(array.size for array in runner.planner.casts.kept)
     rows = [(12, 16), (9, 16), (12, 16), (12, 8), (12, 16)]  # x, W, h, dz, dz
     assert sizes == sorted(n * padded for n, padded in rows)
-    runner.casts.kept.append(np.zeros(1000, np.uint8))
+    runner.planner.casts.kept.append(np.zeros(1000, np.uint8))
     with_more = runner.nbytes
-    runner.casts.kept.pop()
+    runner.planner.casts.kept.pop()
     assert with_more - runner.nbytes == 1000
-    scales = fit([9, Dense(13, "relu"), 5], "fp16", epochs=1)[2].casts.kept
+    scales = fit([9, Dense(13, "relu"), 5], "fp16", epochs=1)[2].planner.casts.kept
     # One for each array; and for each of three products in two plans the factor and the zero.
     assert sorted(a.size for a in scales if a.dtype == np.float32) == [1] * 5 + [2] * 6
 
@@ -144,7 +143,7 @@ def test_weights_are_cast_beside_what_comes_before_their_product() -> None:
         found = operations(fit([9, 13, 14, 5], precision, epochs=1)[2])
         waits = needs(found)
         weights = [i for i, o in enumerate(found) if o.name == f"to_{precision}"][0:4:2]
-        assert [found[i].n[:2] for i in weights] == [(9, 13), (13, 14)]
+        assert [(found[i]["rows"], found[i]["columns"]) for i in weights] == [(9, 13), (13, 14)]
         for i in weights:
             assert all(found[j].name == "scale_of" and not waits[j] for j in waits[i])
 
@@ -156,7 +155,9 @@ def made_casts(precision: str) -> Casts:
 
 def affine(x: np.ndarray, W: np.ndarray, z: np.ndarray) -> Operation:
     touches = (access(x), access(W), access(z, writes=True))
-    return Operation("affine", (*x.shape, W.shape[1]), (), (x, W, z), touches)
+    rows, inputs, outputs = *x.shape, W.shape[1]
+    sizes = {"rows": rows, "inputs": inputs, "outputs": outputs}
+    return Operation.of("affine", **sizes, x=x, W=W, out=z, touches=touches)
 
 
 def behind(waits: list[list[int]]) -> list[set[int]]:
@@ -181,13 +182,13 @@ def test_what_is_written_between_two_products_is_cast_again(precision: str) -> N
     for between, again in ((rewrite, True), (read, False)):
         found = made_casts(precision).put_into([affine(x, W, z), between, affine(x, W, f32(6, 5))])
         casts = [i for i, o in enumerate(found) if o.name.startswith("to_")]
-        sources = [address(found[i].p[0]) for i in casts]
+        sources = [address(found[i]["x"]) for i in casts]
         assert sources == [address(W), address(x), *([address(x)] if again else [])]
         products = [i for i, o in enumerate(found) if o.name == "affine"]
         before = behind(needs(found))
         assert casts[1] in before[products[0]]
         if again:
-            assert found[casts[1]].p[1] is found[casts[2]].p[1]
+            assert found[casts[1]]["out"] is found[casts[2]]["out"]
             assert products[0] in before[casts[2]]
             assert casts[2] in before[products[1]]
 
@@ -198,13 +199,13 @@ def test_memory_that_holds_fewer_rows_is_written_anew(precision: str) -> None:
     few, other = x[:2], f32(2, 5)
     casts = made_casts(precision)
     found = casts.put_into([affine(x, W, z), affine(few, W, other), affine(x, W, z)])
-    made = [o for o in found if o.name.startswith("to_") and address(o.p[0]) == address(x)]
-    assert [o.n[0] for o in made] == [6, 2, 6]
-    assert len({id(o.p[1]) for o in made}) == 1
+    made = [o for o in found if o.name.startswith("to_") and address(o["x"]) == address(x)]
+    assert [o["rows"] for o in made] == [6, 2, 6]
+    assert len({id(o["out"]) for o in made}) == 1
     more = [affine(few, W, other), affine(x, W, z)]
     casts = made_casts(precision)
     found = casts.put_into(more)
-    assert [o.p[1].size for o in found if o.name.startswith("to_")] == [4 * 8, 2 * 8, 6 * 8]
+    assert [o["out"].size for o in found if o.name.startswith("to_")] == [4 * 8, 2 * 8, 6 * 8]
 
 
 @pytest.mark.parametrize("products", [1, MOST_BACKS, MOST_BACKS + 1])
@@ -221,21 +222,21 @@ def test_each_product_has_what_it_is_multiplied_by(products: int) -> None:
     scalings = [o for o in found if o.name == "scale_of"]
     backs: dict[int, tuple[Any, Any]] = {}
     for o in scalings:
-        assert len(o.p) == 2 + 2 * o.n[1] <= 2 + 2 * MOST_BACKS
-        for other, back in zip(o.p[2::2], o.p[3::2], strict=True):
+        assert len(o["others"]) == 2 * o["products"] <= 2 * MOST_BACKS
+        for other, back in zip(o["others"][::2], o["others"][1::2], strict=True):
             assert id(back) not in backs
-            backs[id(back)] = (o.p[1], other)
+            backs[id(back)] = (o["scale"], other)
             assert access(other) in o.touches
             assert access(back, writes=True) in o.touches
-    scale_of = {address(o.p[0]): o.p[1] for o in scalings}
+    scale_of = {address(o["x"]): o["scale"] for o in scalings}
     multiplied = [o for o in found if o.name.startswith("affine")]
     assert len(multiplied) == len(backs) == 2 * products
     for o in multiplied:
-        pair = {id(scale) for scale in backs[id(o.p[5])]}
+        pair = {id(scale) for scale in backs[id(o["back"])]}
         assert pair == {id(scale_of[address(array)]) for array in o.p[:2]}
-        assert access(o.p[5]) in o.touches
+        assert access(o["back"]) in o.touches
         narrow = casts.narrow(o)
         assert narrow is not None
-        assert narrow.back == address(o.p[5])
-    of_dz = sum(address(o.p[0]) == address(dz) for o in scalings)
+        assert narrow.back == address(o["back"])
+    of_dz = sum(address(o["x"]) == address(dz) for o in scalings)
     assert of_dz == 1 + (products > MOST_BACKS)

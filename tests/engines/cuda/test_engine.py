@@ -82,17 +82,14 @@ def test_cuda_is_the_first_choice_on_cuda() -> None:
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The runners made, in order."""
-    from mlpx.engines import cuda
-
     made: list[Any] = []
-    first = cuda.CudaRunner
+    planned = CudaRunner.__init__
 
-    def make(program: Any) -> Any:
-        made.append(first(program))
-        return made[-1]
+    def keep(self: CudaRunner, *given: Any) -> None:
+        planned(self, *given)
+        made.append(self)
 
-    monkeypatch.setattr(cuda, "CudaRunner", make)
-    monkeypatch.setattr(cuda.CudaEngine, "notes", lambda self, runner: runner.notes)
+    monkeypatch.setattr(CudaRunner, "__init__", keep)
     return made
 
 
@@ -423,7 +420,7 @@ def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
     train(model=model, optimizer="sgd", epochs=1)
     (made,) = runner
     launches = made.launches[id(made.program.full)]
-    graph = capture(made.cuda, launches, steps, made.places.move_to, made.advance(steps))
+    graph = capture(made.cuda, launches, steps, made.planner.positions.move_to, made.advance(steps))
     length: dict[Any, int] = {}
     for node in graph.nodes:
         length[node] = 1 + max((length[before] for before in node.after), default=0)
@@ -564,9 +561,9 @@ def fp16(a: np.ndarray) -> np.ndarray:
 def test_narrow_factors_need_their_kernel(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlpx.engines.cuda import kernels
 
-    has = kernels.Kernels.has
+    has = kernels.CudaTarget.has
     monkeypatch.setattr(
-        kernels.Kernels,
+        kernels.CudaTarget,
         "has",
         lambda self, name, dtype: name != f"to_{precision}" and has(self, name, dtype),
     )

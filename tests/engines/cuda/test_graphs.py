@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from mlpx import MLP, Callback
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.graphs import needs
+from mlpx.engines.cuda.graphs import heirs, lanes, needs
 from mlpx.engines.cuda.runner import CudaRunner, counts, largest
 from mlpx.engines.lowering import Access, Operation
 
@@ -51,7 +52,7 @@ def test_cublaslt_is_told_how_much_room_it_has(monkeypatch: pytest.MonkeyPatch) 
         return best(self, descriptor, layouts, wishes)
 
     monkeypatch.setattr(cublaslt.CublasLt, "best", watched)
-    rooms = [room.nbytes for room in fit(2)[0].runner.workspaces.values()]
+    rooms = [room.nbytes for room in fit(2)[0].runner.planner.workspaces.values()]
     assert rooms
     assert set(asked) == set(rooms)
 
@@ -63,6 +64,32 @@ def test_a_chain_waits_link_by_link() -> None:
     both = Operation("", (), (), (), (Access(0, 12, False),))
     assert needs([link] * 4) == [[], [0], [1], [2]]
     assert needs([link, beside, link, both, link]) == [[], [], [0], [2, 1], [3]]
+
+
+def test_the_example_of_lanes_is_true() -> None:
+    """Its table is what the functions make of what the operations read and write."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in (lanes.__doc__ or "").splitlines()]
+    table = [row for row in rows if len(row) == 7 and row[0][0].isdigit()]
+    assert [row[0][0] for row in table] == list("0123456")
+    names = sorted({word for _, read, written, *_ in table for word in f"{read} {written}".split()})
+
+    def touch(name: str, *, writes: bool = False) -> Access:
+        return Access(names.index(name), names.index(name) + 1, writes)
+
+    operations = [
+        Operation("", (), (), (), (*map(touch, read.split()), touch(written, writes=True)))
+        for _, read, written, *_ in table
+    ]
+    needed = needs(operations)
+    height, heir = heirs(needed)
+
+    def listed(numbers: list[int]) -> str:
+        return " ".join(map(str, numbers)) or "-"
+
+    for i, (lane, row) in enumerate(zip(lanes(operations), table, strict=True)):
+        heir_of = [j for j in needed[i] if heir[j] == i]
+        found = (listed(needed[i]), str(height[i]), listed(heir_of), str(lane))
+        assert tuple(row[3:]) == found, row
 
 
 def fit(steps: int, *, rest: int = 0, model: MLP | None = None, **options: Any) -> Any:

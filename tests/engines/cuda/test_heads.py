@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import cudasim
@@ -27,8 +26,8 @@ def fit(layers: list[Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> A
     made = list[runner.CudaRunner]()
     planned = runner.CudaRunner.__init__
 
-    def keep(self: runner.CudaRunner, program: Any) -> None:
-        planned(self, program)
+    def keep(self: runner.CudaRunner, *given: Any) -> None:
+        planned(self, *given)
         made.append(self)
 
     monkeypatch.setattr(runner.CudaRunner, "__init__", keep)
@@ -69,8 +68,8 @@ def test_a_step_is_few_launches_of_which_four_wait_for_each_other(
     assert max(chain) == 4
     gather, rule = found[-1], found[-2]
     assert chain[-1] == chain[-2] == 4, "the next rows are gathered beside the update"
-    assert gather.n[7] == 1, "and scaled"
-    assert gather.p[4] is not None, "with their labels"
+    assert gather["scaled"] == 1, "and scaled"
+    assert gather["labels_out"] is not None, "with their labels"
     assert rule.name == "rule_sgd"
 
 
@@ -145,14 +144,14 @@ def test_parts_that_are_not_as_the_kernel_has_them_stay_apart(
     monkeypatch.setattr(composed, "with_heads", keep)
     fit([5, 6, 4], monkeypatch, epochs=1, batch_size=22)
     loss = parts[names(parts).index("softmax_loss")]
-    bias = next(op for op in parts if op.name == "activation" and op.p[0] is loss.p[0])
+    bias = next(op for op in parts if op.name == "activation" and op["z"] is loss["z"])
     mean, hits = (op for op in parts if op.name == "weighted_mean")
     assert heads.Head.of(loss, parts) is not None
     for old, new in (
-        (bias, replace(bias, n=(*bias.n[:2], codes("activation")["tanh"], 1))),
-        (hits, replace(hits, p=(*hits.p[:2], mean.p[2]))),
-        (hits, replace(hits, p=(mean.p[1], *hits.p[1:]))),
-        (mean, replace(mean, p=(hits.p[1], *mean.p[1:]))),
+        (bias, bias.replaced(formula=codes("activation")["tanh"])),
+        (hits, hits.replaced(out=mean["out"])),
+        (hits, hits.replaced(r=mean["values"])),
+        (mean, mean.replaced(r=hits["values"])),
     ):
         other = [new if op is old else op for op in parts]
         assert heads.Head.of(loss, other) is None

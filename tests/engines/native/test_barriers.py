@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlpx.engines.lowering import Access, Operation
-from mlpx.engines.native.barriers import Touched, schedule
+from mlpx.engines.native.barriers import Scheduled, Touched, schedule
 from mlpx.engines.native.tiles import chains
 
 UPDATES = ("elements", 100)
@@ -67,7 +67,8 @@ def test_neighbours_that_divide_the_rows_alike_are_run_tile_by_tile() -> None:
         ([(other, True), (other, False), (one, False), (two, False)],
          [(1, 1), (1, 1), (2, 16), (1, 1)]),
     ):  # fmt: skip
-        assert chains(operations, threads=1, weights=0) == wanted
+        scheduled = [Scheduled(*each) for each in operations]
+        assert chains(scheduled, threads=1, weights=0) == wanted
 
 
 def test_slices_need_no_barrier_between_them_and_one_before_what_reads_them() -> None:

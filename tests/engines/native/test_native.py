@@ -16,12 +16,12 @@ from mlpx import (
     Dropout,
     Optimizer,
 )
-from mlpx.engines import native
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import Translator
-from mlpx.engines.native import tiles
-from mlpx.engines.native.assembly import Library
+from mlpx.engines.native import NativeEngine, tiles
+from mlpx.engines.native import runner as native
+from mlpx.engines.native.assembly import NativeTarget
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.library import load
@@ -76,7 +76,7 @@ def test_rows_run_in_tiles_that_fit_the_cache() -> None:
     )
     plan = program.full
     assert plan is not None
-    found = tiles.sum_by_rows(lower(program, plan, Library()), program.gradient, None)
+    found = tiles.sum_by_rows(lower(program, plan, NativeTarget()), program.gradient, None)
     placed = schedule(found)
     links = tiles.chains(placed, threads=1, weights=model.flat.nbytes)
     chain, count = max(links)
@@ -99,7 +99,7 @@ def lowered(layers: list[Any], rule: Optimizer) -> tuple[list[Operation], np.nda
         part_rows=3,
     )  # fmt: skip
     assert program.full is not None
-    found = lower(program, program.full, Library())
+    found = lower(program, program.full, NativeTarget())
     return found, program.gradient, len(model.layout)
 
 
@@ -118,7 +118,7 @@ def test_operations_touch_what_they_are_given(layers: list[Any]) -> None:
 def test_a_row_ends_where_the_next_thing_begins() -> None:
     memory, table = np.zeros(20), np.zeros((3, 10))
     no_plan: Any = None
-    to, start = Translator(no_plan, Library(), memory.dtype), address(table)
+    to, start = Translator(no_plan, NativeTarget(), memory.dtype), address(table)
     to.rows_of[address(memory) or 0] = table
     found = [to.row_source(memory[i:]) for i in (0, 9, 10)]
     assert [row and row[0] for row in found] == [start, (start or 0) + 72, None]
@@ -294,7 +294,7 @@ def test_own_sums_are_for_what_is_more_than_the_gradients_of_all_threads(
     for n in (rows - 1, rows):
         program = step_of([6, 4], n)
         assert program.full is not None
-        operations = lower(program, program.full, Library())
+        operations = lower(program, program.full, NativeTarget())
         worth.append(native.worth_own_sums(operations, program, threads))
     assert worth == [False, True]
 
@@ -344,7 +344,7 @@ def test_a_class_of_the_users_is_interpreted() -> None:
     history = model.fit(np.ones((9, 7)), np.arange(9) % 3, epochs=1, verbose=0)
     assert history.engine == "interpreter"
     assert "steeper_of_the_tests" in str(history.engine_reason)
-    assert native.NativeEngine().predictor(model) is None
+    assert NativeEngine().predictor(model) is None
     del Steeper.table["steeper_of_the_tests"]
 
 

@@ -11,7 +11,7 @@ import mlpx
 from machines.arrays import Rows
 from machines.observing import BoomError
 from mlpx import Callback
-from mlpx.training.callbacks import EVENTS
+from mlpx.training.run import EVENTS
 
 OURS = str(Path(mlpx.__file__).parent)
 

@@ -22,13 +22,14 @@ from machines import Machine, beginning, step
 from machines.disturbing import ctrl_c
 from machines.observing import frozen
 from machines.truth import Truth, settings
-from mlpx import MLP, plots
+from mlpx import MLP
 from mlpx import files as atomic
 from mlpx.cli import app
 from mlpx.errors import CheckpointError, MissingExtraError
 from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
+from mlpx.training import run_folder
 from mlpx.training.history import finite
 from mlpx.training.run_folder import CONFIG, HISTORY, MODEL, read_config, read_history
 from mlpx.training.sampling import SAMPLINGS
@@ -145,7 +146,7 @@ class Folders(Machine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(plots, "learning_curves", no_picture)
+        self.patch.setattr(run_folder, "learning_curves", no_picture)
         self.run, self.twin = self.folder / "run", self.folder / "twin"
         self.truth: dict[str, bytes] = {}
         self.found = settings()

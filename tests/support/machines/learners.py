@@ -23,7 +23,7 @@ from mlpx.estimators import MLPClassifier, MLPRegressor
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
 from mlpx.schedules import Schedule
-from mlpx.training.callbacks import EVENTS
+from mlpx.training.run import EVENTS
 
 WIDTH = 4
 LABELS = np.array(["no", "perhaps", "yes"])

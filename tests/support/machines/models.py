@@ -23,7 +23,7 @@ from machines.observing import Shown, frozen, shown
 from machines.suiting import drawn, fitting_metrics, lengths, steady, without_length, wrong_calls
 from machines.truth import Given, Held, Truth, settings
 from mlpx import MLP
-from mlpx.training.callbacks import EVENTS
+from mlpx.training.run import EVENTS
 
 MOST = 3
 """How many models, and how many sets of data, there are at a time."""

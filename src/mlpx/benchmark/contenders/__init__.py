@@ -1,1 +1,1 @@
-"""The libraries compared with, one module each. None is imported before its contender is built."""
+"""The libraries that are compared, one module each, imported only when a contender is built."""

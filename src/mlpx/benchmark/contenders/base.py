@@ -1,4 +1,4 @@
-"""What takes part in a benchmark: one library in one of its modes, and the table of all of them."""
+"""A contender in a benchmark, one library in one of its modes, and the table of all of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Contender(ABC):
     library: ClassVar[str]
     mode: ClassVar[str]
     note: ClassVar[str]
-    """What the mode is, for people."""
+    """What the mode is, for the report."""
     requires: ClassVar[tuple[str, ...]] = ()
     """Modules that must be importable, and the distributions whose versions are recorded."""
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
@@ -54,12 +54,12 @@ class Contender(ABC):
     counts.
     """
     environment: ClassVar[dict[str, str]] = {}
-    """Variables its process starts with."""
+    """Environment variables of its process."""
 
     def __init__(self, task: Task, problem: Problem) -> None:
         self.task, self.problem = task, problem
         self.chunk = 1
-        """Steps that one call runs; `run` is asked for multiples of it when timed."""
+        """Steps that one call runs; timed runs ask for multiples of it."""
 
     @classmethod
     def name(cls) -> str:
@@ -96,12 +96,12 @@ class Contender(ABC):
 
     @property
     def leaves_garbage(self) -> bool:
-        """Whether collecting what a step leaves is timed: a call makes objects and drops them."""
+        """Whether garbage collection is timed: a call makes objects and drops them."""
         return self.task.phase in ("call", "start")
 
     @classmethod
     def versions(cls) -> dict[str, str]:
-        """Of the packages it needs."""
+        """The versions of the packages it needs."""
         return {module: _version(module) for module in cls.requires}
 
     @abstractmethod
@@ -127,7 +127,7 @@ class Contender(ABC):
         raise NotImplementedError
 
     def gradients(self) -> Arrays:
-        """The gradients that the last `backward` found."""
+        """The gradients of the last `backward`."""
         raise NotImplementedError
 
     def outputs(self) -> Arrays:
@@ -139,11 +139,11 @@ class Contender(ABC):
         return
 
     def device_clock(self) -> DeviceClock | None:
-        """Events on the device, or None where host time is all there is."""
+        """Events on the device, or None if there is only host time."""
         return None
 
     def facts(self) -> dict[str, float]:
-        """Numbers to record once for a cell."""
+        """Numbers to record once per cell."""
         return {}
 
     def device_peak_bytes(self) -> int | None:
@@ -162,12 +162,12 @@ def _version(module: str) -> str:
 def modes(library: str) -> list[type[Contender]]:
     """The modes of a library.
 
-    Raises UnknownNameError for a library in no table.
+    Raises UnknownNameError for an unknown library.
     """
     if library not in LIBRARIES:
         raise UnknownNameError("peer", library, PEERS)
-    found: list[type[Contender]] = import_module(LIBRARIES[library]).contenders()
-    return found
+    kinds: list[type[Contender]] = import_module(LIBRARIES[library]).contenders()
+    return kinds
 
 
 def contender(name: str) -> type[Contender]:
@@ -175,10 +175,10 @@ def contender(name: str) -> type[Contender]:
 
     Raises UnknownNameError.
     """
-    found = {each.name(): each for each in modes(name.partition("/")[0])}
-    if name not in found:
-        raise UnknownNameError("contender", name, found)
-    return found[name]
+    by_name = {each.name(): each for each in modes(name.partition("/")[0])}
+    if name not in by_name:
+        raise UnknownNameError("contender", name, by_name)
+    return by_name[name]
 
 
 def interleaved(weights: list[np.ndarray], biases: list[np.ndarray]) -> Arrays:

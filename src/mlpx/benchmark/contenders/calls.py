@@ -1,5 +1,5 @@
-"""mlpx as those call it who stream: one call of the public training function for each batch, and a
-new model's first.
+"""mlpx called for one batch at a time, as on a stream: one call of the public training function for
+each batch, or a new model and its first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mlpx.types import Array
 
 
 class Streamed(Ours):
-    """Who trains on a batch that has just come in."""
+    """Trains on batches as they come in."""
 
     def next_batch(self) -> tuple[Array, Array]:
         """x and labels of rows not seen before in this epoch."""
@@ -26,7 +26,7 @@ class Streamed(Ours):
 
 
 class FitABatch(Streamed):
-    """`model.fit`, which chooses for itself who runs it."""
+    """`model.fit`, which chooses its engine itself."""
 
     mode = "fit a batch"
     note = "model.fit of one batch a call"
@@ -62,9 +62,9 @@ class PartialFit(Streamed):
 
     def reset(self) -> None:
         super().reset()
-        found = self.classifier
-        found.loss_curve_, found.best_loss_, found.t_ = [], math.inf, 0
-        found._no_improvement_count = 0
+        classifier = self.classifier
+        classifier.loss_curve_, classifier.best_loss_, classifier.t_ = [], math.inf, 0
+        classifier._no_improvement_count = 0
 
     def call(self, steps: int) -> None:
         """Gather and `partial_fit`."""
@@ -91,7 +91,7 @@ class PartialFit(Streamed):
             shuffle=False,
             momentum=0.0,
             epsilon=EPSILON,
-            loss="softmax_cross_entropy",  # two classes as two outputs, as everybody has them
+            loss="softmax_cross_entropy",  # two outputs for two classes, like the others
             device=self.task.device,
         )
 

@@ -1,8 +1,8 @@
-"""The floor: the matrix products of a step and nothing else, in their best layout, less the calls'
-own cost.
+"""The floor: the matrix products of a step and nothing else, in their best layout, without the cost
+of the calls.
 
-What a step takes beyond it is everything else: bias, activation, loss, optimizer, gathering,
-overhead. A contender well below the floor of its BLAS has not done the work, or was not waited for.
+What a step takes beyond that is everything else: bias, activation, loss, optimizer, gathering,
+overhead. A contender well below the floor of its BLAS has skipped work or was not waited for.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NORMAL = np.random.Generator(np.random.Philox(0)).standard_normal((1 << 16) + 1,
 
 
 class Floor(Contender):
-    """The products of the task's phase, one after the other."""
+    """The matrix products of the task's phase, one after the other."""
 
     library = "gemm"
     note = "the matrix products alone, best of three layouts, call overhead subtracted"
@@ -49,11 +49,11 @@ class Floor(Contender):
         raise NotImplementedError
 
     def matrix(self, rows: int, columns: int, *, by_column: bool, pad: int) -> Any:
-        """A matrix of random numbers in the layout wanted."""
+        """A matrix of random numbers in the given layout."""
         raise NotImplementedError
 
     def numbers(self, rows: int, columns: int) -> np.ndarray:
-        """Random ones, repeated: a GPU multiplies equal numbers faster, for want of switching."""
+        """Random numbers, repeated; equal ones would switch fewer bits, and a GPU be faster."""
         return np.resize(NORMAL, (rows, columns)).astype(self.task.dtype, copy=False)
 
     def products_of(self, a: Any, b: Any, out: Any) -> list[Product]:
@@ -62,27 +62,29 @@ class Floor(Contender):
 
     def _variants(self, shape: tuple[int, int, int]) -> list[Product]:
         """(m x k)(k x n) by rows, by columns, and by columns with padded strides."""
-        found = []
+        products = []
         for by_column, pad in ((False, 0), (True, 0), (True, PAD)):
             m, k, n = shape
             a, b, out = (
                 self.matrix(rows, columns, by_column=by_column, pad=pad)
                 for rows, columns in ((m, k), (k, n), (m, n))
             )
-            found += self.products_of(a, b, out)
-        return found
+            products += self.products_of(a, b, out)
+        return products
 
     def _fastest(self, shapes: list[tuple[int, int, int]]) -> list[Product]:
-        """The fastest variant of each, on matrices of its own; a shape is tried out once."""
-        found: list[Product] = []
+        """The fastest variant for each shape; each product has its own matrices, each shape one
+        trial.
+        """
+        products: list[Product] = []
         places: dict[tuple[int, int, int], int] = {}
         for shape in shapes:
             variants = self._variants(shape)
             if shape not in places:
                 taken_s = [self._seconds(call) for call in variants]
                 places[shape] = taken_s.index(min(taken_s))
-            found.append(variants[places[shape]])
-        return found
+            products.append(variants[places[shape]])
+        return products
 
     def _seconds(self, call: Product) -> float:
         """The least time of a call in TRY_S seconds of calls."""
@@ -142,15 +144,15 @@ class NumpyFloor(Floor):
         return self.backend.asarray(self.numbers(rows, columns + pad))[:, :columns]
 
     def products_of(self, a: Any, b: Any, out: Any) -> list[Product]:
-        """`matmul`, and `dot` where it takes `out`: it alone calls the BLAS for one row or
+        """`matmul`, and `dot` if it takes this `out`: only `dot` calls the BLAS for one row or
         column.
         """
-        found: list[Product] = [partial(self.xp.matmul, a, b, out=out)]
+        products: list[Product] = [partial(self.xp.matmul, a, b, out=out)]
         if out.flags.c_contiguous:
-            found.append(partial(self.xp.dot, a, b, out=out))
+            products.append(partial(self.xp.dot, a, b, out=out))
         if a.shape[1] == 1:
-            found.append(partial(self.xp.multiply, a, b, out=out))
-        return found
+            products.append(partial(self.xp.multiply, a, b, out=out))
+        return products
 
     def synchronize(self) -> None:
         self.backend.synchronize()

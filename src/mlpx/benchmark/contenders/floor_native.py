@@ -1,4 +1,4 @@
-"""The floor of the native engine: the BLAS it calls by pointer, its own products among them."""
+"""The floor of the native engine: the BLAS that it calls by pointer, or its own products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REALS: dict[str, Any] = {"float32": ctypes.c_float, "float64": ctypes.c_double}
 
 
 class NativeFloor(NumpyFloor):
-    """One thread's share of the batch; each product by the BLAS that is fastest at it."""
+    """One thread's share of the batch; each product by the BLAS that is fastest for it."""
 
     mode = "native"
     note = "one thread's share of the batch, its products by any BLAS of the native engine"

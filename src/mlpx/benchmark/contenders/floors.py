@@ -1,4 +1,4 @@
-"""The floors: one for each BLAS that can be called."""
+"""The floors: one for each BLAS, and one for a split batch."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from mlpx.benchmark.contenders.floor_native import NativeFloor
 
 
 def contenders() -> list[type[Contender]]:
-    """A floor for each BLAS."""
+    """Every floor."""
     return [NumpyFloor, SplitFloor, NativeFloor, TorchFloor]

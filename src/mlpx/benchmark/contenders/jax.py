@@ -48,7 +48,7 @@ class Jax(Contender):
         return self.jax.device_put(array, self.device)
 
     def functions(self) -> None:
-        """Compile lazily what the phases call."""
+        """Wrap what the phases call, to be compiled at its first call."""
         jit = self.jax.jit
         self.step = jit(self._step, donate_argnums=0)
         self.gradient = jit(self.jax.grad(self._loss))
@@ -83,7 +83,7 @@ class Jax(Contender):
         return self._move(state, self.jax.grad(self._loss)(state[0], x[rows], labels[rows]))
 
     def reset(self) -> None:
-        # copied, since what is donated is overwritten
+        # copied: what is donated is overwritten
         p = [self.put(a.copy()) for a in interleaved(self.problem.weights, self.problem.biases)]
         adam = self.task.workload.optimizer == "adam"
         m, v = ([self.jax.numpy.zeros_like(a) for a in p] if adam else [] for _ in range(2))
@@ -96,34 +96,35 @@ class Jax(Contender):
     def backward(self, steps: int) -> None:
         """Gradients of one batch."""
         for _ in range(steps):
-            self.found = self.gradient(self.state[0], *self.batch)
+            self.grads = self.gradient(self.state[0], *self.batch)
 
     def forward(self, steps: int) -> None:
         """Logits of one batch."""
         for _ in range(steps):
-            self.found = self.logits(self.state[0], self.batch[0])
+            self.output = self.logits(self.state[0], self.batch[0])
 
     def update(self, steps: int) -> None:
         """The optimizer alone."""
         for _ in range(steps):
-            self.state = self.move(self.state, self.found)
+            self.state = self.move(self.state, self.grads)
 
     def predict(self, steps: int) -> None:
         """Classes of one batch of host rows, back on the host."""
         for _ in range(steps):
-            self.found = np.asarray(self.classes(self.state[0], self.put(self.host_batch)))
+            self.output = np.asarray(self.classes(self.state[0], self.put(self.host_batch)))
 
     def parameters(self) -> Arrays:
         return [np.asarray(a) for a in self.state[0]]
 
     def gradients(self) -> Arrays:
-        return [np.asarray(a) for a in self.found]
+        return [np.asarray(a) for a in self.grads]
 
     def outputs(self) -> Arrays:
-        return [np.asarray(self.found)]
+        return [np.asarray(self.output)]
 
     def synchronize(self) -> None:
-        self.jax.block_until_ready((self.state, getattr(self, "found", None)))
+        pending = self.state, getattr(self, "grads", None), getattr(self, "output", None)
+        self.jax.block_until_ready(pending)
 
     def device_peak_bytes(self) -> int | None:
         stats = self.device.memory_stats()
@@ -178,8 +179,8 @@ class Scan(Jax):
 
 
 def product(jax: Any, task: Task) -> Any:
-    """What multiplies, in its gradient too. On CUDA JAX rounds float32 factors to TF32 unless asked
-    not to.
+    """The matrix product, in gradients too. On CUDA JAX rounds float32 factors to TF32 unless told
+    otherwise.
     """
     if task.precision == "bf16":
         return rounded_product(jax)
@@ -188,9 +189,7 @@ def product(jax: Any, task: Task) -> Any:
 
 
 def rounded_product(jax: Any) -> Any:
-    """x W with the factors of all three products, its own and its gradient's, cast to bfloat16, and
-    their sums float32.
-    """
+    """x W whose factors are cast to bfloat16, in its two gradients too, and summed in float32."""
     jnp = jax.numpy
 
     def multiply(a: Any, b: Any) -> Any:
@@ -204,9 +203,9 @@ def rounded_product(jax: Any) -> Any:
         x, W = factors
         return multiply(dz, W.T), multiply(x.T, dz)
 
-    found = jax.custom_vjp(multiply)
-    found.defvjp(forward, backward)
-    return found
+    differentiable = jax.custom_vjp(multiply)
+    differentiable.defvjp(forward, backward)
+    return differentiable
 
 
 def contenders() -> list[type[Contender]]:

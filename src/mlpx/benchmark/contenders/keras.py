@@ -14,9 +14,7 @@ LONGEST_EPOCH = 1024
 
 
 class Keras(Contender):
-    """`fit` on arrays, shuffled by Keras itself; the check alone goes through the rows in the given
-    order.
-    """
+    """`fit` on arrays, shuffled by Keras itself; only the check keeps the given order."""
 
     library = "keras"
     requires = ("keras", "jax")
@@ -37,7 +35,7 @@ class Keras(Contender):
         import jax
         import keras
 
-        jax.devices(task.device.partition(":")[0])  # fails where Keras would take another
+        jax.devices(task.device.partition(":")[0])  # fails if Keras would take another device
         self.keras: Any = keras
         count = min(task.steps_per_epoch, LONGEST_EPOCH)
         self.chunk = count if task.phase == "train" else 1
@@ -93,13 +91,13 @@ class Keras(Contender):
         """Classes of one batch of host rows."""
         x = self.x[: self.task.batch_size]
         for _ in range(steps):
-            self.found = np.asarray(self.model.predict_on_batch(x)).argmax(axis=1)
+            self.output = np.asarray(self.model.predict_on_batch(x)).argmax(axis=1)
 
     def parameters(self) -> Arrays:
         return [np.asarray(a) for a in self.model.get_weights()]
 
     def outputs(self) -> Arrays:
-        return [self.found]
+        return [self.output]
 
 
 class Fit(Keras):

@@ -10,10 +10,10 @@ from mlpx.engines import Engine
 
 def contenders() -> list[type[Contender]]:
     """Two for each engine, its training program alone and `fit`; `predict`; and single calls."""
-    found: list[type[Contender]] = [Predicted, FitABatch, PartialFit]
+    kinds: list[type[Contender]] = [Predicted, FitABatch, PartialFit]
     for name, engine in Engine.table.items():
         base = Interpreted if name == "interpreter" else Bare
         of = {"engine": name, "devices": engine.devices, "precisions": engine.precisions}
-        found.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
-        found.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
-    return found
+        kinds.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
+        kinds.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
+    return kinds

@@ -41,10 +41,10 @@ class Session(Contender):
         """Classes of one batch."""
         feed = {"x": self.x}
         for _ in range(steps):
-            self.found = self.session.run(None, feed)[0]
+            self.output = self.session.run(None, feed)[0]
 
     def outputs(self) -> Arrays:
-        return [np.asarray(self.found)]
+        return [np.asarray(self.output)]
 
 
 def graph(task: Task, problem: Problem) -> bytes:
@@ -71,8 +71,8 @@ def graph(task: Task, problem: Problem) -> bytes:
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
     )
-    found: bytes = model.SerializeToString()
-    return found
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def contenders() -> list[type[Contender]]:

@@ -90,9 +90,7 @@ class Ours(Contender):
 
 
 class Bare(Ours):
-    """The training program run by the engine: gathering, metrics and log included; no `fit` around
-    it.
-    """
+    """The training program run by the engine: gathering, metrics and log, but no `fit`."""
 
     note = "training program, no fit loop around it"
 
@@ -101,7 +99,7 @@ class Bare(Ours):
         self.rows_of_steps = problem.order.ravel()
         if task.phase == "train":
             self.program = self.make_program()
-            self.execute = choose(self.engine, self.program)[0].prepare(self.program)
+            self.execute = choose(self.engine, self.program).runner
 
     def train(self, steps: int) -> None:
         """Epoch after epoch, the last one cut short; filling the epoch's tables is timed."""
@@ -115,10 +113,10 @@ class Bare(Ours):
 
 
 class Interpreted(Bare):
-    """The interpreter, whose steps can be had in parts."""
+    """The interpreter, whose steps can run in parts."""
 
     def outputs(self) -> Arrays:
-        return [np.array(self.backend.to_numpy(self.found))]
+        return [np.array(self.backend.to_numpy(self.output))]
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
@@ -147,7 +145,7 @@ class Interpreted(Bare):
 
     def _prepare_forward(self) -> list[Call]:
         plan, x = self._plan()
-        self.found, _ = plan_forward(plan, self.model, x)
+        self.output, _ = plan_forward(plan, self.model, x)
         return plan.calls
 
     def _prepare_backward(self) -> list[Call]:
@@ -160,9 +158,7 @@ class Interpreted(Bare):
         return plan.calls
 
     def _prepare_update(self) -> list[Call]:
-        """The training plan's calls behind its gradients, which one backward pass fills in
-        before.
-        """
+        """The training plan's calls after the gradients, which one backward pass computes first."""
         for call in self._prepare_backward():
             call.bind(self.backend.xp)()
         self.program = self.make_program()
@@ -194,7 +190,7 @@ class Interpreted(Bare):
 
 
 class Predicted(Ours):
-    """`model.predict`, which chooses for itself who runs it."""
+    """`model.predict`, which chooses its engine itself."""
 
     mode = "predict"
     note = "model.predict on host rows"
@@ -203,10 +199,10 @@ class Predicted(Ours):
         """Classes of one batch of host rows, as a user calls it."""
         x = self.problem.batch[0]
         for _ in range(steps):
-            self.found = self.model.predict(x, batch_size=self.task.batch_size)
+            self.output = self.model.predict(x, batch_size=self.task.batch_size)
 
     def outputs(self) -> Arrays:
-        return [np.array(self.backend.to_numpy(self.found))]
+        return [np.array(self.backend.to_numpy(self.output))]
 
 
 class Fitted(Ours):
@@ -214,7 +210,7 @@ class Fitted(Ours):
 
     note = "model.fit: shuffling, metrics and progress bar included"
     environment: ClassVar[dict[str, str]] = {
-        "TTY_COMPATIBLE": "1",  # or rich would not draw the bar
+        "TTY_COMPATIBLE": "1",  # without these rich draws no bar
         "TTY_INTERACTIVE": "1",
     }
 

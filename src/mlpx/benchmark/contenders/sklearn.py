@@ -44,16 +44,16 @@ class PartialFit(Contender):
         )
 
     def reset(self) -> None:
-        found = self.classifier
+        classifier = self.classifier
         for owned, first in (
-            (found.coefs_, self.problem.weights),
-            (found.intercepts_, self.problem.biases),
+            (classifier.coefs_, self.problem.weights),
+            (classifier.intercepts_, self.problem.biases),
         ):
             for array, value in zip(owned, first, strict=True):
                 array[...] = value
-        if hasattr(found, "_optimizer"):
-            del found._optimizer  # partial_fit makes a fresh one
-        found.loss_curve_, found.t_, found.n_iter_ = [], 0, 0
+        if hasattr(classifier, "_optimizer"):
+            del classifier._optimizer  # partial_fit makes a fresh one
+        classifier.loss_curve_, classifier.t_, classifier.n_iter_ = [], 0, 0
         self.position = 0
 
     def train(self, steps: int) -> None:
@@ -77,21 +77,21 @@ class PartialFit(Contender):
         """Classes of one batch."""
         x = self.problem.batch[0]
         for _ in range(steps):
-            self.found = self.classifier.predict(x)
+            self.output = self.classifier.predict(x)
 
     def parameters(self) -> Arrays:
         return interleaved(self.classifier.coefs_, self.classifier.intercepts_)
 
     def outputs(self) -> Arrays:
-        return [self.found]
+        return [self.output]
 
 
 def _classifier_class(problem: Problem) -> Any:
     from sklearn.neural_network import MLPClassifier
 
     class Given(MLPClassifier):  # type: ignore[misc]
-        """Starts from the problem's weights once it has drawn its own; two classes are two outputs
-        under a softmax, as everybody else has them: its own way is one.
+        """Starts from the problem's weights instead of its own, and has two softmax outputs for two
+        classes, like the others, instead of one output.
         """
 
         def _initialize(self, *given: Any, **named: Any) -> None:

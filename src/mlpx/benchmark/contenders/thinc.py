@@ -62,8 +62,8 @@ class Chain(Contender):
         order, x = self.problem.order, self.problem.x
         for _ in range(steps):
             rows = order[self.position % len(order)]
-            found, backpropagate = self.model.begin_update(x[rows])
-            backpropagate((found - self.targets[rows]) / len(rows))
+            p, backpropagate = self.model.begin_update(x[rows])
+            backpropagate((p - self.targets[rows]) / len(rows))
             self.model.finish_update(self.optimizer)
             self.position += 1
 
@@ -73,7 +73,7 @@ class Chain(Contender):
         """Classes of one batch."""
         x = self.problem.batch[0]
         for _ in range(steps):
-            self.found = self.model.predict(x).argmax(axis=1)
+            self.output = self.model.predict(x).argmax(axis=1)
 
     def parameters(self) -> Arrays:
         return [
@@ -83,7 +83,7 @@ class Chain(Contender):
         ]
 
     def outputs(self) -> Arrays:
-        return [self.found]
+        return [self.output]
 
 
 def contenders() -> list[type[Contender]]:

@@ -123,7 +123,7 @@ class Torch(Contender):
     def forward(self, steps: int) -> None:
         """Logits of one batch, with the graph for a backward pass."""
         for _ in range(steps):
-            self.found = self.model(self.batch[0])
+            self.output = self.model(self.batch[0])
 
     def backward(self, steps: int) -> None:
         """Forward, loss, gradients of one batch."""
@@ -141,17 +141,17 @@ class Torch(Contender):
         with self.torch.inference_mode():
             for _ in range(steps):
                 x = self.torch.from_numpy(self.host_batch).to(self.task.device)
-                self.found = self.model(x).argmax(dim=1).cpu()
+                self.output = self.model(x).argmax(dim=1).cpu()
 
     def parameters(self) -> Arrays:
         return [on_host(p).T if p.ndim == 2 else on_host(p) for p in self.model.parameters()]
 
     def gradients(self) -> Arrays:
-        found = [on_host(p.grad) for p in self.model.parameters()]
-        return [g.T if g.ndim == 2 else g for g in found]
+        grads = [on_host(p.grad) for p in self.model.parameters()]
+        return [g.T if g.ndim == 2 else g for g in grads]
 
     def outputs(self) -> Arrays:
-        return [on_host(self.found)]
+        return [on_host(self.output)]
 
     def synchronize(self) -> None:
         if self.task.device != "cpu":
@@ -200,7 +200,7 @@ class Compiled(Torch):
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
-        self.torch.compiler.reset()  # earlier cells' shapes would use up its recompilations
+        self.torch.compiler.reset()  # earlier cells' shapes count towards its limit
         self.loss = compiled(self.torch, self._loss, task)
         self.step = compiled(self.torch, self.optimizer.step, task)
         self.model = self.model if task.phase == "train" else self._compiled_model()
@@ -232,8 +232,8 @@ class Whole(Torch):
         self.whole = compiled(self.torch, self._step, task)
 
     def _stay(self) -> None:
-        """Say that all arrays stay where they are: what might move is copied in front of every
-        replay, the whole data set too, and what might move and is written to is in no graph.
+        """Tell the compiler that no array moves. Otherwise it copies them all before each replay,
+        the data set too, and leaves what is written to out of the graph.
         """
         states = (self.named, self.m, self.v)
         stay = [array for named in states for array in named.values()]
@@ -277,9 +277,7 @@ class Whole(Torch):
 
 
 class Graphed(Torch):
-    """The step of eager PyTorch, captured once and replayed; where it is in the data lies on the
-    device.
-    """
+    """The eager step, captured once and replayed; its position in the data is on the device."""
 
     mode = "graph"
     note = "the whole step, gathering included, as one torch.cuda.CUDAGraph; fused optimizer"
@@ -294,12 +292,13 @@ class Graphed(Torch):
         side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
         with cuda.stream(side):
-            for _ in range(3):  # what is allocated and chosen at first is so before the capture
+            for _ in range(3):  # first calls allocate and choose algorithms, before the capture
                 self._once()
         cuda.current_stream().wait_stream(side)
         self.optimizer.zero_grad(set_to_none=True)
         self.graph = cuda.CUDAGraph()
-        with cuda.graph(self.graph, capture_error_mode="thread_local"):  # others may be at work
+        # thread_local: other threads may use CUDA meanwhile
+        with cuda.graph(self.graph, capture_error_mode="thread_local"):
             self._once()
 
     def _optimizer(self) -> Any:
@@ -326,7 +325,7 @@ class Graphed(Torch):
 
 
 def mode_of(task: Task) -> dict[str, str]:
-    """The compiler's documented mode for small steps: CUDA graphs where there is CUDA."""
+    """The compiler's documented mode for small steps: CUDA graphs on CUDA."""
     return {} if task.device == "cpu" else {"mode": "reduce-overhead"}
 
 

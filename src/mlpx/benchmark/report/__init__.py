@@ -1,1 +1,1 @@
-"""What is made of a benchmark's figures: documents, tables, charts and comparisons."""
+"""What becomes of a benchmark's figures: documents, tables, charts and comparisons."""

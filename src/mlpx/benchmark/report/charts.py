@@ -55,11 +55,11 @@ def memory(cells: list[Cell], field: str, title: str) -> Chart:
     """Peak memory against the batch size."""
 
     def point(cell: Cell, result: Result) -> Point | None:
-        found = result.get(field)
-        if not found:
+        size_bytes = result.get(field)
+        if not size_bytes:
             return None
-        text = f"batch {cell['batch_size']}, {megabytes(found)}"
-        return Point(cell["batch_size"], found, found, found, text)
+        text = f"batch {cell['batch_size']}, {megabytes(size_bytes)}"
+        return Point(cell["batch_size"], size_bytes, size_bytes, size_bytes, text)
 
     return Chart(title, _series(cells, point), megabytes)
 
@@ -83,7 +83,7 @@ def time_to_accuracy(cells: list[Cell], target: float) -> Chart:
 def _series(
     cells: list[Cell], point: Callable[[Cell, Result], Point | None], *, floors: bool = False
 ) -> tuple[Series, ...]:
-    found = []
+    series = []
     several = len({cell["device"] for cell in cells}) > 1
     for device, name in columns_of(cells):
         if name.startswith("gemm/") and not floors:
@@ -98,8 +98,8 @@ def _series(
         label = f"{name}, {device}" if several else name
         hue, variant = name.partition("/")[0], _variant(cells, name)
         if points:
-            found.append(Series(label, tuple(points), hue, variant, device != "cpu"))
-    return tuple(found)
+            series.append(Series(label, tuple(points), hue, variant, device != "cpu"))
+    return tuple(series)
 
 
 def _variant(cells: list[Cell], name: str) -> int:
@@ -110,11 +110,11 @@ def _variant(cells: list[Cell], name: str) -> int:
 
 
 def _crossovers(cells: list[Cell], document: Document) -> tuple[tuple[float, str], ...]:
-    found = []
+    marks = []
     for crossover in document["crossovers"]:
         if all(crossover[key] == cells[0][key] for key in TABLE_KEYS):
             for device, where in crossover["batch"].items():
                 at = where["between"] or where["batch"]
                 if at is not None:
-                    found.append((at, f"{device} is ahead from batch {at:.0f}"))
-    return tuple(found)
+                    marks.append((at, f"{device} is ahead from batch {at:.0f}"))
+    return tuple(marks)

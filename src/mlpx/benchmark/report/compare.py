@@ -1,6 +1,4 @@
-"""Two benchmark documents side by side: what became slower, beyond the doubt that the intervals
-leave.
-"""
+"""Two benchmark documents side by side: what became slower, as far as the intervals can tell."""
 
 from __future__ import annotations
 
@@ -82,21 +80,21 @@ def _outcome(low: float, high: float, share: float) -> Outcome:
 
 def differences(a: Document, b: Document) -> list[str]:
     """What makes the two hard to compare: other hardware, threads or libraries."""
-    found = []
+    notes = []
     for path in SAME_HARDWARE:
         left, right = (_at(document["environment"], path) for document in (a, b))
         if left != right:
-            found.append(f"{' '.join(path)}: {left} and {right}")
+            notes.append(f"{' '.join(path)}: {left} and {right}")
     for name in sorted(set(a["versions"]) & set(b["versions"])):
         if a["versions"][name] != b["versions"][name]:
-            found.append(f"{name}: {a['versions'][name]} and {b['versions'][name]}")
-    return found
+            notes.append(f"{name}: {a['versions'][name]} and {b['versions'][name]}")
+    return notes
 
 
-def _at(found: Any, path: tuple[str, ...]) -> Any:
+def _at(value: Any, path: tuple[str, ...]) -> Any:
     for name in path:
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 def has_regressed(changes: list[Change]) -> bool:

@@ -1,5 +1,4 @@
-"""The JSON document of a benchmark: its schema's name, what is derived once all cells are known,
-files.
+"""The JSON document of a benchmark: its schema, the figures derived from all cells, its file.
 
 docs/benchmark.md describes every field.
 """
@@ -58,11 +57,11 @@ def grouped(document: Document) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
 
 
 def _add_floor_share(cell: dict[str, Any], contenders: dict[str, Any]) -> None:
-    found = {r["contender"]: r["step_s"]["median"] for r in measured(cell, floors=True)}
+    medians = {r["contender"]: r["step_s"]["median"] for r in measured(cell, floors=True)}
     for result in measured(cell):
         floors = contenders[result["contender"]]["floors"]
-        known = [found[name] for name in floors if name in found]
-        result["floor_fraction"] = min(known) / found[result["contender"]] if known else None
+        known = [medians[name] for name in floors if name in medians]
+        result["floor_fraction"] = min(known) / medians[result["contender"]] if known else None
 
 
 def _add_time_to_accuracy(cell: dict[str, Any], accuracy: dict[str, Any] | None) -> None:
@@ -88,11 +87,11 @@ def _crossover(key: tuple[Any, ...], cells: list[dict[str, Any]]) -> dict[str, A
         if rates:
             ours.setdefault(cell["device"], {})[cell["batch_size"]] = max(rates)
     cpu = ours.pop("cpu", {})
-    found = {}
+    batches = {}
     for device, gpu in ours.items():
         shared = sorted(set(cpu) & set(gpu))
-        found[device] = crossing([(size, gpu[size] / cpu[size]) for size in shared])
-    return {**dict(zip(TABLE_KEYS, key, strict=True)), "batch": found}
+        batches[device] = crossing([(size, gpu[size] / cpu[size]) for size in shared])
+    return {**dict(zip(TABLE_KEYS, key, strict=True)), "batch": batches}
 
 
 def crossing(gains: list[tuple[int, float]]) -> dict[str, Any]:
@@ -124,18 +123,18 @@ def save(document: Document, path: Path) -> None:
 def load(path: str | Path) -> Document:
     """Read a document.
 
-    Raises DataNotFoundError, DataFormatError if it is no benchmark document of this schema.
+    Raises DataNotFoundError, DataFormatError if it is not a benchmark document of this schema.
     """
     try:
-        found = json.loads(Path(path).read_text())
+        document = json.loads(Path(path).read_text())
     except FileNotFoundError:
         raise DataNotFoundError(f"{path} is not there; mlpx bench --out DIR writes one") from None
     except (OSError, ValueError) as error:
         raise DataFormatError(f"{path} cannot be read as JSON: {error}") from None
-    schema = found.get("schema") if isinstance(found, dict) else None
+    schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise DataFormatError(f"{path}: schema is {schema!r}; this version reads {SCHEMA!r}")
-    return found  # type: ignore[no-any-return]
+    return document  # type: ignore[no-any-return]
 
 
 def results_by_key(document: Document) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The document as one self-contained HTML page: no scripts, no fonts, nothing from elsewhere."""
+"""The document as one self-contained HTML page: no scripts, no fonts, nothing external."""
 
 from __future__ import annotations
 
@@ -74,20 +74,20 @@ def _figure(chart: Chart) -> str:
 
 def _markdown(lines: list[str]) -> list[str]:
     """The few forms of Markdown that the tables use: headings, tables, paragraphs."""
-    found: list[str] = []
+    blocks: list[str] = []
     table: list[str] = []
     for line in [*lines, ""]:
         if line.startswith("|"):
             table.append(line)
             continue
         if table:
-            found.append(_table(table))
+            blocks.append(_table(table))
             table = []
         if line.startswith("## "):
-            found.append(f"<h2>{_inline(line[3:])}</h2>")
+            blocks.append(f"<h2>{_inline(line[3:])}</h2>")
         elif line:
-            found.append(f"<p>{_inline(line)}</p>")
-    return found
+            blocks.append(f"<p>{_inline(line)}</p>")
+    return blocks
 
 
 def _table(lines: list[str]) -> str:

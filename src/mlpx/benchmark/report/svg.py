@@ -1,6 +1,4 @@
-"""Line charts as SVG text that takes its colours from the page, so that one drawing serves light
-and dark.
-"""
+"""Line charts as SVG that takes its colours from the page, so one drawing serves light and dark."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ DASHES = ("", "7 4", "2 3", "9 3 2 3")
 
 @dataclass(frozen=True)
 class Point:
-    """One figure: x, y, its interval, and what the pointer is told."""
+    """One figure: x, y, its interval, and the text under the pointer."""
 
     x: float
     y: float
@@ -44,7 +42,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Scale:
-    """Maps values to pixels, on a logarithm or straight."""
+    """Maps values to pixels, on a logarithmic or a linear scale."""
 
     low: float
     high: float
@@ -99,7 +97,7 @@ def draw(chart: Chart) -> str:
 
 
 def _ours_last(series: tuple[Series, ...]) -> list[Series]:
-    """What is drawn last lies on top."""
+    """Ours last, so that it is drawn on top."""
     return sorted(series, key=lambda one: one.hue == "mlpx")
 
 
@@ -115,13 +113,13 @@ def _y_range(chart: Chart, points: list[Point]) -> tuple[float, float]:
 
 
 def ticks(scale: Scale) -> list[float]:
-    """Round values inside the scale: decades, with 2 and 5 between where there are few."""
+    """Round values inside the scale: decades, with 2 and 5 between if there are few."""
     if not scale.log:
         return _even_ticks(scale)
     decades = range(floor(log10(scale.low)), ceil(log10(scale.high)) + 1)
     steps = (1,) if len(decades) > 4 else (1, 2, 5)
-    found = [step * 10.0**decade for decade in decades for step in steps]
-    inside = [value for value in found if scale.low <= value <= scale.high]
+    values = [step * 10.0**decade for decade in decades for step in steps]
+    inside = [value for value in values if scale.low <= value <= scale.high]
     return inside if len(inside) > 1 else _even_ticks(scale)
 
 
@@ -133,7 +131,7 @@ def _even_ticks(scale: Scale) -> list[float]:
 
 
 def nice_step(high: float) -> float:
-    """1, 2 or 5 times a power of ten, four to eight of which reach `high`."""
+    """1, 2 or 5 times a power of ten, such that four to eight of them reach `high`."""
     size = 10.0 ** floor(log10(high / 4))
     return max(step * size for step in (1, 2, 5) if high / (step * size) >= 4 or step == 1)
 
@@ -148,7 +146,7 @@ def _grid(chart: Chart, x: Scale, y: Scale, sizes: list[float]) -> Iterable[str]
     for size in sizes:
         at = x(size)
         yield f'<line class="tick" x1="{at:.1f}" x2="{at:.1f}" y1="{bottom}" y2="{bottom + 5}"/>'
-        if at - last >= 34:  # or the numbers would touch
+        if at - last >= 34:  # closer numbers would touch
             yield _text(at, bottom + 18, f"{size:g}", "middle")
             last = at
     yield f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>'
@@ -176,7 +174,7 @@ def _marks(chart: Chart, x: Scale) -> Iterable[str]:
 
 
 def _line(series: Series, x: Scale, y: Scale) -> Iterable[str]:
-    """Intervals, the line, and the marks with what the pointer is told."""
+    """Intervals, the line, and the marks with their texts for the pointer."""
     style = f'style="--hue: var(--{series.hue})"'
     yield f'<g class="series {series.hue}" {style}>'
     path = " ".join(f"{x(p.x):.1f},{y(p.y):.1f}" for p in series.points)

@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def to_csv(document: Document) -> str:
-    """One line a result, with or without figures."""
+    """One line per result, with or without figures."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -50,8 +50,8 @@ def to_csv(document: Document) -> str:
 
 def _flat(cell: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     step, rejected = result.get("step_s") or {}, result.get("rejected_rounds") or {}
-    found = {**{key: cell[key] for key in CELL_KEYS}, **result}
-    found |= {
+    flat = {**{key: cell[key] for key in CELL_KEYS}, **result}
+    flat |= {
         "step_s": step.get("median"),
         "step_s_low": step.get("low"),
         "step_s_high": step.get("high"),
@@ -61,7 +61,7 @@ def _flat(cell: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
         "rejected_below_floor": rejected.get("below_floor"),
         "device_step_s": (result.get("device_step_s") or {}).get("median"),
     }
-    return {name: "" if value is None else value for name, value in found.items()}
+    return {name: "" if value is None else value for name, value in flat.items()}
 
 
 def to_markdown(document: Document) -> str:
@@ -75,16 +75,16 @@ def to_markdown(document: Document) -> str:
 
 
 def conditions(document: Document) -> list[str]:
-    """Where and how the figures were made, as a list."""
-    found, settings = document["environment"], document["settings"]
-    rules, commit = settings["rules"], found["commit"]
-    blas = ", ".join(f"{b['name']} {b.get('version') or ''}".strip() for b in found["blas"])
+    """Where and how the figures were made, as a Markdown list."""
+    made, settings = document["environment"], document["settings"]
+    rules, commit = settings["rules"], made["commit"]
+    blas = ", ".join(f"{b['name']} {b.get('version') or ''}".strip() for b in made["blas"])
     idle = [percent(document["load"][name]) for name in ("idle_before", "idle_after")]
-    gpu = ", ".join(found["gpu"]["devices"]) or "none"
+    gpu = ", ".join(made["gpu"]["devices"]) or "none"
     lines = [
-        f"- {found['date']}: {found['cpu']['model']}, {found['cpu']['usable']} processors usable, "
-        f"{thread_text(found['threads'])} pinned; GPU: {gpu}; {found['machine']['system']}",
-        f"- Python {found['python']}, NumPy {found['versions'].get('numpy')} with {blas}; "
+        f"- {made['date']}: {made['cpu']['model']}, {made['cpu']['usable']} processors usable, "
+        f"{thread_text(made['threads'])} pinned; GPU: {gpu}; {made['machine']['system']}",
+        f"- Python {made['python']}, NumPy {made['versions'].get('numpy')} with {blas}; "
         + ", ".join(f"{name} {v}" for name, v in sorted(document["versions"].items())),
         f"- commit {commit['hash'][:12]}{' (modified)' if commit['modified'] else ''}"
         if commit
@@ -95,7 +95,7 @@ def conditions(document: Document) -> list[str]:
         "- medians with a 95 % interval; every step gathers its shuffled rows; each contender was "
         "checked against a float64 reference first",
     ]
-    if not document.get("complete", True):  # which older ones do not say
+    if not document.get("complete", True):  # older documents lack it
         lines.append("- interrupted before all cells were measured")
     if document["command"]:
         lines.append(f"- made by `{' '.join(document['command'])}`")
@@ -127,8 +127,8 @@ def _group(cells: list[dict[str, Any]]) -> list[str]:
 
 
 def _step(result: dict[str, Any]) -> str:
-    found = summary(result)
-    return f"{duration(found.median)} (±{100 * found.relative_width:.0f})"
+    step = summary(result)
+    return f"{duration(step.median)} (±{100 * step.relative_width:.0f})"
 
 
 def _shown(field: str, show: Callable[[Any], str], result: dict[str, Any]) -> str:
@@ -159,11 +159,11 @@ def against_best_peer(cell: dict[str, Any]) -> tuple[float, float, float] | None
 
 def columns_of(cells: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """(device, contender) pairs with figures in any of the cells, in the document's order."""
-    found: dict[tuple[str, str], None] = {}
+    columns: dict[tuple[str, str], None] = {}
     for cell in cells:
         for result in measured(cell, floors=True):
-            found[cell["device"], result["contender"]] = None
-    return list(found)
+            columns[cell["device"], result["contender"]] = None
+    return list(columns)
 
 
 def _table(cells: list[dict[str, Any]], show: Any, *, bold: bool = False) -> list[str]:
@@ -200,20 +200,20 @@ def _entry(
 
 def accuracy_lines(document: Document) -> list[str]:
     """Steps and time to the target accuracy, as Markdown; nothing if it was not measured."""
-    found = document.get("accuracy")
-    if not found:
+    accuracy = document.get("accuracy")
+    if not accuracy:
         return []
     lines = ["## Time to accuracy on MNIST", ""]
-    if found["reason"]:
-        return [*lines, found["reason"], ""]
+    if accuracy["reason"]:
+        return [*lines, accuracy["reason"], ""]
     lines += [
-        f"Steps to {percent(found['target'])} of the test images, and that many steps at each "
+        f"Steps to {percent(accuracy['target'])} of the test images, and that many steps at each "
         "contender's own speed.",
         "",
         "| batch | learning rate | steps | accuracy | " + " | ".join(_timed(document)) + " |",
         "|---:|---:|---:|---:|" + "---:|" * len(_timed(document)),
     ]
-    for climb in found["climbs"]:
+    for climb in accuracy["climbs"]:
         steps = str(climb["steps"]) if climb["steps"] else f"not in {climb['steps_taken']}"
         times = [_time(document, name, climb["batch_size"]) for name in _timed(document)]
         lines.append(
@@ -225,12 +225,12 @@ def accuracy_lines(document: Document) -> list[str]:
 
 def _timed(document: Document) -> list[str]:
     """The contenders that have a time to accuracy in any cell."""
-    found: dict[str, None] = {}
+    labels: dict[str, None] = {}
     for cell in document["cells"]:
         for result in measured(cell):
             if result.get("time_to_accuracy_s") is not None:
-                found[f"{result['contender']}, {cell['device']}"] = None
-    return list(found)
+                labels[f"{result['contender']}, {cell['device']}"] = None
+    return list(labels)
 
 
 def _time(document: Document, label: str, size: int) -> str:
@@ -244,15 +244,15 @@ def _time(document: Document, label: str, size: int) -> str:
 
 
 def left_out(document: Document) -> list[str]:
-    """Every contender without a figure and why; together where the same is true of several."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    """Every contender without a figure, and why; those with the same reasons share a line."""
+    places: dict[tuple[str, ...], list[str]] = {}
     for cell in document["cells"]:
         for result in cell["results"]:
             if result["status"] != "ok":
                 key = (result["contender"], result["status"], str(result["reason"]))
-                found.setdefault(key, []).append(f"{cell['workload']} {cell['batch_size']}")
+                places.setdefault(key, []).append(f"{cell['workload']} {cell['batch_size']}")
     alike: dict[tuple[str, ...], list[str]] = {}
-    for (name, *why), where in found.items():
+    for (name, *why), where in places.items():
         alike.setdefault((*why, *where), []).append(name)
     cells = len(document["cells"])
     return [

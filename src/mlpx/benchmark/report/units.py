@@ -32,23 +32,23 @@ def rate(per_second: float) -> str:
     return figures(per_second)
 
 
-def gigaflops(found: float | None) -> str:
-    """Three figures; a dash for what is not known."""
-    return "–" if found is None else figures(found)
+def gigaflops(gflops: float | None) -> str:
+    """Three figures; a dash if unknown."""
+    return "–" if gflops is None else figures(gflops)
 
 
 def megabytes(count: float | None) -> str:
-    """Such as `68.4 MB`; a dash for what is not known."""
+    """Such as `68.4 MB`; a dash if unknown."""
     return "–" if count is None else f"{figures(count / 1e6)} MB"
 
 
 def compact(text: str) -> str:
-    """A quantity without zeros behind its point: `10 k` for `10.0 k`."""
+    """A quantity without trailing zeros: `10 k` for `10.0 k`."""
     return re.sub(r"\.0+(?!\d)", "", text)
 
 
 def widths_text(widths: Iterable[int]) -> str:
-    """Such as `784-50-10`; more than four alike with their count, as in `20-16x300-2`."""
+    """Such as `784-50-10`; a run of more than four is counted, as in `20-16x300-2`."""
     alike = [(width, len(list(group))) for width, group in groupby(widths)]
     return "-".join(
         f"{width}x{count}" if count > 4 else "-".join([str(width)] * count)
@@ -62,5 +62,5 @@ def thread_text(count: int) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Such as `93 %`; a dash for what is not known."""
+    """Such as `93 %`; a dash if unknown."""
     return "–" if share is None else f"{100 * share:.0f} %"

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mlpx.benchmark.workloads import ARITHMETIC, WORKLOADS
+from mlpx.cli.bench.options import BenchOptions
 from mlpx.cli.options import ALL_PEERS, Debug, folder, listed
 from mlpx.engines import Engine
 
@@ -135,7 +136,13 @@ def run_bench(
         return
     from mlpx.cli.bench.run import measure
 
-    if measure(ctx.params):
+    options = BenchOptions(
+        workload=workload, layers=layers, batch_sizes=batch_sizes, device=device, dtype=dtype,
+        peers=peers, phase=phase, engine=engine, threads=threads, seconds=seconds,
+        precision=precision, seed=seed, quick=quick, accept_noise=accept_noise,
+        accuracy_seconds=accuracy_seconds, advise=advise, out=out,
+    )  # fmt: skip
+    if measure(options):
         raise typer.Exit(1)
 
 
@@ -153,7 +160,7 @@ def compare_documents(
     ] = None,
 ) -> None:
     """Compare two bench.json; the intervals decide what is slower, faster, the same or unclear."""
-    from mlpx.cli.bench.run import show_changes
+    from mlpx.cli.bench.compare import show_changes
 
     if show_changes(a, b, fail_slower):
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
-from mlpx.cli.train.setup import explain_default
+from mlpx.cli.train.settings import TrainOptions, explain_default
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
 from mlpx.kernels.activations import Activation
@@ -34,7 +34,7 @@ mlpx train --resume runs/digits --epochs 20
 
 
 def _panel(title: str | None) -> Callable[..., Any]:
-    """Makes the options of one panel of the help; their texts name their defaults."""
+    """Makes the options of one panel of the help; each text names its default."""
 
     def option(metavar: str, text: str, *names: str, **rest: Any) -> Any:
         return typer.Option(
@@ -56,16 +56,15 @@ def named(kind: str, names: Iterable[str]) -> dict[str, Any]:
 def widths(given: str) -> tuple[int, ...]:
     """Layer widths written with commas."""
     try:
-        found = tuple(int(part) for part in given.replace("-", ",").split(","))
+        numbers = tuple(int(part) for part in given.replace("-", ",").split(","))
     except ValueError:
-        found = (0,)
-    if min(found) < 1:
+        numbers = (0,)
+    if min(numbers) < 1:
         raise typer.BadParameter(f"{given!r}; wanted whole numbers with commas, such as 784,50,10")
-    return found
+    return numbers
 
 
 def train(
-    ctx: typer.Context,
     dataset: Annotated[
         str | None,
         typer.Argument(
@@ -147,8 +146,8 @@ def train(
         bool,
         learning(
             "",
-            "Instead of training, find a learning rate: the loss over a growing rate, drawn into "
-            "learning_rate.png in --out or here.",
+            "Instead of training, find a learning rate: draw the loss over a growing rate into "
+            "learning_rate.png, in --out or here.",
             "--find-lr",
         ),
     ] = False,
@@ -199,7 +198,7 @@ def train(
         choice(
             "SHARE",
             "Share of the training data held out to validate each epoch; 0 for none. The test "
-            f"data is looked at once, at the end. {explain_default('validation')}",
+            f"data is used once, at the end. {explain_default('validation')}",
             min=0,
         ),
     ] = None,
@@ -226,7 +225,7 @@ def train(
     ] = None,
     best_weights: Annotated[
         str | None,
-        choice("METRIC", "Train to the end, then keep the weights of the epoch best in this."),
+        choice("METRIC", "Train to the end, then keep the weights of the epoch best by this."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -248,7 +247,7 @@ def train(
     csv_log: Annotated[
         Path | None,
         output(
-            "FILE", "Also write a line an epoch to this CSV file; --resume appends.", parser=path
+            "FILE", "Also write a line per epoch to this CSV file; --resume appends.", parser=path
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -263,12 +262,22 @@ def train(
 
     The folder gets the model (model.safetensors), what happened (history.json), the settings
     (config.json) and a picture of the learning curves (curves.png). Ctrl-C (or SIGTERM, or
-    SIGHUP) stops early and keeps what was learnt; another of them ends at once, but for SIGHUP
-    after SIGHUP, which counts as the same.
+    SIGHUP) stops early and keeps what was learnt; a second signal ends at once, except that
+    SIGHUP after SIGHUP counts as one.
     """
     if find_lr:
         from mlpx.cli.train.find_rate import run
     else:
         from mlpx.cli.train.run import run
 
-    run(ctx.params)
+    run(
+        TrainOptions(
+            dataset=dataset, layers=layers, hidden=hidden, activation=activation, loss=loss,
+            initializer=initializer, optimizer=optimizer, learning_rate=learning_rate,
+            epochs=epochs, steps=steps, sampling=sampling, batch_size=batch_size,
+            validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
+            seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
+            patience=patience, best_weights=best_weights, out=out, resume=resume,
+            csv_log=csv_log, data_dir=data_dir, no_download=no_download, quiet=quiet,
+        )
+    )  # fmt: skip

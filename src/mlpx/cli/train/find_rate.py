@@ -1,44 +1,44 @@
-"""What `mlpx train --find-lr` does: a learning-rate range test instead of a training."""
+"""`mlpx train --find-lr`: a learning-rate range test instead of training."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from mlpx.cli.streams import spoken_warnings
-from mlpx.cli.train.run import prepare
+from mlpx.cli.train.settings import TrainOptions
+from mlpx.cli.train.setup import prepare
 from mlpx.errors import MissingExtraError
 from mlpx.training.rate_finder import RateCurve, find_learning_rate
 
 PICTURE = "learning_rate.png"
 
 
-def run(options: dict[str, Any]) -> None:
-    """Print the rate suggested, and write the curve into `--out` or the working directory.
+def run(options: TrainOptions) -> None:
+    """Print the suggested rate, and draw the curve into `--out` or the working directory.
 
     Raises typer.BadParameter, MlpxError, OSError.
     """
-    prepared = prepare(options)
-    settings = prepared.settings
-    with spoken_warnings(quiet=prepared.quiet):
+    experiment = prepare(options)
+    settings = experiment.settings
+    with spoken_warnings(quiet=experiment.quiet):
         curve = find_learning_rate(
-            prepared.model,
-            *prepared.parts.train,
+            experiment.model,
+            *experiment.parts.train,
             optimizer=settings.optimizer,
             batch_size=settings.batch_size,
             sampling=settings.sampling,
             engine=settings.engine,
         )
-    picture = Path(options["out"] or ".") / PICTURE
+    picture = Path(options.out or ".") / PICTURE
     picture.parent.mkdir(parents=True, exist_ok=True)
-    found = _draw(curve, picture)  # before anything is said: nobody may be listening any more
+    written = _draw(curve, picture)  # before printing: standard output may be closed
     typer.echo(f"{'learning rate':<15} {typer.style(f'{curve.suggestion:.2g}', bold=True)}")
     typer.echo(
         f"{'tried':<15} {curve.rates[0]:.1g} to {curve.rates[-1]:.2g}, {len(curve.rates)} steps"
     )
-    typer.echo(found)
+    typer.echo(written)
 
 
 def _draw(curve: RateCurve, picture: Path) -> str:

@@ -1,42 +1,28 @@
-"""What `mlpx train` does with its options."""
+"""Training: `mlpx train` fits the model, writes the run and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.cli.options import open_backend, read_dataset
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
-from mlpx.cli.task import Task, resumed, understand
-from mlpx.cli.train.setup import (
-    Settings,
-    Split,
-    build_model,
-    check,
-    dense_widths,
-    monitors,
-    resolved_dataset,
-    split,
-)
+from mlpx.cli.train.settings import TrainOptions
+from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset
 from mlpx.errors import MlpxError
-from mlpx.mlp import MLP
 from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
-from mlpx.training.callbacks import BestWeights, Callback, CSVLog, EarlyStopping, StopOnPlateau
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
+from mlpx.training.run import Callback
 from mlpx.training.run_folder import (
     MODEL,
     claimed,
     describe_run,
-    locate,
     locked,
-    read_history,
     room,
     run_folder,
 )
@@ -44,67 +30,55 @@ from mlpx.training.run_folder import (
 if TYPE_CHECKING:
     from mlpx.training.run import Run
 
-Options = dict[str, Any]
 BESIDE_BYTES = 1 << 17
-"""Room for history, settings and picture."""
+"""Room for the history, the settings and the picture."""
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that is known before the first step."""
-
-    settings: Settings
-    task: Task
-    parts: Split
-    model: MLP
-    before: History | None
-    callbacks: list[Callback]
-    quiet: bool
-
-
-def run(options: Options) -> None:
+def run(options: TrainOptions) -> None:
     """Train as the options of `mlpx train` say, write the run and report.
 
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
-    with spoken_warnings(quiet=options["quiet"]), outlived_stdout(), ExitStack() as held:
-        again = None if options["resume"] is None else run_folder(options["resume"])
-        if again is not None:
-            held.enter_context(locked(again))
-        prepared = prepare(options)
-        name = Path(prepared.settings.dataset).stem
-        folder = _same(options["out"], again) or held.enter_context(
-            claimed(options["out"], name=name)
-        )
-        _train(prepared, folder)
+    with spoken_warnings(quiet=options.quiet), outlived_stdout(), ExitStack() as held:
+        resumed = None if options.resume is None else run_folder(options.resume)
+        if resumed is not None:
+            held.enter_context(locked(resumed))
+        experiment = prepare(options)
+        folder = _rewritten(options.out, resumed)
+        if folder is None:
+            name = Path(experiment.settings.dataset).stem
+            folder = held.enter_context(claimed(options.out, name=name))
+        _train(experiment, folder)
 
 
-def _same(out: Path | None, again: Path | None) -> Path | None:
-    """The folder of the run that is resumed if it is written to as well."""
-    if again is None or out is None:
-        return again
-    return again if out.exists() and out.samefile(again) else None
+def _rewritten(out: Path | None, resumed: Path | None) -> Path | None:
+    """The folder of the resumed run, if the new run is written there too."""
+    if resumed is None or out is None:
+        return resumed
+    return resumed if out.exists() and out.samefile(resumed) else None
 
 
-def _train(prepared: Experiment, folder: Path) -> None:
+def _train(experiment: Experiment, folder: Path) -> None:
     """Train, write the run into `folder` and report.
 
     Raises as `run`.
     """
-    size = size_bytes(prepared.model, Optimizer.resolve(prepared.settings.optimizer))
+    size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
-        found = _fit(prepared)
-        history, test, trouble = _saved(prepared, folder / MODEL, *found, release=release)
+        history, interrupt = _fit(experiment)
+        history, test, trouble = _saved(
+            experiment, folder / MODEL, history, interrupt, release=release
+        )
         try:
             with held_interrupt():
-                config = _config(prepared)
+                config = _config(experiment)
                 written, no_picture = describe_run(
                     folder, history=history, config=config, test=test
                 )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
-    if not prepared.quiet:
-        report(prepared, history, test)
+    if not experiment.quiet:
+        report(experiment, history, test)
         typer.echo(f"{'written':<15} {folder}/: {', '.join([MODEL, *written])}")
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
@@ -112,7 +86,7 @@ def _train(prepared: Experiment, folder: Path) -> None:
 
 
 def _complain(history: History, folder: Path, trouble: BaseException | None) -> None:
-    """Raise what was the matter with a run that is written."""
+    """Raise what went wrong in a run that is now written."""
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt(
             f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
@@ -127,104 +101,35 @@ def _complain(history: History, folder: Path, trouble: BaseException | None) -> 
 
 
 def _saved(
-    prepared: Experiment,
+    experiment: Experiment,
     path: Path,
     history: History,
     interrupt: KeyboardInterrupt | None,
     *,
     release: Callable[[], None],
 ) -> tuple[History, dict[str, float] | None, BaseException | None]:
-    """Save the model in the room to `release`, before anything else; the whole history, and what
-    the test data say, or why they do not.
+    """Save the model first, into the room to `release`; then the whole history, the metrics on the
+    test data, and the error that kept them from being computed.
 
     Raises CheckpointError.
     """
     saved = False
     try:
         with held_interrupt():
-            if prepared.before is not None:
-                history = prepared.before.joined(history)
+            if experiment.before is not None:
+                history = experiment.before.joined(history)
             release()
-            prepared.model.save(path)
+            experiment.model.save(path)
             saved = True
         if interrupt is not None:
             raise interrupt
-        if prepared.parts.test is not None:
-            return history, prepared.model.evaluate(*prepared.parts.test), None
+        if experiment.parts.test is not None:
+            return history, experiment.model.evaluate(*experiment.parts.test), None
     except (KeyboardInterrupt, MlpxError, MemoryError) as error:
         if not saved:
             raise
         return history, None, error
     return history, None, None
-
-
-def prepare(options: Options) -> Experiment:
-    """Settings, data and model for the options.
-
-    Raises typer.BadParameter, MlpxError, OSError.
-    """
-    earlier = _earlier(options)
-    if options["dataset"] is None and "dataset" not in (earlier[1] if earlier else {}):
-        raise typer.BadParameter(
-            "which data set? for example: mlpx train digits", param_hint="DATASET"
-        )
-    before = earlier and earlier[1]
-    settings = Settings.choose(options, before)
-    open_backend(settings.device)
-    data = read_dataset(settings.dataset, options["data_dir"], options["no_download"])
-    if earlier is None:
-        task = understand(data, loss=settings.loss, layers=settings.layers)
-        model, history = build_model(settings, task), None
-    else:
-        model = MLP.load(earlier[0], device=settings.device)
-        task, history = resumed(data, model, before), read_history(earlier[0].parent)
-    check(model, task.data)
-    parts = split(task.data, share=settings.validation, seed=settings.seed)
-    watched = monitors(model, validated=parts.validation is not None)
-    callbacks = make_callbacks(options, watched)
-    for note in () if options["quiet"] else task.notes:
-        typer.echo(f"note: {note}", err=True)
-    return Experiment(settings, task, parts, model, history, callbacks, options["quiet"])
-
-
-def _earlier(options: Options) -> tuple[Path, dict[str, Any]] | None:
-    """The model file and the settings of the run to resume."""
-    if options["resume"] is None:
-        return None
-    return locate(run_folder(options["resume"]))  # type: ignore[return-value]
-
-
-def make_callbacks(options: Options, watched: tuple[str, ...]) -> list[Callback]:
-    """The callbacks that the options ask for.
-
-    Raises typer.BadParameter for a metric that the run does not report.
-    """
-    made: list[Callback] = []
-    waits = {} if options["patience"] is None else {"patience": options["patience"]}
-    if options["early_stopping"]:
-        made.append(EarlyStopping(_watched(options, "early_stopping", watched), **waits))
-    if options["stop_on_plateau"]:
-        made.append(StopOnPlateau(**waits))
-    if options["best_weights"]:
-        made.append(BestWeights(_watched(options, "best_weights", watched)))
-    if options["csv_log"]:
-        made.append(CSVLog(options["csv_log"], append=options["resume"] is not None))
-    if waits and not (options["early_stopping"] or options["stop_on_plateau"]):
-        raise typer.BadParameter(
-            "needs --early-stopping METRIC or --stop-on-plateau", param_hint="--patience"
-        )
-    return made
-
-
-def _watched(options: Options, name: str, watched: tuple[str, ...]) -> str:
-    metric = str(options[name]).strip().lower().replace("-", "_")
-    if metric not in watched:
-        hint = " (--validation 0 leaves no validation data)" if metric.startswith("val_") else ""
-        raise typer.BadParameter(
-            f"{options[name]!r} is nothing this run reports{hint}; it reports {', '.join(watched)}",
-            param_hint=f"--{name.replace('_', '-')}",
-        )
-    return metric
 
 
 class _Keep(Callback):
@@ -236,75 +141,80 @@ class _Keep(Callback):
         self.history = run.history
 
 
-def _fit(prepared: Experiment) -> tuple[History, KeyboardInterrupt | None]:
-    """The history, and Ctrl-C if it came, be it when all was learnt.
+def _fit(experiment: Experiment) -> tuple[History, KeyboardInterrupt | None]:
+    """The history, and the Ctrl-C that came during training or just after it.
 
-    Raises KeyboardInterrupt if nothing was learnt, or if it broke a step off.
+    Raises KeyboardInterrupt if nothing was learnt, or if it broke off a step.
     """
-    settings, keep = prepared.settings, _Keep()
-    _announce(prepared)
+    settings, keep = experiment.settings, _Keep()
+    history: History | None
+    _announce(experiment)
     try:
-        history = prepared.model.fit(
-            *prepared.parts.train,
+        history = experiment.model.fit(
+            *experiment.parts.train,
             epochs=settings.epochs,
             steps=settings.steps,
             batch_size=settings.batch_size,
             optimizer=settings.optimizer,
             learning_rate=settings.learning_rate,
-            validation_data=prepared.parts.validation,
+            validation_data=experiment.parts.validation,
             sampling=settings.sampling,
-            callbacks=[keep, *prepared.callbacks],
+            callbacks=[keep, *experiment.callbacks],
             engine=settings.engine,
             threads=settings.threads,
-            verbose=0 if prepared.quiet else None,
+            verbose=0 if experiment.quiet else None,
         )
     except KeyboardInterrupt as interrupt:
-        found, broken_off = keep.history, f"{type(interrupt).__name__}:"
-        if found is None or found.stop_reason.startswith(broken_off) or not len(found.step_loss):
+        history, broken_off = keep.history, f"{type(interrupt).__name__}:"
+        if (
+            history is None
+            or history.stop_reason.startswith(broken_off)
+            or not len(history.step_loss)
+        ):
             raise
-        return found, interrupt
+        return history, interrupt
     return history, None
 
 
-def _config(prepared: Experiment) -> dict[str, Any]:
+def _config(experiment: Experiment) -> dict[str, Any]:
     from mlpx import __version__
 
-    names, classes = prepared.task.data.class_names, prepared.task.classes
+    names, classes = experiment.task.data.class_names, experiment.task.classes
     labels = None if classes is None else classes.labels
     return {
         "mlpx": __version__,
-        **prepared.settings.config(),
-        "dataset": resolved_dataset(prepared.settings.dataset),
-        "layers": dense_widths(prepared.model),
-        "loss": prepared.model.loss.name,
-        "rows": len(prepared.task.data.x_train),
+        **experiment.settings.config(),
+        "dataset": resolved_dataset(experiment.settings.dataset),
+        "layers": dense_widths(experiment.model),
+        "loss": experiment.model.loss.name,
+        "rows": len(experiment.task.data.x_train),
         "class_names": None if names is None else list(names),
         "classes": None if labels is None else list(labels),
     }
 
 
-def _announce(prepared: Experiment) -> None:
-    if prepared.quiet:
+def _announce(experiment: Experiment) -> None:
+    if experiment.quiet:
         return
-    model, parts = prepared.model, prepared.parts
+    model, parts = experiment.model, experiment.parts
     sizes = [f"{len(parts.train[0]):,} rows to train"]
     if parts.validation is not None:
         sizes.append(f"{len(parts.validation[0]):,} to validate")
     if parts.test is not None:
         sizes.append(f"{len(parts.test[0]):,} to test")
-    typer.echo(f"{prepared.task.data.name}: {', '.join(sizes)}")
-    classes = prepared.task.classes
+    typer.echo(f"{experiment.task.data.name}: {', '.join(sizes)}")
+    classes = experiment.task.classes
     if classes is not None and classes.labels is not None:
         typer.echo(f"classes: {classes}")
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
 
 
-def report(prepared: Experiment, history: History, test: dict[str, float] | None) -> None:
-    """Print how it went."""
+def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:
+    """Print how the training went."""
     lines: list[tuple[str, str]] = []
-    if test is not None and prepared.parts.test is not None:
-        rows = len(prepared.parts.test[0])
+    if test is not None and experiment.parts.test is not None:
+        rows = len(experiment.parts.test[0])
         lines += [
             (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())
         ]
@@ -328,5 +238,5 @@ def report(prepared: Experiment, history: History, test: dict[str, float] | None
 
 
 def show_value(name: str, value: float) -> str:
-    """A loss or metric for people: accuracies in percent."""
+    """A loss or metric as text: accuracies in percent."""
     return f"{100 * value:.2f} %" if name.endswith("accuracy") else f"{value:.4f}"

@@ -1,128 +1,77 @@
-"""What `mlpx train` trains: its settings with their defaults, the data split, and the model."""
+"""What `mlpx train` prepares before the first step: data, model and callbacks."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.cli.task import Task
+from mlpx.cli.options import open_backend, read_dataset
+from mlpx.cli.task import Task, resumed, understand
+from mlpx.cli.train.settings import HIDDEN, Settings, TrainOptions, in_commas
 from mlpx.errors import DataFormatError, InputError, InputTypeError
+from mlpx.mlp import MLP
+from mlpx.training.callbacks import BestWeights, CSVLog, EarlyStopping, StopOnPlateau
+from mlpx.training.history import History
+from mlpx.training.run import Callback
+from mlpx.training.run_folder import locate, read_history, run_folder
 from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
-    from mlpx.mlp import MLP
-
-HIDDEN = (100,)
-RECIPES: dict[str, dict[str, Any]] = {
-    "digits": {"hidden": (200,), "epochs": 60},
-    "mnist": {"hidden": (256,), "batch_size": 128, "epochs": 10},
-    "fashion-mnist": {"hidden": (256,), "batch_size": 128, "epochs": 15},
-}
-"""Settings of a data set that differ from the defaults below."""
-OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
-"""Settings that a model which is trained further already has."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a run is made from; the same names as the options of `mlpx train`."""
+class Experiment:
+    """Everything that is known before the first step."""
 
-    dataset: str
-    layers: tuple[int, ...] | None = None
-    hidden: tuple[int, ...] | None = None
-    activation: str = "relu"
-    loss: str | None = None
-    initializer: str | None = None
-    optimizer: str = "adam"
-    learning_rate: float | None = None
-    epochs: int | None = 30
-    steps: int | None = None
-    sampling: str = "shuffle"
-    batch_size: int | None = 32
-    validation: float = 0.1
-    device: str | None = None
-    engine: str = "auto"
-    threads: int | None = None
-    dtype: str = "float32"
-    seed: int = 0
-
-    @classmethod
-    def choose(cls, options: dict[str, Any], before: dict[str, Any] | None = None) -> Settings:
-        """What was given, else what the run before or the data set's recipe has, else the default.
-
-        Raises typer.BadParameter for options that exclude each other.
-        """
-        names = {entry.name for entry in fields(cls)}
-        given = {k: v for k, v in options.items() if k in names and v is not None}
-        for one, other in (("epochs", "steps"), ("layers", "hidden")):
-            if one in given and other in given:
-                raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
-        recipe = RECIPES.get(given.get("dataset", ""), {})
-        if before is not None:
-            _refuse_changes(given, before)
-            recipe = {k: v for k, v in before.items() if k in names}
-            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
-        if "steps" in given or "epochs" in given:
-            recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
-        if "optimizer" in given:
-            recipe = {**recipe, "learning_rate": None}  # it was the other optimizer's
-            if _takes_all_rows(given["optimizer"]):
-                recipe["batch_size"] = None
-            elif recipe.get("batch_size", 0) is None:
-                del recipe["batch_size"]
-        return cls(**{**recipe, **given})
-
-    def config(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+    settings: Settings
+    task: Task
+    parts: Split
+    model: MLP
+    before: History | None
+    callbacks: list[Callback]
+    quiet: bool
 
 
-def _takes_all_rows(optimizer: str) -> bool:
-    from mlpx.optimizers import Optimizer
+def prepare(options: TrainOptions) -> Experiment:
+    """Settings, data, model and callbacks for the options.
 
-    return Optimizer.resolve(optimizer).full_batch
-
-
-def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
-    for name in OF_THE_MODEL:
-        if name in given:
-            raise typer.BadParameter(
-                f"--{name} belongs to the model, which --resume takes as it is; leave it out"
-            )
-    held_out = before.get("validation", given.get("validation"))
-    if given.get("validation", held_out) != held_out:
+    Raises typer.BadParameter, MlpxError, OSError.
+    """
+    file, before = None, None
+    if options.resume is not None:
+        file, before = locate(run_folder(options.resume))
+    if options.dataset is None and "dataset" not in (before or {}):
         raise typer.BadParameter(
-            f"{given['validation']:g}, and the run held out {held_out:g}, which stays: rows that "
-            "it learnt from cannot validate it; leave it out",
-            param_hint="--validation",
+            "which data set? for example: mlpx train digits", param_hint="DATASET"
         )
-
-
-def explain_default(name: str) -> str:
-    """The default of a setting, and of data sets that differ, for a help text."""
-    usual = next(entry.default for entry in fields(Settings) if entry.name == name)
-    if name == "hidden":
-        usual = HIDDEN
-    differing = {k: v[name] for k, v in RECIPES.items() if name in v}
-    texts = [_text(usual), *(f"{key}: {_text(value)}" for key, value in differing.items())]
-    return f"[dim]\\[default: {'; '.join(texts)}][/dim]"
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    settings = Settings.choose(options, before)
+    open_backend(settings.device)
+    data = read_dataset(settings.dataset, options.data_dir, options.no_download)
+    if file is None:
+        task = understand(data, loss=settings.loss, layers=settings.layers)
+        model, history = build_model(settings, task), None
+    else:
+        model = MLP.load(file, device=settings.device)
+        task, history = resumed(data, model, before), read_history(file.parent)
+    check(model, task.data)
+    parts = split(task.data, share=settings.validation, seed=settings.seed)
+    callbacks = make_callbacks(options, monitors(model, validated=parts.validation is not None))
+    for note in () if options.quiet else task.notes:
+        typer.echo(f"note: {note}", err=True)
+    return Experiment(settings, task, parts, model, history, callbacks, options.quiet)
 
 
 @dataclass(frozen=True)
 class Split:
-    """Training data, what is held out of it for validation, and test data; (x, y) each or None."""
+    """Training data, rows held out of it for validation, and test data; (x, y) each, or None."""
 
     train: tuple[Array, Array]
     validation: tuple[Array, Array] | None
-    test: tuple[Array, Array] | None = field(default=None)
+    test: tuple[Array, Array] | None = None
 
 
 def split(data: Dataset, *, share: float, seed: int) -> Split:
@@ -145,19 +94,18 @@ def split(data: Dataset, *, share: float, seed: int) -> Split:
 
 
 def held_out(n: int, *, share: float, seed: int) -> tuple[Array, Array]:
-    """Of n rows those that are trained on and the `share` that is held out, each in order."""
+    """Indices of the rows to train on and of the `share` held out, out of n; each in order."""
     from mlpx.training.sampling import hold_out
 
     return hold_out(seed, n, round(share * n))
 
 
 def build_model(settings: Settings, task: Task) -> MLP:
-    """An untrained model for the task, which scales stored values itself.
+    """An untrained model for the task; it scales stored values itself.
 
     Raises typer.BadParameter if `--layers` does not fit the data.
     """
     from mlpx.layers import Dense, Rescale
-    from mlpx.mlp import MLP
 
     widths = _widths(settings, task)
     hidden = [Dense(n, activation=settings.activation, initializer=settings.initializer)
@@ -173,7 +121,7 @@ def build_model(settings: Settings, task: Task) -> MLP:
 
 
 def check(model: MLP, data: Dataset) -> None:
-    """Have the arrays of `data` looked through by the names and the rows that the user knows.
+    """Check the arrays of `data`; errors use the names and rows that the user knows.
 
     Raises DataFormatError for what `model` cannot take.
     """
@@ -208,7 +156,7 @@ def _widths(settings: Settings, task: Task) -> tuple[int, ...]:
     if len(widths) < 2 or widths[0] != d or widths[-1] != k:
         fitting = ",".join(map(str, (d, *(widths[1:-1] or HIDDEN), k)))
         raise typer.BadParameter(
-            f"{_text(widths)} does not fit {data.name}, whose rows have {d} numbers and whose "
+            f"{in_commas(widths)} does not fit {data.name}, whose rows have {d} numbers and whose "
             f"targets need {k} outputs; for example --layers {fitting}",
             param_hint="--layers",
         )
@@ -225,13 +173,48 @@ def _outputs(task: Task) -> int:
 
 
 def monitors(model: MLP, *, validated: bool) -> tuple[str, ...]:
-    """The columns each epoch reports, which callbacks can watch."""
+    """The names of what each epoch reports, which callbacks can watch."""
     from mlpx.metrics import default_metrics
 
     names = ("loss", *(metric.name for metric in default_metrics(model.loss.targets)))
     return (*names, *(f"val_{name}" for name in names)) if validated else names
 
 
+def make_callbacks(options: TrainOptions, watched: tuple[str, ...]) -> list[Callback]:
+    """The callbacks that the options ask for.
+
+    Raises typer.BadParameter for a metric that the run does not report.
+    """
+    made: list[Callback] = []
+    waits: dict[str, Any] = {} if options.patience is None else {"patience": options.patience}
+    if options.early_stopping:
+        made.append(
+            EarlyStopping(_watched(options.early_stopping, "--early-stopping", watched), **waits)
+        )
+    if options.stop_on_plateau:
+        made.append(StopOnPlateau(**waits))
+    if options.best_weights:
+        made.append(BestWeights(_watched(options.best_weights, "--best-weights", watched)))
+    if options.csv_log:
+        made.append(CSVLog(options.csv_log, append=options.resume is not None))
+    if waits and not (options.early_stopping or options.stop_on_plateau):
+        raise typer.BadParameter(
+            "needs --early-stopping METRIC or --stop-on-plateau", param_hint="--patience"
+        )
+    return made
+
+
+def _watched(metric: str, option: str, watched: tuple[str, ...]) -> str:
+    name = metric.strip().lower().replace("-", "_")
+    if name not in watched:
+        hint = " (--validation 0 leaves no validation data)" if name.startswith("val_") else ""
+        raise typer.BadParameter(
+            f"{metric!r} is nothing this run reports{hint}; it reports {', '.join(watched)}",
+            param_hint=option,
+        )
+    return name
+
+
 def resolved_dataset(name: str) -> str:
-    """The name by which another command, run elsewhere, finds the data set again."""
+    """The name by which a command run in another folder finds the data set again."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name

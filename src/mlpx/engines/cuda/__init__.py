@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from mlpx.backend import diagnose
 from mlpx.backend.cuda import first_line
-from mlpx.engines.base import Engine, Runner
+from mlpx.engines.base import Engine, RefusedError, Runner
 from mlpx.engines.cuda.graphs import Put
 from mlpx.engines.cuda.heads import with_heads
-from mlpx.engines.cuda.kernels import Kernels, compile_all, function
+from mlpx.engines.cuda.kernels import CudaTarget, compile_all, function
 from mlpx.engines.cuda.launches import SOURCES
 from mlpx.engines.cuda.products import HALVES
 from mlpx.engines.cuda.runner import CudaRunner
-from mlpx.engines.lowering import UntranslatableError, lower
+from mlpx.engines.lowering import Operation, lower
 from mlpx.program.program import TrainingProgram
 
 __all__ = ["CudaEngine"]
@@ -29,32 +29,28 @@ class CudaEngine(Engine, name="cuda"):
     devices = ("cuda",)
     precisions = ("float32", "tf32", *HALVES)
 
-    def refuses(self, program: TrainingProgram) -> str | None:
-        if program.network.backend.kind != "cuda":
-            return "it runs on CUDA devices only"
-        cast = f"to_{program.precision}"
-        if program.precision in HALVES and not Kernels().has(cast, program.network.dtype):
-            return f"no operation {cast}"
-        try:
-            lowered = [lower(program, plan, Kernels()) for plan in program.plans]
-        except UntranslatableError as reason:
-            return str(reason)
-        needed = {operation.name for each in lowered for operation in each}
-        wanted = needed | {operation.name for each in lowered for operation in with_heads(each)}
-        return uncompiled(program, needed, wanted)
-
     def missing(self) -> str | None:
-        found = diagnose()
-        return None if found.ok else f"{found.message}; {found.remedy}"
+        diagnosis = diagnose()
+        return None if diagnosis.ok else f"{diagnosis.message}; {diagnosis.remedy}"
 
     def describe(self) -> str:
         return "fused kernels and cublasLt, steps as graphs"
 
-    def prepare(self, program: TrainingProgram, *, threads: int | None = None) -> Runner:
-        return CudaRunner(program)
+    def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
+        if program.network.backend.kind != "cuda":
+            raise RefusedError("it runs on CUDA devices only")
+        cast = f"to_{program.precision}"
+        if program.precision in HALVES and not CudaTarget().has(cast, program.network.dtype):
+            raise RefusedError(f"no operation {cast}")
+        lowered = [lower(program, plan, CudaTarget()) for plan in program.plans]
+        require_compiled(program, lowered)
+        return CudaRunner(program, lowered)
 
-    def parts(self, program: TrainingProgram) -> list[tuple[str, Callable[[], object]]] | None:
-        runner, plan = CudaRunner(program), program.plans[0]
+    def parts(
+        self, program: TrainingProgram, runner: Runner
+    ) -> list[tuple[str, Callable[[], object]]] | None:
+        assert isinstance(runner, CudaRunner)
+        plan = program.plans[0]
         with program.network.backend.failing("profiling a step", nobody_else=True):
             runner.begin(plan)
         parts = [("advance", runner.advance(0))]  # which reads where the program is
@@ -72,14 +68,18 @@ def call(put: Put, _held: object) -> None:
     put()
 
 
-def uncompiled(program: TrainingProgram, needed: set[str], wanted: set[str]) -> str | None:
-    """Compile the kernels that are wanted; why those that are needed cannot be had on this machine,
-    None if they can.
+def require_compiled(program: TrainingProgram, lowered: Sequence[Sequence[Operation]]) -> None:
+    """Compile the kernels of the operations, and those that could take their place.
+
+    Raises RefusedError if one of the operations has no kernel on this machine.
     """
     backend: Any = program.network.backend
-    found = compile_all(backend, sorted({SOURCES[name] for name in wanted}))
+    needed = {operation.name for each in lowered for operation in each}
+    wanted = needed | {operation.name for each in lowered for operation in with_heads(each)}
+    compiled = compile_all(backend, sorted({SOURCES[name] for name in wanted}))
     sources = {SOURCES[name] for name in needed}
-    problem = next((f.error for name, f in found.items() if name in sources and f.error), None)
+    errors = (each.error for name, each in compiled.items() if name in sources)
+    problem = next((error for error in errors if error), None)
     try:
         if problem:
             raise problem
@@ -87,5 +87,4 @@ def uncompiled(program: TrainingProgram, needed: set[str], wanted: set[str]) -> 
             for name in needed:
                 function(backend, name, program.network.dtype)
     except Exception as error:  # a compiler's errors are of many classes
-        return f"its kernels do not compile: {first_line(error)}"
-    return None
+        raise RefusedError(f"its kernels do not compile: {first_line(error)}") from error

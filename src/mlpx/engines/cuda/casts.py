@@ -1,8 +1,8 @@
-"""Factors of products in 16 bits: each array is cast once a step, and again once it is rewritten.
+"""Factors of products in 16 bits: each array is cast once a step, and again after it is rewritten.
 
 A layer multiplies three arrays, each of them twice: x for z and dW, W for z and dx, dz for dx and
-dW. A cast is an operation of its own just before the first product that needs it, so a graph knows
-what waits for it; what it writes stays until the step is over.
+dW. A cast is an operation of its own just before the first product that needs it, so that a graph
+knows what waits for it; its result stays until the end of the step.
 """
 
 from __future__ import annotations
@@ -19,99 +19,117 @@ from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.lowering.operations import access
 
 MOST_BACKS = 4
-"""As many products as one `scale_of` says the factor of; it takes two arrays for each."""
+"""The most products for which one `scale_of` finds the factor; it takes two arrays for each."""
 
 
 @dataclass(eq=False)
 class Cast:
-    """One array as it is between two writes to it, in 16 bits; in float16, times a scale."""
+    """One array in 16 bits, valid until the array is written again; in float16, times a scale."""
 
     source: Matrix
     read: Access
     memory: Any
     scale: Any = None
     backs: list[tuple[Any, Any]] = field(default_factory=list)
-    """Of each product whose other factor is cast before: that one's scale, and where what the
-    product is multiplied by goes."""
+    """For each product whose other factor is cast earlier: that factor's scale, and where to write
+    what the product is to be multiplied by."""
 
     def of(self, matrix: Matrix) -> Matrix:
-        """A factor of a product in 16 bits."""
+        """A factor of a product, read from this cast."""
         return matrix.narrowed(address(self.memory))
 
     def operations(self, name: str) -> list[Operation]:
-        """What the cast is done by; `name` is that of the cast itself."""
-        made, scaled = self.of(self.source), self.scale is not None
-        n = (made.rows, made.columns, made.padded)
-        given = (self.scale,) if scaled else ()
-        p = (self.source.address, self.memory, *given)
-        touches = (self.read, access(self.memory, writes=True), *map(access, given))
-        return [*(self._scalings() if scaled else ()), Operation(name, n, (), p, touches)]
+        """The operations that make the cast; `name` is that of the last of them."""
+        narrow = self.of(self.source)
+        scale = {} if self.scale is None else {"scale": self.scale}
+        touches = (self.read, access(self.memory, writes=True), *map(access, scale.values()))
+        cast = Operation.of(
+            name,
+            rows=narrow.rows,
+            columns=narrow.columns,
+            stride=narrow.padded,
+            x=self.source.address,
+            out=self.memory,
+            **scale,
+            touches=touches,
+        )
+        return [*(self._scalings() if scale else ()), cast]
 
     def _scalings(self) -> list[Operation]:
-        """What finds the scale, and with it what products are multiplied by."""
-        found = list[Operation]()
+        """The operations that find the scale, and from it what products are multiplied by."""
+        scalings = list[Operation]()
         for i in range(0, max(1, len(self.backs)), MOST_BACKS):
             backs = self.backs[i : i + MOST_BACKS]
-            n = (self.source.rows * self.source.columns, len(backs))
-            p = (self.source.address, self.scale, *(array for pair in backs for array in pair))
-            others = [access(other) for other, _ in backs if other is not self.scale]
+            read = [access(other) for other, _ in backs if other is not self.scale]
             written = (self.scale, *(back for _, back in backs))
-            touches = (self.read, *others, *(access(array, writes=True) for array in written))
-            found.append(Operation("scale_of", n, (), p, touches))
-        return found
+            scaling = Operation.of(
+                "scale_of",
+                elements=self.source.rows * self.source.columns,
+                products=len(backs),
+                x=self.source.address,
+                scale=self.scale,
+                others=[array for pair in backs for array in pair],
+                touches=(self.read, *read, *(access(array, writes=True) for array in written)),
+            )
+            scalings.append(scaling)
+        return scalings
 
 
 class Casts:
-    """Casts for the products of plans that run one after another; `kept` is the memory of all."""
+    """Casts for the products of plans that run one after another, and so share the memory in
+    `kept`.
+    """
 
     def __init__(self, backend: Any, precision: str) -> None:
         self.backend, self.precision = backend, precision
         self.kept: list[Any] = []
         self.memory: dict[tuple[int, int], tuple[Any, Any]] = {}
-        """The 16 bits and the scale of the arrays at an address with so many columns."""
+        """The 16-bit copy and the scale of the array at an address, with so many columns."""
 
     def put_into(self, operations: Sequence[Operation]) -> list[Operation]:
-        """The operations of a step, with the casts that its affine products need before them."""
+        """The operations of a step, with casts before the affine products that need them."""
         if self.precision not in HALVES:
             return list(operations)
-        found, valid = list[Operation | Cast](), list[Cast]()
+        entries, valid = list[Operation | Cast](), list[Cast]()
         for op in operations:
             if op.name in AFFINE:
-                b, a = (self._cast(matrix, op, valid, found) for matrix in operands(op)[1::-1])
-                op = self._of_casts(op, a, b, last=max(a, b, key=found.index))
-            found.append(op)
+                b, a = (self._cast(matrix, op, valid, entries) for matrix in operands(op)[1::-1])
+                op = self._of_casts(op, a, b, last=max(a, b, key=entries.index))
+            entries.append(op)
             written = [access for access in op.touches if access.writes]
             valid = [cast for cast in valid if not any(cast.read.overlaps(w) for w in written)]
         name = f"to_{self.precision}"
-        made = ([op] if isinstance(op, Operation) else op.operations(name) for op in found)
+        made = ([op] if isinstance(op, Operation) else op.operations(name) for op in entries)
         return [op for ops in made for op in ops]
 
     def narrow(self, operation: Operation) -> Narrow | None:
-        """The factors of a product that `put_into` found casts for, None of any other."""
+        """The factors of a product in 16 bits; None for an operation that `put_into` did not cast
+        for.
+        """
         if operation.name not in AFFINE or self.precision not in HALVES:
             return None
-        a, b, *back = (address(array) for array in operation.p[3:6])
+        a, b, back = (address(operation[field]) for field in ("left", "right", "back"))
         left, right, _ = operands(operation)
-        return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], *back)
+        return Narrow(left.narrowed(a), right.narrowed(b), HALVES[self.precision], back)
 
     def _cast(
-        self, matrix: Matrix, op: Operation, valid: list[Cast], found: list[Operation | Cast]
+        self, matrix: Matrix, op: Operation, valid: list[Cast], entries: list[Operation | Cast]
     ) -> Cast:
-        """The cast of a factor of the product: one that is still valid, or one more."""
+        """The cast of a factor of the product: one that is still valid, or a new one."""
         source = matrix._replace(turned=False)
         same = next((cast for cast in valid if cast.source == source), None)
         if same is not None:
             return same
         memory, scale = self._room(source)
-        # Memory is that of an address and a width: with more or fewer rows, it is written anew.
+        # Memory belongs to an address and a width: another number of rows overwrites it.
         valid[:] = [cast for cast in valid if cast.memory is not memory]
         made = Cast(source, read_of(source, op), memory, scale)
         valid.append(made)
-        found.append(made)
+        entries.append(made)
         return made
 
     def _room(self, source: Matrix) -> tuple[Any, Any]:
-        """Where a cast goes, and where its scale does."""
+        """The memory for a cast, and for its scale."""
         key, size = (source.address, source.columns), source.rows * source.narrowed(0).padded
         held = self.memory.get(key)
         if held is None or held[0].size < size:
@@ -120,12 +138,12 @@ class Casts:
         return held
 
     def _of_casts(self, op: Operation, a: Cast, b: Cast, last: Cast) -> Operation:
-        """The product of two casts; the last of them says what it is multiplied by."""
+        """The product of two casts; the last of them finds what it is multiplied by."""
         if self.precision == "bf16":
-            return reading(op, a.memory, b.memory)
-        back = self._keep(self.backend.zeros(2))  # the second is what is kept of the result: 0
+            return reading(op, left=a.memory, right=b.memory)
+        back = self._keep(self.backend.zeros(2))  # the second is beta, which stays 0
         last.backs.append(((a if last is b else b).scale, back))
-        return reading(op, a.memory, b.memory, back)
+        return reading(op, left=a.memory, right=b.memory, back=back)
 
     def _keep(self, array: Any) -> Any:
         self.kept.append(array)
@@ -137,10 +155,11 @@ def read_of(matrix: Matrix, op: Operation) -> Access:
     return next(access for access in op.touches if access.start == matrix.address)
 
 
-def reading(op: Operation, *arrays: Any) -> Operation:
+def reading(op: Operation, **arrays: Any) -> Operation:
     """An affine product, perhaps with what follows it, that also reads these arrays."""
-    made = replace(op, p=(*op.p[:3], *arrays), touches=(*op.touches, *map(access, arrays)))
-    if not isinstance(made, Fused):
-        return made
-    parts = (reading(part, *arrays) if part.name in AFFINE else part for part in made.parts)
-    return replace(made, parts=tuple(parts))
+    touches = (*op.touches, *map(access, arrays.values()))
+    product = replace(op.replaced(**arrays), touches=touches)
+    if not isinstance(product, Fused):
+        return product
+    parts = (reading(part, **arrays) if part.name in AFFINE else part for part in product.parts)
+    return replace(product, parts=tuple(parts))

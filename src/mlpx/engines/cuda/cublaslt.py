@@ -115,13 +115,13 @@ class CublasLt:
         wanted = self.create("cublasLtMatmulPreferenceCreate")
         for attribute, value in preferences.items():
             self._set("cublasLtMatmulPreferenceSetAttribute", wanted, attribute, value)
-        found, count = HeuristicResult(), c_int()
+        result, count = HeuristicResult(), c_int()
         status = self.functions["cublasLtMatmulAlgoGetHeuristic"](
-            self.handle, descriptor, *layouts, wanted, 1, byref(found), byref(count)
+            self.handle, descriptor, *layouts, wanted, 1, byref(result), byref(count)
         )
         self.call("cublasLtMatmulPreferenceDestroy", wanted)
-        usable = status == STATUS_SUCCESS and count.value and found.state == STATUS_SUCCESS
-        return found if usable else None
+        usable = status == STATUS_SUCCESS and count.value and result.state == STATUS_SUCCESS
+        return result if usable else None
 
     def _set(self, name: str, object_: c_void_p, attribute: int, value: Any) -> None:
         self.call(name, object_, attribute, byref(value), ctypes.sizeof(value))

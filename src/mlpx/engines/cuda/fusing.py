@@ -1,4 +1,4 @@
-"""Whether operations can be one, and the list with that one in their place."""
+"""Whether several operations can become one, and the list with that one in their place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from mlpx.engines.lowering.operations import access
 
 
 def among(operation: Operation, others: Sequence[Operation]) -> bool:
-    """Whether it is one of them."""
+    """Whether an operation is one of the others, and not just equal to it."""
     return any(operation is other for other in others)
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two arrays begin at one place."""
+    """Whether two arrays begin at the same address."""
     return address(a) == address(b)
 
 
 def touches(operation: Operation, array: Any) -> bool:
-    """Whether an operation reads or writes anything of an array."""
+    """Whether an operation reads or writes any part of an array."""
     whole = access(array, writes=True)
     return any(whole.overlaps(one) for one in operation.touches)
 
@@ -29,8 +29,8 @@ def touches(operation: Operation, array: Any) -> bool:
 def together(
     parts: Sequence[Operation], operations: Sequence[Operation], passed: Sequence[Any]
 ) -> bool:
-    """Whether some of the operations can be done where the first of them is, and no other needs
-    the arrays that they pass on to each other.
+    """Whether the parts, which are some of the operations, can all run where the first of them
+    does, and no other operation uses the arrays that they pass on to each other.
     """
     start = next(i for i, op in enumerate(operations) if among(op, parts))
     between = list[Operation]()
@@ -46,7 +46,7 @@ def together(
 def put_for(
     operations: Sequence[Operation], made: Operation, parts: Sequence[Operation]
 ) -> list[Operation]:
-    """The operations with one in the place of the first of the parts."""
+    """The operations without the parts, and `made` in the place of the first of them."""
     first = next(op for op in operations if among(op, parts))
-    found = [made if op is first else op for op in operations]
-    return [op for op in found if not among(op, parts)]
+    placed = [made if op is first else op for op in operations]
+    return [op for op in placed if not among(op, parts)]

@@ -5,14 +5,14 @@ namespace mlpx {
 
 constexpr long long LABELS = 10;
 
-/* What 16 bits mean as an IEEE half. */
+/* The value of 16 bits as an IEEE half. */
 FN float half_value(unsigned short bits) {
     const int sign = (bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
     if (exponent == 0) return __int_as_float(__float_as_int(float(mantissa) * 5.9604644775390625e-08f) | sign);
     return __int_as_float(sign | (exponent == 31 ? 0x7f800000 : (exponent + 112) << 23) | mantissa << 13);
 }
 
-/* Which row of x the batch's row i is: rows of the table, or x's own order. */
+/* The row of x that is the batch's row i: by the table's row numbers, or in x's own order. */
 FN long long source_row(const Operation &op, const long long *state, long long i) {
     const long long next = state[0] + op.n[5], last = op.n[6] - 1;
     const long long first = op.n[3] * (op.n[6] && next > last ? last : next);
@@ -21,8 +21,8 @@ FN long long source_row(const Operation &op, const long long *state, long long i
 
 template <class T> FN T element(const Operation &op, long long i) { return array<const T>(op, 0)[i]; }
 
-/* The i-th number of x, whatever it is stored as. A choice within the loop: as many loops as there are choices take NVRTC
- * nine seconds, and what a thread waits for is memory. */
+/* The i-th number of x, whatever its dtype. The choice is made inside the loop, since a loop for each dtype takes NVRTC
+ * nine seconds to compile, and threads wait for memory anyway. */
 template <class Real> FN Real number(const Operation &op, long long i) {
     switch (op.n[2]) {
     case 0: return Real(element<float>(op, i));
@@ -39,16 +39,16 @@ template <class Real> FN Real number(const Operation &op, long long i) {
     }
 }
 
-/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 for CuPy has bytes in one order only; for the
- * rows of a later step how many steps ahead, and how many there are; whether they are scaled. c: scale, offset. p: x, rows
- * or NULL for x in its own order, out; labels and where those of the rows go, or NULL. */
+/* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 since CuPy has one byte order only; how many
+ * steps ahead the rows are, and how many steps there are; whether the rows are scaled. c: scale, offset. p: x, row numbers
+ * or NULL for x in its own order, out; labels and where to write those of the rows, or NULL. */
 KERNEL(gather) {
     const long long d = op.n[1];
     const Real a = Real(op.c[0]), b = Real(op.c[1]);
     EACH(e, op.n[0] * d) {
         const long long i = source_row(op, state, row_of(e, d)) * d + column_of(e, d);
         if (op.n[2] == LABELS) {
-            array<long long>(op, 2)[e] = element<long long>(op, i); /* they stay what they are */
+            array<long long>(op, 2)[e] = element<long long>(op, i); /* labels stay integers */
         } else {
             const Real x = number<Real>(op, i);
             array<Real>(op, 2)[e] = op.n[7] ? x * a + b : x;

@@ -1,9 +1,9 @@
-"""Steps as CUDA graphs: what need not wait for each other runs side by side, on lanes.
+"""Steps as CUDA graphs: operations that need not wait for each other run side by side, on lanes.
 
-A lane is a stream while the graph is captured. Its operations are in order, so they may share what
-they work in; across lanes each waits for what it needs, and for nothing else. A step of a small net
-takes as long as its longest chain of operations has nodes, so whatever is not on that chain, the
-metrics, the labels, gradients of weights, goes beside it.
+A lane is a stream while the graph is captured. Its operations run in order, so they may share the
+memory they work in; across lanes each waits for what it needs, and for nothing else. The time of a
+small net's step is that of its longest chain of operations, so whatever is not on that chain, such
+as metrics, labels and gradients of weights, goes beside it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ LANES = 3
 def capture(
     cuda: Any, launches: Sequence[Launch], steps: int, move_to: Callable[[int], None], last: Put
 ) -> Any:
-    """A graph of so many steps, and of `last` behind them; `move_to` is told which step comes. Its
-    streams are of its own, for a failure may spoil them.
+    """A graph of so many steps, and of `last` behind them; `move_to` is told which step comes next.
+    It is captured on streams of its own, since a failure may leave them unusable.
 
     Raises RuntimeError, of whatever class CUDA chooses.
     """
@@ -64,41 +64,62 @@ def put_step(
 
 
 def wait(cuda: Any, later: Any, earlier: Any) -> None:
-    """Let one stream go on only when another has done what it has."""
+    """Have one stream wait for what another has been given."""
     later.wait_event(earlier.record(cuda.Event(disable_timing=True)))
 
 
 def needs(operations: Sequence[Operation]) -> list[list[int]]:
-    """Which others each operation must wait for itself: those before it that touch what it touches,
-    but for those that one of them waits for.
+    """The operations that each must wait for: those before it that touch what it touches, without
+    those that another of them waits for already.
     """
-    found, behind = list[list[int]](), list[int]()
+    needed, behind = list[list[int]](), list[int]()
     for i, operation in enumerate(operations):
         direct, every = list[int](), 0
         for j in reversed(range(i)):
             if not every >> j & 1 and in_order(operation, operations[j]):
                 direct.append(j)
                 every |= behind[j] | 1 << j
-        found.append(direct)
+        needed.append(direct)
         behind.append(every)
-    return found
+    return needed
 
 
 def lanes(operations: Sequence[Operation]) -> list[int]:
-    """The lane of each operation: that of the one it is the heir of, else the one that is waited
-    for least, and of those the one that is free first.
+    """The lane of each operation.
+
+    Of the operations that wait for one, its heir is the one with the longest chain of operations
+    behind it, and goes on the same lane. An operation that is nobody's heir goes where the shortest
+    chain is still to come: a lane whose last operation has an heir to come is claimed by that. Of
+    lanes that are equal in this, it takes the one that is free first.
+
+    For example, a step of two layers:
+
+        operation        reads     writes  waits for  behind it  heir of  lane
+        0 outputs        x W       z       -          4          -        0
+        1 loss           z         dz      0          3          0        0
+        2 mean loss      dz        line    1          0          -        1
+        3 way back       dz W      dh      1          2          1        0
+        4 last weights   dz        dV      1          1          -        2
+        5 first weights  x dh      dU      3          1          3        0
+        6 rule           dU dV     W       5 4        0          5 4      0
+
+    Three operations wait for the loss. The longest chain is behind 3, which so stays on lane 0; 2
+    finds lane 0 claimed by 3 and goes on lane 1. When 4 is placed, lane 0 is claimed by 5, and lane
+    1 is free only after 2, so it goes on lane 2, which is empty. 6 is the heir of 5 and of 4, whose
+    chains are equally long, and goes on the first of their lanes. The chain 0 1 3 5 6 is on one
+    lane and waits for nothing beside it except, at its end, for 4.
     """
     needed = needs(operations)
     height, heir = heirs(needed)
-    last, found, depth = [-1] * LANES, list[int](), list[int]()
+    last, placed, depth = [-1] * LANES, list[int](), list[int]()
 
     def claim(lane: int, i: int) -> int:
-        """How long the step would wait for what else is to come on the lane."""
+        """The length of the chain that is still to come on the lane, -1 for none."""
         waiting = heir.get(last[lane], -1)
         return height[waiting] if waiting > i else -1
 
     def free_at(lane: int) -> int:
-        """How many operations come one after the other until the lane is free."""
+        """How many operations run one after the other until the lane is free."""
         return depth[last[lane]] if last[lane] >= 0 else 0
 
     for i, before in enumerate(needed):
@@ -108,13 +129,13 @@ def lanes(operations: Sequence[Operation]) -> list[int]:
             chosen = min(range(LANES), key=lambda k: (claim(k, i), free_at(k)))
         depth.append(1 + max([free_at(chosen), *(depth[j] for j in before)]))
         last[chosen] = i
-        found.append(chosen)
-    return found
+        placed.append(chosen)
+    return placed
 
 
 def heirs(needed: Sequence[Sequence[int]]) -> tuple[list[int], dict[int, int]]:
-    """How long the chain behind each operation is, and its heir: of all that wait for it the one
-    that keeps the step waiting longest.
+    """The length of the longest chain behind each operation, and each operation's heir: of those
+    that wait for it, the one with the longest chain behind it.
     """
     height, heir = [0] * len(needed), dict[int, int]()
     for i in reversed(range(len(needed))):
@@ -127,5 +148,5 @@ def heirs(needed: Sequence[Sequence[int]]) -> tuple[list[int], dict[int, int]]:
 
 
 def in_order(operation: Operation, before: Operation) -> bool:
-    """Whether the second must be done before the first begins."""
+    """Whether `before` must be done when `operation` begins."""
     return any(a.overlaps(b) for a in operation.touches for b in before.touches)

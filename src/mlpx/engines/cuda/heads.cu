@@ -1,4 +1,4 @@
-/* The end of a classifier in one launch: the last layer, its loss, and the way back to the layer before.
+/* The head of a classifier in one launch: the last layer, its loss, and the way back to the layer before.
  *
  * A warp takes a row: its few outputs fit into the registers of every lane.
  */
@@ -37,8 +37,8 @@ template <class Real> FN void slope_row(const Operation &op, const Real *kept, R
     }
 }
 
-/* The outputs of a row: their number k is known when it runs, that there are at most K when it is compiled. Unrolled, for
- * an array is kept in registers only if all its places are known to the compiler. */
+/* The outputs of a row: k of them, which is known at run time, and at most K, which is known when compiling. The loop is
+ * unrolled because an array stays in registers only if the compiler knows all its indices. */
 #define EACH_OUTPUT(j)                           \
     _Pragma("unroll") for (int j = 0; j < K; j++) \
         if (j < k)
@@ -53,7 +53,7 @@ template <int K, class Real> FN void outputs(const Operation &op, const Real *h,
     EACH_OUTPUT(j) z[j] = warp_sum(z[j]) + (b ? b[j] : Real(0));
 }
 
-/* What a row adds to the loss and to the hits; z becomes its gradient. */
+/* A row's terms of the loss and of the hits; z becomes its gradient. */
 template <int K, class Real> FN void lose(Real *z, int k, long long label, Real r, Real *worth) {
     Real most = z[0], top = z[0], total = 0, own = 0;
     int best = 0;
@@ -73,7 +73,7 @@ template <int K, class Real> FN void lose(Real *z, int k, long long label, Real 
     worth[1] = best == label ? r : Real(0);
 }
 
-/* A row of at most K outputs from h on; dh is NULL where nothing before learns. */
+/* A row of at most K outputs, from h to dh, which is NULL if no layer before learns. */
 template <int K, class Real>
 FN void finish_row(const Operation &op, long long row, const Real *h, Real *dh, Real *sums, int lane) {
     const int k = int(op.n[2]);
@@ -94,9 +94,9 @@ FN void finish_row(const Operation &op, long long row, const Real *h, Real *dh, 
     }
 }
 
-/* n: rows, d, k <= 32 or in double 12, formula of the layer before or -1, formula of the slope or -1, whether that is of z. c: fields of
- * both. p: z (rows, d) or NULL, h (rows, d), b (d), W (d, k), bias (k) or NULL, labels, r, dz (rows, k), dh or NULL, line
- * (3), log or NULL.
+/* n: rows, d, k (at most 32, or 12 in double), formula of the layer before or -1, formula of the slope or -1, whether that
+ * is of z. c: fields of both. p: z (rows, d) or NULL, h (rows, d), b (d), W (d, k), bias (k) or NULL, labels, r, dz
+ * (rows, k), dh or NULL, line (3), log or NULL.
  *
  * h = f(z + b), softmax cross-entropy of h W + bias, its gradient dz, dh = dz W' times the slope of f at z or at h;
  * line = the mean loss, the share of right rows, and what is there; log[position] = line. */

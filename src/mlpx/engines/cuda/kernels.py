@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx.engines.cuda.launches import FILES, SOURCES, Launch, launch
+from mlpx.engines.cuda.launches import FILES, SOURCES, GridSize, launch
 from mlpx.engines.lowering import ARRAYS, NUMBERS, Operation, address
 from mlpx.engines.lowering.formulas import HEADER, codes
 from mlpx.files import held
@@ -28,11 +28,11 @@ OPERATION = np.dtype(
 """An operation as operation.cuh has it."""
 DTYPES = ("float32", "float64")
 COMPILING_S = 60.0
-"""How long to wait for another process that compiles the same file: several times as it takes."""
+"""How long to wait for another process that compiles the same file: several times what it takes."""
 _modules: dict[tuple[Any, str], Any] = {}
 
 
-class Kernels:
+class CudaTarget:
     """CUDA's kernels as a target of the lowering."""
 
     name, counts = "CUDA", False
@@ -47,15 +47,15 @@ class Kernels:
 
 
 class Compiled(NamedTuple):
-    """How long it took until a file's kernels were there, and what was wrong if they are not."""
+    """How long the compilation of a file took, and the error if it failed."""
 
     seconds: float
     error: Exception | None
 
 
 def compile_all(backend: Any, sources: Iterable[str] = FILES) -> dict[str, Compiled]:
-    """Compile those of the .cu files that are not yet, all at a time: NVRTC holds no lock of Python
-    and does most of its work beside others'.
+    """Compile those of the .cu files that are not compiled yet, in parallel: NVRTC releases the
+    interpreter's lock, and compiles most of a file beside others.
     """
     missing = [source for source in sources if (backend, source) not in _modules]
     if len(missing) < 2:
@@ -65,7 +65,7 @@ def compile_all(backend: Any, sources: Iterable[str] = FILES) -> dict[str, Compi
 
 
 def timed(backend: Any, source: str) -> Compiled:
-    """Compile a .cu file on the backend's device, which each thread has to make current."""
+    """Compile a .cu file on the backend's device, which every thread has to make current itself."""
     started_s, problem = time.perf_counter(), None
     try:
         with backend.xp.cuda.Device(backend.index):
@@ -78,12 +78,13 @@ def timed(backend: Any, source: str) -> Compiled:
 def compiled(backend: Any, source: str) -> Any:
     """A .cu file as a module on a backend's device, which must be current.
 
-    Processes that start together compile it once: the others wait, and find it on CuPy's disk.
+    Of processes that start together one compiles it; the others wait, and find it in CuPy's cache
+    on disk.
     """
     key = backend, source
     if key not in _modules:
         lock = cache_folder() / f"mlpx-{source}.lock"
-        with suppress(OSError):  # then there is no lock either
+        with suppress(OSError):  # without the folder there is no lock
             lock.parent.mkdir(parents=True, exist_ok=True)
         with held(lock, wait_s=0.0 if in_memory() else COMPILING_S):
             made = module(backend, source)
@@ -93,33 +94,33 @@ def compiled(backend: Any, source: str) -> Any:
 
 
 def module(backend: Any, source: str) -> Any:
-    """A .cu file as CuPy takes it."""
+    """A .cu file as one of CuPy's modules."""
     text = (HERE / source).read_text()
-    # CuPy finds what it compiled before by the text alone: headers that change must change it.
+    # CuPy's cache goes by the text alone, so a change of a header must change the text.
     headers = b"".join(path.read_bytes() for path in [*sorted(HERE.glob("*.cuh")), HEADER])
     code = f"// {hashlib.sha256(headers).hexdigest()}\n{text}"
     return backend.xp.RawModule(code=code, options=(f"-I{HERE}",))
 
 
 def cache_folder() -> Path:
-    """Where CuPy keeps what it compiled."""
+    """The folder of CuPy's cache of compiled kernels."""
     return Path(os.environ.get("CUPY_CACHE_DIR") or Path.home() / ".cupy" / "kernel_cache")
 
 
 def in_memory() -> bool:
-    """Whether CuPy was told to keep nothing on the disk: then there is nothing to wait for."""
+    """Whether CuPy keeps nothing on disk, so that there is nothing to wait for."""
     return os.environ.get("CUPY_CACHE_IN_MEMORY") == "1"
 
 
 def function(backend: Any, name: str, dtype: np.dtype) -> Any:
-    """The kernel called `name` for a dtype; compiles its file if nothing has."""
+    """The kernel called `name` for a dtype; compiles its file if that was not done before."""
     return compiled(backend, SOURCES[name]).get_function(f"{name}_{dtype.name}")
 
 
 def packed(operation: Operation, room: Array) -> np.ndarray:
     """An operation as its kernel takes it, by value: an array of one structure.
 
-    `room` is where blocks leave the parts of sums; the last of p.
+    room: where blocks leave their parts of sums; it becomes the last of p.
     """
     made = np.zeros(1, OPERATION)
     made["p"][0, -1] = address(room)
@@ -129,10 +130,10 @@ def packed(operation: Operation, room: Array) -> np.ndarray:
     return made
 
 
-class Places:
-    """Where each step of a graph is: the position in the epoch's tables and the steps taken, as
-    kernels read them. One table (steps, 2) on the device for all of a graph's steps, so that
-    nothing between them has to count.
+class StepPositions:
+    """The position in the epoch's tables and the number of steps taken, for each step of a graph,
+    as kernels read them. One table (steps, 2) on the device holds them for all steps of a graph, so
+    that no kernel between the steps has to count.
     """
 
     def __init__(self, table: Array) -> None:
@@ -141,7 +142,7 @@ class Places:
         self.current = self.rows[0]
 
     def move_to(self, step: int) -> None:
-        """Let what is launched next be of that step of the graph."""
+        """Have the launches that follow belong to that step of the graph."""
         self.current = self.rows[step]
 
 
@@ -150,19 +151,19 @@ class Launcher:
     """Puts an operation on the current stream when called."""
 
     kernel: Any
-    size: Launch
+    size: GridSize
     given: np.ndarray
     """The operation as its kernel takes it."""
-    places: Places
+    positions: StepPositions
 
     def __call__(self) -> None:
-        size, arguments = self.size, (self.given, self.places.current)
+        size, arguments = self.size, (self.given, self.positions.current)
         self.kernel((size.grid,), (size.block,), arguments, shared_mem=size.shared_bytes)
 
 
 def launcher(
-    backend: Any, operation: Operation, dtype: np.dtype, places: Places, room: Array
+    backend: Any, operation: Operation, dtype: np.dtype, positions: StepPositions, room: Array
 ) -> Launcher:
     """What launches the operation."""
     kernel, size = function(backend, operation.name, dtype), launch(operation.name, operation.n)
-    return Launcher(kernel, size, packed(operation, room), places)
+    return Launcher(kernel, size, packed(operation, room), positions)

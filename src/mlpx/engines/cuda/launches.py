@@ -15,16 +15,18 @@ WARP, COLUMNS, TILE, DEPTH, DRAWN = 32, 8, 64, 16, 8
 WIDEST = 8
 """Bytes of the largest number that blocks add up."""
 MOST_BLOCKS = 2048
-"""More would only take turns: 16 for each multiprocessor of the largest devices."""
+"""16 for each multiprocessor of the largest devices; more would only wait for each other."""
 MOST_SUMMING = 128
-"""So many blocks add up one sum: they bring what memory can give, and one block adds up theirs."""
+"""The most blocks that add up one sum: they saturate the memory; one block adds up their sums."""
 FEWEST_ROWS = 256
-"""A block that adds up columns has at least so many rows."""
+"""The fewest rows for one block that adds up columns."""
 ROOM_BYTES = 4096 + 2 * MOST_SUMMING * COLUMNS * WIDEST
-"""What the blocks of one launch need to add up their sums: tickets, and two sums a column each."""
+"""The bytes that the blocks of one launch need to add up their sums: tickets, and from each block
+two sums a column.
+"""
 
 
-class Launch(NamedTuple):
+class GridSize(NamedTuple):
     """Blocks, threads in a block, and bytes of dynamic shared memory of one launch."""
 
     grid: int
@@ -32,56 +34,56 @@ class Launch(NamedTuple):
     shared_bytes: int
 
 
-def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> Launch:
-    """A thread for each element of an array of the first `sizes` sizes, or for every `each`."""
+def elements(n: Sequence[int], *, sizes: int = 2, each: int = 1) -> GridSize:
+    """A thread for every `each` elements of an array, whose shape is the first `sizes` of n."""
     threads = -(-prod(n[:sizes]) // each)
-    return Launch(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
+    return GridSize(max(1, min(MOST_BLOCKS, -(-threads // THREADS))), THREADS, 0)
 
 
-def vector(n: Sequence[int]) -> Launch:
+def vector(n: Sequence[int]) -> GridSize:
     """A thread for each of n[0] elements."""
     return elements(n, sizes=1)
 
 
-def rows(n: Sequence[int]) -> Launch:
+def rows(n: Sequence[int]) -> GridSize:
     """A warp for each row."""
-    return Launch(max(1, min(MOST_BLOCKS, -(-n[0] * WARP // THREADS))), THREADS, 0)
+    return GridSize(max(1, min(MOST_BLOCKS, -(-n[0] * WARP // THREADS))), THREADS, 0)
 
 
-def whole_columns(n: Sequence[int]) -> Launch:
+def whole_columns(n: Sequence[int]) -> GridSize:
     """A block for every few columns."""
-    return Launch(max(1, -(-n[1] // COLUMNS)), THREADS, THREADS * WIDEST)
+    return GridSize(max(1, -(-n[1] // COLUMNS)), THREADS, THREADS * WIDEST)
 
 
-def column_sums(n: Sequence[int]) -> Launch:
+def column_sums(n: Sequence[int]) -> GridSize:
     """Blocks for every few columns, more than one where there are few columns and many rows."""
     groups = max(1, -(-n[1] // COLUMNS))
     chunks = max(1, min(MOST_SUMMING // groups, n[0] // FEWEST_ROWS))
-    return Launch(groups * chunks, THREADS, THREADS * WIDEST)
+    return GridSize(groups * chunks, THREADS, THREADS * WIDEST)
 
 
-def one_block(n: Sequence[int]) -> Launch:
-    """One block for all."""
-    return Launch(1, THREADS, THREADS // WARP * WIDEST)
+def one_block(n: Sequence[int]) -> GridSize:
+    """One block."""
+    return GridSize(1, THREADS, THREADS // WARP * WIDEST)
 
 
-def total(n: Sequence[int]) -> Launch:
+def total(n: Sequence[int]) -> GridSize:
     """Blocks that add up one sum."""
     blocks = -(-n[0] // (THREADS * COLUMNS))
     return one_block(n)._replace(grid=max(1, min(MOST_SUMMING, blocks)))
 
 
-def rows_summing(n: Sequence[int]) -> Launch:
-    """A warp for each row; the last block adds up what all are worth, with a thread for each."""
+def rows_summing(n: Sequence[int]) -> GridSize:
+    """A warp for each row; the last block adds up the sums of all, with a thread for each."""
     return one_block(n)._replace(grid=max(1, min(THREADS, -(-n[0] * WARP // THREADS))))
 
 
-def tiles(m: int, n: int) -> Launch:
+def tiles(m: int, n: int) -> GridSize:
     """A block for each tile of a product."""
-    return Launch(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
+    return GridSize(-(-m // TILE) * -(-n // TILE), THREADS, 2 * TILE * DEPTH * WIDEST)
 
 
-Size = Callable[[Sequence[int]], Launch]
+Size = Callable[[Sequence[int]], GridSize]
 FILES: dict[str, dict[str, Size]] = {
     "gather.cu": {
         "gather": elements,
@@ -164,11 +166,11 @@ FILES: dict[str, dict[str, Size]] = {
         "column_sum": column_sums,
     },
 }
-"""The kernels of each .cu file, and the launch of each from the sizes of its operation."""
+"""The kernels of each .cu file, and the size of each launch from n of its operation."""
 SOURCES = {name: file for file, kernels in FILES.items() for name in kernels}
 """Operation -> the file in this folder with its kernel."""
 
 
-def launch(name: str, n: Sequence[int]) -> Launch:
+def launch(name: str, n: Sequence[int]) -> GridSize:
     """The launch of the operation called `name` of sizes n."""
     return FILES[SOURCES[name]][name](n)

@@ -1,8 +1,8 @@
 /* What every kernel is given, how its work is divided among threads, and the scalar formulas.
  *
- * A kernel runs the operation of its name: engines/lowering/ says what n, c and p hold, and so does the comment above
- * each. It is a template over the type of the numbers; KERNEL makes name_float32 and name_float64 of it. `state` is
- * on the device: the position in the epoch's tables, and the steps taken since the first epoch.
+ * A kernel runs the operation of its name: engines/lowering/fields.py names what n, c and p hold, and so does the
+ * comment above each. It is a template over the type of the numbers; KERNEL makes name_float32 and name_float64 of
+ * it. `state` is on the device: the position in the epoch's tables, and the steps taken since the first epoch.
  */
 #ifndef MLPX_OPERATION_CUH
 #define MLPX_OPERATION_CUH

@@ -1,9 +1,9 @@
-"""A step's rows: brought by one operation, and brought while the step before is under way.
+"""A step's rows: gathered by one operation, and gathered during the step before.
 
-Where the data lie on the device, the next step's rows overwrite this step's as soon as nothing
-reads those any more, beside the update. Where they lie in host memory that is too late: there they
-cross the bus into memory of their own while the step computes, and a step copies what was brought
-for it.
+If the data are on the device, the next step's rows overwrite this step's as soon as nothing reads
+those any more, beside the update. If they are in host memory that would be too late: the next rows
+then cross the bus into a staging array while the step computes, and each step begins by copying its
+rows from there.
 """
 
 from __future__ import annotations
@@ -16,57 +16,64 @@ from typing import NamedTuple
 from mlpx.engines.cuda.fusing import among, put_for, same, together
 from mlpx.engines.cuda.graphs import in_order
 from mlpx.engines.lowering import Operation
-from mlpx.engines.lowering.operations import NUMBERS, access
+from mlpx.engines.lowering.operations import access
 from mlpx.engines.lowering.translator import LABELS
 from mlpx.types import Array
 
 
 class Prefetched(NamedTuple):
-    """A step's operations, and what brings the rows of the first step."""
+    """A step's operations, and those that gather the rows of the first step."""
 
     operations: list[Operation]
     first: list[Operation]
 
 
 def with_one_gather(operations: Sequence[Operation], x: Array) -> list[Operation]:
-    """The operations with the scaling of x's rows, and the labels of the same rows, brought by what
-    gathers x.
-    """
-    found = list(operations)
-    for gather in [op for op in operations if op.name == "gather" and same(op.p[0], x)]:
+    """The operations, with the gather of x also scaling its rows and gathering their labels."""
+    one = list(operations)
+    for gather in [op for op in operations if op.name == "gather" and same(op["x"], x)]:
         made = gather
-        scale = next((op for op in found if op.name == "scale" and same(op.p[0], made.p[2])), None)
-        if scale and together([made, scale], found, () if same(*scale.p) else made.p[2:3]):
-            n = (*gather.n[:5], 0, 0, 1)
-            touched = (*gather.touches[:2], *scale.touches[1:])
-            one = replace(gather, n=n, c=scale.c, p=(*gather.p[:2], scale.p[1]), touches=touched)
-            found, made = put_for(found, one, [made, scale]), one
-        labels = next((op for op in found if are_labels(op, gather)), None)
-        if labels and together([made, labels], found, ()):
-            p, touched = (*made.p, labels.p[0], labels.p[2]), (*made.touches, *labels.touches)
-            found = put_for(found, replace(made, p=p, touches=touched), [made, labels])
-    return found
+        rows = gather["out"]
+        scale = next((op for op in one if op.name == "scale" and same(op["x"], rows)), None)
+        if scale and together([made, scale], one, () if same(rows, scale["out"]) else (rows,)):
+            scaled = scaling(gather, scale)
+            one, made = put_for(one, scaled, [made, scale]), scaled
+        labels = next((op for op in one if are_labels(op, gather)), None)
+        if labels and together([made, labels], one, ()):
+            both = made.replaced(labels=labels["x"], labels_out=labels["out"])
+            both = replace(both, touches=(*made.touches, *labels.touches))
+            one = put_for(one, both, [made, labels])
+    return one
+
+
+def scaling(gather: Operation, scale: Operation) -> Operation:
+    """A gather that also scales its rows as the second operation does."""
+    scaled = gather.replaced(
+        scaled=True, scale=scale["scale"], offset=scale["offset"], out=scale["out"]
+    )
+    return replace(scaled, touches=(*gather.touches[:2], *scale.touches[1:]))
 
 
 def are_labels(operation: Operation, gather: Operation) -> bool:
-    """Whether it gathers the labels of the rows that `gather` does."""
-    if operation.name != "gather" or operation is gather or operation.n[1:3] != (1, LABELS):
+    """Whether an operation gathers the labels of the same rows as `gather`."""
+    if operation.name != "gather" or operation is gather:
         return False
-    rows = operation.n[0] == gather.n[0] and operation.n[3:] == gather.n[3:5]
-    return rows and same(operation.p[1], gather.p[1])
+    if (operation["columns"], operation["dtype"]) != (1, LABELS):
+        return False
+    alike = all(operation[field] == gather[field] for field in ("rows", "stride", "swapped"))
+    return alike and same(operation["indices"], gather["indices"])
 
 
 def ahead(operation: Operation, *, positions: int) -> Operation:
-    """The same of the next step's rows; the tables have so many positions."""
-    n = (*operation.n, *[0] * (NUMBERS - len(operation.n)))
-    return replace(operation, n=(*n[:5], 1, positions, n[7]), late=True)
+    """The same gather for the next step's rows; the tables have so many positions."""
+    return replace(operation.replaced(ahead=1, positions=positions), late=True)
 
 
 def overlapped(
     operations: Sequence[Operation], gathered: Sequence[Operation], *, positions: int
 ) -> Prefetched:
-    """The operations with what some of them gather gathered at the end of the step before; as they
-    are if those share memory, as the parts of a batch do.
+    """The operations, with those in `gathered` moved to the end of the step before; unchanged if
+    they share memory, as those for the parts of a batch do.
     """
     if any(in_order(a, b) for a, b in combinations(gathered, 2)):
         return Prefetched(list(operations), [])
@@ -78,14 +85,14 @@ def overlapped(
 def prefetch(
     operations: Sequence[Operation], gather: Operation, staging: Array, *, positions: int
 ) -> Prefetched:
-    """The operations with what `gather` brings brought a step earlier, into `staging`, of the
-    shape of a batch; the tables have so many positions.
+    """The operations, with the rows of `gather` gathered into `staging` a step earlier.
+
+    staging: of the shape of a batch. positions: how many the tables have.
     """
-    out, batch = gather.p[2], gather.touches[2]
-    p, into = list(gather.p), access(staging, writes=True)
-    p[2] = staging
-    first = replace(gather, p=tuple(p), touches=(*gather.touches[:2], into, *gather.touches[3:]))
-    copy = Operation("copy", gather.n[:2], (), (staging, out), (access(staging), batch))
+    data, order, batch, *labels = gather.touches
+    touches = (data, order, access(staging, writes=True), *labels)
+    first = replace(gather.replaced(out=staging), touches=touches)
+    copy = gather.turned_into("copy", x=staging, touches=(access(staging), batch))
     at = list(operations).index(gather)
-    found = [*operations[:at], copy, ahead(first, positions=positions), *operations[at + 1 :]]
-    return Prefetched(found, [first])
+    later = ahead(first, positions=positions)
+    return Prefetched([*operations[:at], copy, later, *operations[at + 1 :]], [first])

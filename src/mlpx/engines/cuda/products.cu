@@ -1,6 +1,6 @@
-/* Matrix products, for where cublasLt is not there or has no algorithm.
+/* Matrix products, used where cublasLt is missing or has no algorithm.
  *
- * A block makes a tile of C, TILE x TILE: it brings DEPTH columns of A and rows of B at a time into shared memory, and
+ * A block makes a tile of C, TILE x TILE: it copies DEPTH columns of A and rows of B at a time to shared memory, and
  * each thread adds up PART x PART elements in registers. Source: Volkov and Demmel, "Benchmarking GPUs to tune dense
  * linear algebra", SC 2008.
  */
@@ -38,7 +38,7 @@ FN void multiply(Strided<Real> A, Strided<Real> B, Real *C, long long m, long lo
             for (int i = 0; i < PART; i++)
                 for (int j = 0; j < PART; j++)
                     sums[i][j] += a[p * TILE + y * PART + i] * b[p * TILE + x + j * SIDE];
-        __syncthreads(); /* before anyone brings the next */
+        __syncthreads(); /* before the next are copied */
     }
     for (int i = 0; i < PART; i++)
         for (int j = 0; j < PART; j++) {

@@ -34,20 +34,25 @@ from mlpx.engines.cuda.epilogues import Epilogue, Fused
 from mlpx.engines.lowering import Operation, address
 
 MOST_ALIGNMENT = 256
-"""Bytes: what cublasLt takes for granted where it is told nothing."""
+"""Bytes: the alignment that cublasLt assumes if it is not told."""
 WORKSPACE_BYTES = 32 << 20
-"""What cublasLt's fastest algorithms ask for on the largest devices."""
+"""The workspace of cublasLt's fastest algorithms on the largest devices."""
 LEAST_WORKSPACE_BYTES = 1 << 16
 
 
 AFFINE = ("affine", "affine_dx", "affine_dW")
 """The products of a layer."""
-PRODUCTS = (*AFFINE, "matrix_product")
-"""The operations that are products."""
+FACTORS = {
+    "affine": ("x", "W", "out"),
+    "affine_dx": ("dz", "W", "dx"),
+    "affine_dW": ("x", "dz", "dW"),
+    "matrix_product": ("A", "B", "out"),
+}
+"""The operations that are products, and which of their fields are the factors and the result."""
 
 
 def workspace(backend: Any) -> Any:
-    """Memory for cublasLt to work in, for one stream: an eighth of what is free, if that is little.
+    """A workspace for cublasLt on one stream: at most an eighth of the free memory.
 
     Raises DeviceMemoryError.
     """
@@ -56,35 +61,35 @@ def workspace(backend: Any) -> Any:
 
 
 HALVES = {"bf16": R_16BF, "fp16": R_16F}
-"""The 16-bit numbers that factors may be rounded to, by the precision that asks for them."""
+"""cublasLt's type of the 16-bit numbers to which a precision rounds factors."""
 
 
 class Matrix(NamedTuple):
-    """A row-major matrix (rows, columns) at an address; `turned`: its transpose is multiplied."""
+    """A row-major matrix (rows, columns) at an address; turned: its transpose is the factor."""
 
     address: int
     rows: int
     columns: int
     turned: bool = False
     padded: int = 0
-    """How many elements its rows are apart, if that is more than `columns`."""
+    """How many elements apart its rows are, if that is more than `columns`."""
 
     @property
     def stride(self) -> int:
-        """How many elements its rows are apart."""
+        """How many elements apart its rows are."""
         return self.padded or self.columns
 
     def alignment(self, itemsize: int) -> int:
-        """The bytes that every row's start is a multiple of, a power of two, at most 256."""
+        """The largest power of two, at most 256, that divides the address of every row."""
         return lowest_bit(self.address | self.stride * itemsize | MOST_ALIGNMENT)
 
     def narrowed(self, start: int) -> Matrix:
-        """What it is in 16 bits, at another address."""
+        """The same matrix in 16 bits, at another address."""
         return self._replace(address=start, padded=padded(self.columns))
 
 
 def padded(columns: int) -> int:
-    """The columns of rows of 16-bit numbers that all start at multiples of 16 bytes."""
+    """The columns with which all rows of 16-bit numbers start at multiples of 16 bytes."""
     return -(-columns // 8) * 8
 
 
@@ -95,7 +100,7 @@ class Narrow(NamedTuple):
     b: Matrix
     kind: int
     back: int = 0
-    """Where on the device what the product is multiplied by lies, and then 0; 0 for nowhere."""
+    """The address of alpha and beta on the device, 0 where they are 1 and 0."""
 
 
 def lowest_bit(number: int) -> int:
@@ -104,14 +109,14 @@ def lowest_bit(number: int) -> int:
 
 
 def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
-    """A, B and C of the product C = A B that an operation is."""
-    n, d, k = operation.n[:3]
-    a, b, c = (address(array) for array in operation.p[:3])
-    if operation.name == "matrix_product":  # n x d = n x k times k x d
-        left, right = operation.n[3:5]
-        A = Matrix(a, k, n, turned=True) if left else Matrix(a, n, k)
-        B = Matrix(b, d, k, turned=True) if right else Matrix(b, k, d)
-        return A, B, Matrix(c, n, d)
+    """The matrices A, B and C of an operation C = A B."""
+    a, b, c = (address(operation[field]) for field in FACTORS[operation.name])
+    if operation.name == "matrix_product":  # C = A B, m x n = m x k times k x n
+        m, n, k = (operation[size] for size in ("rows", "columns", "inner"))
+        A = Matrix(a, k, m, turned=True) if operation["turned_A"] else Matrix(a, m, k)
+        B = Matrix(b, n, k, turned=True) if operation["turned_B"] else Matrix(b, k, n)
+        return A, B, Matrix(c, m, n)
+    n, d, k = (operation[size] for size in ("rows", "inputs", "outputs"))
     if operation.name == "affine":  # z = x W
         return Matrix(a, n, d), Matrix(b, d, k), Matrix(c, n, k)
     if operation.name == "affine_dx":  # dx = dz W'
@@ -120,7 +125,7 @@ def operands(operation: Operation) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def end(epilogue: Epilogue) -> dict[int, Any]:
-    """What cublasLt is asked to do at the end of a product."""
+    """An epilogue as attributes of cublasLt's description of a product."""
     asked: dict[int, Any] = {DESC_EPILOGUE: c_int32(epilogue.kind)}
     if epilogue.vector:
         asked[DESC_BIAS_POINTER] = c_uint64(epilogue.vector)
@@ -130,12 +135,13 @@ def end(epilogue: Epilogue) -> dict[int, Any]:
     return asked
 
 
-class Product:
+class PlannedProduct:
     """C = alpha A B + beta C by cublasLt; planned when made, and run with `launch`.
 
-    `narrow` are A and B in 16 bits; sums and C are of `dtype` all the same.
+    `algorithm` is None where cublasLt has none. narrow: A and B in 16 bits; sums and C are of
+    `dtype` all the same.
 
-    cublasLt counts by columns: there the arrays are the transposes, and C' = B' A'.
+    cublasLt's matrices are stored by column: to it the arrays are the transposes, and C' = B' A'.
     """
 
     def __init__(
@@ -149,7 +155,9 @@ class Product:
         kind = R_64F if double else R_32F
         compute = COMPUTE_64F if double else COMPUTE_32F_FAST_TF32 if tf32 else COMPUTE_32F
         number = ctypes.c_double if double else ctypes.c_float
-        alpha, beta = operation.c[:2] or (1.0, 0.0)
+        alpha, beta = 1.0, 0.0
+        if operation.name == "matrix_product":
+            alpha, beta = operation["alpha"], operation["beta"]
         self.factors: tuple[Any, Any] = byref(number(alpha)), byref(number(beta))
         turned = {DESC_TRANSA: b.turned, DESC_TRANSB: a.turned}
         asked: dict[int, Any] = {
@@ -176,19 +184,19 @@ class Product:
         }
         wishes[PREF_MAX_WORKSPACE_BYTES] = c_uint64(workspace.nbytes)
         of_b, of_a, of_c = self.layouts
-        self.found = library.best(self.descriptor, (of_b, of_a, of_c, of_c), wishes)
+        self.algorithm = library.best(self.descriptor, (of_b, of_a, of_c, of_c), wishes)
 
     def launch(self, stream: int) -> None:
         """Put the product on a stream.
 
         Raises CublasLtError.
         """
-        assert self.found is not None
+        assert self.algorithm is not None
         (b, a, c), (of_b, of_a, of_c) = self.addresses, self.layouts
         alpha, beta = self.factors
         self.library.call(
             "cublasLtMatmul", self.library.handle, self.descriptor, alpha, b, of_b,
-            a, of_a, beta, c, of_c, c, of_c, byref(self.found.algo),
+            a, of_a, beta, c, of_c, c, of_c, byref(self.algorithm.algo),
             address(self.workspace), self.workspace.nbytes, stream,
         )  # fmt: skip
 

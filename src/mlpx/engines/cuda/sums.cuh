@@ -1,7 +1,7 @@
-/* Sums whose order is fixed by the launch alone: the same bits every run, without atomic additions.
+/* Sums whose order depends on the launch alone: the same bits in every run, without atomic additions.
  *
- * A warp adds by exchanging, a block by its warps' sums in shared memory, and a launch by its blocks' sums in the room
- * that p[11] of the operation is: the block that comes last, whichever it is, adds them up in the order of their numbers.
+ * A warp adds by exchanging numbers, a block adds its warps' sums in shared memory, and a launch its blocks' sums in
+ * the room that p[11] of the operation points to: the block that finishes last adds them up in the order of the blocks.
  */
 #ifndef MLPX_SUMS_CUH
 #define MLPX_SUMS_CUH
@@ -12,7 +12,7 @@ namespace mlpx {
 
 #define WARP 32
 #define ALL_LANES 0xffffffffu
-#define COLUMNS 8 /* that a block sums at a time: 32 bytes of a row of floats, the least that memory gives at once */
+#define COLUMNS 8 /* that a block sums at a time: 32 bytes of a row of floats, the smallest transfer from memory */
 #define LANES (THREADS / COLUMNS)
 
 extern __shared__ __align__(16) double shared_memory[];
@@ -59,7 +59,7 @@ template <class T> FN T block_max(T x) {
     return most;
 }
 
-/* Whether this block is the last of `blocks` to come; what the others wrote before is then there to be read. */
+/* Whether this block is the last of `blocks` to get here; it can then read what the others wrote before. */
 FN bool last_block(unsigned *ticket, unsigned blocks) {
     bool last = false;
     __threadfence(), __syncthreads(); /* all have written before the ticket is taken */
@@ -86,7 +86,7 @@ template <int N, class T, class Finish> FN void add_up(const Operation &op, T *s
     if (threadIdx.x == 0) finish(sums);
 }
 
-/* N sums over [0, count), by all blocks of the launch. add(i, sums) adds what i is worth, finish(sums) is called by one
+/* N sums over [0, count), by all blocks of the launch. add(i, sums) adds the terms of i, finish(sums) is called by one
  * thread at the end. */
 template <int N, class T, class Add, class Finish>
 FN void sum_all(const Operation &op, long long count, Add add, Finish finish) {
@@ -141,7 +141,7 @@ struct Columns {
 };
 
 /* N sums over the n rows for each of d columns; gridDim.x / groups blocks share the rows of a column.
- * add(row, column, sums) adds what an element is worth, finish(column, sums) is called by one thread a column. */
+ * add(row, column, sums) adds the terms of an element, finish(column, sums) is called by one thread a column. */
 template <int N, class T, class Add, class Finish>
 FN void sum_columns(const Operation &op, long long n, long long d, Add add, Finish finish) {
     const Columns at(d);
@@ -166,14 +166,14 @@ FN void sum_columns(const Operation &op, long long n, long long d, Add add, Fini
     if (at.inside && at.lane == 0) finish(at.column, sums);
 }
 
-/* Each warp's rows of n: i = its first; i < n; i += how many warps there are. `lane` is the thread's place in it. */
+/* Each warp's rows of n, from its first in steps of the number of warps. `lane` is the thread's place in the warp. */
 #define EACH_ROW(i, n)                                                                                    \
     const int lane = threadIdx.x % WARP;                                                                  \
     for (long long i = blockIdx.x * (THREADS / WARP) + threadIdx.x / WARP,                                \
                    stride_ = (long long)gridDim.x * (THREADS / WARP);                                     \
          i < (n); i += stride_)
 
-/* The columns of a row that are a lane's. */
+/* A lane's columns of a row. */
 #define EACH_COLUMN(j, d) for (long long j = lane; j < (d); j += WARP)
 
 } // namespace mlpx

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from mlpx.engines.lowering import batches as translations
-from mlpx.engines.lowering import layers, losses
-from mlpx.engines.lowering import updates as rules
+from mlpx.engines.lowering import batches, layers, losses, penalties, updates
 from mlpx.engines.lowering.operations import ARRAYS, NUMBERS, Access, Operation, address
 from mlpx.engines.lowering.translator import Target, Translator, UntranslatableError
 from mlpx.plan.plan import Plan
@@ -19,21 +17,16 @@ __all__ = [
     "Translator",
     "UntranslatableError",
     "address",
-    "layers",
-    "losses",
     "lower",
-    "rules",
-    "translations",
 ]
+
+TRANSLATED = (batches, layers, losses, penalties, updates)
+"""Whose kernels have translations: importing a module enters them in `TRANSLATIONS`."""
 
 
 def lower(program: TrainingProgram, plan: Plan, target: Target) -> list[Operation]:
-    """A plan of the program as operations of the target, valid as long as the program lives; made
-    once.
+    """A plan of the program as operations of the target, valid as long as the program lives.
 
     Raises UntranslatableError.
     """
-    if target.name not in plan.lowered:
-        operations = Translator(plan, target, program.network.dtype).translate()
-        plan.lowered[target.name] = operations
-    return list(plan.lowered[target.name])
+    return Translator(plan, target, program.network.dtype).translate()

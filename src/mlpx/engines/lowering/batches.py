@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.engines.lowering.losses import Pending, by_column
+from mlpx.engines.lowering.losses import Pending, lies_by_column
 from mlpx.engines.lowering.operations import access, address
 from mlpx.engines.lowering.translator import (
     DTYPES,
@@ -23,7 +23,7 @@ from mlpx.types import Array
 
 @translates(batches.select_row)
 def _select_row(to: Translator, call: Call) -> None:
-    """No operation: whoever reads the row finds it in the table."""
+    """No operation: operations that use the row read it from the table."""
     _, table, _ = call.arguments
     to.rows_of[address(call.keywords["out"])] = table
 
@@ -32,9 +32,10 @@ def _select_row(to: Translator, call: Call) -> None:
 def _gather(to: Translator, call: Call) -> None:
     _, x, rows = call.arguments
     out = call.keywords["out"]
-    found = to.row_source(rows)
-    start, table, stride = (rows, rows, 0) if found is None else (*found, found[1].shape[1])
-    columns = 1 if x.ndim == 1 else x.shape[1]
+    in_table = to.row_source(rows)
+    indices, table, stride = (
+        (rows, rows, 0) if in_table is None else (*in_table, in_table[1].shape[1])
+    )
     if x.ndim == 2 and not x.flags.c_contiguous:
         raise UntranslatableError("x is not C-contiguous")
     code = LABELS if out.dtype == np.int64 else DTYPES.get(x.dtype.name)
@@ -42,70 +43,99 @@ def _gather(to: Translator, call: Call) -> None:
         raise UntranslatableError(f"x of {x.dtype}")
     if out.dtype not in (np.int64, to.dtype):
         raise UntranslatableError(f"a batch of {out.dtype}")
-    touches = (*to.whole(x, table), *to.by_rows(out, writes=True))
-    n = (len(rows), columns, code, stride, not x.dtype.isnative)
-    to.emit("gather", n=n, p=(x, start, out), touches=touches)
+    to.emit(
+        "gather",
+        rows=len(rows),
+        columns=1 if x.ndim == 1 else x.shape[1],
+        dtype=code,
+        stride=stride,
+        swapped=not x.dtype.isnative,
+        x=x,
+        indices=indices,
+        out=out,
+        touches=(*to.undivided(x, table), *to.rows_divided(out, writes=True)),
+    )
 
 
 @translates(batches.copy)
 def _copy(to: Translator, call: Call) -> None:
-    """Appends a copy, but none from rows to columns or back: the operations take arrays by row."""
+    """Append a copy, except from rows to columns or back, since operations take arrays by row."""
     (x,), out = call.arguments, call.keywords["out"]
-    source = to.by_row.get(address(x))
+    source = to.stands_for.get(address(x))
     if isinstance(source, Pending):
         source.emit(to, out)
-    elif by_column(out):
-        to.by_row[address(out)] = x
+    elif lies_by_column(out):
+        to.stands_for[address(out)] = x
     elif out.ndim == 2:
-        touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
-        to.emit("copy", n=out.shape, p=(x, out), touches=touches)
+        rows, columns = out.shape
+        touches = (*to.rows_divided(x), *to.rows_divided(out, writes=True))
+        to.emit("copy", rows=rows, columns=columns, x=x, out=out, touches=touches)
     else:
-        to.emit("add", n=(x.size, 1), p=(x, out), touches=(*to.flat(x), *to.flat(out, writes=True)))
+        touches = (*to.elements_divided(x), *to.elements_divided(out, writes=True))
+        to.emit("add", elements=x.size, overwrites=True, a=x, out=out, touches=touches)
 
 
 @translates(batches.normalise_weights)
 def _normalise_weights(to: Translator, call: Call) -> None:
     (w,), total, out = call.arguments, call.keywords["total"], call.keywords["out"]
-    touches = (*to.whole(w), *to.whole(total, out, writes=True))
-    to.emit("weigh", n=(len(w),), p=(w, total, out), touches=touches, alone=True)
+    touches = (*to.undivided(w), *to.undivided(total, out, writes=True))
+    to.emit("weigh", rows=len(w), w=w, total=total, out=out, touches=touches, alone=True)
 
 
 @translates(batches.weighted_mean)
 def _weighted_mean(to: Translator, call: Call) -> None:
-    (r, rows), out = call.arguments, call.keywords["out"]
-    touches = (*to.whole(r, rows), *to.whole(out, writes=True))
+    (r, values), out = call.arguments, call.keywords["out"]
     to.emit(
-        "weighted_mean", n=(len(rows),), p=(r, rows, out), touches=touches, alone=True, late=True
+        "weighted_mean",
+        rows=len(values),
+        r=r,
+        values=values,
+        out=out,
+        touches=(*to.undivided(r, values), *to.undivided(out, writes=True)),
+        alone=True,
+        late=True,
     )
 
 
 @translates(batches.likeliest)
 def _likeliest(to: Translator, call: Call) -> None:
     (t,), out = call.arguments, call.keywords["out"]
-    touches = (*to.by_rows(t), *to.by_rows(out, writes=True))
-    to.emit("likeliest", n=t.shape, p=(t, out), touches=touches)
+    rows, outputs = t.shape
+    touches = (*to.rows_divided(t), *to.rows_divided(out, writes=True))
+    to.emit("likeliest", rows=rows, outputs=outputs, t=t, out=out, touches=touches)
 
 
 @translates(batches.correct)
 def _correct(to: Translator, call: Call) -> None:
     (z, labels), out = call.arguments, call.keywords["out"]
-    touches = (*to.by_rows(z, labels), *to.by_rows(out, writes=True))
-    to.emit("correct", n=z.shape, p=(z, labels, out), touches=touches)
+    rows, outputs = z.shape
+    touches = (*to.rows_divided(z, labels), *to.rows_divided(out, writes=True))
+    to.emit("correct", rows=rows, outputs=outputs, z=z, labels=labels, out=out, touches=touches)
 
 
 @translates(batches.all_correct)
 def _all_correct(to: Translator, call: Call) -> None:
     (z, t), out = call.arguments, call.keywords["out"]
-    touches = (*to.by_rows(z, t), *to.by_rows(out, writes=True))
-    to.emit("all_correct", n=z.shape, p=(z, t, out), touches=touches)
+    rows, outputs = z.shape
+    touches = (*to.rows_divided(z, t), *to.rows_divided(out, writes=True))
+    to.emit("all_correct", rows=rows, outputs=outputs, z=z, t=t, out=out, touches=touches)
 
 
 @translates(batches.sum_rows)
 def _sum_rows(to: Translator, call: Call) -> None:
     (lines,), out = call.arguments, call.keywords["out"]
-    n = (*lines.shape, lines.strides[0] // lines.itemsize)
-    touches = (*to.whole(lines), *to.whole(out, writes=True))
-    to.emit("sum_lines", n=n, p=(lines, out), touches=touches, alone=True, late=True)
+    rows, columns = lines.shape
+    to.emit(
+        "sum_lines",
+        rows=rows,
+        columns=columns,
+        stride=lines.strides[0] // lines.itemsize,
+        lines=lines,
+        out=out,
+        touches=(*to.undivided(lines), *to.undivided(out, writes=True)),
+        alone=True,
+        late=True,
+    )
 
 
 @translates(batches.norms)
@@ -113,15 +143,15 @@ def _norms(to: Translator, call: Call) -> None:
     (arrays,), out = call.arguments, call.keywords["out"]
     for j, a in enumerate(arrays):
         norm = out[:, j : j + 1]
-        touches = (*to.whole(a), *to.whole(norm, writes=True))
-        to.emit("norm", n=(a.size,), p=(a, norm), touches=touches, alone=True)
+        touches = (*to.undivided(a), *to.undivided(norm, writes=True))
+        to.emit("norm", elements=a.size, a=a, out=norm, touches=touches, alone=True)
 
 
 @translates(batches.record)
 def _record(to: Translator, call: Call) -> None:
     log, _, values = call.arguments
-    touches = (*to.whole(values), *to.whole(log, writes=True))
-    to.emit("record", n=(log.shape[1],), p=(log, values), touches=touches, alone=True)
+    touches = (*to.undivided(values), *to.undivided(log, writes=True))
+    to.emit("record", columns=log.shape[1], log=log, values=values, touches=touches, alone=True)
 
 
 @translates(batches.advance)
@@ -129,40 +159,56 @@ def _advance(to: Translator, call: Call) -> None:
     """No operation where the target's own loop counts."""
     (state,) = call.arguments
     if not to.target.counts:
-        to.emit("advance", p=(state,), touches=to.whole(state, writes=True), alone=True)
+        to.emit("advance", state=state, touches=to.undivided(state, writes=True), alone=True)
 
 
 @translates(scaling.forward)
 def _rescale(to: Translator, call: Call) -> None:
-    (x,), keywords = call.arguments, call.keywords
-    out = keywords["out"]
-    touches = (*to.by_rows(x), *to.by_rows(out, writes=True))
-    to.emit(
-        "scale", n=x.shape, c=(keywords["scale"], keywords["offset"]), p=(x, out), touches=touches
-    )
+    (x,), given = call.arguments, call.keywords
+    scale(to, x, given["out"], by=given["scale"], offset=given["offset"])
 
 
 @translates(scaling.backward)
 def _rescale_backward(to: Translator, call: Call) -> None:
-    (dy,), out = call.arguments, call.keywords["out"]
-    touches = (*to.by_rows(dy), *to.by_rows(out, writes=True))
-    to.emit("scale", n=dy.shape, c=(call.keywords["scale"], 0.0), p=(dy, out), touches=touches)
+    (dy,), given = call.arguments, call.keywords
+    scale(to, dy, given["out"], by=given["scale"], offset=0.0)
+
+
+def scale(to: Translator, x: Array, out: Array, *, by: float, offset: float) -> None:
+    """Append out = x by + offset."""
+    rows, columns = x.shape
+    touches = (*to.rows_divided(x), *to.rows_divided(out, writes=True))
+    numbers: dict[str, Any] = {"scale": by, "offset": offset}
+    to.emit("scale", rows=rows, columns=columns, **numbers, x=x, out=out, touches=touches)
 
 
 @translates(affine.forward)
 def _affine_forward(to: Translator, call: Call) -> None:
     (x, W, b), out = call.arguments, call.keywords["out"]
-    touches = (*to.by_rows(x), *to.whole(W), *to.by_rows(out, writes=True))
-    to.emit("affine", n=(len(x), *W.shape), p=(x, W, out), touches=touches)
+    inputs, outputs = W.shape
+    touches = (*to.rows_divided(x), *to.undivided(W), *to.rows_divided(out, writes=True))
+    to.emit(
+        "affine", rows=len(x), inputs=inputs, outputs=outputs, x=x, W=W, out=out, touches=touches
+    )
     if b is not None:
         activate(to, Identity(), out, out, b)
 
 
 def activate(to: Translator, f: Activation, z: Array, y: Array, b: Array | None) -> None:
     """Append y = f(z + b); z keeps the sum where y is another array."""
-    touches = (*to.by_rows(z, y, writes=True), *to.whole(b))
-    n = (*z.shape, to.formula(f), b is not None)
-    to.emit("activation", n=n, c=constants(f), p=(z, y, b), touches=touches)
+    rows, columns = z.shape
+    to.emit(
+        "activation",
+        rows=rows,
+        columns=columns,
+        formula=to.formula(f),
+        biased=b is not None,
+        constants=constants(f),
+        z=z,
+        y=y,
+        bias=b,
+        touches=(*to.rows_divided(z, y, writes=True), *to.undivided(b)),
+    )
 
 
 def constants(f: Any) -> tuple[float, ...]:
@@ -172,17 +218,20 @@ def constants(f: Any) -> tuple[float, ...]:
 
 @translates((Activation, "forward"))
 def _activation_forward(to: Translator, call: Call) -> None:
-    """Joins the operation before it, if that added the bias to the same array."""
+    """Append the activation, joined with the operation before it if that added the bias to the same
+    array.
+    """
     (z,), out = call.arguments, call.keywords["out"]
     f = call.kernel.__self__  # type: ignore[attr-defined]
     before, bias = to.operations[-1] if to.operations else None, None
     if (
         before is not None
         and before.name == "activation"
-        and address(before.p[1]) == address(z)
-        and before.n[2:] == (to.formula(Identity()), True)
+        and address(before["y"]) == address(z)
+        and before["formula"] == to.formula(Identity())
+        and before["biased"]
     ):
-        bias = to.operations.pop().p[2]
+        bias = to.operations.pop()["bias"]
     activate(to, f, z, out, bias)
 
 
@@ -190,13 +239,17 @@ def _activation_forward(to: Translator, call: Call) -> None:
 def _activation_backward(to: Translator, call: Call) -> None:
     (dy, kept), out = call.arguments, call.keywords["out"]
     f = call.kernel.__self__  # type: ignore[attr-defined]
-    touches = (*to.by_rows(dy, kept), *to.by_rows(out, writes=True))
+    rows, columns = dy.shape
     to.emit(
         "activation_back",
-        n=(*dy.shape, to.formula(f)),
-        c=constants(f),
-        p=(dy, kept, out),
-        touches=touches,
+        rows=rows,
+        columns=columns,
+        formula=to.formula(f),
+        constants=constants(f),
+        dy=dy,
+        kept=kept,
+        out=out,
+        touches=(*to.rows_divided(dy, kept), *to.rows_divided(out, writes=True)),
     )
 
 
@@ -204,12 +257,14 @@ def _activation_backward(to: Translator, call: Call) -> None:
 def _affine_backward(to: Translator, call: Call) -> None:
     dz, x, W = call.arguments
     dW, db, dx = (call.keywords[name] for name in ("dW", "db", "dx"))
-    n = (len(x), *W.shape)
+    inputs, outputs = W.shape
+    sizes = {"rows": len(x), "inputs": inputs, "outputs": outputs}
     if dx is not None:
-        touches = (*to.by_rows(dz), *to.whole(W), *to.by_rows(dx, writes=True))
-        to.emit("affine_dx", n=n, p=(dz, W, dx), touches=touches)
-    touches = (*to.whole(x, dz), access(dW, writes=True, division=("d", dW.shape)))
-    to.emit("affine_dW", n=n, p=(x, dz, dW), touches=touches, late=True)
+        touches = (*to.rows_divided(dz), *to.undivided(W), *to.rows_divided(dx, writes=True))
+        to.emit("affine_dx", **sizes, dz=dz, W=W, dx=dx, touches=touches)
+    touches = (*to.undivided(x, dz), access(dW, writes=True, division=("d", dW.shape)))
+    to.emit("affine_dW", **sizes, x=x, dz=dz, dW=dW, touches=touches, late=True)
     if db is not None:
-        touches = (*to.whole(dz), access(db, writes=True, division=("k", db.shape)))
-        to.emit("column_sum", n=dz.shape, p=(dz, db), touches=touches, late=True)
+        touches = (*to.undivided(dz), access(db, writes=True, division=("k", db.shape)))
+        rows, columns = dz.shape
+        to.emit("column_sum", rows=rows, columns=columns, dz=dz, db=db, touches=touches, late=True)

@@ -1,7 +1,7 @@
 """Turns the calls of a plan into operations of a target: the native library, or CUDA's kernels.
 
-One function a kernel, in the table `TRANSLATIONS`. What a kernel without one is called is the
-reason why a program stays on the interpreter.
+The table `TRANSLATIONS` has one function for each kernel. A program with a kernel that has none is
+left to the interpreter, and the reason given names that kernel.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from mlpx.engines.base import RefusedError
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.lowering.operations import Access, Operation, access, address
 from mlpx.plan.plan import Call, Plan
 from mlpx.types import Array
 
 Translation = Callable[["Translator", Call], None]
 TRANSLATIONS: dict[Any, Translation] = {}
-"""What translates a call, by the kernel's function, or by (family of records, method)."""
+"""The function that translates a call, by the kernel's function, or by (class of records, method's
+name).
+"""
 
 GATHERED = (
     *("float32", "float64", "uint8", "int8", "uint16", "int16", "uint32", "int32"),
@@ -28,20 +32,20 @@ DTYPES = {name: code for code, name in enumerate(GATHERED)} | {
     "bool": GATHERED.index("uint8"),
     "float16": LABELS + 1,
 }
-"""The number by which a target knows what x is stored as."""
+"""The number by which targets know the dtype of x."""
 
 
-class UntranslatableError(Exception):
+class UntranslatableError(RefusedError):
     """A call that the target has no operation for; the message says which."""
 
 
 class Target(Protocol):
-    """What the lowering needs to know of what will run the operations."""
+    """What the lowering needs to know of the engine that will run the operations."""
 
     name: str
     """"native" or "CUDA", for messages."""
     counts: bool
-    """Whether its own loop advances the position in the tables; else an operation does."""
+    """Whether its own loop advances the position in the tables; if not, an operation does."""
 
     def has(self, operation: str, dtype: np.dtype) -> bool:
         """Whether there is an operation of that name for that dtype."""
@@ -51,7 +55,7 @@ class Target(Protocol):
 
 
 def translates(*kernels: Any) -> Callable[[Translation], Translation]:
-    """Enters a function in TRANSLATIONS."""
+    """Enter a function in TRANSLATIONS for these kernels."""
 
     def enter(function: Translation) -> Translation:
         for kernel in kernels:
@@ -68,10 +72,11 @@ class Translator:
         self.plan, self.target, self.dtype = plan, target, dtype
         self.operations: list[Operation] = []
         self.rows_of: dict[int, Array] = {}
-        """Where the row that a `select_row` would copy lies: its table, by the address of the copy.
+        """The table from which a `select_row` would copy a row, by the address of the copy."""
+        self.stands_for: dict[int, Any] = {}
+        """What to use for an array that no operation writes, by the array's address: for a copy by
+        column the array by row, for random numbers their stream.
         """
-        self.by_row: dict[int, Any] = {}
-        """What a copy by column was made of, by the address of the copy."""
 
     def translate(self) -> list[Operation]:
         """The plan as operations.
@@ -86,34 +91,40 @@ class Translator:
         self,
         name: str,
         *,
-        n: tuple[int, ...] = (),
-        c: tuple[float, ...] = (),
-        p: tuple[Any, ...] = (),
         touches: tuple[Access, ...],
         alone: bool = False,
         late: bool = False,
+        **fields: Any,
     ) -> None:
-        """Append the operation called `name`; p are arrays, addresses or None."""
+        """Append the operation called `name`; `fields.FIELDS` names its fields."""
         if not self.target.has(name, self.dtype):
             raise UntranslatableError(f"no operation {name}")
-        sizes, numbers = tuple(int(value) for value in n), tuple(float(value) for value in c)
-        self.operations.append(Operation(name, sizes, numbers, p, touches, alone, late))
+        n, c, p = FIELDS[name].made(fields)
+        self.operations.append(Operation(name, n, c, p, touches, alone, late))
 
-    def by_rows(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+    def rows_divided(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays whose rows are divided among the threads."""
         return tuple(access(a, writes=writes, division=("rows", len(a))) for a in arrays)
 
-    def flat(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
+    def columns_divided(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays (d,), (1, d) or (n, d) whose d columns are divided among the threads."""
+        return tuple(
+            access(a, writes=writes, division=("columns", a.size // a.shape[-1], a.shape[-1]))
+            for a in arrays
+            if a is not None
+        )
+
+    def elements_divided(self, *arrays: Array, writes: bool = False) -> tuple[Access, ...]:
         """Access to arrays of one size whose elements are divided among the threads."""
         return tuple(access(a, writes=writes, division=("elements", a.size)) for a in arrays)
 
-    def whole(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
-        """Access to arrays that any thread may touch all of."""
+    def undivided(self, *arrays: Array | None, writes: bool = False) -> tuple[Access, ...]:
+        """Access to arrays of which each thread may touch everything."""
         return tuple(access(a, writes=writes) for a in arrays if a is not None)
 
     def row_source(self, part: Array) -> tuple[int, Array] | None:
-        """Where `part` of a row that a `select_row` would copy lies: its address in the table's
-        first row, and the table; None if it is part of none.
+        """Where `part` of a row that a `select_row` would copy comes from: its address in the
+        table's first row, and the table; None if it is part of no such row.
         """
         for row, table in self.rows_of.items():
             offset = address(part) - row
@@ -132,11 +143,11 @@ class Translator:
         return code
 
     def formless(self, what: str) -> UntranslatableError:
-        """The error that says that the target knows no `what`."""
+        """The error that says that the target has no form of `what`."""
         return UntranslatableError(f"{what} has no {self.target.name} form")
 
     def _find(self, call: Call) -> Translation:
-        """What translates `call`.
+        """The function that translates `call`.
 
         Raises UntranslatableError naming its kernel.
         """
@@ -148,12 +159,12 @@ class Translator:
                     f"{owner.kind} {owner.name!r} is not one of the library's own"
                 )
             for cls in type(owner).__mro__:
-                found = TRANSLATIONS.get((cls, kernel.__name__))
-                if found is not None:
-                    return found
+                translation = TRANSLATIONS.get((cls, kernel.__name__))
+                if translation is not None:
+                    return translation
             raise self.formless(f"{owner.kind} {owner.name!r}")
-        found = TRANSLATIONS.get(kernel)
-        if found is None:
+        translation = TRANSLATIONS.get(kernel)
+        if translation is None:
             module = kernel.__module__.rpartition(".")[2]
             raise self.formless(f"{module}.{kernel.__name__}")
-        return found
+        return translation

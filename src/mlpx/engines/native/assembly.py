@@ -1,25 +1,27 @@
-"""The compiled library as a target of the lowering, and operations as it takes them."""
+"""The compiled library as a target of the lowering, and operations in the form it takes them."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
 from mlpx.engines.lowering import Operation, address
-from mlpx.engines.native.barriers import schedule
+from mlpx.engines.lowering.fields import FIELDS
+from mlpx.engines.native.barriers import Scheduled
 from mlpx.engines.native.library import Op, blas, load
-from mlpx.engines.native.tiles import chains
+from mlpx.engines.native.tiles import Link
 
 PRODUCTS = {
     *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
     *("affine_dW_update", "matrix_product"),
 }
-"""The operations that call the BLAS: they get its gemm."""
+"""The operations that call the BLAS, and so are given its gemm."""
 
 
-class Library:
+class NativeTarget:
     """The compiled library as a target of the lowering."""
 
     name, counts = "native", True
@@ -36,35 +38,27 @@ class Library:
 
 
 def assemble(
-    operations: list[Operation],
-    dtype: np.dtype,
-    *,
-    threads: int = 1,
-    weights: int = 0,
-) -> tuple[ctypes.Array[Op], list[Operation]]:
-    """Operations as the library takes them, in the order in which it runs them, and in that order
-    as they were.
-
-    `weights`: the bytes of the parameters, where operations may be run tile by tile.
-    """
-    placed = schedule(operations)
-    links = chains(placed, threads=threads, weights=weights) if weights else [(1, 1)] * len(placed)
-    pairs = zip(placed, links, strict=True)
-    ops = (Op * len(placed))(*(_op(*step, *link, dtype) for step, link in pairs))
-    return ops, [operation for operation, _ in placed]
+    scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
+) -> ctypes.Array[Op]:
+    """Operations in the library's form; without links, none is run tile by tile."""
+    links = links or [Link(operations=1, tiles=1)] * len(scheduled)
+    pairs = zip(scheduled, links, strict=True)
+    return (Op * len(scheduled))(*(_op(*step, *link, dtype) for step, link in pairs))
 
 
 def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
-    """An operation as the library has it."""
-    n = list(operation.n)
+    """An operation in the library's form."""
+    n = operation.n
     p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
-    if operation.name in PRODUCTS:
-        n, p = [*n, blas().wide], [*p, blas().gemm[dtype.name]]
     op = Op(
         kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait,
         chain=chain, tiles=tiles,
     )  # fmt: skip
     op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
+    if operation.name in PRODUCTS:
+        places = FIELDS[operation.name].places
+        op.n[places["wide"][1]] = blas().wide
+        op.p[places["gemm"][1]] = blas().gemm[dtype.name]
     return op
 
 
@@ -75,5 +69,5 @@ def _kernel(name: str, dtype: np.dtype) -> int | None:
 
 @cache
 def _address(library: ctypes.CDLL, name: str, dtype: np.dtype) -> int | None:
-    found: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
-    return found
+    kernel: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
+    return kernel

@@ -1,15 +1,16 @@
-"""In which order operations run, and where the threads have to meet between them.
+"""The order in which operations run, and where threads have to meet between them.
 
 Each operation says which memory it touches and how its threads divide it. Two operations need no
-barrier between them if they touch the same memory in the same division, for then each thread reads
-only what it wrote itself. Operations that sum over all rows are put off until something needs them:
-so a step is one chain over the rows, where no thread waits, and then the gradients.
+barrier between them if they divide the memory they share in the same way, for then each thread
+reads only what it wrote itself. Operations that sum over all rows are put off until something needs
+their result: a step is one chain over the rows, in which no thread waits, and then the gradients.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from mlpx.engines.lowering import Access, Operation
 
@@ -17,8 +18,15 @@ Kind = tuple[bool, object]
 """Whether memory was written, and how threads divided it."""
 
 
-def schedule(operations: Iterable[Operation]) -> list[tuple[Operation, bool]]:
-    """The operations in an order with few barriers; each with whether the threads meet first."""
+class Scheduled(NamedTuple):
+    """An operation, and whether the threads meet before it."""
+
+    operation: Operation
+    wait: bool
+
+
+def schedule(operations: Iterable[Operation]) -> list[Scheduled]:
+    """The operations in an order with few barriers."""
     ordered, put_off, theirs = list[Operation](), list[Operation](), Touched()
     for operation in operations:
         if operation.late:
@@ -34,32 +42,32 @@ def schedule(operations: Iterable[Operation]) -> list[tuple[Operation, bool]]:
 
 
 def division(operation: Operation) -> object:
-    """What the operation's threads divide, None if that is not one thing."""
-    found = {access.division for access in operation.touches if access.writes}
-    return found.pop() if len(found) == 1 and not operation.alone else None
+    """What the operation's threads divide; None if it divides several things, or nothing."""
+    divisions = {access.division for access in operation.touches if access.writes}
+    return divisions.pop() if len(divisions) == 1 and not operation.alone else None
 
 
-def _place_barriers(operations: list[Operation]) -> list[tuple[Operation, bool]]:
-    placed, since = [], Touched()
+def _place_barriers(operations: list[Operation]) -> list[Scheduled]:
+    scheduled, since = list[Scheduled](), Touched()
     for i, operation in enumerate(operations):
-        # The first waits for the step before: another thread may still be at the end of it.
+        # The first waits, since another thread may still be at the end of the step before.
         wait = i == 0 or since.conflicts(*operation.touches)
-        placed.append((operation, wait))
+        scheduled.append(Scheduled(operation, wait))
         since = Touched() if wait else since
         since.add(*operation.touches)
-    return placed
+    return scheduled
 
 
 class Touched:
-    """Memory that operations touched, in order of address: so a question takes no longer for a
-    network of many layers.
+    """The memory that operations touched, in order of address, so that a look-up takes about as
+    long in a network of many layers as in a small one.
     """
 
     def __init__(self) -> None:
         self._cuts = [0]
-        """Where the stretches of memory begin; each ends where the next begins."""
+        """The addresses at which stretches of memory begin; each ends where the next begins."""
         self._kinds: dict[int, frozenset[Kind]] = {0: frozenset()}
-        """How each stretch was touched, by its beginning."""
+        """How each stretch was touched, by the address at which it begins."""
 
     def add(self, *accesses: Access) -> None:
         """Add what an operation touches."""
@@ -74,16 +82,16 @@ class Touched:
         return any(
             (access.writes or wrote) and (access.division is None or access.division != other)
             for access in accesses
-            for wrote, other in self._found(access)
+            for wrote, other in self._kinds_of(access)
         )
 
     def precedes(self, *accesses: Access) -> bool:
-        """Whether it matters that the accesses come later."""
+        """Whether the accesses have to come after what was touched."""
         return any(
-            access.writes or wrote for access in accesses for wrote, _ in self._found(access)
+            access.writes or wrote for access in accesses for wrote, _ in self._kinds_of(access)
         )
 
-    def _found(self, access: Access) -> Iterator[Kind]:
+    def _kinds_of(self, access: Access) -> Iterator[Kind]:
         """How the memory of an access was touched."""
         if access.stop > access.start:
             first = bisect_right(self._cuts, access.start) - 1
@@ -91,7 +99,7 @@ class Touched:
                 yield from self._kinds[cut]
 
     def _cut(self, at: int) -> int:
-        """The number of the stretch that begins at an address, made where there is none."""
+        """The index of the stretch that begins at an address, which is made if there is none."""
         i = bisect_left(self._cuts, at)
         if i == len(self._cuts) or self._cuts[i] != at:
             self._cuts.insert(i, at)

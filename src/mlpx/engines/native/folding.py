@@ -1,8 +1,9 @@
-"""Updates made with the gradient, which is then never in memory as a whole.
+"""Updates that are made as the gradient is computed, so that it is never stored as a whole.
 
-For small batches a step is little more than reading and writing the parameters and their moments; a
-gradient that is written and read again adds as much as each of those. So a tile of a weight's
-gradient is computed, and the rule applied to it, before the next; plain SGD needs no tile either.
+For small batches a step is little more than reading and writing the parameters and their moments,
+and a gradient that is written and read again costs as much as each of those. So a tile of a
+weight's gradient is computed and the rule applied to it before the next tile; plain SGD does not
+even need the tile.
 """
 
 from __future__ import annotations
@@ -15,31 +16,30 @@ from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.barriers import Touched
 from mlpx.types import Array
 
-FOLDED = ("affine_dW", "column_sum")
-"""What writes a gradient, and can be followed by the rule at once."""
+GRADIENTS = {"affine_dW": "dW", "column_sum": "db"}
+"""The operations that write a gradient and can apply the rule to it, and the field with it."""
 PLAIN = "rule_sgd"
-PARAMETERS, GRADIENT = 0, 1
-"""Which of a rule's arrays those are; moments follow, and at last the address of its numbers."""
+"""The rule without moments, which needs no gradient in memory."""
 
 
 def update_at_once(
     operations: Sequence[Operation], gradient: Array, *, count: int, tiled: bool
 ) -> list[Operation]:
-    """The operations with the rule folded into what writes the gradient; as they are if anything
-    but the rule reads it, or if they do not write it for all of `count` parameters.
+    """The operations with the rule folded into those that write the gradient; unchanged if anything
+    but the rule reads the gradient, or if they do not write it for all of `count` parameters.
 
     Rules other than plain SGD are folded only if `tiled`.
     """
     memory = Access(address(gradient), address(gradient) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
     rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
-    found = _rules_by_writer(operations, users, rules)
-    names = {rule.name for rule in found.values()} if found else set()
-    written = sum(a.stop - a.start for op in found or () for a in op.touches if a.writes)
-    if not found or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
+    rule_of = _rules_by_writer(operations, users, rules)
+    names = {rule.name for rule in rule_of.values()} if rule_of else set()
+    written = sum(a.stop - a.start for op in rule_of or () for a in op.touches if a.writes)
+    if not rule_of or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
         return list(operations)
-    folded = {op: fold(op, rule) for op, rule in found.items() if (fold := _fold(op, rule))}
-    put_off = [rule for op, rule in found.items() if op not in folded]
+    folded = {op: fold(op, rule) for op, rule in rule_of.items() if (fold := _fold(op, rule))}
+    put_off = [rule for op, rule in rule_of.items() if op not in folded]
     first = next(i for i, op in enumerate(operations) if op in rules)
     kept = [*operations[:first], *put_off, *operations[first:]]
     return [folded.get(op) or op for op in kept if op not in rules]
@@ -48,34 +48,36 @@ def update_at_once(
 def _rules_by_writer(
     operations: Sequence[Operation], users: set[Operation], rules: Rules
 ) -> dict[Operation, Operation] | None:
-    """The rule for what each operation writes of the gradient; None if there is any other user of
-    it, or if something before the rules are through reads or writes what they write.
+    """The rule for each operation that writes a part of the gradient; None if anything else uses
+    the gradient, or if an operation before the last rule reads or writes what the rules write.
     """
-    found: dict[Operation, Operation] = {}
+    rule_of: dict[Operation, Operation] = {}
     later, after_rules = Touched(), True
     for op in reversed(operations):
         if op in rules:
             after_rules = False
             continue
         if op in users:
-            rule = rules.of(op) if op.name in FOLDED else None
+            rule = rules.of(op) if op.name in GRADIENTS else None
             if rule is None or later.precedes(*(a for a in rule.touches if a.writes)):
                 return None
-            found[op] = rule
+            rule_of[op] = rule
         if not after_rules:
             later.add(*op.touches)
-    return dict(reversed(found.items()))
+    return dict(reversed(rule_of.items()))
 
 
 def _fold(operation: Operation, rule: Operation) -> Callable[..., Operation] | None:
-    """What joins the two; None if the rule is done later, at once."""
+    """The function that makes one operation of the two; None if the rule stays an operation of its
+    own.
+    """
     if rule.name == PLAIN:
         return _descent
     return _update if operation.name == "affine_dW" else None
 
 
 class Rules:
-    """The operations that apply the rule, each to its slice of the gradient, by their slices."""
+    """The operations that apply the rule, each to a slice of the gradient, in the slices' order."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
         self._all = sorted(operations, key=lambda rule: _gradient(rule).start)
@@ -86,8 +88,8 @@ class Rules:
         return operation in self._set
 
     def of(self, operation: Operation) -> Operation | None:
-        """The rule for the gradient that an operation writes, of which they may each do a slice;
-        None if they do not do all of it, or not alike.
+        """One rule for the gradient that an operation writes, whose slices may have a rule each;
+        None if some of it has no rule, or if the rules differ.
         """
         (out,) = (access for access in operation.touches if access.writes)
         before = bisect_right(self._starts, out.start) - 1
@@ -103,50 +105,67 @@ def _gradient(rule: Operation) -> Access:
 
 
 def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Operation | None:
-    """The rules' slices of `out`, which the operation writes, as one rule; None as in
+    """One rule for `out`, which the operation writes, from those of its slices; None as in
     `Rules.of`.
     """
-    found, covered = set(), 0
+    alike, covered = set(), 0
     for rule in rules:
         g = _gradient(rule)
         common = min(g.stop, out.stop) - max(g.start, out.start)
         if common > 0:
             covered += common
-            *arrays, numbers = rule.p
+            arrays = (rule["parameters"], rule["gradient"], *rule["moments"])
             moved = tuple(None if a is None else address(a) + out.start - g.start for a in arrays)
-            found.add((rule.name, rule.c, rule.n[1:], *moved, numbers))
-    if len(found) != 1 or covered < out.stop - out.start:
+            alike.add((rule.name, rule["constants"], rule["table_columns"], rule["scalars"], moved))
+    if len(alike) != 1 or covered < out.stop - out.start:
         return None
-    name, c, rest, *p = found.pop()
-    size = out.stop - out.start
-    count = operation.p[-1].size
+    name, constants, columns, scalars, (parameters, gradient, *moments) = alike.pop()
+    nbytes, count = out.stop - out.start, operation[GRADIENTS[operation.name]].size
     touches = tuple(
-        Access(start, start + size, i != GRADIENT, ("elements", count))
-        for i, start in enumerate(p[:-1]) if start is not None
-    )  # fmt: skip
-    return Operation(name, (count, *rest), c, tuple(p), touches)
+        Access(start, start + nbytes, start != gradient, ("elements", count))
+        for start in (parameters, gradient, *moments)
+        if start is not None
+    )
+    return Operation.of(
+        name,
+        elements=count,
+        table_columns=columns,
+        constants=constants,
+        parameters=parameters,
+        gradient=gradient,
+        moments=moments,
+        scalars=scalars,
+        touches=touches,
+    )
 
 
 def _descent(operation: Operation, rule: Operation) -> Operation:
-    """The operation as a descent by plain SGD: it adds to the parameters what it would write."""
-    *given, _ = operation.p
-    to = rule.touches[PARAMETERS]
+    """The operation as a descent by plain SGD: it adds to the parameters instead of writing a
+    gradient.
+    """
+    start = rule["parameters"]
     touches = tuple(
-        replace(a, start=to.start, stop=to.stop) if a.writes else a for a in operation.touches
+        replace(a, start=start, stop=start + a.stop - a.start) if a.writes else a
+        for a in operation.touches
     )
-    name, n = f"{operation.name}_descend", (*operation.n, *rule.n[1:])
-    return replace(operation, name=name, n=n, p=(*given, to.start, rule.p[-1]), touches=touches)
+    of_rule = {key: rule[key] for key in ("parameters", "table_columns", "scalars")}
+    name = f"{operation.name}_descend"
+    return operation.turned_into(name, **of_rule, touches=touches, late=operation.late)
 
 
 def _update(operation: Operation, rule: Operation) -> Operation:
-    """The product as an update of the weights, tile by tile, each in a corner of the gradient."""
+    """The product as an update of the weights, tile by tile; each thread keeps its tile where its
+    share of the gradient begins.
+    """
     (out,) = (access for access in operation.touches if access.writes)
     touches = tuple(replace(a, division=out.division) for a in rule.touches if a.writes)
-    return replace(
-        operation,
-        name="affine_dW_update",
-        n=(*operation.n, *rule.n[1:]),
-        c=rule.c,
-        p=(*operation.p, rule.name, *rule.p[:1], *rule.p[2:]),
+    of_rule = {
+        key: rule[key] for key in ("parameters", "moments", "constants", "table_columns", "scalars")
+    }
+    return operation.turned_into(
+        "affine_dW_update",
+        **of_rule,
+        rule=rule.name,
         touches=(*operation.touches, *touches),
+        late=operation.late,
     )

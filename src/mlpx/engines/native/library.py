@@ -1,10 +1,10 @@
 """The compiled library of the native engine, and the BLAS it multiplies with.
 
 The library is plain C behind ctypes, built with the package where there is a compiler. It calls the
-OpenBLAS inside NumPy, or its own products where that leaves half of the processor unused. It loads
-no BLAS itself; of those that something else has loaded (conda's NumPy brings MKL) it takes one only
-where it has neither of these two. The environment variable MLPX_BLAS chooses: "openblas", "mlpx",
-"mkl" or another of this process, or "auto".
+OpenBLAS inside NumPy, or its own products where OpenBLAS would leave half of the processor unused.
+It loads no BLAS itself, and uses another one that is loaded already (conda's NumPy brings MKL) only
+if it has neither of these two. The environment variable MLPX_BLAS chooses: "openblas", "mlpx",
+"mkl" or another BLAS of this process, or "auto".
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Blas:
 
     @property
     def threads(self) -> int | None:
-        """How many it is to use of its own where our threads call it side by side; None where it
-        has none.
+        """How many threads of its own it is to use when several of our threads call it at a time;
+        None if it has none.
         """
         return None if self.name == "mlpx" else 1
 
@@ -120,7 +120,9 @@ class Pool:
 
 
 def pool(threads: int) -> AbstractContextManager[int | None]:
-    """The process's pool of so many threads, for one program at a time; None for one thread."""
+    """The process's pool of so many threads, which runs one program at a time; none for one
+    thread.
+    """
     return nullcontext() if threads < 2 else _pool(threads, os.getpid())
 
 
@@ -130,30 +132,30 @@ def _pool(threads: int, process: int) -> Pool:
 
 
 PREFIXES = (("scipy_cblas_{}gemm64_", True), ("cblas_{}gemm64_", True), ("cblas_{}gemm", False))
-"""The names gemm goes by, and whether its integers are wide there."""
+"""The names of gemm in builds of BLAS, and whether its integers have 64 bits there."""
 WITH_AVX512 = ("skylakex", "cooperlake", "sapphirerapids", "zen5")
-"""What OpenBLAS calls the processors whose AVX-512 it uses."""
+"""OpenBLAS's names for the processors whose AVX-512 it uses."""
 
 
 @cache
 def blas(wanted: str | None = None) -> Blas:
     """The BLAS called `wanted`, or the one MLPX_BLAS names, or the one that should be fastest.
 
-    That is OpenBLAS, but our own products where the processor has AVX-512 and OpenBLAS is not there
-    or does not use it. Any other comes last: a step on MKL took two to three times as long as on
+    That is OpenBLAS, or our own products where the processor has AVX-512 and OpenBLAS is missing or
+    does not use it. Any other comes last: a step on MKL took two to three times as long as on
     these. Raises EngineError if there is none of that name, naming those there are.
     """
     wanted = wanted or os.environ.get("MLPX_BLAS", "auto").lower()
-    found = available()
-    if wanted == "auto" and found:
+    known = available()
+    if wanted == "auto" and known:
         first = ["openblas", "mlpx"] if _openblas_is_wide() else ["mlpx", "openblas"]
-        return next(found[name] for name in [*first, *found] if name in found)
-    if wanted not in found:
+        return next(known[name] for name in [*first, *known] if name in known)
+    if wanted not in known:
         raise EngineError(
-            f"MLPX_BLAS = {wanted!r}; this process has {sorted(found) or 'no BLAS'}: name one of "
+            f"MLPX_BLAS = {wanted!r}; this process has {sorted(known) or 'no BLAS'}: name one of "
             "these, leave MLPX_BLAS out, or load the library before mlpx trains"
         )
-    return found[wanted]
+    return known[wanted]
 
 
 def _openblas_is_wide() -> bool:
@@ -164,20 +166,20 @@ def _openblas_is_wide() -> bool:
 @cache
 def available() -> dict[str, Blas]:
     """Every BLAS in the process that the engine can call, and our own, by name."""
-    found: dict[str, Blas] = {}
+    known: dict[str, Blas] = {}
     for controller in controllers():
         library = ctypes.CDLL(controller.filepath)
         for pattern, wide in PREFIXES:
             names = {"float32": pattern.format("s"), "float64": pattern.format("d")}
             if all(hasattr(library, name) for name in names.values()):
                 name = controller.internal_api
-                found.setdefault(name, Blas(name, _addresses(library, names), wide))
+                known.setdefault(name, Blas(name, _addresses(library, names), wide))
                 break
     ours = load()
     if ours is not None and ours.mlpx_gemm_usable():
         names = {"float32": "mlpx_gemm_f32", "float64": "mlpx_gemm_f64"}
-        found["mlpx"] = Blas("mlpx", _addresses(ours, names), wide=True)
-    return found
+        known["mlpx"] = Blas("mlpx", _addresses(ours, names), wide=True)
+    return known
 
 
 def _addresses(library: ctypes.CDLL, names: dict[str, str]) -> dict[str, int]:

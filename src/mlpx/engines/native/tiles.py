@@ -1,99 +1,106 @@
-"""Where the rows of a batch stay: with one thread, and tile by tile in its cache.
+"""Tiles: each thread keeps the same rows of a batch, and works through them tile by tile.
 
-A thread carries a tile of its rows through all operations that divide the rows, before it takes the
-next. Where a batch's activations are more than its parameters, each thread also adds up the
-gradient of its own rows, so that no thread reads what another computed; the parts are summed at the
-end, in a fixed order.
+A thread carries a tile of its rows through all operations that divide the rows before it takes the
+next tile, so that a tile stays in its cache. Where a batch has more activations than parameters,
+each thread also adds up the gradient of its own rows, so that no thread reads what another
+computed; the parts are summed at the end, in a fixed order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from mlpx.engines.lowering import Access, Operation, address
-from mlpx.engines.native.barriers import Touched, division
+from mlpx.engines.native.barriers import Scheduled, Touched, division
+from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
 CACHED_BYTES = 1 << 19
-"""How much of a tile's activations may lie in the cache of one core."""
+"""How many bytes of a tile's activations are to stay in the cache of one core."""
 
 
 def sum_by_rows(
     operations: Sequence[Operation], gradient: Array, others: Array | None
 ) -> list[Operation]:
-    """The operations with gradients of weights and biases added up by each thread for its rows.
+    """The operations, with each thread adding up the gradients of weights and biases for its own
+    rows.
 
-    gradient (size,); others, the further threads' (threads - 1, size), all zero, or None for one
-    thread.
+    gradient (size,): the first thread's, and the sum of all; others (threads - 1, size): those of
+    the other threads, all zero, or None for one thread.
     """
-    start, item = address(gradient), gradient.itemsize
-    found: list[Operation] = []
+    start, made = address(gradient), list[Operation]()
     parts, summed = Touched(), True
     for operation in operations:
         if not summed and parts.precedes(*operation.touches):
-            found += [] if others is None else [_total(gradient, others)]
+            made += [] if others is None else [_total(gradient, others)]
             parts, summed = Touched(), True
-        part = _part(operation, start, item, others)
+        part = _part(operation, start, others)
         if part is not None:
             parts.add(*(access for access in part.touches if access.writes))
             summed = False
-        found.append(part or operation)
-    return found + ([] if summed or others is None else [_total(gradient, others)])
+        made.append(part or operation)
+    return made + ([] if summed or others is None else [_total(gradient, others)])
 
 
-def _part(operation: Operation, start: int, item: int, others: Array | None) -> Operation | None:
-    """The operation as one of each thread's rows, None for one that writes no gradient."""
-    if operation.name not in ("affine_dW", "column_sum"):
+def _part(operation: Operation, start: int, others: Array | None) -> Operation | None:
+    """The operation restricted to each thread's rows; None for one that writes no gradient."""
+    if operation.name not in GRADIENTS:
         return None
-    *_, out = operation.p
-    rows, size = operation.n[0], 0 if others is None else others.shape[1]
-    offset = address(out) - start
-    theirs = None if others is None else address(others) + offset
-    touches = tuple(replace(access, division=("rows", rows)) for access in operation.touches)
-    n = (*operation.n, size)
-    return Operation(f"{operation.name}_part", n, (), (*operation.p, theirs), touches)
+    offset = address(operation[GRADIENTS[operation.name]]) - start
+    division = "rows", operation["rows"]
+    return operation.turned_into(
+        f"{operation.name}_part",
+        stride=0 if others is None else others.shape[1],
+        others=None if others is None else address(others) + offset,
+        touches=tuple(replace(access, division=division) for access in operation.touches),
+    )
 
 
 def _total(gradient: Array, others: Array) -> Operation:
-    """What adds the other threads' parts to the gradient."""
+    """The operation that adds the other threads' parts to the gradient."""
     low, high = address(gradient), address(gradient) + gradient.nbytes
     theirs = Access(address(others), address(others) + others.nbytes, False)
-    n = (gradient.size, len(others))
     touches = (Access(low, high, True, ("elements", gradient.size)), theirs)
-    return Operation("sum_parts", n, (), (gradient, others), touches)
+    sizes = {"elements": gradient.size, "count": len(others)}
+    return Operation.of("sum_parts", **sizes, gradient=gradient, others=others, touches=touches)
 
 
-def chains(
-    placed: Sequence[tuple[Operation, bool]], *, threads: int, weights: int
-) -> list[tuple[int, int]]:
-    """For each operation, how many from it on are run tile by tile, and in how many tiles."""
-    links = [(1, 1)] * len(placed)
+class Link(NamedTuple):
+    """How many operations from one on are run tile by tile, and in how many tiles."""
+
+    operations: int
+    tiles: int
+
+
+def chains(scheduled: Sequence[Scheduled], *, threads: int, weights: int) -> list[Link]:
+    """The link that begins with each operation; weights are the bytes of the parameters."""
+    links = [Link(operations=1, tiles=1)] * len(scheduled)
     i = 0
-    while i < len(placed):
-        shared, stop = division(placed[i][0]), i + 1
-        while _is_of_rows(shared) and stop < len(placed):
-            operation, wait = placed[stop]
+    while i < len(scheduled):
+        shared, stop = division(scheduled[i].operation), i + 1
+        while _is_of_rows(shared) and stop < len(scheduled):
+            operation, wait = scheduled[stop]
             if wait or division(operation) != shared:
                 break
             stop += 1
         if _is_of_rows(shared) and stop - i > 1:
-            chain = [operation for operation, _ in placed[i:stop]]
+            chain = [operation for operation, _ in scheduled[i:stop]]
             tiles = _tiles(chain, shared, threads=threads, weights=weights)
             if tiles > 1:
-                links[i] = (len(chain), tiles)
-        i = stop  # what is not worth tiles as a whole is not in part
+                links[i] = Link(len(chain), tiles)
+        i = stop  # a chain that is not worth tiles as a whole is not in part either
     return links
 
 
 def _is_of_rows(shared: object) -> TypeGuard[tuple[str, int]]:
-    """Whether it is the rows of a batch that threads divide."""
+    """Whether what the threads divide are the rows of a batch."""
     return isinstance(shared, tuple) and shared[0] == "rows"
 
 
 def _tiles(chain: list[Operation], shared: tuple[str, int], *, threads: int, weights: int) -> int:
-    """In how many tiles a chain that shares the rows of a batch is best run."""
+    """The best number of tiles for a chain whose operations divide the rows of a batch."""
     taken = [op for op in chain if not op.name.endswith("_part")]
     spans = {(a.start, a.stop) for op in taken for a in op.touches if a.division == shared}
     row_bytes = max(1, sum(stop - start for start, stop in spans) / shared[1])

@@ -2,14 +2,16 @@
 
 `forward` writes y = f(z); `backward` writes dz = dy f'(z), computed from what the record `keeps`:
 its `"input"` z or its `"output"` y. All arrays have one shape. `out` may be z itself in `forward`
-when the output is kept, and may be dy itself in `backward`; else it is an array of its own. `work`
-holds as many arrays of that shape as `scratch` says, and then as many of one column as `columns`
-says.
+when the output is kept, and may be dy itself in `backward`; otherwise it is a separate array.
+`work` holds `scratch` arrays of that shape, then `columns` arrays of one column.
 
-No finite input overflows or becomes NaN on the way (SELU's scale takes the largest few per cent of
-all numbers to infinity, where they belong), and infinite inputs give the limits. A NaN comes out of
+No finite input overflows or becomes NaN on the way (SELU's scale correctly takes the largest few
+per cent of all numbers to infinity), and infinite inputs give the limits. A NaN comes out of
 `forward` as NaN, and out of `backward` if it is in dy; a NaN that was kept has already made the
-loss NaN. How exact each kernel is: docs/numerics.md.
+loss NaN. docs/numerics.md says how exact each kernel is.
+
+The last line of each docstring names the other files that know this activation, below `mlpx/`: its
+row in `engines/formulas.h`, and every file that treats it differently from the others.
 """
 
 from mlpx.kernels.activations.base import Activation, Work

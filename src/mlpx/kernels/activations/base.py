@@ -1,4 +1,4 @@
-"""What every activation is."""
+"""The base of every activation."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Activation(Record, kind="activation"):
     keeps: ClassVar[Literal["input", "output"]] = "output"
     scratch: ClassVar[int] = 0
     columns: ClassVar[int] = 0
-    """How many (n, 1) arrays of scratch it needs, behind the others."""
+    """How many (n, 1) scratch arrays it needs after the others."""
     kinks: ClassVar[tuple[float, ...]] = ()
-    """Inputs at which f has no derivative: gradient checks stay away from them."""
+    """Inputs without a derivative, which gradient checks avoid."""
     initializer: ClassVar[str] = "glorot_uniform"
-    """The rule for the weights in front of it, unless the user says otherwise."""
+    """The default rule for the weights in front of it."""
     elementwise: ClassVar[bool] = True
-    """Whether each output depends on the input of the same place only."""
+    """Whether each output depends only on the input at the same place."""
 
     def parameters(self) -> dict[str, float]:
-        """What it learns: for each name the start of its values, one for each unit.
+        """Its learnt parameters: each name with the initial value, the same for every unit.
 
-        Its kernels get those arrays (d,) as keywords, `backward` also where their gradients go (`d`
-        in front of the name) and `ones` (1, n). They are left out of weight decay, as biases are.
+        The kernels get these arrays (d,) as keywords; `backward` also gets the arrays for their
+        gradients (with `d` before the name) and `ones` (1, n). Like biases they are not decayed.
         """
         return {}
 

@@ -11,7 +11,12 @@ from mlpx.types import Array, Namespace
 
 @dataclass(frozen=True)
 class Identity(Activation, name="identity"):
-    """f(z) = z, f' = 1."""
+    """f(z) = z, f' = 1.
+
+    Known to: `engines/formulas.h`, `engines/lowering/batches.py` (a bias alone),
+    `engines/cuda/epilogues.py` (fused into products), `engines/cuda/heads.py`, `layers/dense.py`
+    (left out).
+    """
 
     def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
         if out is not z:
@@ -28,6 +33,9 @@ class Sigmoid(Activation, name="sigmoid"):
 
     Never clipped: sigmoid(-30) is 9.36e-14. Source: Verhulst, "Notice sur la loi que la population
     suit dans son accroissement", 1838.
+
+    Known to: `engines/formulas.h`, `kernels/losses/base.py` (a link), `estimators/settings.py`
+    ("logistic", initial weights), `benchmark/workloads.py`.
     """
 
     scratch = 1
@@ -50,6 +58,8 @@ class HardSigmoid(Activation, name="hard_sigmoid"):
 
     The line of slope 1/6 of PyTorch and Keras 3; Keras 2 and Theano had max(0, min(1, 0.2 z +
     0.5)). Source: Howard et al., "Searching for MobileNetV3", 2019.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 2
@@ -74,6 +84,8 @@ class Tanh(Activation, name="tanh"):
     """f(z) = tanh(z), f' = 1 - y**2.
 
     Source: LeCun et al., "Efficient BackProp", 1998, on why it learns faster than the sigmoid.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 1
@@ -95,6 +107,8 @@ class Softsign(Activation, name="softsign"):
 
     Source: Turian, Bergstra and Bengio, "Quadratic features and deep architectures for chunking",
     2009.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 1

@@ -20,6 +20,8 @@ class ELU(Activation, name="elu"):
 
     Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by
     exponential linear units", 2016.
+
+    Known to: `engines/formulas.h`.
     """
 
     alpha: float = 1.0
@@ -50,6 +52,8 @@ class SELU(Activation, name="selu"):
     alpha = 1.67326 and scale = 1.05070 keep mean 0 and variance 1 from layer to layer, with LeCun
     normal weights and alpha dropout. Source: Klambauer et al., "Self-normalizing neural networks",
     2017.
+
+    Known to: `engines/formulas.h`, `kernels/dropout.py` (alpha dropout).
     """
 
     scratch = 2
@@ -76,6 +80,8 @@ class CELU(Activation, name="celu"):
 
     alpha > 0; unlike ELU's, its derivative has no jump at 0 for any alpha. Source: Barron,
     "Continuously differentiable exponential linear units", 2017.
+
+    Known to: `engines/formulas.h`.
     """
 
     alpha: float = 1.0
@@ -88,9 +94,8 @@ class CELU(Activation, name="celu"):
 
     def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
         (e,) = work
-        z.clip(
-            -100 * self.alpha, 0, out=e
-        )  # beyond, exp is 0 to rounding and z / alpha may overflow
+        # beyond -100 alpha, exp is 0 after rounding and z / alpha may overflow
+        z.clip(-100 * self.alpha, 0, out=e)
         e /= self.alpha
         xp.expm1(e, out=e)
         e *= self.alpha
@@ -111,6 +116,8 @@ class Softplus(Activation, name="softplus"):
 
     Source: Dugas et al., "Incorporating second-order functional knowledge for better option
     pricing", 2001.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 1

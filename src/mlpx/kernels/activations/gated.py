@@ -1,6 +1,6 @@
 """Smooth activations z G(z) with a gate G that opens from 0 to 1.
 
-All keep their input: they are not monotonic, so the output does not tell which slope is meant.
+All keep their input: they are not monotonic, so the output does not determine the slope.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from mlpx.kernels.special import gauss, logistic, scaled_tail
 from mlpx.types import Array, Namespace
 
 FAR = 40.0
-"""Where exp(-z**2 / 2) has long been 0 in either dtype."""
+"""Beyond this exp(-z**2 / 2) is 0 in either dtype."""
 OPEN = 1e4
-"""Where exp(-z) has long been 0 in either dtype."""
+"""Beyond this exp(-z) is 0 in either dtype."""
 CURVE = 0.044715
 STEEP = 2 * sqrt(2 / pi)
 
@@ -25,6 +25,8 @@ class SiLU(Activation, name="silu"):
     """f(z) = z sigmoid(z), f' = s + z s (1 - s) with s = sigmoid(z). Also called swish.
 
     Source: Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units", 2017.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"
@@ -51,6 +53,8 @@ class GELUTanh(Activation, name="gelu_tanh"):
 
     u = sqrt(8/pi) (z + 0.044715 z**3), f' = s + z s (1 - s) u'. An approximation of GELU to 5e-4,
     the form of GPT-2. Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Known to: `engines/formulas.h`, `engines/cuda/epilogues.py` (fused into products).
     """
 
     keeps = "input"
@@ -76,7 +80,7 @@ class GELUTanh(Activation, name="gelu_tanh"):
 
     @staticmethod
     def _argument(xp: Namespace, z: Array, t: Array, curve: float, *, out: Array) -> None:
-        """out = sqrt(8/pi) (1 + curve t**2), t = |z| up to where the gate is shut or open."""
+        """out = sqrt(8/pi) (1 + curve t**2), t = |z|, limited to where the gate is shut or open."""
         xp.abs(z, out=t)
         t.clip(0, FAR, out=t)
         xp.multiply(t, t, out=out)
@@ -90,6 +94,8 @@ class GELU(Activation, name="gelu"):
 
     Phi(-t) = phi(t) times Mills' ratio, so that the tail has full relative precision: gelu(-10) is
     -7.6e-23. Source: Hendrycks and Gimpel, "Gaussian error linear units", 2016.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"
@@ -132,6 +138,8 @@ class Mish(Activation, name="mish"):
     With e = exp(z), T = (e**2 + 2 e) / (e**2 + 2 e + 2) and T' = 4 e (1 + e) / (e**2 + 2 e + 2)**2;
     on the right the same in exp(-z). Source: Misra, "Mish: a self regularized non-monotonic
     activation function", 2019.
+
+    Known to: `engines/formulas.h`.
     """
 
     keeps = "input"

@@ -1,4 +1,4 @@
-"""ReLU and its kin of straight pieces."""
+"""ReLU and its piecewise linear relatives."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ class ReLU(Activation, name="relu"):
     """f(z) = max(z, 0), f' = 1 where z > 0, else 0.
 
     Source: Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines", 2010.
+
+    Known to: `engines/formulas.h`, `engines/cuda/epilogues.py` (fused into products),
+    `benchmark/workloads.py`.
     """
 
     scratch = 1
@@ -22,13 +25,11 @@ class ReLU(Activation, name="relu"):
     initializer = "he_normal"
 
     def forward(self, xp: Namespace, z: Array, *, out: Array, work: Work) -> None:
-        z.clip(
-            0, inf, out=out
-        )  # NumPy clips four times as fast as it takes a maximum with a number
+        z.clip(0, inf, out=out)  # NumPy clips four times as fast as it takes a maximum
 
     def backward(self, xp: Namespace, dy: Array, kept: Array, *, out: Array, work: Work) -> None:
         (slope,) = work
-        xp.greater(kept, 0, out=slope)  # a multiplication by 0 or 1 is faster than a masked copy
+        xp.greater(kept, 0, out=slope)  # multiplying by 0 or 1 is faster than a masked copy
         xp.multiply(dy, slope, out=out)
 
 
@@ -37,6 +38,8 @@ class ReLU6(Activation, name="relu6"):
     """f(z) = min(max(z, 0), 6), f' = 1 where 0 < z < 6, else 0.
 
     Source: Krizhevsky, "Convolutional deep belief networks on CIFAR-10", 2010.
+
+    Known to: `engines/formulas.h`.
     """
 
     scratch = 2
@@ -58,10 +61,12 @@ class ReLU6(Activation, name="relu6"):
 class LeakyReLU(Activation, name="leaky_relu"):
     """f(z) = z where z > 0, else slope z; f' = 1 or slope. 0 <= slope <= 1.
 
-    It keeps its output, whose sign is the input's only while the slope is not negative: a negative
-    one is refused here, and PReLU, which keeps its input, takes it. PyTorch's slope is 0.01,
+    It keeps its output, which has the input's sign only if the slope is not negative: a negative
+    slope is refused here; PReLU, which keeps its input, accepts it. PyTorch's slope is 0.01,
     Keras's 0.3. Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network
     acoustic models", 2013.
+
+    Known to: `engines/formulas.h`.
     """
 
     slope: float = 0.01
@@ -90,12 +95,15 @@ class LeakyReLU(Activation, name="leaky_relu"):
 
 @dataclass(frozen=True)
 class PReLU(Activation, name="prelu"):
-    """f(z) = z where z > 0, else slope z, with a slope for each unit that is learnt from `slope`
-    on.
+    """f(z) = z where z > 0, else slope z, with a learnt slope for each unit that starts at
+    `slope`.
 
     f' = 1 or slope; d slope_j = sum_i dy_ij min(z_ij, 0). The slopes (d,) are the layer's parameter
-    "slope"; they are left out of weight decay, which would pull the unit towards a ReLU. They may
+    "slope"; they are not decayed, which would pull the unit towards a ReLU. They may
     become negative, so the input is kept. Source: He et al., "Delving deep into rectifiers", 2015.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`.
     """
 
     slope: float = 0.25
@@ -111,7 +119,7 @@ class PReLU(Activation, name="prelu"):
     def parameters(self) -> dict[str, float]:
         return {"slope": self.slope}
 
-    def forward(  # type: ignore[override] # with the parameter it learns
+    def forward(  # type: ignore[override] # with its learnt parameter
         self, xp: Namespace, z: Array, *, slope: Array, out: Array, work: Work
     ) -> None:
         below = work[0]

@@ -12,10 +12,14 @@ from mlpx.types import Array, Namespace
 class Softmax(Activation, name="softmax"):
     """y_ij = exp(z_ij) / sum_k exp(z_ik), dz = y (dy - sum_k dy_k y_k): each row sums to one.
 
-    As the last layer's activation under a loss that has the softmax in it already, it is left to
-    that loss: the network computes logits, `predict_proba` gives the probabilities. Anywhere else
-    it is computed as written here. Source: Bridle, "Probabilistic interpretation of feedforward
+    As the last activation under a loss that already contains the softmax, it is left to that loss:
+    the network computes logits, and `predict_proba` the probabilities. Anywhere else it is computed
+    as written here. Source: Bridle, "Probabilistic interpretation of feedforward
     classification network outputs", 1990.
+
+    Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
+    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`,
+    `kernels/losses/base.py` (a link), `network/architecture.py` (left to the loss).
     """
 
     scratch = 1

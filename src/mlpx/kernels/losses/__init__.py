@@ -4,8 +4,8 @@ A loss sees the network's last outputs `z` (n, k), targets `t` (n, k) in the sam
 weights `r` (n, 1) that sum to one. `gradient` writes the loss of each row into `rows` (n, 1) and
 dz = d(r' rows)/dz into `out` (n, k); `value` writes `rows` only. Losses of probabilities work from
 logits. `work` holds `scratch` arrays (n, k), then `columns` arrays (n, 1), then the loss's
-`constants`. The arrays may lie in memory column by column; reductions over a short last axis are
-then much faster.
+`constants`. The arrays may be stored column by column, which makes reductions over a short last
+axis much faster.
 
 The weights are normalised over the batch, so a batch's loss is sum(w l) / sum(w), as in PyTorch.
 """

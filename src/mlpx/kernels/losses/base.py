@@ -1,4 +1,4 @@
-"""What every loss is, and what those have in common that are a mean over the columns."""
+"""The base of every loss, and of losses that are a mean over the columns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Work = tuple[Array, ...]
 TargetKind = Literal["classes", "binary", "values"]
 Link = Literal["softmax", "sigmoid", "exp"]
 REDUCTIONS = ("mean", "sum")
-"""What may become of the losses of a row's columns."""
+"""How the losses of a row's columns may be combined."""
 
 
 class Loss(Record, kind="loss"):
@@ -24,18 +24,16 @@ class Loss(Record, kind="loss"):
     """`"classes"`: labels or a distribution over k classes. `"binary"`: 0 or 1, or a number
     between, in each of k columns. `"values"`: real numbers."""
     link: ClassVar[Link | None] = None
-    """What turns outputs into probabilities (softmax, sigmoid) or into values (exp); None is
-    nothing.
-    """
+    """What turns outputs into probabilities (softmax, sigmoid) or values (exp), if anything."""
     least: ClassVar[float | None] = None
-    """The smallest target there may be, for losses over values."""
+    """The smallest valid target, for losses over values."""
     scratch: ClassVar[int] = 1
-    """How many (n, k) arrays of scratch `gradient` and `value` need."""
+    """How many (n, k) scratch arrays `gradient` and `value` need."""
     columns: ClassVar[int] = 0
-    """How many (n, 1) arrays of scratch they need behind those."""
+    """How many (n, 1) scratch arrays they need after those."""
 
     def target_kind(self, k: int) -> TargetKind:
-        """What targets a network of k outputs takes."""
+        """The kind of targets that a network of k outputs takes."""
         return self.targets
 
     def target_columns(self, k: int) -> int:
@@ -46,21 +44,21 @@ class Loss(Record, kind="loss"):
         """Raises InputError if a network of k outputs cannot have this loss."""
 
     def constants(self, k: int) -> tuple[np.ndarray, ...]:
-        """Fixed numbers (1, k) that `gradient` and `value` need, behind the scratch arrays."""
+        """Fixed numbers (1, k) that `gradient` and `value` need, after the scratch arrays."""
         return ()
 
     def ignored_label(self) -> int | None:
-        """The label whose rows count for nothing, if there is one."""
+        """The label whose rows are ignored, if there is one."""
         return None
 
     def smoothing(self) -> float:
-        """How much of each target distribution is spread evenly over all classes."""
+        """The share of each target distribution that is spread evenly over all classes."""
         return 0.0
 
     def margins(self, z: Array, t: Array) -> tuple[Array, ...]:
-        """Arrays whose signs change where the loss has no derivative, or the derivative none.
+        """Arrays whose signs change where the loss or its derivative has no derivative.
 
-        Gradient checks stay away from there.
+        Gradient checks avoid these places.
         """
         return ()
 
@@ -76,7 +74,7 @@ class Loss(Record, kind="loss"):
 
 
 class ColumnLoss(Loss):
-    """A loss of each output by itself; a row's loss is the mean over its k columns."""
+    """A loss of each output separately; a row's loss is the mean over its k columns."""
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         """out_ij = loss of output z_ij; `out` and the last arrays of `work` are distinct."""
@@ -110,7 +108,7 @@ class ColumnLoss(Loss):
 def step(xp: Namespace, x: Array, *, lowest: float, out: Array) -> None:
     """out = 1 where x > 0, `lowest` (0 or -1) where x < 0, 0 where x is 0, NaN where it is NaN.
 
-    A comparison would turn NaN into 0. Subnormal x give something between.
+    A comparison would turn NaN into 0. Subnormal x give values between.
     """
     tiny = float(xp.finfo(x.dtype).tiny)
     xp.clip(x, lowest * tiny, tiny, out)
@@ -118,7 +116,7 @@ def step(xp: Namespace, x: Array, *, lowest: float, out: Array) -> None:
 
 
 def freeze(record: Loss, field: str) -> None:
-    """Make a list that was given for `field` a tuple."""
+    """Turn a list given for `field` into a tuple."""
     given = getattr(record, field)
     if isinstance(given, list):
         object.__setattr__(record, field, tuple(given))

@@ -1,4 +1,4 @@
-"""Losses of yes-or-no outputs from logits: one column, or one for each label of several."""
+"""Losses of yes-or-no outputs from logits: one column, or one for each of several labels."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class BinaryCrossEntropy(ColumnLoss, name="binary_cross_entropy"):
     k.
 
     softplus(z) = log(1 + exp(z)), s is the sigmoid; targets t are 0 or 1, or between.
-    `positive_weight` c is one number, or one for each label. `reduction="sum"` adds the labels'
-    losses up instead, as scikit-learn's MLPClassifier does. Stable for all finite logits.
+    `positive_weight` c is one number, or one for each label. `reduction="sum"` adds up the
+    labels' losses instead, as scikit-learn's MLPClassifier does. Stable for all finite logits.
     """
 
     positive_weight: float | tuple[float, ...] = 1.0
@@ -71,8 +71,8 @@ class BinaryCrossEntropy(ColumnLoss, name="binary_cross_entropy"):
 class BinaryFocal(ColumnLoss, name="binary_focal"):
     """rows_i = mean_j a t s(-z)**gamma softplus(-z) + (1 - a) (1 - t) s(z)**gamma softplus(z).
 
-    Binary cross-entropy with what is already right weighed down; `alpha` a weighs the positives
-    against the negatives, None weighs both with one. dz = r (a t f(z) - (1 - a) (1 - t) f(-z)) / k
+    Binary cross-entropy with less weight on rows that are already right; `alpha` a weighs positives
+    against negatives, None gives both weight one. dz = r (a t f(z) - (1 - a) (1 - t) f(-z)) / k
     with f(z) = -s(-z)**gamma (gamma s(z) softplus(-z) + s(-z)).
     Source: Lin et al., Focal loss for dense object detection, 2017.
     """
@@ -91,7 +91,7 @@ class BinaryFocal(ColumnLoss, name="binary_focal"):
 
     @property
     def weights(self) -> tuple[float, float]:
-        """What positives and negatives count."""
+        """The weights of positives and negatives."""
         return (1.0, 1.0) if self.alpha is None else (self.alpha, 1.0 - self.alpha)
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:

@@ -1,4 +1,4 @@
-"""Losses that ask for a margin: linear machines trained by gradient."""
+"""Losses that demand a margin, as support vector machines do."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from mlpx.types import Array, Namespace
 
 
 def require_probabilities(loss: Loss) -> None:
-    """Raises InputError unless the outputs of a network of this loss mean probabilities."""
+    """Raises InputError unless the outputs of a network with this loss stand for probabilities."""
     if loss.link not in ("softmax", "sigmoid"):
         raise InputError(
             "predict_proba needs a loss of probabilities, such as 'softmax_cross_entropy' or "
@@ -38,7 +38,7 @@ def probabilities(xp: Namespace, loss: Loss, z: Array) -> Array:
 
 
 def predictions(xp: Namespace, loss: Loss, z: Array) -> Array:
-    """What outputs z (n, k) predict.
+    """The predictions of outputs z (n, k).
 
     Classes: the index of the largest, int64 (n,). One yes-or-no output: 0 or 1, int64 (n,);
     several: int64 (n, k) of 0 and 1. Values: (n, k) in z's dtype.

@@ -35,7 +35,7 @@ class MeanSquaredError(ColumnLoss, name="mean_squared_error"):
 class HalfSquaredError(ColumnLoss, name="half_squared_error"):
     """rows_i = mean_j (z_ij - t_ij)**2 / 2, dz = r (z - t) / k.
 
-    `reduction="sum"` adds the columns' losses up instead, whose gradient is that of scikit-learn's
+    `reduction="sum"` adds up the columns' losses instead, with the gradient of scikit-learn's
     MLPRegressor.
     """
 
@@ -109,7 +109,7 @@ class Huber(ColumnLoss, name="huber"):
 class LogCosh(ColumnLoss, name="log_cosh"):
     """rows_i = mean_j log cosh(z_ij - t_ij), dz = r tanh(z - t) / k.
 
-    Near e**2 / 2 for small errors e and |e| - log 2 for large ones.
+    About e**2 / 2 for small errors e, and |e| - log 2 for large ones.
     """
 
     scratch = 2
@@ -141,7 +141,7 @@ class Poisson(ColumnLoss, name="poisson"):
     """rows_i = mean_j exp(z_ij) - t_ij z_ij, dz = r (exp(z) - t) / k, for counts t >= 0.
 
     The outputs are logarithms of the rate: `predict` gives exp(z), `predict_logits` z. The term log
-    t! is left out, as it does not depend on z. `reduction="sum"` adds the columns' losses up
+    t! is left out, as it does not depend on z. `reduction="sum"` adds up the columns' losses
     instead.
     """
 
@@ -159,7 +159,7 @@ class Poisson(ColumnLoss, name="poisson"):
 
     def elements(self, xp: Namespace, z: Array, t: Array, *, out: Array, work: Work) -> None:
         (product,) = work
-        # Where exp(z) is infinite so is the loss: t z must not make that a NaN.
+        # Where exp(z) is infinite, so is the loss: t z must not turn it into NaN.
         xp.minimum(z, math.log(float(xp.finfo(z.dtype).max)), out=product)
         xp.multiply(product, t, out=product)
         xp.exp(z, out=out)

@@ -17,9 +17,9 @@ class SoftmaxCrossEntropy(Loss, name="softmax_cross_entropy"):
     """rows_i = -sum_j t_ij log softmax(z_i)_j, dz = r (softmax(z) sum_j t_j - t).
 
     Targets are labels, one-hot, or any distribution. `label_smoothing` a replaces t by (1 - a) t +
-    a / k. Rows whose label is `ignore_label` count for nothing: not in the loss, the gradient, the
-    metrics or the sum of weights. Stable for all finite logits, up to the dtype's largest, within
-    eps of the loss + 1. A row of t that is all zero counts for nothing. Source for smoothing:
+    a / k. Rows with the label `ignore_label` are left out of the loss, the gradient, the metrics
+    and the sum of weights. Stable for all finite logits, up to the dtype's largest, within eps of
+    the loss + 1. A row of t that is all zero adds nothing. Source for smoothing:
     Szegedy et al., Rethinking the inception architecture, 2016.
     """
 
@@ -74,7 +74,7 @@ class KLDivergence(Loss, name="kl_divergence"):
     """rows_i = sum_j t_ij log(t_ij / softmax(z_i)_j), dz = r (softmax(z) sum_j t_j - t), with 0 log
     0 = 0.
 
-    Cross-entropy less the entropy of the targets: the same gradient, and 0 where the outputs are
+    Cross-entropy minus the entropy of the targets: the same gradient, and 0 where the outputs are
     right. Targets are distributions; labels count as one-hot. Source: Kullback and Leibler, 1951.
     """
 
@@ -108,11 +108,10 @@ class KLDivergence(Loss, name="kl_divergence"):
 class Focal(Loss, name="focal"):
     """rows_i = -sum_j a_j t_ij (1 - p_ij)**gamma log p_ij with p = softmax(z).
 
-    Cross-entropy with what is already right weighed down; gamma = 0 is cross-entropy. `alpha` a is
-    one weight, or one for each class. dz = r (g - p sum_j g_j) with
+    Cross-entropy with less weight on rows that are already right; gamma = 0 is cross-entropy.
+    `alpha` a is one weight, or one for each class. dz = r (g - p sum_j g_j) with
     g = a t (1 - p)**gamma (gamma p log(p) / (1 - p) - 1). For yes-or-no outputs there is
-    `BinaryFocal`.
-    Source: Lin et al., Focal loss for dense object detection, 2017.
+    `BinaryFocal`. Source: Lin et al., Focal loss for dense object detection, 2017.
     """
 
     gamma: float = 2.0
@@ -169,7 +168,7 @@ def shift(xp: Namespace, z: Array, *, out: Array, columns: tuple[Array, Array]) 
     """out = z - max of its row, without overflow; z and out (n, k), both columns (n, 1) are
     overwritten.
 
-    Differences beyond the dtype's largest number are cut there.
+    Differences beyond the dtype's largest number are limited to it.
     """
     m, lowest = columns
     info = xp.finfo(z.dtype)

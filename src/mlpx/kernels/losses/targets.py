@@ -1,4 +1,4 @@
-"""What a batch's targets go through before a loss sees them."""
+"""Preparation of a batch's targets for the loss."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mlpx.types import Array, Namespace
 
 
 def one_hot(xp: Namespace, labels: Array, classes: Array, *, out: Array) -> None:
-    """out_ij = 1 where classes_j is labels_i, else 0; labels (n,), classes (k,), out (n, k)."""
+    """out_ij = 1 if classes_j is labels_i, else 0; labels (n,), classes (k,), out (n, k)."""
     xp.equal(labels[:, None], classes, out=out)
 
 
@@ -17,6 +17,6 @@ def smooth(xp: Namespace, t: Array, *, amount: float) -> None:
 
 
 def repeat(xp: Namespace, y: Array, *, out: Array) -> None:
-    """Each column of y (n, d) written m times in a row; out (n, d m), by column in memory."""
+    """out = each column of y (n, d) repeated m times; out (n, d m), stored by column."""
     n, d = y.shape
     xp.copyto(out.T.reshape(d, -1, n), y.T[:, None, :])

@@ -36,7 +36,7 @@ static void set_back(unsigned control) {
 
 static void run_thread(void *argument, int thread) {
     const Run *run = argument;
-    unsigned control = flush_denormals(); /* to which moments decay */
+    unsigned control = flush_denormals(); /* moments decay to denormals */
     Where at = {run->position, run->step, thread, run->threads, 0, 1};
     for (int64_t i = 0; i < run->steps; i++, at.position++, at.step++) {
         for (const Op *op = run->ops, *end = op + run->count; op < end; op += op->chain) {

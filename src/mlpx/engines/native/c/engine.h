@@ -1,8 +1,8 @@
 /* The native engine: a program is an array of operations, run many steps in one call.
  *
- * Operations of kind ROWS work on the rows of the batch: every thread does its share of the rows through a
- * whole chain of them without waiting for the others. SPLIT operations divide something else (a gradient, the
- * flat parameters); ALONE ones run on thread 0. `wait` says that all threads meet before the operation.
+ * Most operations work on the rows of the batch: every thread takes its share of the rows through a whole chain
+ * of them without waiting for the others. Some divide something else (a gradient, the flat parameters), and
+ * those that are `alone` run on thread 0. `wait` says that all threads meet before the operation.
  */
 #ifndef MLPX_ENGINE_H
 #define MLPX_ENGINE_H
@@ -11,8 +11,8 @@
 
 typedef struct Op Op;
 
-/* Where a thread is: the position in the epoch's tables, the steps taken before, who it is, and in which of how many
- * tiles of its share. */
+/* Where a thread is: the position in the epoch's tables, the steps taken before, its number among the threads, and its
+ * tile among those of its share. */
 typedef struct {
     int64_t position, step;
     int32_t thread, threads, tile, tiles;
@@ -21,7 +21,7 @@ typedef struct {
 typedef void (*Kernel)(const Op *op, const Where *at);
 
 /* `chain` operations from this one on divide the same thing in the same way: a thread runs all of them on the first
- * of so many `tiles` of its share, then on the next, so that what one leaves in the cache the next one finds there. */
+ * of `tiles` tiles of its share, then on the next, so that each finds in the cache what the one before it wrote. */
 struct Op {
     Kernel kernel;
     int32_t alone, wait, chain, tiles;

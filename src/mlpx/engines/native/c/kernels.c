@@ -11,12 +11,12 @@
 #define CLONES
 #endif
 
-/* The bytes of one number the other way round. */
+/* The bytes of one number in reverse order. */
 static inline void swap_bytes(void *to, const void *from, size_t count) {
     for (size_t i = 0; i < count; i++) ((char *)to)[i] = ((const char *)from)[count - 1 - i];
 }
 
-/* What 16 bits mean as an IEEE half. */
+/* The value of 16 bits as an IEEE half. */
 static inline float half_value(uint16_t bits) {
     uint32_t sign = (uint32_t)(bits & 0x8000) << 16, exponent = bits >> 10 & 31, mantissa = bits & 0x3ff;
     union { uint32_t i; float x; } as;
@@ -46,7 +46,7 @@ static void philox(uint64_t block, const Op *op, const Where *at, uint64_t words
     memcpy(words, c, sizeof c);
 }
 
-/* A tile of a gradient that stays in the cache beside what a rule does with it. */
+/* A tile of a gradient that stays in the cache together with what the rule reads and writes for it. */
 #define TILE_BYTES (1 << 18)
 #define MOST_COLUMNS 4096
 
@@ -114,7 +114,7 @@ static const struct {
     const char *name;
     Kernel kernel;
 } KERNELS[] = {
-    BOTH(select_row) BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_from) BOTH(affine_dx) BOTH(affine_dW)
+    BOTH(gather) BOTH(out_of_range) BOTH(store) BOTH(copy) BOTH(scale) BOTH(affine) BOTH(affine_from) BOTH(affine_dx) BOTH(affine_dW)
     BOTH(column_sum) BOTH(activation) BOTH(activation_back) BOTH(correct) BOTH(likeliest) BOTH(softmax_loss)
     BOTH(column_loss) BOTH(clip_values) BOTH(sum_squares) BOTH(norm_factor) BOTH(scale_by)
     BOTH(affine_dW_descend) BOTH(affine_dW_update) BOTH(column_sum_descend)

@@ -1,8 +1,7 @@
-"""Pictures of training runs and of what was learnt. They need matplotlib: `pip install
-'mlpx[plot]'`.
+"""Plots of training runs and trained models, with matplotlib: `pip install 'mlpx[plot]'`.
 
-Each function returns a matplotlib Figure and, with `path`, writes it there as PNG, whole or not at
-all. None opens a window or leaves anything in pyplot.
+Each function returns a matplotlib Figure and, with `path`, writes it there atomically as PNG. None
+of them opens a window or changes the state of pyplot.
 """
 
 from __future__ import annotations
@@ -14,16 +13,14 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.files import write_atomically
+from mlpx.training.history import History
 from mlpx.types import Array
-
-if TYPE_CHECKING:
-    from mlpx.training.history import History
 
 COLOURS = ("#1f6fb4", "#d9622b", "#2a8a57", "#8b5fbf", "#b8932f", "#4a4a4a")
 LOG_RATIO = 30.0
@@ -37,7 +34,7 @@ def learning_curves(
 ) -> Any:
     """A matplotlib Figure of loss and accuracy over the epochs; training solid, validation dashed.
 
-    A mapping names its histories in the legend. Fitted estimators stand for their last fit.
+    The keys of a mapping go into the legend. A fitted estimator stands for its last fit.
 
     Raises InputError without a history, MissingExtraError without matplotlib, CheckpointError if
     `path` cannot be written.
@@ -54,7 +51,7 @@ def learning_curves(
 
 
 def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A figure of so many inches, and its panels, row by row."""
+    """A figure of `width` by `height` inches, and its panels, row by row."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -112,7 +109,7 @@ def _draw(axes: Any, named: dict[str, History], column: str) -> None:
 
 
 def _draw_steps(axes: Any, losses: Array) -> None:
-    """The loss of each step: for a run too short for a curve of epochs."""
+    """The loss of each step, for a run too short for a curve over epochs."""
     steps = np.arange(1, len(losses) + 1)
     axes.plot(steps, losses, color=COLOURS[0], label="training, each step", linewidth=1.0)
     axes.set_xlabel("step")
@@ -152,9 +149,9 @@ def _finish_frame(axes: Any) -> None:
 def confusion_matrix(
     estimator: Any, X: Any, y: Any, *, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """How many rows of each class (down) were taken for which (across), as a matplotlib Figure.
+    """The confusion matrix, true classes down and predicted ones across, as a matplotlib Figure.
 
-    By scikit-learn's display. Raises MissingExtraError, CheckpointError, NotFittedError.
+    Drawn by scikit-learn's display. Raises MissingExtraError, CheckpointError, NotFittedError.
     """
     classes = len(estimator.classes_)
     side = max(3.6, 0.42 * classes + 1.6)
@@ -172,10 +169,11 @@ def calibration(
     estimators: Any, X: Any, y: Any, *, bins: int = 10,
     path: str | os.PathLike[str] | None = None,
 ) -> Any:  # fmt: skip
-    """How often what was given a probability came true, as a matplotlib Figure.
+    """The calibration curve: observed frequency over predicted probability, as a matplotlib Figure.
 
-    estimators: one of two classes, or a mapping that names several. By scikit-learn's display.
-    Raises InputError for none, MissingExtraError, CheckpointError.
+    estimators: a binary classifier, or a mapping from names to several. Drawn by
+    scikit-learn's display.
+    Raises InputError if there are none, MissingExtraError, CheckpointError.
     """
     named = dict(estimators) if isinstance(estimators, Mapping) else {"": estimators}
     if not named:
@@ -201,10 +199,10 @@ def first_layer(
 ) -> Any:  # fmt: skip
     """The weights of the first hidden units as images, as a matplotlib Figure.
 
-    model: an MLP or a fitted estimator. shape: of an image; None is a square. Red is positive, blue
-    negative, white zero, each unit on a scale of its own; units with the largest weights first.
+    model: an MLP or a fitted estimator. shape: of an image; None means square. Red is positive,
+    blue negative, white zero, each unit on its own scale; units with the largest weights go first.
 
-    Raises InputError where the inputs are no image of that shape, MissingExtraError,
+    Raises InputError if the inputs are not an image of that shape, MissingExtraError,
     CheckpointError.
     """
     network = getattr(model, "model_", model)
@@ -233,10 +231,10 @@ def first_layer(
 def decision_regions(
     model: Any, X: Any, y: Any, *, steps: int = 300, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """Which class a model of two columns sees where, as a matplotlib Figure.
+    """The regions of the classes that a model of two columns predicts, as a matplotlib Figure.
 
     model: an MLP or a fitted classifier; X (n, 2) and labels y (n,) are drawn as points.
-    Raises InputError for other X, MissingExtraError, CheckpointError.
+    Raises InputError if X has other columns, MissingExtraError, CheckpointError.
     """
     points, labels = np.asarray(X, dtype=float), np.asarray(y)
     if points.ndim != 2 or points.shape[1] != 2:
@@ -246,8 +244,8 @@ def decision_regions(
     margin = 0.08 * (high - low + (high == low))
     axis = [np.linspace(a, b, steps) for a, b in zip(low - margin, high + margin, strict=True)]
     grid = np.stack(np.meshgrid(*axis), axis=-1)
-    found = np.asarray(model.predict(grid.reshape(-1, 2))).reshape(steps, steps)
-    indices = np.searchsorted(classes, found)
+    predicted = np.asarray(model.predict(grid.reshape(-1, 2))).reshape(steps, steps)
+    indices = np.searchsorted(classes, predicted)
     figure, (axes,) = _figure(5.0, 4.4)
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(classes))]
     levels = np.arange(len(classes) + 1) - 0.5

@@ -12,8 +12,8 @@ import pytest
 
 from mlpx import MLP, Dense, MLPClassifier, plots
 from mlpx.errors import CheckpointError, InputError, MissingExtraError
-from mlpx.plots import learning_curves
 from mlpx.training.history import History
+from mlpx.training.plots import learning_curves
 
 LOSS, VAL_LOSS = [2.0, 1.0, 0.5], [2.1, 1.4, 1.3]
 ACCURACY, VAL_ACCURACY = [0.25, 0.5, 0.75], [0.2, 0.4, 0.6]

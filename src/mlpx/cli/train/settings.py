@@ -1,0 +1,145 @@
+"""The options of `mlpx train`, and the settings of a run that are made from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import typer
+
+HIDDEN = (100,)
+RECIPES: dict[str, dict[str, Any]] = {
+    "digits": {"hidden": (200,), "epochs": 60},
+    "mnist": {"hidden": (256,), "batch_size": 128, "epochs": 10},
+    "fashion-mnist": {"hidden": (256,), "batch_size": 128, "epochs": 15},
+}
+"""Settings of a data set that differ from the defaults below."""
+OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
+"""Settings that a resumed model already has."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the command line says; None for a setting that it does not mention."""
+
+    dataset: str | None = None
+    layers: tuple[int, ...] | None = None
+    hidden: tuple[int, ...] | None = None
+    activation: str | None = None
+    loss: str | None = None
+    initializer: str | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    epochs: int | None = None
+    steps: int | None = None
+    sampling: str | None = None
+    batch_size: int | None = None
+    validation: float | None = None
+    device: str | None = None
+    engine: str | None = None
+    threads: int | None = None
+    dtype: str | None = None
+    seed: int | None = None
+
+    early_stopping: str | None = None
+    stop_on_plateau: bool = False
+    patience: int | None = None
+    best_weights: str | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    csv_log: Path | None = None
+    data_dir: Path | None = None
+    no_download: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made from; the same names as the options of `mlpx train`."""
+
+    dataset: str
+    layers: tuple[int, ...] | None = None
+    hidden: tuple[int, ...] | None = None
+    activation: str = "relu"
+    loss: str | None = None
+    initializer: str | None = None
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    epochs: int | None = 30
+    steps: int | None = None
+    sampling: str = "shuffle"
+    batch_size: int | None = 32
+    validation: float = 0.1
+    device: str | None = None
+    engine: str = "auto"
+    threads: int | None = None
+    dtype: str = "float32"
+    seed: int = 0
+
+    @classmethod
+    def choose(cls, options: TrainOptions, before: dict[str, Any] | None = None) -> Settings:
+        """From the options, else from the run `before` or the data set's recipe, else the default.
+
+        Raises typer.BadParameter for options that exclude each other.
+        """
+        names = [entry.name for entry in fields(cls)]
+        given = {name: getattr(options, name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        for one, other in (("epochs", "steps"), ("layers", "hidden")):
+            if one in given and other in given:
+                raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
+        recipe = RECIPES.get(given.get("dataset", ""), {})
+        if before is not None:
+            _refuse_changes(given, before)
+            recipe = {k: v for k, v in before.items() if k in names}
+            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
+        if "steps" in given or "epochs" in given:
+            recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
+        if "optimizer" in given:
+            recipe = {**recipe, "learning_rate": None}  # it was the other optimizer's
+            if _takes_all_rows(given["optimizer"]):
+                recipe["batch_size"] = None
+            elif recipe.get("batch_size", 0) is None:
+                del recipe["batch_size"]
+        return cls(**{**recipe, **given})
+
+    def config(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def _takes_all_rows(optimizer: str) -> bool:
+    from mlpx.optimizers import Optimizer
+
+    return Optimizer.resolve(optimizer).full_batch
+
+
+def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in OF_THE_MODEL:
+        if name in given:
+            raise typer.BadParameter(
+                f"--{name} belongs to the model, which --resume takes as it is; leave it out"
+            )
+    held_out = before.get("validation", given.get("validation"))
+    if given.get("validation", held_out) != held_out:
+        raise typer.BadParameter(
+            f"{given['validation']:g}, and the run held out {held_out:g}, which stays: rows that "
+            "it learnt from cannot validate it; leave it out",
+            param_hint="--validation",
+        )
+
+
+def explain_default(name: str) -> str:
+    """The default of a setting, and of data sets that differ, for a help text."""
+    usual = next(entry.default for entry in fields(Settings) if entry.name == name)
+    if name == "hidden":
+        usual = HIDDEN
+    differing = {k: v[name] for k, v in RECIPES.items() if name in v}
+    texts = [in_commas(usual), *(f"{key}: {in_commas(value)}" for key, value in differing.items())]
+    return f"[dim]\\[default: {'; '.join(texts)}][/dim]"
+
+
+def in_commas(value: Any) -> str:
+    """A setting as its option takes it."""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

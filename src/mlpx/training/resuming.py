@@ -1,0 +1,57 @@
+"""Where a run begins: at the state that an earlier run left, or at a new one."""
+
+from __future__ import annotations
+
+from mlpx.errors import InputError
+from mlpx.network.network import Network
+from mlpx.network.state import TrainingState
+from mlpx.optimizers import Optimizer
+
+ANEW = (
+    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
+    "fit; give it the number of steps of all calls together to span them"
+)
+
+
+def resume(
+    model: Network, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
+) -> TrainingState:
+    """The model's training state if its optimizer equals `optimizer`, else a new one.
+
+    A new one keeps the epoch. An epoch that was begun at another pace starts over.
+    """
+    before = model.training_state
+    if before is not None and before.optimizer == optimizer:
+        begun = before.pace == pace and before.position < steps_per_epoch
+        position = before.position if begun else 0
+        changed = {"position": position, "pace": pace, "schedule": dict(before.schedule)}
+        return TrainingState(**(vars(before) | changed))
+    moments = {
+        name: model.backend.zeros(model.layout.size, model.dtype) for name in optimizer.moments
+    }
+    if optimizer.average is not None:
+        moments["average"] = model.flat.copy()
+    epoch, drawn = (before.epoch, before.drawn) if before else (0, 0)
+    return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
+
+
+def fitted(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
+    """The optimizer, its open schedules spanning `steps` steps, or an unfinished earlier run.
+
+    A note is added to `notes` if a schedule starts over.
+    """
+    if not state.optimizer.open:
+        return state.optimizer
+    if state.step >= state.begin + state.total:
+        if state.step and any(schedule.open for schedule in state.optimizer.schedules):
+            notes.append(ANEW)
+        state.begin, state.total = state.step, steps
+    return state.optimizer.resolved(state.begin, state.total)
+
+
+def check_watched(optimizer: Optimizer, columns: tuple[str, ...]) -> None:
+    """Raise InputError if a schedule watches a column that the run does not report."""
+    watched = [name for schedule in optimizer.schedules for name in schedule.watched()]
+    for name in watched:
+        if name not in columns:
+            raise InputError(f"a schedule watches {name!r}; this run reports {list(columns)}")
