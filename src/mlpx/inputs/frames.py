@@ -62,14 +62,14 @@ def _refuse(name: str, columns: Columns) -> None:
         if lacking.any() and _numbers(np.asarray(column)[~lacking]) is not None:
             raise InputError(
                 f"{name} has no value in column {key!r} ({_dtype(column)}) at row "
-                f"{lacking.argmax()}; fill in what is missing, or leave such rows out"
+                f"{lacking.argmax()}; fill in missing values, or leave such rows out"
             )
     listed = ", ".join(f"{key!r} ({_dtype(column)})" for key, column in columns[:NAMED])
     more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
     s, them = ("s", "them") if len(columns) > 1 else ("", "it")
     raise InputTypeError(
-        f"{name} has column{s} {listed}{more} without numbers; make columns of 0 and 1 of "
-        f"categories, as pandas.get_dummies does, or leave {them} out"
+        f"{name} has column{s} {listed}{more} without numbers; turn categories into columns "
+        f"of 0 and 1, as pandas.get_dummies does, or leave {them} out"
     )
 
 

@@ -160,7 +160,7 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
                 break
     if len(missing) > NAMED:
         raise CheckpointError(
-            f"{path} does not fit its own architecture: missing {missing[:NAMED]} and more"
+            f"{path} does not match its own architecture: missing {missing[:NAMED]} and more"
         )
     return shapes
 
@@ -190,7 +190,7 @@ def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], d
     if set(tensors) != set(shapes):
         missing, extra = _few(set(shapes) - set(tensors)), _few(set(tensors) - set(shapes))
         raise CheckpointError(
-            f"{path} does not fit its own architecture: missing {missing}, unexpected {extra}"
+            f"{path} does not match its own architecture: missing {missing}, unexpected {extra}"
         )
     for name, tensor in tensors.items():
         if tensor.shape != shapes[name] or tensor.dtype != np.dtype(dtype):
