@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _homes() -> dict[str, str]:
-    """The module of each public name, as the stub beside this file says."""
+    """The module of each public name, read from the stub beside this file."""
     stub = __spec__.loader.get_data(f"{__file__.removesuffix('c')}i")  # type: ignore[union-attr]
     imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
     return {
@@ -52,7 +52,7 @@ def _version() -> str:
 
 
 def _submodule(name: str) -> Any:
-    """`mlpx.data` and its like, which `import mlpx` did not load."""
+    """A submodule such as `mlpx.data`, which `import mlpx` did not load."""
     module = f"mlpx.{name}"
     if not name.startswith("_"):
         try:
@@ -79,7 +79,7 @@ _FORMER = {
     "rate_finder": "training.rate_finder",
     "resume": "network.state",
 }
-"""Modules that have moved: pickles of earlier versions look for classes there, and programs."""
+"""Where modules were before they moved: for pickles of earlier versions and old imports."""
 
 
 def _moved(home: str, name: str) -> Any:

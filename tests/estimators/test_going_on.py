@@ -1,4 +1,4 @@
-"""Estimators that go on learning from where the fit before left them."""
+"""Estimators that continue training from where the last fit stopped."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def test_a_schedule_that_begins_anew_says_so() -> None:
         for wanted in noted:
             notes = model.fit(x, y, optimizer=rule, epochs=2, verbose=0).notes
             assert len(notes) == len(wanted)
-            assert all("begins anew, as its steps are None" in note for note in notes)
+            assert all("starts over, because its steps are None" in note for note in notes)
 
 
 def shifted_sgd(schedule: Schedule) -> SGD:

@@ -1,4 +1,4 @@
-"""Callbacks see every event, stop a run with a reason, and leave the model whole when they fail."""
+"""Callbacks see every event, stop a run with a reason, and leave the model intact if they fail."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlpx.errors import InputError, InputTypeError
 
 
 class Events(Callback):
-    """Writes down what it is told."""
+    """Records the events it receives."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -89,7 +89,7 @@ def test_anything_that_answers_to_the_events_is_a_callback() -> None:
 
 
 def test_steps_are_told_as_they_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between epochs' begin and end, all of them; `Duck` above does without."""
+    """Every step, between the begin and end of an epoch; `Duck` above has no `on_steps`."""
 
     class Steps(Callback):
         def __init__(self) -> None:
@@ -139,7 +139,7 @@ def test_an_exception_ends_the_run_and_leaves_the_model_whole(event: str) -> Non
 
 
 def test_only_callbacks_that_began_are_ended() -> None:
-    """A failed run must not put back the best weights of an earlier one."""
+    """A failed run must not restore the best weights of an earlier one."""
     x, y = data()
     model, best = net(), BestWeights("loss")
     quiet(model, x, y, epochs=2, callbacks=[best])
@@ -257,7 +257,7 @@ class TestStopOnPlateau:
 
 class TestBestWeights:
     def test_puts_them_back_in_place(self) -> None:
-        """Views of the parameters that someone holds stay views."""
+        """Existing views of the parameters stay valid."""
         x, y = data()
         model = net()
         flat, W = model.flat, model.parameters["0.W"]

@@ -1,4 +1,4 @@
-"""L-BFGS: it finds minima, runs as other optimizers do, and says what it cannot."""
+"""L-BFGS finds minima, runs like other optimizers, and refuses what it cannot do."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_ctrl_c_ends_lbfgs_after_an_iteration(at: int) -> None:
 
 
 def test_an_iterations_loss_is_that_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the search looked at another point after it."""
+    """Even if the line search evaluated another point after it."""
 
     def minimise(evaluate: Any, start: np.ndarray, *, callback: Any, **options: Any) -> Any:
         end = start - evaluate(start)[1]

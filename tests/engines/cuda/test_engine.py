@@ -1,6 +1,6 @@
 """The CUDA engine computes what the interpreter does; its plans, graphs, fallbacks and errors.
 
-On the fake CuPy: streams run late, so a wait that is missing shows in the numbers.
+Runs on the fake CuPy, whose streams run late, so that a missing wait changes the numbers.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_its_memory_is_free_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without waiting for Python to look for cycles: a device has little memory."""
+    """Without a garbage collection, since device memory is scarce."""
     made: list[weakref.ref[Any]] = []
     prepare = CudaEngine.prepare
 
@@ -115,7 +115,7 @@ def test_its_memory_is_free_when_the_training_is_over(monkeypatch: pytest.Monkey
 
 
 def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
-    """In workspaces of their own: the fake refuses two at a time in one."""
+    """With workspaces of their own: the fake refuses two products at a time in one."""
     train(model=MLP([49, 30, 20, 15, 10], device="cuda"), epochs=1)
     (made,) = runner
     assert made.notes == []
@@ -123,7 +123,7 @@ def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
 
 
 def test_the_host_waits_for_an_epoch_once(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And for what it put on the stream two calls before, so that it does not run away."""
+    """And for what it put on the stream two calls before, so that it does not get too far ahead."""
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     model, _ = train(epochs=1)
     fake_cupy.counters.reset()
@@ -214,7 +214,7 @@ def test_epilogues_that_cublaslt_does_not_do_are_operations(
 
 
 def test_relu_is_the_end_of_its_products(runner: list[Any]) -> None:
-    """Forward and backward, and so is the sum for the bias; relu's bits fill one row and two."""
+    """Forward and backward, with the sum for the bias; relu's bits fill one row and two."""
     widths = [49, Dense(120, activation="relu"), Dense(130, activation="relu"), 10]
     flats = []
     for engine in ("interpreter", "cuda"):
@@ -230,7 +230,7 @@ def test_relu_is_the_end_of_its_products(runner: list[Any]) -> None:
 
 @pytest.mark.parametrize("lacking", [134, 152])
 def test_relu_without_one_of_its_epilogues(fake_cupy: Any, runner: list[Any], lacking: int) -> None:
-    """Without bits from the way forward the way back is by kernels, and says so."""
+    """Without bits from the forward pass, the backward pass uses kernels, and a note says so."""
     library = fake_cupy.cublaslt
     slow = train("interpreter")[1]
     library.epilogues = [kind for kind in library.epilogues if kind != lacking]
@@ -268,7 +268,7 @@ def test_relu_whose_bits_fail_when_they_are_first_written(
 
 
 def test_gelu_by_tanh_is_the_end_of_its_products(runner: list[Any]) -> None:
-    """Of 16 and 24 numbers, forward and backward; that of 12 is part of the head."""
+    """With 16 and 24 units, forward and backward; the one with 12 is part of the head."""
     f = "gelu_tanh"
     widths = [49, Dense(16, activation=f), Dense(24, activation=f), Dense(12, activation=f), 10]
     flats = []
@@ -284,7 +284,7 @@ def test_gelu_by_tanh_is_the_end_of_its_products(runner: list[Any]) -> None:
 
 
 def test_a_new_shape_is_captured_anew() -> None:
-    """Batches of another size, then the first again, as the interpreter does them."""
+    """Batches of another size, then of the first again; compared with the interpreter."""
     found = []
     for engine in ("interpreter", "cuda"):
         model, losses = network(), []
@@ -319,7 +319,7 @@ def test_kernels_that_do_not_compile_leave_the_interpreter(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any, every: int) -> None:
-    """The training ends well by another way, or an error says what failed; both can go on."""
+    """The training falls back and completes, or an error says what failed; both can continue."""
     x, y = images(n=15, d=6)
     y %= 3
     layers = [6, Rescale(1 / 255), Dense(4, activation="relu"), Dense(3, activation="relu"), 3]
@@ -378,7 +378,7 @@ def test_an_error_of_a_callback_stays_what_it_is() -> None:
 def test_nothing_is_left_to_do_behind_an_error(
     runner: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits on the stream would work in memory that others may have by then."""
+    """Work still queued on the stream would use memory that may have been reused by then."""
     launch = CudaRunner._run
 
     def interrupted(self: Any, plan: Any, steps: int) -> None:
@@ -411,8 +411,9 @@ def test_codes_are_the_librarys() -> None:
 def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
     runner: list[Any], hidden: tuple[int, ...], steps: int
 ) -> None:
-    """L - 1 products forward, the last with the loss and the way back, L - 2 back, a gradient, the
-    rule; what counts comes once. The other gradients and the next rows are beside them.
+    """Per step: L - 1 products forward, the head, L - 2 products back, a gradient, and the rule.
+
+    At the end the counters, once. Other gradients and the next rows run in parallel.
     """
     layers: list[Any] = [49, *(Dense(units, activation="relu") for units in hidden), 10]
     model = MLP(layers, device="cuda")
@@ -452,7 +453,7 @@ def test_operations_wait_for_what_they_need_alone(
 
 
 def operation_on(*letters: str) -> Operation:
-    """One that reads what all but the last stand for, and writes that."""
+    """An operation that reads the arrays of all letters but the last, and writes the last."""
     touches = [
         Access(ord(c), ord(c) + 1, i == len(letters) - 1) for i, c in enumerate(letters) if c != "-"
     ]
@@ -460,7 +461,7 @@ def operation_on(*letters: str) -> Operation:
 
 
 def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
-    """With the float32 of the fake: it rounds nothing."""
+    """The fake computes in float32, without rounding to TF32."""
     found = []
     for precision in ("float32", "tf32"):
         fake_cupy.cublaslt.computes.clear()
@@ -476,7 +477,7 @@ def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
 def test_factors_of_products_alone_are_rounded(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first loss is that of rounded factors, and training goes on from float32 weights."""
+    """The first loss is that of rounded factors, and the weights stay float32."""
     rounded = {"bf16": bf16, "fp16": fp16}[precision]
     model = network()
     weights = {name: W.get() for name, W in model.parameters.items()}
@@ -503,7 +504,7 @@ def test_factors_of_products_alone_are_rounded(
 
 @pytest.mark.parametrize("size", [1e-8, 1e7])
 def test_float16_has_room_for_any_size(size: float) -> None:
-    """Features and gradients far below and above float16's numbers train as in float32."""
+    """Features and gradients far below and above float16's range train as in float32."""
     rng = np.random.default_rng(0)
     x = (size * rng.normal(size=(64, 9))).astype(np.float32)
     y = rng.normal(size=(64, 3)).astype(np.float32)
@@ -529,7 +530,7 @@ def refuse_capture(*_: Any) -> None:
 def test_a_changed_header_is_another_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CuPy finds what it compiled before by the text of the file alone."""
+    """CuPy's cache is keyed by the text of the file alone."""
     from mlpx.engines.cuda import kernels
 
     monkeypatch.setattr(kernels, "HERE", tmp_path)
@@ -551,7 +552,7 @@ def bf16(a: np.ndarray) -> np.ndarray:
 
 
 def fp16(a: np.ndarray) -> np.ndarray:
-    """The nearest numbers with 11 significant bits; the small ones here matter to no sum."""
+    """The nearest numbers with 11 significant bits; denormals here do not matter in any sum."""
     fraction, exponent = np.frexp(a)
     return np.ldexp(np.rint(fraction * 2048) / 2048, exponent).astype(np.float32)
 
@@ -602,7 +603,7 @@ def test_data_that_does_not_fit_stays_in_host_memory(
 
 
 def test_data_in_host_memory_takes_what_it_needs(fake_cupy: Any) -> None:
-    """No power of two, and no longer than it is used."""
+    """Not rounded up to a power of two, and only as long as it is used."""
     backend = network().backend
     x = np.arange(3 * 1000, dtype=np.float32).reshape(1000, 3)
     fake_cupy.machine.free_bytes = 100
@@ -633,7 +634,7 @@ def host_data(fake_cupy: Any, **options: Any) -> Any:
 def test_rows_that_were_brought_are_not_brought_again(
     fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow steps are one call of the engine each, and the rows of the next are there already."""
+    """If steps are slow, each is a call of the engine, and its rows have already been fetched."""
     launched: list[str] = []
     launch = RawKernel.__call__
 
@@ -657,7 +658,7 @@ def test_rows_that_were_brought_are_not_brought_again(
 def test_host_memory_that_cannot_be_pinned_is_a_memory_error(
     fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What CuPy's pool keeps is given back first."""
+    """CuPy's pool is emptied first."""
     tried: list[int] = []
 
     def refused(nbytes: int) -> Any:
@@ -671,7 +672,7 @@ def test_host_memory_that_cannot_be_pinned_is_a_memory_error(
 
 
 def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[Any]) -> None:
-    """On a branch of the graph beside the products; a step copies what was brought for it."""
+    """On a branch of the graph parallel to the products; a step copies the rows fetched for it."""
     host_data(fake_cupy)
     (made,) = runner
     operations = [operation for operation, _ in made.launches[id(made.program.full)]]
@@ -691,7 +692,7 @@ def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[A
 
 @pytest.mark.parametrize("steps", [3, 13, 23, pytest.param(50, marks=pytest.mark.slow)])
 def test_prefetched_rows_are_the_steps_own(fake_cupy: Any, steps: int) -> None:
-    """Wherever a run stops, in the ragged batch too, and when another goes on."""
+    """Wherever a run stops, even in the ragged batch, and when another run continues."""
     x, y = images(n=1401)
     options: dict[str, Any] = {"batch_size": 64, "verbose": 0, "steps": steps}
     losses = []
@@ -770,7 +771,7 @@ def test_bad_data_on_the_device_is_refused_before_anything_is_launched(
 
 
 def test_models_train_side_by_side_in_threads() -> None:
-    """Each on a stream of its own, with the losses it has alone."""
+    """Each on a stream of its own, with the same losses as alone."""
     alone = [train(model=network(seed=seed), epochs=2)[1].step_loss for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
         jobs = [

@@ -1,4 +1,4 @@
-"""The native engine computes what the interpreter does, for every row it has an operation for."""
+"""The native engine computes what the interpreter does, wherever it has an operation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(load() is None, reason="the native library was n
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "lamb"])
 def test_single_precision_loses_no_more_than_the_interpreter(name: str) -> None:
-    """1 - beta has all its digits: 1 - 0.999f has five, and moved Adam's loss in the sixth."""
+    """1 - beta keeps all its digits: 1 - 0.999f has five, which moved Adam's loss in the sixth."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(400, 7)), rng.integers(0, 3, size=400)
     losses = {}
@@ -53,7 +53,7 @@ def test_single_precision_loses_no_more_than_the_interpreter(name: str) -> None:
 @pytest.mark.parametrize("own", [True, False], ids=["own sums", "shared sums"])
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_tiles(layers: list[Any], own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a batch is no whole number of tiles, and has fewer rows than there are."""
+    """Even if a batch is not a whole number of tiles, or has fewer rows than the data."""
     monkeypatch.setattr(native, "worth_own_sums", lambda *_: own)
     monkeypatch.setattr(tiles, "_tiles", lambda *_, **__: 4)
     agrees("native", layers, batch_size=42, optimizer="momentum")
@@ -68,7 +68,7 @@ def test_parts_of_a_batch_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_run_in_tiles_that_fit_the_cache() -> None:
-    """Gathering, network, loss and the way back are one chain, in tiles of the cache's size."""
+    """Gathering, network, loss and backward pass are one chain, in tiles that fit the cache."""
     model = MLP([100, Dense(50, activation="tanh"), 10])
     data = TrainingData(np.ones((4096, 100), np.float32), np.zeros(4096, np.int64), None)
     program = TrainingProgram(
@@ -90,7 +90,7 @@ def test_rows_run_in_tiles_that_fit_the_cache() -> None:
 
 
 def lowered(layers: list[Any], rule: Optimizer) -> tuple[list[Operation], np.ndarray, int]:
-    """What a step of three rows runs, its gradient, and how many parameters there are."""
+    """The operations of a step of three rows, its gradient, and the number of parameters."""
     model = MLP(layers)
     data = TrainingData(np.ones((9, layers[0]), np.float32), np.zeros(9, np.int64), None)
     moments = {name: np.zeros(model.layout.size, np.float32) for name in rule.moments}
@@ -105,7 +105,7 @@ def lowered(layers: list[Any], rule: Optimizer) -> tuple[list[Operation], np.nda
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_operations_touch_what_they_are_given(layers: list[Any]) -> None:
-    """All of each array: else no thread would wait for it."""
+    """All of each array; otherwise no thread would wait for it."""
     for name in ("sgd", "adam", "lamb", "muon"):
         found, *_ = lowered(layers, Optimizer.resolve(name))
         for operation in found:
@@ -125,14 +125,14 @@ def test_a_row_ends_where_the_next_thing_begins() -> None:
 
 
 def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
-    """The names of what it runs with updates made at once."""
+    """The names of the operations when the update is fused with the gradient."""
     found, gradient, count = lowered(layers, rule)
     found = update_at_once(found, gradient, count=count, tiled=tiled)
     return [operation.name for operation in found]
 
 
 def test_plain_descent_keeps_no_gradient() -> None:
-    """Where nothing but the rule reads it; several groups of parameters each have their rate."""
+    """If only the rule reads it; several groups of parameters each have their own rate."""
     sgd = Optimizer.table["sgd"]
     for rule in (sgd(0.1), sgd(0.1, rate_multipliers={"bias": 2.0, "0": 0.5})):
         names = operations_of([7, Dense(6, activation="tanh"), 3], rule)
@@ -181,7 +181,7 @@ def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer, til
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_what_is_updated_at_once_is_known_to_be_written(name: str) -> None:
-    """All parameters and moments, each weight's by the thread that has the rows of it."""
+    """All parameters and moments; those of a weight by the thread that has its rows."""
     rule = Optimizer.resolve(name)
     found, gradient, count = lowered([7, Dense(6, activation="tanh"), 3], rule)
     rules = [op for op in found if op.name.startswith("rule_")]
@@ -207,7 +207,7 @@ def test_a_gradient_that_the_rule_does_in_part_is_kept() -> None:
 
 
 def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None:
-    """Here the gradient of what came before, put behind that of the weights it reads."""
+    """Here dx is moved after the gradient of the weights that it reads."""
     operations, gradient, count = lowered(
         [7, Dense(6, activation="tanh"), 3], Optimizer.resolve("adam")
     )
@@ -223,7 +223,7 @@ def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None
 def test_weights_updated_tile_by_tile(
     optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of several tiles of rows, and of columns too."""
+    """With several tiles of rows, and of columns too."""
     monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", 0)
     monkeypatch.setattr(native, "worth_own_sums", lambda *_: False)
     rule = Optimizer.table[optimizer](1e-3)
@@ -235,7 +235,7 @@ def test_weights_updated_tile_by_tile(
 
 
 def test_a_gradient_from_elsewhere_is_descended() -> None:
-    """A rule alone stays a rule, also where only part of the gradient is from elsewhere."""
+    """A rule without its gradient is kept, even if only part of the gradient is missing."""
     found, gradient, count = lowered([7, 3], Optimizer.resolve("sgd"))
     rules = [op for op in found if op.name == "rule_sgd"]
     for given in (rules, [op for op in found if op.name != "column_sum"]):
@@ -289,7 +289,7 @@ def test_tiles_of_weights_are_for_few_rows_of_many_parameters(
 def test_own_sums_are_for_what_is_more_than_the_gradients_of_all_threads(
     threads: int, rows: int
 ) -> None:
-    """Of 28 parameters each, and ten numbers a row."""
+    """Here a gradient has 28 parameters, and a row ten numbers."""
     worth = []
     for n in (rows - 1, rows):
         program = step_of([6, 4], n)
@@ -310,7 +310,7 @@ def test_all_rows_at_once_without_an_optimizer() -> None:
 
 
 def test_dropout_goes_on_where_it_stopped() -> None:
-    """Five epochs and five are ten: the masks go by the steps of the model's life."""
+    """Five epochs and five are ten: the masks depend on the steps over all fits."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(45, 7)), rng.integers(0, 3, size=45)
     flats = []
@@ -334,7 +334,7 @@ def test_any_seed_draws_the_same_masks(seed: int) -> None:
 
 
 def test_a_class_of_the_users_is_interpreted() -> None:
-    """Also where it is derived from one of ours, whose operation would do something else."""
+    """Even if it is derived from one of ours, whose operation would do something else."""
 
     class Steeper(LeakyReLU, name="steeper_of_the_tests"):
         def forward(self, xp: Any, z: Any, *, out: Any, work: Any) -> None:
