@@ -10,6 +10,7 @@ import ast
 import sys
 from functools import cache, partial
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -72,6 +73,7 @@ _FORMER = {
     "gradients": "program.gradients",
     "history": "training.history",
     "initializers": "kernels.initializers",
+    "metrics.records": "metrics.table",
     "model": "mlp",
     "parameters": "plan.layout",
     "plots": "training.plots",
@@ -83,10 +85,13 @@ _FORMER = {
 
 
 def _moved(home: str, name: str) -> Any:
+    if name.startswith("__"):  # who asks for these looks through all modules and wants none loaded
+        raise AttributeError(name)
     return getattr(import_module(home), name)
 
 
 for _old, _new in _FORMER.items():
     _module = ModuleType(f"mlpx.{_old}", f"Former name of `mlpx.{_new}`.")
     _module.__getattr__ = partial(_moved, f"mlpx.{_new}")  # type: ignore[method-assign]
+    _module.__spec__ = ModuleSpec(_module.__name__, None)
     sys.modules[_module.__name__] = _module

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, Self
+from typing import Any
 
 from mlpx.backend import Backend
 from mlpx.engines.predict import outputs, predictions, probabilities
@@ -106,9 +106,9 @@ class MLP(Network):
 
     @classmethod
     @known_options
-    def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> Self:
+    def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> MLP:
         """Read a model written by `save`.
 
         Raises CheckpointError if the file is truncated, inconsistent or not a model of mlpx.
         """
-        return load(path, device=device, cls=cls)
+        return load(path, device=device, cls=MLP)

@@ -351,3 +351,13 @@ def test_impossible_place_in_an_epoch_begins_it_anew(path: Path) -> None:
     write(path, header, tensors)
     history = quiet(MLP.load(path), *data(), epochs=1, optimizer=Adam(0.01))
     assert len(history.step_loss) == 4
+
+
+def test_a_subclass_with_a_constructor_of_its_own_loads_a_model(tmp_path: Path) -> None:
+    class Own(MLP):
+        def __init__(self, width: int) -> None:
+            super().__init__([5, width, 3])
+
+    path = tmp_path / "own.safetensors"
+    Own(4).save(path)
+    assert Own.load(path).widths == [5, 4, 3]

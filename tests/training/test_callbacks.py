@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -287,3 +288,44 @@ def test_logs_are_plain_floats() -> None:
     history = quiet(net(dtype="float32"), x, y, epochs=1, validation_data=(x, y))
     assert {type(value) for value in history.epochs[0].values()} == {float}
     assert history.step_loss.dtype == np.float64
+
+
+def test_steps_that_are_watched_slowly_are_as_many_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a callback takes is no reason to run fewer steps before it is told again."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    seen: list[int] = []
+
+    class Slow(Callback):
+        def on_steps(self, run: Any) -> None:
+            clock.now += 1.0
+            seen.append(run.steps_done)
+
+    monkeypatch.setattr("mlpx.training.epochs.time", clock)
+    x, y = data()
+    quiet(net(), np.tile(x, (4, 1)), np.tile(y, 4), batch_size=1, epochs=1, callbacks=[Slow()])
+    assert seen == [1, 3, 7, 15, 31, 63, 92]
+
+
+def test_on_steps_must_be_a_method() -> None:
+    class Counts(Callback):
+        on_steps = 3  # type: ignore[assignment]
+
+    with pytest.raises(InputTypeError, match="not a callback"):
+        quiet(net(), *data(), callbacks=[Counts()])
+
+
+def test_progress_is_told_before_what_follows_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lines of an epoch before the callbacks' own, and its last one before their end."""
+
+    class Prints(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            print(f"after {epoch + 1}")  # noqa: T201
+
+        def on_train_end(self, run: Any) -> None:
+            print("end")  # noqa: T201
+
+    quiet(net(), *data(), epochs=2, callbacks=[Prints()], verbose=2)
+    words = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["epoch 1/2", "after 1", "epoch 2/2", "after 2", "end"]

@@ -257,7 +257,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             part_rows=batch,
             epochs=int(self.max_iter) if epochs is None else epochs,
             metrics=metrics,
-            callbacks=(*shown, book, *check_callbacks(self.callbacks or ())),
+            callbacks=(book, *check_callbacks(self.callbacks or ())),
+            display=tuple(shown),
             threads=self._threads(),
         )
         loop: Loop = Epochs()
@@ -307,8 +308,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def _conclude(self, run: Run, *, partial: bool) -> None:
         """Warn if training did not converge; raise InputError if it diverged."""
         told = ""
-        if isinstance(run.loop, FullBatch):
-            result = run.loop.result
+        result = run.loop.result if isinstance(run.loop, FullBatch) else None
+        if result is not None:
             self.loss_ = float(result.fun)
             if result.status != 0:
                 told = (

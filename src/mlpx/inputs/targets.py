@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +27,8 @@ from mlpx.kernels.losses import Loss, TargetKind
 from mlpx.records import require
 from mlpx.types import Array
 
-if TYPE_CHECKING:
-    pass
-
 FLOAT64 = np.dtype(np.float64)
 ClassWeight = Mapping[int, float] | list[float] | tuple[float, ...] | np.ndarray | str | None
-Rows = tuple[Array, Array, Array | None]
 
 
 def check_y(

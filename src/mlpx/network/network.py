@@ -149,7 +149,7 @@ class Network:
         made = object.__new__(type(self))
         vars(made).update(vars(self), flat=flat, backend=backend)
         made.training_state = made.engine = made.engine_reason = made.kept = None
-        made.prepared = []
+        made.prepared, made.places_itself = [], False
         return made
 
     def config(self) -> dict[str, Any]:

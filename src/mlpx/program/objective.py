@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.kernels import batches, losses, penalties
+from mlpx.kernels import batches, losses
 from mlpx.kernels.losses import Loss
 from mlpx.network.network import Network
 from mlpx.plan.plan import Call, LayerPlan, Plan
@@ -144,13 +144,3 @@ def _call_penalties(
             plan.call(getattr(penalty, f"{method}_by_weight"), W, plan.batch_weight, **given)
         else:
             plan.call(getattr(penalty.of_rows(plan.batch_rows), method), W, **given)
-
-
-def plan_norm_limits(plan: Plan, network: Network) -> None:
-    """Append the limits on the norms of units, which apply after the update."""
-    for name, place in network.layout.places.items():
-        most = place.parameter.max_norm
-        if most is not None:
-            W = plan.parameters[name]
-            norms = plan.buffers.vector(f"norms {name}", W.shape[1])[None, :]
-            plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))

@@ -36,8 +36,9 @@ class TrainingProgram:
 
     If `part_rows` is below `batch_size`, a step takes its batch in parts of that many rows and
     adds up their gradients; the update is that of the whole batch. Without an optimizer, a step
-    leaves the gradient of the loss in `gradient` and changes nothing else. `precision` says how
-    products may round their factors; engines without that rounding refuse the program.
+    leaves the gradient of the loss in `gradient` (of a batch in parts, in `step_gradient.total`)
+    and changes nothing else. `precision` says how products may round their factors; engines without
+    that rounding refuse the program.
     """
 
     fills = 0

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlpx.errors import UnknownNameError
-from mlpx.kernels import batches, updates
+from mlpx.kernels import batches, penalties, updates
 from mlpx.network.network import Network
 from mlpx.optimizers.base import Optimizer
 from mlpx.plan.layout import KINDS, Layout, Place
 from mlpx.plan.plan import Plan
-from mlpx.program.objective import plan_norm_limits
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
@@ -227,6 +226,16 @@ class Update:
             scalars=tuple(numbers[:count]),
             work=tuple(w.reshape(shape) for w in work),
         )
+
+
+def plan_norm_limits(plan: Plan, network: Network) -> None:
+    """Append the limits on the norms of units, which apply after the update."""
+    for name, place in network.layout.places.items():
+        most = place.parameter.max_norm
+        if most is not None:
+            W = plan.parameters[name]
+            norms = plan.buffers.vector(f"norms {name}", W.shape[1])[None, :]
+            plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))
 
 
 def group_largest(group: Group, layout: Layout) -> int:

@@ -1,4 +1,6 @@
-"""Callbacks, which observe and control a training run. Subclass `Callback` for your own.
+"""Callbacks that observe and control a training run.
+
+`Callback`, to subclass for your own, is defined beside the run in `mlpx.training.run`.
 
 Each method gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
 `run.stop("why")`.
@@ -33,7 +35,8 @@ def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
         raise InputTypeError(f"callbacks is {given!r}; wanted a list of callbacks")
     callbacks = list(callbacks)
     for callback in callbacks:
-        missing = [event for event in EVENTS if not callable(getattr(callback, event, None))]
+        events = [*EVENTS, *["on_steps"] * hasattr(callback, "on_steps")]
+        missing = [event for event in events if not callable(getattr(callback, event, None))]
         if missing or isinstance(callback, type):
             raise InputTypeError(
                 f"callbacks holds {callback!r}, which is not a callback; wanted an instance of a "

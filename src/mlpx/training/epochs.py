@@ -78,8 +78,8 @@ def stretches(run: Run, end: int) -> Iterator[None]:
             run.feed.ready(state.position, end)
             count, rows = 1, program.last_rows
             run.execute(program.last, 1)
-        run.count(count, rows)
         step_s = (time.perf_counter() - started_s) / count
+        run.count(count, rows)
         run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
         yield
 

@@ -101,7 +101,7 @@ def fit(
     sampling = _sampling(sampling, shuffle)
     share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    watchers = (*display(verbose), *check_callbacks(callbacks))
+    watchers, shown = check_callbacks(callbacks), display(verbose)
     notes = _placed(model, x, batch_size, rule)
     data, held_out = _both(
         model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
@@ -118,7 +118,8 @@ def fit(
         epochs=epochs,
         steps=steps,
         metrics=chosen,
-        callbacks=watchers,
+        callbacks=tuple(watchers),
+        display=tuple(shown),
         gradient_rule=_gradient_rule(gradient, rule, model),
         gradient_norms=record_gradient_norms,
         engine=engine,

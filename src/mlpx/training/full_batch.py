@@ -23,8 +23,10 @@ class FullBatch:
 
     value = math.nan
     """The last value of the objective."""
-    result: Any
-    """What SciPy returned."""
+    result: Any = None
+    """What SciPy returned; None if it did not."""
+    run: Run
+    """The run, while it is trained."""
 
     def __init__(
         self, *, limits: Mapping[str, float | None] | None = None, constant: float = 0.0
@@ -64,20 +66,19 @@ class FullBatch:
             return
         self.run, self.interrupted = run, interrupted
         self._decay = _decay(run)
-        start = model.backend.to_numpy(model.flat[: model.layout.learnt])
+        start = model.backend.to_numpy(model.flat[: model.layout.learnt]).astype(np.float64)
         rows = np.arange(len(run.data))
         order = rows if run.feed.room is None else rows % run.feed.room
         run.program.start_epoch(order, step=run.state.step)
         run.tell("on_epoch_begin", run.state.epoch)
-        self.result = _minimise()(
-            self._evaluate,
-            start.astype(np.float64),
-            method="L-BFGS-B",
-            jac=True,
-            callback=self._iterated,
-            options=self._options(rule),
-        )
-        self._move_to(self.result.x)
+        try:
+            self.result = _minimise()(
+                self._evaluate, start, method="L-BFGS-B", jac=True, callback=self._iterated,
+                options=self._options(rule),
+            )  # fmt: skip
+            self._move_to(self.result.x)
+        finally:
+            del self.run  # it refers to this loop: data and model would outlive the training
         if interrupted:
             run.stopping = "interrupted"
         elif not run.over:

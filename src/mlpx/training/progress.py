@@ -6,13 +6,10 @@ import math
 import sys
 import time
 import warnings
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from mlpx.errors import InputError
-from mlpx.training.run import Callback, Logs
-
-if TYPE_CHECKING:
-    from mlpx.training.run import Run
+from mlpx.training.run import Callback, Logs, Run
 
 REFRESH_S = 0.2
 """How often the bar may ask the device for the current loss."""

@@ -35,8 +35,9 @@ def resume(
     return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
 
 
-def fitted(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
-    """The optimizer, its open schedules spanning `steps` steps, or an unfinished earlier run.
+def begin_schedules(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
+    """Have open schedules span `steps` steps, or the rest of an unfinished earlier run; returns the
+    optimizer with these schedules.
 
     A note is added to `notes` if a schedule starts over.
     """

@@ -26,7 +26,7 @@ from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
-from mlpx.training.resuming import check_watched, fitted, resume
+from mlpx.training.resuming import begin_schedules, check_watched, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
 Logs = dict[str, float]
@@ -36,18 +36,20 @@ EPOCHS = 10
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RunOptions:
-    """How a run trains; `fit` documents the options."""
+    """How a run trains: the arguments of `fit`, checked."""
 
     optimizer: Optimizer
     batch_size: int
-    """Rows per step."""
+    """Rows of a step: the optimizer may accumulate several mini-batches in one."""
     part_rows: int
-    """Rows of each part, if a step takes its batch in parts."""
+    """Rows of a mini-batch, which `fit` calls batch_size."""
     sampling: str = "shuffle"
     epochs: int | None = None
     steps: int | None = None
     metrics: tuple[Metric, ...] = ()
     callbacks: tuple[Callback, ...] = ()
+    display: tuple[Callback, ...] = ()
+    """Callbacks that show progress: their training begins last and ends first."""
     gradient_rule: GradientRule = field(default_factory=Backpropagation)
     gradient_norms: bool = False
     engine: str = "auto"
@@ -84,7 +86,11 @@ class Callback:
         """Before an epoch; `epoch` counts from 0 over all calls of `fit`."""
 
     def on_steps(self, run: Run) -> None:
-        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far."""
+        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far.
+
+        With an optimizer that averages, the model holds the trained parameters here, not their
+        average: do not save it.
+        """
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         """After an epoch, with its loss and metrics."""
@@ -115,8 +121,7 @@ class Run:
         notes: list[str] | None = None,
     ) -> None:
         self.model, self.data, self.held_out, self.options = model, data, held_out, options
-        self.loop, self.callbacks = loop, options.callbacks
-        self._step_watchers = [each for each in self.callbacks if hasattr(each, "on_steps")]
+        self.loop, self.callbacks = loop, list(options.callbacks)
         self.batch_size = options.batch_size
         self.rows = rows_per_epoch(options.sampling, len(data), self.batch_size)
         self.feed = feed or Sampled(model, options.sampling, n=len(data), rows=self.rows)
@@ -187,7 +192,7 @@ class Run:
         self.tell("on_check")
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
-            for callback in self.callbacks:
+            for callback in (*self.callbacks, *self.options.display):
                 callback.on_train_begin(self)
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
@@ -219,7 +224,8 @@ class Run:
         self.loop.check(self)
         check_watched(self.state.optimizer, self.columns)
         model, moments, given = self.model, self.state.moments, self.options
-        options = self._program_options()
+        optimizer = begin_schedules(self.state, self.total_steps, self.history.notes)
+        options = self._program_options(optimizer)
         wanted = (given.engine, given.threads, usable_cores())
         network = (model.layers, model.loss, model.seed)
         kind, arrays = (kinds(self.data), options, wanted, network), trained(model.flat, moments)
@@ -231,11 +237,11 @@ class Run:
         chosen = engines.choose(given.engine, program, threads=given.threads)
         return Prepared(kind, arrays, program, *chosen)
 
-    def _program_options(self) -> dict[str, Any]:
+    def _program_options(self, optimizer: Optimizer) -> dict[str, Any]:
         """The program's arguments other than the data and the moments."""
         given = self.options
         return {
-            "optimizer": fitted(self.state, self.total_steps, self.history.notes),
+            "optimizer": optimizer,
             "batch_size": given.batch_size,
             "rows": self.rows,
             "gradient_rule": given.gradient_rule,
@@ -292,11 +298,12 @@ class Run:
         warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=8)
 
     def tell_steps(self) -> None:
-        """Notify the callbacks that have `on_steps`."""
-        for callback in self._step_watchers:
-            callback.on_steps(self)
+        """Call the callbacks' `on_steps`, where they have it."""
+        for callback in (*self.options.display, *self.callbacks):
+            if hasattr(callback, "on_steps"):
+                callback.on_steps(self)
 
     def tell(self, event: str, *details: Any) -> None:
-        """Call the method `event` of every callback."""
-        for callback in self.callbacks:
+        """Call the callbacks' method of that name."""
+        for callback in (*self.options.display, *self.callbacks):
             getattr(callback, event)(self, *details)
