@@ -53,8 +53,8 @@ class CudaEngine(Engine, name="cuda"):
         plan = program.plans[0]
         with program.network.backend.failing("profiling a step", nobody_else=True):
             runner.begin(plan)
-        parts = [("advance", runner.advance(0))]  # which reads where the program is
-        for operation, put in runner.launches[id(plan)]:
+        parts = [("advance", runner.replayer.advance(0))]  # which reads where the program is
+        for operation, put in runner.replayer.launches[id(plan)]:
             parts.append((f"{operation.name} {'x'.join(map(str, operation.n[:3]))}", put))
         # A launch has no more than the addresses of what the runner holds.
         return [(name, partial(call, put, runner)) for name, put in parts]
