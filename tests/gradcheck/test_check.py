@@ -13,10 +13,7 @@ from gradient_samples import SteepTanh, data, net
 
 from mlpx import MLP, Dense
 from mlpx.errors import InputError
-from mlpx.gradcheck import (
-    check_gradients,
-    numerical_gradient,
-)
+from mlpx.gradcheck import check_gradients, numerical_gradient
 from mlpx.kernels import affine
 from mlpx.kernels.activations import Tanh
 from mlpx.layers import BatchNorm, Dropout

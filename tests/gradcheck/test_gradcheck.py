@@ -13,9 +13,7 @@ from typer.testing import CliRunner
 from mlpx import Dense
 from mlpx.cli import app
 from mlpx.cli.gradcheck import show
-from mlpx.gradcheck import (
-    cases,
-)
+from mlpx.gradcheck import cases
 from mlpx.gradcheck.cases import CHECKS, Outcome, outcomes
 
 ROWS = [(family, name) for family in CHECKS for name in sorted(family.table)]

@@ -10,9 +10,7 @@ import pytest
 from gradient_samples import data
 
 from mlpx import MLP, Dense
-from mlpx.gradcheck import (
-    check_gradients,
-)
+from mlpx.gradcheck import check_gradients
 from mlpx.kernels.activations import ReLU
 
 

@@ -11,11 +11,7 @@ from gradient_samples import data, net
 
 from mlpx import MLP, Dense, Rescale
 from mlpx.errors import InputError
-from mlpx.gradcheck import (
-    FORMS,
-    compare_gradients,
-    numerical_gradient,
-)
+from mlpx.gradcheck import FORMS, compare_gradients, numerical_gradient
 from mlpx.layers import LayerNorm
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from mlpx import MLP
 from mlpx.errors import UnknownNameError
-from mlpx.gradcheck import (
-    cases,
-)
+from mlpx.gradcheck import cases
 from mlpx.gradcheck.cases import Outcome, outcomes
 from mlpx.layers import Layer
 

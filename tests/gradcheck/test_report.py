@@ -7,11 +7,7 @@ import pytest
 from gradient_samples import data, net
 
 from mlpx.errors import InputError
-from mlpx.gradcheck import (
-    Report,
-    check_gradients,
-    compare_gradients,
-)
+from mlpx.gradcheck import Report, check_gradients, compare_gradients
 
 
 def test_report_in_words() -> None:

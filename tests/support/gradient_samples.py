@@ -20,9 +20,6 @@ def net(**options: Any) -> MLP:
     return MLP([4, 5, 3], **{"activation": "tanh", "dtype": "float64", **options})
 
 
-# The check finds faults
-
-
 @dataclass(frozen=True)
 class SteepTanh(Tanh):
     """A derivative that is wrong by a factor of 1 + 1e-6."""
