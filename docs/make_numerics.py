@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests" / "support"))
+sys.path[:0] = [str(HERE.parent / "tests" / folder) for folder in ("support", "kernels")]
 
 from reference import exact  # noqa: E402
 from test_numerics import BOUNDS, DTYPES, KERNELS, SPECIAL, Errors, measure  # noqa: E402
@@ -20,12 +20,12 @@ HEAD = "| kernel | forward, ULP | held | backward, ULP | held | backward, eps | 
 
 
 def number(value: float) -> str:
-    """Three digits."""
+    """`value` to three digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def row(name: str, dtype: str) -> str:
-    """One kernel's line."""
+    """The table row of one kernel."""
     forward, backward = measure(name, dtype, mantissas=MANTISSAS)
     held, held_back = BOUNDS[name][DTYPES.index(dtype)]
     cells = [name, number(forward.ulp), number(held), *after(backward, held_back)]
@@ -34,7 +34,7 @@ def row(name: str, dtype: str) -> str:
 
 
 def after(backward: Errors | None, held: float | None) -> list[str]:
-    """The cells of the backward."""
+    """The cells for the backward pass."""
     if backward is None:
         return ["", "", ""]
     if held is None:
@@ -43,7 +43,7 @@ def after(backward: Errors | None, held: float | None) -> list[str]:
 
 
 def table(dtype: str) -> str:
-    """All kernels in one dtype."""
+    """The table of all kernels in one dtype."""
     count = len(exact.grid(dtype, MANTISSAS))
     rows = "".join(row(name, dtype) for name in KERNELS + SPECIAL)
     ruler = "| --- |" + " ---: |" * 6 + "\n"
@@ -51,7 +51,7 @@ def table(dtype: str) -> str:
 
 
 def main() -> None:
-    """Measure, and replace what is between the marks."""
+    """Measure, and replace the text between the marks."""
     path = HERE / "numerics.md"
     before, rest = path.read_text(encoding="utf-8").split(START)
     after_ = rest.split(END)[1]

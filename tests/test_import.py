@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import mlpx
+from mlpx.metrics import Metric
 from mlpx.program.gradients import Numerical
 
 PACKAGE = Path(mlpx.__file__).parent
@@ -73,6 +74,12 @@ def test_former_modules_have_the_names_of_those_they_became() -> None:
         "from mlpx.plots import calibration; import mlpx; print(mlpx.plots.calibration.__module__)"
     )
     assert run_python(code) == "mlpx.training.plots"
+    code = (
+        "import sys; import mlpx; before = set(sys.modules);"
+        "print(any(hasattr(each, '__file__') for name, each in sys.modules.items() if name in "
+        "{f'mlpx.{old}' for old in mlpx._FORMER}), set(sys.modules) - before)"
+    )
+    assert run_python(code) == "False set()"  # as inspect and unittest ask every module
 
 
 def former(home: str) -> str:
@@ -88,6 +95,7 @@ def test_pickles_of_former_modules_load() -> None:
     history = model.fit(x, y, epochs=2, optimizer="adam", verbose=0)
     curve, rule = mlpx.find_learning_rate(model, x, y, steps=5), Numerical()
     given = [model, history, curve, rule, mlpx.EarlyStopping(), model.profile(x, y, steps=1)]
+    given.append(Metric.resolve("accuracy"))
     text = pickle.dumps(given, protocol=0).decode("latin1")
     old = re.sub(r"c(mlpx\.[\w.]+)\n", lambda match: f"c{former(match[1])}\n", text)
     assert {name for name in mlpx._FORMER if f"cmlpx.{name}\n" in old} == {*mlpx._FORMER} - {

@@ -204,7 +204,7 @@ class TestParameters:
 
     @pytest.mark.parametrize(
         ("values", "words"),
-        [({"0.b": [9, 9, 9], "0.c": [1]}, "'0.c' is no parameter of this model; it has"),
+        [({"0.b": [9, 9, 9], "0.c": [1]}, "'0.c' is not a parameter of this model; it has"),
          ({"0.b": [9, 9, 9], "0.W": [1, 2]}, r"0.W.shape = \(2,\); this model's is \(2, 3\)"),
          ({"0.b": [9, 9, 9], "0.W": [["a"] * 3] * 2}, "string"),
          ({"0.b": [9, 9, 9], "0.W": 1.0}, "0.W.shape")],

@@ -10,6 +10,7 @@ import ast
 import sys
 from functools import cache, partial
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -31,7 +32,7 @@ def __getattr__(name: str) -> Any:
 
 @cache
 def _homes() -> dict[str, str]:
-    """The module of each public name, as the stub beside this file says."""
+    """The module of each public name, read from the stub beside this file."""
     stub = __spec__.loader.get_data(f"{__file__.removesuffix('c')}i")  # type: ignore[union-attr]
     imports = [node for node in ast.parse(stub).body if isinstance(node, ast.ImportFrom)]
     return {
@@ -52,7 +53,7 @@ def _version() -> str:
 
 
 def _submodule(name: str) -> Any:
-    """`mlpx.data` and its like, which `import mlpx` did not load."""
+    """A submodule such as `mlpx.data`, which `import mlpx` did not load."""
     module = f"mlpx.{name}"
     if not name.startswith("_"):
         try:
@@ -72,6 +73,7 @@ _FORMER = {
     "gradients": "program.gradients",
     "history": "training.history",
     "initializers": "kernels.initializers",
+    "metrics.records": "metrics.table",
     "model": "mlp",
     "parameters": "plan.layout",
     "plots": "training.plots",
@@ -79,14 +81,17 @@ _FORMER = {
     "rate_finder": "training.rate_finder",
     "resume": "network.state",
 }
-"""Modules that have moved: pickles of earlier versions look for classes there, and programs."""
+"""Where modules were before they moved: for pickles of earlier versions and old imports."""
 
 
 def _moved(home: str, name: str) -> Any:
+    if name.startswith("__"):  # who asks for these looks through all modules and wants none loaded
+        raise AttributeError(name)
     return getattr(import_module(home), name)
 
 
 for _old, _new in _FORMER.items():
     _module = ModuleType(f"mlpx.{_old}", f"Former name of `mlpx.{_new}`.")
     _module.__getattr__ = partial(_moved, f"mlpx.{_new}")  # type: ignore[method-assign]
+    _module.__spec__ = ModuleSpec(_module.__name__, None)
     sys.modules[_module.__name__] = _module

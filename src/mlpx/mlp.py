@@ -1,10 +1,10 @@
-"""The multi-layer perceptron: the front door. Each method hands over to the room that does it."""
+"""`MLP`, the front door: each method delegates to the package that does the work."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from os import PathLike
-from typing import Any, Self
+from typing import Any
 
 from mlpx.backend import Backend
 from mlpx.engines.predict import outputs, predictions, probabilities
@@ -24,19 +24,19 @@ class MLP(Network):
 
     `layers` lists the widths, input first: `MLP([784, 50, 10])`. Entries after the first may be
     layers (`Dense(50, activation="sigmoid")`, `Rescale(1 / 255)`), activations, or the name of
-    either; a number means a Dense layer of `activation`, the last one of none, so that the network
-    puts out logits (values for regression). Between a Dense layer and its activation a
-    normalisation stands like this: `[20, Dense(64), BatchNorm(), "relu", 2]`.
+    either. A number means a Dense layer with `activation`; the last one has none, so the network
+    outputs logits (values for regression). A normalisation goes between a Dense layer and its
+    activation like this: `[20, Dense(64), BatchNorm(), "relu", 2]`.
 
-    `loss` says what training lowers and what the outputs mean. Where it takes the softmax (or the
-    sigmoid) of the outputs itself, a last layer with that activation leaves it to the loss:
-    `predict_logits` are the logits before, `predict_proba` the probabilities. `initializer`
-    overrides the activation's own rule for weights. `penalty` ("l2", `L1(1e-5)`) is added to the
-    training loss for the weights of every layer that has none of its own; `evaluate` leaves it out.
-    `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is "cpu",
-    "cuda", "cuda:1" or "auto": CUDA if there is a usable device, and each `fit` on whichever is
-    estimated to be the faster for its batch size, as `history.notes` say; without it the
-    environment variable MLPX_DEVICE, or the CPU.
+    `loss` is what training minimises and decides what the outputs mean. If the loss applies the
+    softmax (or the sigmoid) itself, that activation is dropped from the last layer:
+    `predict_logits` returns the logits before it, `predict_proba` the probabilities. `initializer`
+    overrides the activation's default for weights. `penalty` ("l2", `L1(1e-5)`) is added to the
+    training loss for the weights of every layer without a penalty of its own; `evaluate` leaves it
+    out. `seed` fixes weights, batch order and dropout; None draws a fresh one. `device` is "cpu",
+    "cuda", "cuda:1" or "auto": CUDA if there is a usable device, and each `fit` runs on whichever
+    is estimated to be faster for its batch size, as `history.notes` say. The default is the
+    environment variable MLPX_DEVICE, or else the CPU.
 
     Raises InputError, InputTypeError, UnknownNameError or DeviceError.
     """
@@ -52,7 +52,7 @@ class MLP(Network):
             return fit(self, x, y, **options)
 
     def profile(self, x: Any, y: Any, **options: Any) -> Profile:
-        """The time of each part of a step; `mlpx.engines.profile.profile` lists the options."""
+        """The time each part of a step takes; `mlpx.engines.profile.profile` lists the options."""
         refuse_unknown(options, profile)
         with self.backend.failing("profiling"):
             return profile(self, x, y, **options)
@@ -66,16 +66,16 @@ class MLP(Network):
     def predict_proba(self, x: Any, *, batch_size: int = 1024) -> Array:
         """The probability of each class, or label, for x (n, d_in): (n, d_out).
 
-        One yes-or-no output gives two columns, of no and yes. Raises InputError if the model's loss
+        A single binary output gives two columns, no and yes. Raises InputError if the model's loss
         has no probabilities.
         """
         return probabilities(self, x, batch_size=batch_size)
 
     @known_options
     def predict(self, x: Any, *, batch_size: int = 1024) -> Array:
-        """The likeliest class of each row of x (n,); for regression the values (n, d_out).
+        """The most likely class of each row of x (n,); for regression the values (n, d_out).
 
-        One yes-or-no output gives 0 or 1 (n,), several labels 0 or 1 for each (n, d_out).
+        A single binary output gives 0 or 1 (n,); several labels give 0 or 1 for each (n, d_out).
         """
         return predictions(self, x, batch_size=batch_size)
 
@@ -89,9 +89,9 @@ class MLP(Network):
         metrics: Iterable[str] | None = None,
         batch_size: int = 1024,
     ) -> dict[str, float]:
-        """The mean loss, and metrics, of x (n, d_in) against y.
+        """The mean loss and the metrics on x (n, d_in) and y.
 
-        `metrics` are names from `mlpx.metrics`; the default is accuracy for classes, none for
+        `metrics` are names from `mlpx.metrics`; the default is accuracy for classes and none for
         values.
         """
         with self.backend.failing("evaluating"):
@@ -106,9 +106,9 @@ class MLP(Network):
 
     @classmethod
     @known_options
-    def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> Self:
+    def load(cls, path: str | PathLike[str], *, device: str | Backend | None = None) -> MLP:
         """Read a model written by `save`.
 
-        Raises CheckpointError for a truncated, foreign or inconsistent file.
+        Raises CheckpointError if the file is truncated, inconsistent or not a model of mlpx.
         """
-        return load(path, device=device, cls=cls)
+        return load(path, device=device, cls=MLP)

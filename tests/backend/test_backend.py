@@ -59,6 +59,13 @@ def test_copies_are_the_same_backend(backend, again):
     assert again(backend) is backend
 
 
+def test_a_backend_of_the_users_is_pickled_as_its_device():
+    class Own(cpu.CpuBackend):
+        pass
+
+    assert pickle.loads(pickle.dumps(Own())) is get_backend("cpu")
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [("gpu", "did you mean 'cuda'"), ("GPU:1", "did you mean 'cuda'"), ("cpux", "'cpu'"),

@@ -1,4 +1,4 @@
-"""A run that evaluates and predicts, and what it is asked to."""
+"""Fixtures for `evaluate` and `predict`: a run folder, and the calls they make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels in what a run answers: printed, in files, and as many as its model has classes."""
+"""Labels in predictions: printed and in files, for models from the command line and estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlpx evaluate`: what it measures, where, and what it refuses."""
+"""`mlpx evaluate`: its results, options and errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlpx evaluate` on rows that are not the test data."""
+"""`mlpx evaluate --rows`: training and validation rows instead of test data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels on the command line: whatever they are in the file, and whatever is none."""
+"""Labels on the command line: which ones are accepted, and which are refused."""
 
 from __future__ import annotations
 

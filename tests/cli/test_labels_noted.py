@@ -1,4 +1,4 @@
-"""What is odd about labels is pointed out, and trained on all the same."""
+"""Notes on labels that look odd, which are trained on all the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`mlpx predict`: classes, probabilities, files, and what it refuses."""
+"""`mlpx predict`: classes, probabilities, files and errors."""
 
 from __future__ import annotations
 

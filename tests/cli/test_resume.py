@@ -77,7 +77,7 @@ def test_resume_what_is_no_run(table):
     assert "empty is not a run folder" in refused("--resume", "empty", code=1)
     Path("some.safetensors").write_text("")
     text = refused("--resume", "some.safetensors", code=1)
-    assert text.startswith("error: some.safetensors is no run folder")
+    assert text.startswith("error: some.safetensors is neither a run folder nor")
     assert names(".") == ["empty", "some.safetensors", "table.npz"]
     train(table, "--epochs", 1, "--out", "run")
     Path("run/history.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""The engines that are held against the interpreter."""
+"""The engines that are compared with the interpreter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlpx.engines import NativeEngine
 
 @pytest.fixture(params=["native", "cuda"])
 def engine(request: pytest.FixtureRequest) -> str:
-    """The name of a compiled engine that can run here; CUDA's kernels run in the simulator."""
+    """The name of each compiled engine that can run here; CUDA's kernels run in the simulator."""
     if request.param == "cuda":
         if cudasim.compiler() is None:
             pytest.skip("no C++ compiler")

@@ -1,4 +1,4 @@
-"""Which engine runs a program, and what one that was asked for cannot do."""
+"""Which engine runs a program, and errors if the requested one cannot."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_kernels_that_a_compiler_has_not_made_are_told(
 @pytest.mark.usefixtures("fake_cupy")
 def test_what_the_user_adds_has_no_kernel() -> None:
     class Doubled(LeakyReLU, name="doubled_in_the_tests"):
-        """Not what the library has under any name."""
+        """A record that the library does not have."""
 
     try:
         model = MLP([7, Dense(6, activation=Doubled()), 3], device="cuda")

@@ -1,4 +1,4 @@
-"""What a target has no operation for is named, and nothing of it is half done."""
+"""A call that a target lacks is named in the error, and nothing is half translated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WIDE = np.ones((4, 6))
 
 
 class Bare:
-    """A target that knows of everything, or of nothing."""
+    """A target that has every operation, or none."""
 
     name, counts = "bare", True
 
@@ -28,11 +28,11 @@ class Bare:
         self.knows = knows
 
     def has(self, operation: str, dtype: np.dtype) -> bool:
-        """For all dtypes alike."""
+        """The same for all dtypes."""
         return self.knows
 
     def formula(self, family: str, name: str) -> int:
-        """One code for all."""
+        """The same code for all."""
         return 0 if self.knows else -1
 
 
@@ -55,7 +55,7 @@ def activate(name: str) -> Call:
 
 
 def unheard_of(xp: Any) -> None:
-    """A kernel in no table."""
+    """A kernel that no target knows."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""device="auto": where a model trains, and what it says of it."""
+"""device="auto": where a model trains, and the note about it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlpx.errors import InputError
 
 @pytest.fixture(autouse=True)
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same answers on any machine."""
+    """Makes the answers the same on any machine."""
     speed = placement.CORE._replace(operations=2e5, bytes=2e4)
     monkeypatch.setattr(placement, "cpu_speed", lambda: speed)
 

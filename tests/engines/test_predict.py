@@ -42,7 +42,7 @@ def rows(n: int, d: int = 7, dtype: str = "float32") -> np.ndarray:
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
 def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """So many threads, for however little work, on chunks of at most 32 rows."""
+    """Use this many threads for any amount of work, in chunks of at most 32 rows."""
     monkeypatch.setattr(native, "usable_cores", lambda: request.param)
     monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
     monkeypatch.setattr(native, "MOST_ROWS", 32)
@@ -51,7 +51,7 @@ def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_rows_after_many(dtype: str) -> None:
-    """Many are read where they are, few are copied: each on memory of its own."""
+    """Many rows are read in place, few are copied; each way has its own memory."""
     model = MLP([784, 16, 2], dtype=dtype)
     assert NativePredictor(model).rows > NativePredictor(model).copied_rows
     for n in (2000, 60, 1, 2000, 7):
@@ -75,7 +75,7 @@ READ_IN_PLACE: dict[str, tuple[list[Any], bool]] = {
 def test_rows_are_read_in_place_where_that_is_less_work(
     case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the first layer makes fewer numbers of them, and nothing else reads them."""
+    """If the first layer has fewer outputs than inputs, and nothing else reads the rows."""
     monkeypatch.setattr(native, "MOST_ROWS", 10**6)
     layers, in_place = READ_IN_PLACE[case]
     model, x = MLP(layers), rows(30_000, d=8)
@@ -218,7 +218,7 @@ def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
 
 
 def test_memory_is_a_chunk_and_the_results(workers: int) -> None:
-    """However many rows there are: x is never copied as a whole."""
+    """However many rows there are, x is never copied as a whole."""
     model, x = make(200), rows(20_000, 200, "uint8")
     model.predict(x[:1000])
     tracemalloc.start()
@@ -237,7 +237,7 @@ def test_threads_of_the_blas_are_put_back() -> None:
 
 
 def test_one_row_asks_for_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It calls no BLAS, and is for one thread however large the network."""
+    """It does not call the BLAS, and uses one thread however large the network is."""
     model, asked = make(), []
     assert predictor(model) is not None
     model.predict(rows(1))
@@ -267,7 +267,7 @@ def test_a_part_that_the_library_has_not_got_is_interpreted(
 def test_no_rows_give_no_rows(
     engine: str, dtype: str, monkeypatch: pytest.MonkeyPatch, fake_cupy: Any
 ) -> None:
-    """Of the shape and dtype that one row gives."""
+    """With the shape and dtype that one row would give."""
     if engine == "interpreter":
         monkeypatch.setattr(NativeEngine, "missing", lambda _: "not built")
     device = "cuda" if engine == "cuda" else "cpu"

@@ -41,7 +41,7 @@ def test_parts_of_the_interpreters_step() -> None:
 
 @pytest.mark.usefixtures("fake_cupy")
 def test_parts_of_the_cuda_engines_step(fake_cupy: Any) -> None:
-    """By events; each a range of NVTX where that is asked for."""
+    """With events; each part is an NVTX range if requested."""
     if load() is None:
         pytest.skip("the native library was not built")
     model = MLP([6, 5, 3], device="cuda")
@@ -75,7 +75,7 @@ def test_what_no_engine_runs_in_parts_is_refused() -> None:
 
 @pytest.mark.usefixtures("fake_cupy", "only_new_garbage")
 def test_parts_keep_what_they_work_in() -> None:
-    """The runner that they come from holds it, and nobody else holds that."""
+    """The parts keep the runner alive, and nothing else does."""
     if load() is None:
         pytest.skip("the native library was not built")
     model = MLP([6, 5, 3], device="cuda")

@@ -1,4 +1,4 @@
-"""Each compiled engine computes what the interpreter does, for every row of every table.
+"""Each compiled engine computes what the interpreter does, for every record of every table.
 
 CUDA's kernels are those of the .cu files, run by the simulator on the fake CuPy.
 """

@@ -1,4 +1,4 @@
-"""As many threads as were asked for, put back afterwards, and one program at a time in a pool."""
+"""Thread counts are as requested and restored; one program at a time uses a pool."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ class BrokenOnce:
             raise KeyboardInterrupt
 
     def __exit__(self, *_: object) -> None:
-        """Nobody waits for it."""
+        """Nothing to release."""
 
 
 def test_a_signal_before_anything_is_set_leaves_nobody_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither one who never joined, nor a library that was not asked yet."""
+    """Neither a user that never joined, nor a library that was not changed yet."""
     before = counts()
 
     def interrupted(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""The estimators beside scikit-learn's: the same parameters, from the same draws the same fit."""
+"""The estimators against scikit-learn's: same parameters and random draws, same fit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ PAIRS: dict[str, Any] = {
 
 
 def warned_of(estimator: Any, x: Any, y: Any, **weights: Any) -> tuple[Any, list[str]]:
-    """The estimator fitted, and the first word of each warning that it did not converge."""
+    """The fitted estimator, and the first word of each convergence warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         estimator.fit(x, y, **weights)
@@ -104,7 +104,7 @@ def test_lbfgs_ends_where_theirs_finds_that_the_loss_falls_no_more() -> None:
 
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_what_stays_equal_is_no_worse_without_tolerance(early_stopping: bool) -> None:
-    """So neither ends a training in which nothing moves."""
+    """So neither stops a training in which nothing changes."""
     options = SMALL | {"solver": "sgd", "learning_rate_init": 1e-300, "shuffle": False}
     options |= {"tol": 0.0, "n_iter_no_change": 1, "early_stopping": early_stopping}
     fitted = [made(**options).fit(X, Y) for made in (TheirClassifier, MLPClassifier)]

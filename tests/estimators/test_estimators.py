@@ -1,4 +1,4 @@
-"""The estimators' own parameters, and what they refuse."""
+"""The estimators' additional parameters, and invalid values."""
 
 from __future__ import annotations
 

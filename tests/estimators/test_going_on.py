@@ -1,4 +1,4 @@
-"""Estimators that go on learning from where the fit before left them."""
+"""Estimators that continue training from where the last fit stopped."""
 
 from __future__ import annotations
 
@@ -55,3 +55,14 @@ def test_an_epoch_that_was_broken_off_goes_on_in_its_order(monkeypatch: pytest.M
     assert parts.model_.training_state.position == 1
     parts.set_params(callbacks=None, max_iter=SMALL["max_iter"] - 2).fit(X, Y)
     assert np.array_equal(parts.model_.flat, whole.model_.flat)
+
+
+def test_lbfgs_broken_off_by_a_callback_is_no_other_error() -> None:
+    class Breaks(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            raise KeyboardInterrupt
+
+    one = MLPClassifier((3,), solver="lbfgs", callbacks=[Breaks()])
+    with pytest.warns(UserWarning, match="interrupted; what was learnt is kept"):
+        one.fit(X, Y)
+    assert len(one.loss_curve_) == 1

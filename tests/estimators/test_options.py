@@ -1,4 +1,4 @@
-"""Options of the estimators that decide what a fit keeps, holds and draws."""
+"""Options of the estimators about best weights, held-out rows and random draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows and labels of every form, as the estimators take them and give them back."""
+"""Rows and labels of every kind, as the estimators take and return them."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_frames_have_names_that_are_checked() -> None:
 
 
 def test_arrays_of_a_device_stay_there(fake_cupy: Any) -> None:
-    """Also where some rows are held out, and those that weigh nothing left out."""
+    """Also if some rows are held out, and rows of weight zero are left out."""
     x, w = fake_cupy.asarray(X), (np.arange(len(Y)) % 5 == 0) * 1.0
     options = SMALL | {"early_stopping": True, "batch_size": 3, "max_iter": 2}
     given = fake_cupy.asarray(Y), fake_cupy.asarray(w)

@@ -1,4 +1,4 @@
-"""Estimators copied, pickled, and kept in run folders."""
+"""Estimators copied, pickled, and saved in run folders."""
 
 from __future__ import annotations
 

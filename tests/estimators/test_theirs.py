@@ -1,7 +1,7 @@
-"""scikit-learn's own tests of its networks, those that are installed, run on ours in their place.
+"""scikit-learn's own tests of its networks, as installed, run on our estimators.
 
-Four of them reach into attributes of its making that ours have not got: `PRIVATE` names them, they
-must fail, and what they mean is asserted here in other words.
+Four of them use private attributes that ours do not have: `PRIVATE` names them, they must fail, and
+what they check is asserted here in another way.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ PRIVATE = {
 
 
 def on_ours() -> ModuleType | None:
-    """A copy of their tests that has our classes under the names of theirs; None without them.
+    """A copy of their tests in which our classes replace theirs; None if there are no tests.
 
-    They are imported as they are first, so that nothing they import is left with ours.
+    The originals are imported first, so that no module they import gets our classes.
     """
     try:
         spec = importlib.import_module(INSTALLED).__spec__
@@ -73,7 +73,7 @@ if THEIRS is not None:
 
 @pytest.fixture
 def global_random_seed() -> int:
-    """The one that scikit-learn's tests have where nobody asks for others."""
+    """The default of scikit-learn's tests."""
     return 42
 
 
@@ -108,7 +108,7 @@ L = math.log(3)
 
 
 def test_a_step_by_hand() -> None:
-    """Two rows, two hidden units. Outputs L and -2 L are 3/4 and 1/10, where 1 and 0 are wanted."""
+    """Two rows, two hidden units. Outputs L and -2 L mean 3/4 and 1/10; the targets are 1 and 0."""
     x, labels = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array(["yes", "no"])
     W, b = L * np.array([[0.5, 1.0], [-0.75, 1.0]]), L * np.array([0.5, -1.0])
     V, c = L * np.array([[4.0], [-4.0]]), np.array([0.0])  # of hidden units (3/4, 1/2; 1/4, 3/4)
@@ -154,7 +154,7 @@ def test_gradient_of_a_step(activation: str, classes: int) -> None:
 def test_gradient_that_lbfgs_follows(
     activation: str, classes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its penalty is not the network's, so that `check_gradients` does not see it."""
+    """Its penalty is not part of the network, so `check_gradients` does not cover it."""
     told, rng, seen = FullBatch._evaluate, np.random.default_rng(0), []
 
     def beside_differences(run: Any, p: np.ndarray) -> tuple[float, np.ndarray]:
@@ -176,7 +176,7 @@ def test_gradient_that_lbfgs_follows(
 @pytest.mark.parametrize("rule", ["constant", "invscaling"])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_rates_go_on_in_the_next_fit(rule: str) -> None:
-    """Each epoch counts its 7 rows, and a fit steps with the rate that the one before left."""
+    """Each epoch counts its 7 rows, and a fit starts with the rate that the last one ended with."""
     options: dict[str, Any] = {"learning_rate_init": 0.1, "power_t": 0.75, "random_state": 0}
     options |= {"hidden_layer_sizes": (4,), "solver": "sgd", "learning_rate": rule}
     x, y = few_rows(3)
@@ -191,7 +191,7 @@ def test_rates_go_on_in_the_next_fit(rule: str) -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_a_rate_falls_until_it_is_nothing(momentum: float) -> None:
-    """No epoch but the first improves by `tol`. Each third one after it divides the rate by 5 while
+    """Only the first epoch improves by `tol`. Every third one after it divides the rate by 5 while
     it is above a millionth, and then ends the training.
     """
     one = MLPClassifier((4,), solver="sgd", learning_rate="adaptive", random_state=0)

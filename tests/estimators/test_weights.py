@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 @pytest.mark.parametrize("batch_size", [10, 40])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_no_batch_is_of_rows_of_weight_zero_alone(batch_size: int, sparse: bool) -> None:
-    """There scikit-learn's divide by zero. Few rows of weight are a fit of these rows."""
+    """There scikit-learn divides by zero. With few weighted rows, the fit is one of these alone."""
     w = np.zeros(len(Y))
     w[::13] = np.linspace(0.5, 2, 12)
     x = scipy.sparse.csr_array(X) if sparse else X
@@ -34,7 +34,7 @@ def test_no_batch_is_of_rows_of_weight_zero_alone(batch_size: int, sparse: bool)
 
 
 def test_rows_that_weigh_are_spread_over_the_batches() -> None:
-    """From where there are most of them, and no more of them than batches lack one."""
+    """Taken from the batches with most of them, and no more than are needed."""
     order, starts = np.arange(20)[::-1], np.arange(0, 20, 4)
     weighs = np.isin(np.arange(20), order[[2, 9, 10, 16, 17, 19]])  # in five batches 1, 0, 2, 0, 3
     wanted = order.copy()
@@ -93,7 +93,7 @@ def test_class_weight() -> None:
     balanced = MLPClassifier(**SMALL, class_weight="balanced").fit(X[few], Y[few])
     plain = MLPClassifier(**SMALL).fit(X[few], Y[few])
     assert balanced.predict_proba(X[few])[:, 1].mean() > plain.predict_proba(X[few])[:, 1].mean()
-    with pytest.raises(ValueError, match="'rose', which is no class"):
+    with pytest.raises(ValueError, match="'rose', which is not a class"):
         MLPClassifier(**SMALL, class_weight={"rose": 1.0}).fit(X, LABELS)
     with pytest.raises(ValueError, match="'setosa'] = -1; wanted a number from 0"):
         MLPClassifier(**SMALL, class_weight={"setosa": -1}).fit(X, LABELS)
@@ -139,7 +139,7 @@ def test_weights_count_by_their_ratios_unless_alpha_counts_them(scale: float) ->
 
 
 def test_few_heavy_rows_among_light_ones_are_the_same_at_every_scale() -> None:
-    """Whether a row weighs something is asked of the weights as the network has them."""
+    """Whether a row counts is decided by its weight in the network's dtype."""
     w = np.where(np.arange(len(Y)) % 20, 0.01, 1.0)
     options = {**SMALL, "dtype": "float32", "alpha": 0.0, "batch_size": 10}
     curves = [

@@ -1,4 +1,4 @@
-"""The check of backpropagation finds what is wrong, and touches nothing."""
+"""The check of backpropagation finds errors, and leaves the model as it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradients of every row of every table, in Python and from the command line."""
+"""Gradient checks of every row of every table, and the command that runs them."""
 
 from __future__ import annotations
 

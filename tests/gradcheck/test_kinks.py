@@ -1,4 +1,4 @@
-"""A step across a kink proves nothing, and is left out of the check."""
+"""Steps across a kink are left out of the check."""
 
 from __future__ import annotations
 

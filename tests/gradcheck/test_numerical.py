@@ -1,4 +1,4 @@
-"""Numerical gradients: by hand, and one form against the others."""
+"""Numerical gradients: against a formula, and the forms against each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gradient check reports, and how two gradients are compared."""
+"""The report of a gradient check, and the comparison of two gradients."""
 
 from __future__ import annotations
 

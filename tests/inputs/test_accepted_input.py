@@ -1,4 +1,4 @@
-"""What `fit` and its kin accept as data: every form trains to the same bits."""
+"""Valid input of `fit` and its kin: every form of the data trains to the same bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `fit` and its kin refuse: in words that help, and leaving everything as it was."""
+"""Invalid input of `fit` and its kin: helpful errors, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ T = RNG.normal(size=N)
 
 
 def trained(loss: str = "softmax_cross_entropy", **options: Any) -> MLP:
-    """A small model with a past, so that a change of its training state would show."""
+    """A small trained model, so that a change of its training state would show."""
     k = K if loss == "softmax_cross_entropy" else 1
     model = MLP([D, 5, k], loss=loss, **options)
     model.fit(X, Y if k == K else T, epochs=1, optimizer="adam", verbose=0, batch_size=5)
@@ -60,7 +60,7 @@ def with_value(array: np.ndarray, value: float, *where: int) -> np.ndarray:
 
 
 class Sparse:
-    """As scipy's: knows its non-zeros."""
+    """Like a SciPy sparse matrix: it has `nnz`."""
 
     nnz, shape, dtype = 3, (N, D), np.dtype("float64")
 
@@ -176,7 +176,7 @@ BAD_LABELS: dict[str, tuple[Any, type[Exception], str]] = {
     "number": (1, InputTypeError, "y is not usable: int is not an array"),
     "complex": (Y + 0j, InputTypeError, "y has dtype complex128"),
     "soft sum": (ONE_HOT * 0.9, InputError, "y row 0 is .*sum to 1"),
-    "soft negative": (with_value(with_value(ONE_HOT, -1, 0, 1), 2, 0, 0), InputError, "not neg"),
+    "soft negative": (with_value(with_value(ONE_HOT, -1, 0, 1), 2, 0, 0), InputError, "not be neg"),
     "soft nan": (with_value(ONE_HOT, np.nan, 2, 1), InputError, "y has nan at row 2, column 1"),
 }  # fmt: skip
 BAD_VALUES: dict[str, tuple[Any, type[Exception], str]] = {
@@ -251,8 +251,8 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "metric": ({"metrics": ["acuracy"]}, UnknownNameError, "metric; did you mean 'accuracy'"),
     "engine": ({"engine": "interpretr"}, UnknownNameError, "engine; did you mean 'interpreter'"),
     "verbose": ({"verbose": 7}, InputError, "verbose = 7; it must be 0"),
-    "callback": ({"callbacks": [3]}, InputTypeError, "callbacks holds 3, which is no callback"),
-    "callback class": ({"callbacks": [EarlyStopping]}, InputTypeError, "no callback"),
+    "callback": ({"callbacks": [3]}, InputTypeError, "callbacks holds 3, which is not a callback"),
+    "callback class": ({"callbacks": [EarlyStopping]}, InputTypeError, "not a callback"),
     "callbacks": ({"callbacks": 3}, InputTypeError, "callbacks is 3; wanted a list"),
     "validation": ({"validation_data": X}, InputError, r"validation_data is ndarray; wanted \(x,"),
     "validation 1": ({"validation_data": (X,)}, InputError, "validation_data is tuple"),

@@ -1,4 +1,4 @@
-"""Data frames as x, y and weights: what the estimators take, `MLP` takes, and both say why not."""
+"""Data frames as x, y and weights: `MLP` takes what the estimators take; both say why not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLAIN = np.column_stack([A, B])
 
 
 class Column:
-    """As a column of pyarrow: it has a type, and no dtype."""
+    """Like a pyarrow column: it has a type but no dtype."""
 
     def __init__(self, values: Any) -> None:
         self.values = np.asarray(values, object)
@@ -38,7 +38,7 @@ class Column:
 
 
 class Table:
-    """As a table of pyarrow."""
+    """Like a pyarrow table."""
 
     def __init__(self, columns: dict[str, Any]) -> None:
         self.column_names = list(columns)

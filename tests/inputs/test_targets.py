@@ -1,4 +1,4 @@
-"""What may be y, what each row counts, and what becomes of both in training and evaluation."""
+"""Targets, row weights, and their effect in training and evaluation."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ CROSS, BINARY, MSE = "softmax_cross_entropy", "binary_cross_entropy", "mean_squa
         ([-1, -100], SoftmaxCrossEntropy(ignore_label=-100), 3, "label -1 at row 0"),
         ([7, 7], SoftmaxCrossEntropy(ignore_label=7), 3, "ignore_label = 7 in every row"),
         ([[0.5, 0.6], [0, 1]], CROSS, 2, "row 0 is .*sum to 1"),
-        ([[0, 1], [-0.5, 1.5]], CROSS, 2, "row 1 is .*not negative"),
+        ([[0, 1], [-0.5, 1.5]], CROSS, 2, "row 1 is .*not be negative"),
         ([[0, 1], [np.nan, 1]], CROSS, 2, "nan at row 1, column 0"),
         (np.zeros((2, 4)), CROSS, 3, r"\(2, 4\); wanted \(2,\) labels or \(2, 3\)"),
         (np.zeros((2, 3, 1)), CROSS, 3, r"\(2, 3, 1\); wanted"),
@@ -112,7 +112,7 @@ CROSS, BINARY, MSE = "softmax_cross_entropy", "binary_cross_entropy", "mean_squa
         (np.eye(2), BINARY, 1, r"\(2, 2\); wanted \(2,\) or \(2, 1\).*one-hot"),
         ([0, np.inf], BINARY, 1, "inf at row 1"),
         ([0, np.nan], BINARY, 1, "nan at row 1"),
-        ([1, -2], "poisson", 1, "-2 at row 1; targets of loss 'poisson' are not below 0"),
+        ([1, -2], "poisson", 1, "-2 at row 1; targets of loss 'poisson' must not be below 0"),
         ([1, np.inf], MSE, 1, "inf at row 1"),
         ([1, 1e39], MSE, 1, r"1e\+39 at row 1, beyond float32's range"),
         ([1, 2], MSE, 3, r"\(2,\); wanted \(2, 3\)"),
@@ -259,7 +259,7 @@ LABELS = np.random.default_rng(1).integers(0, 3, 24)
 
 
 def trained(loss: Any, y: Any, x: Any = X, d_out: int = 3, **options: Any) -> MLP:
-    """A net after one full-batch step of plain descent: what it moved by is the gradient."""
+    """A net after one full-batch step of gradient descent, which moved it by the gradient."""
     dtype = options.pop("dtype", "float64")
     model = MLP([4, 5, d_out], activation="tanh", loss=loss, dtype=dtype, seed=1)
     keys = {"epochs": 1, "batch_size": len(x), "optimizer": "sgd", "sampling": "sequential"}
@@ -510,7 +510,7 @@ def test_weights_whose_sum_counts_are_not_scaled(scale: float) -> None:
 
 
 def test_rows_are_checked_by_the_names_their_owner_knows() -> None:
-    """That the check of what is finite can be left out is said only to who can leave it out."""
+    """The message mentions check_finite=False only to callers who can pass it."""
     model, bad, weights = MLP([4, 3]), X.copy(), np.ones(24)
     bad[3, 1] = np.nan
     end = "_train has nan at row 3, column 1; wanted finite numbers"

@@ -1,4 +1,4 @@
-"""How far targets may go, and where the first that goes further is."""
+"""The range of targets, and the position of the first one beyond it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LARGEST = float(np.finfo("float32").max)
 
 
 class Counted(Checks):
-    """Counts what it is asked."""
+    """Counts its calls."""
 
     asked = 0
 

@@ -1,4 +1,4 @@
-"""Every activation of the table: against the loops, by differences, and at its edges."""
+"""Every activation of the table: against loops, by differences, and at the ends of the range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations in networks: slopes that are learnt, and what is left to the loss."""
+"""Activations in networks: learnt slopes, and outputs that are left to the loss."""
 
 from __future__ import annotations
 

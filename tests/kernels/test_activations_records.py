@@ -1,4 +1,4 @@
-"""Activations as records: docstrings, ranges, the initializer that goes with each."""
+"""Activations as records: docstrings, ranges, and the initializer of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From logits to probabilities and predictions."""
+"""Probabilities and predictions from logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What losses make of targets: distributions, smoothed labels, a column for each quantile."""
+"""Targets of losses: smoothed labels, one-hot labels, a column per quantile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Functions of metrics against scikit-learn's, on a device, and what they refuse."""
+"""The metric functions: against scikit-learn's, on a device, and with bad input."""
 
 from __future__ import annotations
 

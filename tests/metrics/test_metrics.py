@@ -1,4 +1,4 @@
-"""Every metric of the table: as scikit-learn scores, on each network that it suits."""
+"""Every metric of the table against scikit-learn, on every network that it suits."""
 
 from __future__ import annotations
 

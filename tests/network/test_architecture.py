@@ -1,4 +1,4 @@
-"""What a list of layers means: names, activations, residual blocks, and refusals."""
+"""Lists of layers: names, activations, residual blocks, and invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files come back bit for bit, appear whole or not at all, and are refused in words."""
+"""Model files load bit for bit, are written atomically, and invalid ones are refused clearly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Tensors = dict[str, np.ndarray]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A model file with a past of five steps."""
+    """The file of a model trained for five steps."""
     model = net(dtype="float32")
     quiet(model, *data(), steps=5, optimizer=Adam(0.01))
     model.save(tmp_path / "model.safetensors")
@@ -298,13 +298,13 @@ HOSTILE: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_architecture(case: str, path: Path) -> None:
-    """Refused in words, and before anything of the size it claims is allocated."""
+    """Refused clearly, before anything of the claimed size is allocated."""
     field, value = HOSTILE[case]
     header, tensors = parts(path)
     header["model"][field] = value
     write(path, header, tensors)
     tracemalloc.start()
-    words = "cannot be built|does not fit|its architecture says"
+    words = "cannot be built|does not match its own|its architecture says"
     with pytest.raises(CheckpointError, match=words):
         MLP.load(path)
     _, peak = tracemalloc.get_traced_memory()
@@ -351,3 +351,13 @@ def test_impossible_place_in_an_epoch_begins_it_anew(path: Path) -> None:
     write(path, header, tensors)
     history = quiet(MLP.load(path), *data(), epochs=1, optimizer=Adam(0.01))
     assert len(history.step_loss) == 4
+
+
+def test_a_subclass_with_a_constructor_of_its_own_loads_a_model(tmp_path: Path) -> None:
+    class Own(MLP):
+        def __init__(self, width: int) -> None:
+            super().__init__([5, width, 3])
+
+    path = tmp_path / "own.safetensors"
+    Own(4).save(path)
+    assert Own.load(path).widths == [5, 4, 3]

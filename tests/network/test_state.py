@@ -1,4 +1,4 @@
-"""Training in parts is training in one, bit for bit: by epochs, by steps, through a file."""
+"""Training in parts equals training in one go, bit for bit: by epochs, by steps, via a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESUMED = sorted(name for name, rule in Optimizer.table.items() if not rule.full
 @pytest.mark.parametrize("sampling", sorted(SAMPLINGS))
 @pytest.mark.parametrize("optimizer", RESUMED)
 def test_in_parts_is_as_in_one(sampling: str, optimizer: str, tmp_path: Path) -> None:
-    """Also if what is kept comes from a file."""
+    """Also if the training state comes from a file."""
     x, y = data()
     options = {"sampling": sampling, "optimizer": optimizer}
     whole = net()
@@ -38,7 +38,7 @@ def test_in_parts_is_as_in_one(sampling: str, optimizer: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_from_the_middle_of_an_epoch(saved: bool, tmp_path: Path) -> None:
-    """Four steps an epoch: 3 + 2 + 1 + 5 end inside one, over a border, and at one."""
+    """Four steps per epoch: 3 + 2 + 1 + 5 stop within epochs, across a boundary, and at one."""
     x, y = data()
     whole, parts = net(), net()
     told = quiet(whole, x, y, steps=11, optimizer="adam")

@@ -1,4 +1,4 @@
-"""Hyperparameters of optimizers: ranges, types, defaults, and what waits for the run's length."""
+"""Hyperparameters of optimizers: ranges, types, defaults, and what depends on the run's length."""
 
 from __future__ import annotations
 

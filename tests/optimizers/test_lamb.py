@@ -1,4 +1,4 @@
-"""LAMB takes steps in proportion to the weights."""
+"""LAMB scales its steps by the norm of the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers at work: rates and budgets are stated; where a rule needs a schedule it has one."""
+"""Optimizers minimize: rates and budgets are given, with a schedule for those that need one."""
 
 from __future__ import annotations
 

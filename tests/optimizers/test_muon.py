@@ -1,4 +1,4 @@
-"""Muon turns matrices, and leaves what is none to AdamW."""
+"""Muon orthogonalizes steps of matrices, and leaves all else to AdamW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every optimizer against plain float64 loops, and what all of them keep to."""
+"""Every optimizer against plain float64 loops, and the properties they share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training takes of memory, and what is said where a device has not got it."""
+"""The memory that training takes, and the error if a device lacks it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_activations_are_those_of_the_program(optimizer: str, rows: int) -> None
 
 
 def test_the_error_says_what_fits(fake_cupy: Any) -> None:
-    """And a batch of that size does."""
+    """And a batch of that size does fit."""
     x, y = np.zeros((4000, 7), np.float32), np.arange(4000) % 3
     model = MLP([7, 900, 3], device="cuda")
     before = model.flat.get()

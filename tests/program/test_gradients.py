@@ -19,7 +19,7 @@ N, D = 5, 3
 
 
 def make(activation: str, loss: Loss, seed: int) -> tuple[Step, np.ndarray]:
-    """A step of a net of two hidden layers of the activation, on random data."""
+    """A step of a net with two hidden layers of the activation, on random data."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(N, D))
     k = {"classes": 3, "values": 2}.get(loss.targets, 1)
@@ -37,7 +37,7 @@ def make(activation: str, loss: Loss, seed: int) -> tuple[Step, np.ndarray]:
 
 
 def margin(step: Step, y: np.ndarray) -> float:
-    """The least distance of any number in the step from a kink of what it goes into."""
+    """The least distance in the step of an input of a function from its kinks."""
     least = np.inf
     for call in step.plan.calls:
         f = getattr(call.kernel, "__self__", None)
@@ -62,7 +62,7 @@ def away_from_kinks(activation: str, loss: Loss) -> Step:
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("activation", sorted(Activation.table))
 def test_combination(activation: str, every: int) -> None:
-    """With every fifth loss, from another one on for each activation; with every one."""
+    """With every fifth loss, at an offset that depends on the activation; if slow, with all."""
     first = sorted(Activation.table).index(activation) % every
     for loss in sorted(Loss.table)[first::every]:
         step = away_from_kinks(activation, Loss.resolve(loss))
@@ -72,7 +72,7 @@ def test_combination(activation: str, every: int) -> None:
 
 
 def test_the_check_sees_a_wrong_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slope wrong by a millionth must not pass."""
+    """A derivative off by a millionth must not pass."""
     f = Activation.table["tanh"]
     right = f.backward
 

@@ -41,7 +41,7 @@ def targets(loss: Loss, rng: np.random.Generator) -> np.ndarray:
 
 
 def report(layer: str, activation: str, loss: Loss, dtype: str) -> Any:
-    """The check at the first of some random batches that leaves no parameter out."""
+    """The check on the first of several random batches that leaves no parameter out."""
     between = LAYERS.get(layer) or Layer.resolve(layer)
     hidden = Dense(HIDDEN, activation=activation)
     for seed in range(60):

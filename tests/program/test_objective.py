@@ -1,4 +1,4 @@
-"""What is planned around a loss."""
+"""The calls planned around a loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlpx.program.program import TrainingProgram
 
 
 def program(outputs: int, *, part_rows: int | None = None) -> TrainingProgram:
-    """A regression's training on 22 rows in batches of 8."""
+    """A regression program on 22 rows in batches of 8."""
     model = MLP([5, outputs], loss="mean_squared_error")
     y = np.zeros((22, outputs), np.float32)
     data = TrainingData(np.ones((22, 5), np.float32), y, None)
@@ -23,7 +23,7 @@ def program(outputs: int, *, part_rows: int | None = None) -> TrainingProgram:
 
 @pytest.mark.parametrize("outputs", [1, 2, 3])
 def test_a_loss_has_its_columns_one_after_the_other(outputs: int) -> None:
-    """As one column lies anyway, so that is not copied."""
+    """A single column is stored that way anyway, so it is not copied."""
     full = program(outputs).full
     assert full is not None
 

@@ -1,4 +1,4 @@
-"""Training without backpropagation: numerical gradients, and trying one weight at a time."""
+"""Training without backpropagation: numerical gradients, and random search over weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What weights and orders of rows mean to a whole step: the same parameters after it, to rounding.
+"""Equivalent row weights and row orders: a step leads to the same parameters, to rounding.
 
-One step of plain descent over all rows, on every engine: the parameters it ends at differ from its
-start by the gradient.
+One step of plain gradient descent over all rows, on every engine, so the parameters move by the
+gradient.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def data(loss: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def move(loss: str, dtype: str, engine: str, x: Any, y: Any, **weights: Any) -> np.ndarray:
-    """What one step over all rows at a rate of 1 adds to the parameters."""
+    """The change of the parameters in one step over all rows at a rate of 1."""
     layers = [D, Dense(5, activation="tanh"), LayerNorm(), Dense(6, activation="silu"), K]
     model = MLP(layers, loss=loss, dtype=dtype)
     start = model.flat.astype("float64")

@@ -1,4 +1,4 @@
-"""Every schedule against a plain loop, and as a record."""
+"""Every schedule against a plain loop; hyperparameters and their checks."""
 
 from __future__ import annotations
 

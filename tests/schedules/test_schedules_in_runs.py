@@ -1,4 +1,4 @@
-"""What runs make of schedules: a rate a step, a length, and where they go on."""
+"""Schedules in runs: the rate of each step, the length, and what a later fit continues."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_schedule_that_begins_anew_says_so() -> None:
         for wanted in noted:
             notes = model.fit(x, y, optimizer=rule, epochs=2, verbose=0).notes
             assert len(notes) == len(wanted)
-            assert all("begins anew, as its steps are None" in note for note in notes)
+            assert all("starts over, because its steps are None" in note for note in notes)
 
 
 def shifted_sgd(schedule: Schedule) -> SGD:

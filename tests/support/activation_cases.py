@@ -1,4 +1,4 @@
-"""The activations of the table with hyperparameters to try, and how their kernels are run."""
+"""Activations, hyperparameters to try, and runs of their kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small training on CUDA: MNIST-like images, their net, and how it is fitted."""
+"""A small training on CUDA: MNIST-like images, a network for them, and its fit."""
 
 from __future__ import annotations
 

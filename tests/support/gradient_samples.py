@@ -1,4 +1,4 @@
-"""What gradients are checked of: small nets and data, and a derivative that is wrong."""
+"""Networks and data for gradient checks, and an activation with a wrong derivative."""
 
 from __future__ import annotations
 

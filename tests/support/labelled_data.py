@@ -1,4 +1,4 @@
-"""A small data set whose labels may be anything, a run on it, and what the run answers."""
+"""A small data set with any labels, a run on it, and the run's predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The losses of the table and variants of them, targets that suit each, what is true of them."""
+"""Losses and variants of them, targets for each, and runs of their kernels and references."""
 
 from __future__ import annotations
 

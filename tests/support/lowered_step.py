@@ -1,4 +1,4 @@
-"""A training step as the operations that the native engine has for it."""
+"""A training step lowered to the operations of the native engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlpx.program.program import TrainingProgram
 
 
 def lowered(layers: list[Any], rule: Optimizer) -> tuple[list[Operation], np.ndarray, int]:
-    """What a step of three rows runs, its gradient, and how many parameters there are."""
+    """The operations of a step of three rows, its gradient, and the number of parameters."""
     model = MLP(layers)
     data = TrainingData(np.ones((9, layers[0]), np.float32), np.zeros(9, np.int64), None)
     moments = {name: np.zeros(model.layout.size, np.float32) for name in rule.moments}

@@ -1,4 +1,4 @@
-"""A quadratic of twelve parameters whose gradient is noisy: where it starts, and fifty steps."""
+"""A quadratic of twelve parameters: its start, and a noisy gradient for each of fifty steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scikit-learn's metrics, without what they warn of."""
+"""scikit-learn's metrics, without their warnings."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from mlpx.plan.plan import Buffers, Plan
 from mlpx.program.update import Update
 
 RULES = sorted(name for name in Optimizer.table if name != "lbfgs")
-"""The optimizers that step; L-BFGS searches, and has no update."""
+"""Optimizers with an update rule: all but L-BFGS, which searches along lines."""
 KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}
 
 

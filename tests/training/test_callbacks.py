@@ -1,7 +1,8 @@
-"""Callbacks see every event, stop a run with a reason, and leave the model whole when they fail."""
+"""Callbacks see every event, stop a run with a reason, and leave the model intact if they fail."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from mlpx.errors import InputError, InputTypeError
 
 
 class Events(Callback):
-    """Writes down what it is told."""
+    """Records the events it receives."""
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
@@ -89,7 +90,7 @@ def test_anything_that_answers_to_the_events_is_a_callback() -> None:
 
 
 def test_steps_are_told_as_they_are_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between epochs' begin and end, all of them; `Duck` above does without."""
+    """Every step, between the begin and end of an epoch; `Duck` above has no `on_steps`."""
 
     class Steps(Callback):
         def __init__(self) -> None:
@@ -139,7 +140,7 @@ def test_an_exception_ends_the_run_and_leaves_the_model_whole(event: str) -> Non
 
 
 def test_only_callbacks_that_began_are_ended() -> None:
-    """A failed run must not put back the best weights of an earlier one."""
+    """A failed run must not restore the best weights of an earlier one."""
     x, y = data()
     model, best = net(), BestWeights("loss")
     quiet(model, x, y, epochs=2, callbacks=[best])
@@ -257,7 +258,7 @@ class TestStopOnPlateau:
 
 class TestBestWeights:
     def test_puts_them_back_in_place(self) -> None:
-        """Views of the parameters that someone holds stay views."""
+        """Existing views of the parameters stay valid."""
         x, y = data()
         model = net()
         flat, W = model.flat, model.parameters["0.W"]
@@ -287,3 +288,45 @@ def test_logs_are_plain_floats() -> None:
     history = quiet(net(dtype="float32"), x, y, epochs=1, validation_data=(x, y))
     assert {type(value) for value in history.epochs[0].values()} == {float}
     assert history.step_loss.dtype == np.float64
+
+
+def test_steps_that_are_watched_slowly_are_as_many_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a callback takes is no reason to run fewer steps before it is told again."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    seen: list[int] = []
+
+    class Slow(Callback):
+        def on_steps(self, run: Any) -> None:
+            clock.now += 1.0
+            seen.append(run.steps_done)
+
+    monkeypatch.setattr("mlpx.training.epochs.time", clock)
+    x, y = data()
+    quiet(net(), np.tile(x, (4, 1)), np.tile(y, 4), batch_size=1, epochs=1, callbacks=[Slow()])
+    assert seen == [1, 3, 7, 15, 31, 63, 92]
+
+
+def test_on_steps_must_be_a_method() -> None:
+    class Counts(Callback):
+        on_steps = 3  # type: ignore[assignment]
+
+    with pytest.raises(InputTypeError, match="not a callback"):
+        quiet(net(), *data(), callbacks=[Counts()])
+
+
+def test_progress_is_told_before_what_follows_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its lines of an epoch before the callbacks' own, and its last one before their end."""
+
+    class Prints(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            print(f"after {epoch + 1}")  # noqa: T201
+
+        def on_train_end(self, run: Any) -> None:
+            print("end")  # noqa: T201
+
+    quiet(net(), *data(), epochs=15, callbacks=[Prints()], verbose=None)
+    words = [line.split("  ")[0] for line in capsys.readouterr().out.splitlines()]
+    assert words[:3] == ["epoch 1/15", "after 1", "epoch 2/15"]
+    assert words[-3:] == ["after 15", "epoch 15/15", "end"]  # which is no second epoch's

@@ -1,4 +1,4 @@
-"""The CSV log: one line an epoch, at once, and never at the cost of what was there."""
+"""The CSV log: one line per epoch, flushed, without losing what the file held before."""
 
 from __future__ import annotations
 

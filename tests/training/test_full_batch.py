@@ -1,9 +1,11 @@
-"""L-BFGS: it finds minima, runs as other optimizers do, and says what it cannot."""
+"""L-BFGS finds minima, runs like other optimizers, and refuses what it cannot do."""
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
+import weakref
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -103,7 +105,7 @@ def test_ctrl_c_ends_lbfgs_after_an_iteration(at: int) -> None:
 
 
 def test_an_iterations_loss_is_that_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the search looked at another point after it."""
+    """Even if the line search evaluated another point after it."""
 
     def minimise(evaluate: Any, start: np.ndarray, *, callback: Any, **options: Any) -> Any:
         end = start - evaluate(start)[1]
@@ -127,3 +129,21 @@ def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
     with pytest.raises(MissingExtraError, match=r"optimizer='lbfgs'.*mlpx\[lbfgs\]"):
         MLP([5, 2]).fit(*problem(), optimizer="lbfgs", verbose=0)
+
+
+def test_data_are_free_when_the_training_is_over(only_new_garbage: None) -> None:
+    """SciPy's callbacks know the run, and the run its loop: no cycle is left of that."""
+    pytest.importorskip("scipy")
+    runs: list[Any] = []
+
+    class Look(Callback):
+        def on_train_begin(self, run: Any) -> None:
+            runs.append(weakref.ref(run))
+
+    x, y = problem()
+    gc.disable()
+    try:
+        MLP([5, 2]).fit(x, y, optimizer="lbfgs", epochs=2, callbacks=[Look()], verbose=0)
+        assert runs[0]() is None
+    finally:
+        gc.enable()

@@ -1,4 +1,4 @@
-"""A History tells what happened, by column, as plain values and as a file."""
+"""A History as columns, as plain values and as a file."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_file_holds_everything(history: History, tmp_path: Path) -> None:
 
 
 def test_file_of_a_diverged_run_is_json_everywhere(tmp_path: Path) -> None:
-    """NaN and infinity are no JSON: other languages' readers refuse them."""
+    """NaN and infinity are not JSON: parsers in other languages reject them."""
     nan, inf = float("nan"), float("inf")
     history = History(epochs=[{"loss": nan}, {"loss": -inf}], step_loss=np.array([inf, 1.0]))
     history.save(tmp_path / "h.json")

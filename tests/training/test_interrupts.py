@@ -1,4 +1,4 @@
-"""Ctrl-C leaves a model whole, that goes on exactly; signals are left as they were found."""
+"""Ctrl-C leaves an intact model that resumes exactly; signal handlers are restored."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class TestInterrupt:
         assert done == ["completed"]
 
     def test_real_signal_to_a_real_process(self, tmp_path: Path) -> None:
-        """SIGINT in mid-training: exit by KeyboardInterrupt, the saved model goes on exactly."""
+        """SIGINT during training: exit by KeyboardInterrupt; the saved model resumes exactly."""
         path = tmp_path / "m.safetensors"
         command = [sys.executable, "-c", CHILD, str(path)]
         environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
@@ -128,7 +128,7 @@ class TestInterrupt:
 
 
 class Signals(Callback):
-    """Sends these at the end of the second epoch, and keeps which were survived."""
+    """Sends these signals at the end of the second epoch, and records which it survived."""
 
     def __init__(self, *numbers: int) -> None:
         self.numbers, self.survived = numbers, list[int]()
@@ -144,7 +144,7 @@ TERM, HUP, INT = signal.SIGTERM, signal.SIGHUP, signal.SIGINT
 
 
 class TestBetweenTwoHandlers:
-    """A signal that comes while they are set, or put back, leaves none behind."""
+    """A signal that arrives while handlers are set or restored leaves none behind."""
 
     @pytest.mark.parametrize("at", range(6))
     @pytest.mark.parametrize("held", [ending_signals, held_interrupt])

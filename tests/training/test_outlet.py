@@ -1,4 +1,4 @@
-"""A standard output that dies, or cannot write all letters, ends no training."""
+"""Standard output that fails, or lacks some characters, does not end a training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlpx.training.progress import Outlet
 
 
 class Dead:
-    """A standard output that takes `lives` more texts."""
+    """Standard output that fails after `lives` more writes."""
 
     encoding = "utf-8"
 

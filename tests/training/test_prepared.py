@@ -1,4 +1,4 @@
-"""What a fit leaves for the next: the same bits as planning anew, no data held, little memory."""
+"""Reusing a prepared program: same bits as planning again, holds no data, little memory."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Every fit plans anew."""
+    """Makes every fit plan again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "take", lambda *_: None)
         yield
@@ -112,7 +112,7 @@ def fit(model: MLP, engine: str, seed: int, **options: Any) -> np.ndarray:
 
 @everywhere
 def test_fits_that_differ_are_as_planned_anew(device: str, engine: str) -> None:
-    """Each kind twice, the kinds in turn: on other rows every time."""
+    """Each kind twice, in turn, on different rows every time."""
     model, twin = network(device), network(device)
     kinds = FITS if device == "cpu" else FITS[:5]  # the double is slow
     for i, options in enumerate([*kinds, *kinds[:2]]):
@@ -151,7 +151,7 @@ def test_moments_that_are_begun_anew_are_those_that_move(device: str, engine: st
 
 @everywhere
 def test_x_and_y_may_be_one_array_and_then_two(device: str, engine: str) -> None:
-    """They are told apart by what they are for, not by where they lie."""
+    """They are distinguished by their role, not by their address."""
     model, twin = (MLP([5, 4, 5], loss="mean_squared_error", device=device) for _ in range(2))
     x, other = rows(20)[0], rows(20, seed=1)[0]
     for y in (x, other, x):
@@ -177,7 +177,7 @@ def test_data_are_not_held(device: str, engine: str) -> None:
 @needs_native
 @pytest.mark.usefixtures("only_new_garbage")
 def test_a_model_is_free_with_its_last_use() -> None:
-    """What is kept does not refer to it, so nobody has to look for cycles."""
+    """What is kept does not refer to the model, so freeing it needs no garbage collection."""
     gc.collect()
     gc.disable()
     try:
@@ -218,7 +218,7 @@ def test_an_error_leaves_nothing_for_the_next(
 
 
 class Nested(callbacks.Callback):
-    """Fits the model a little more after each epoch: on rows of its own, with the same options."""
+    """Fits the model again after each epoch, on rows of its own, with the same options."""
 
     def __init__(self, engine: str) -> None:
         self.engine = engine
@@ -287,7 +287,7 @@ def test_what_is_kept_is_little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def python_calls(work: Callable[[], object]) -> int:
-    """How many functions of Python's run meanwhile."""
+    """How many Python functions are called meanwhile."""
     count = 0
 
     def see(_: Any, event: str, __: Any) -> None:

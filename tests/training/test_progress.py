@@ -1,4 +1,4 @@
-"""What is shown while a model trains: it fits the terminal, and says what it should."""
+"""The progress display: it fits the terminal and shows the right figures."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_silence(capsys):
 
 
 def on_a_terminal(code, columns):
-    """What a program writes to a terminal of so many columns."""
+    """What a program writes to a terminal with `columns` columns."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "CI")}
@@ -217,7 +217,7 @@ def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
 
 
 def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
-    """After 50 s, a quarter of 40 steps of 30 samples is done."""
+    """After 50 s, a quarter of 40 steps of 30 samples each is done."""
     clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setenv("COLUMNS", str(len("epoch 1/3 ━━━━━━ ") + 52))  # the least for all of it
@@ -245,7 +245,7 @@ def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
 
 
 def test_lines_tell_the_rate_since_the_last_one(monkeypatch):
-    """Of 15 epochs every second, and the first and last."""
+    """Of 15 epochs, every second one, the first and the last."""
     clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
     flushed, out = [], io.StringIO()

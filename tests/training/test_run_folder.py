@@ -1,4 +1,4 @@
-"""Run folders: one training at a time, room for the model, files that do not need each other."""
+"""Run folders: one training at a time, reserved disk space, files that are independent."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_what_is_no_run_is_called_by_its_name(tmp_path: Path, monkeypatch: Any) 
     for name, words in {
         "absent": "^absent does not exist; wanted a run folder or a model file",
         "folder": "^folder is not a run folder: it has no config.json",
-        "other.safetensors": "^other.safetensors is no run folder",
+        "other.safetensors": "^other.safetensors is neither a run folder nor",
     }.items():
         with pytest.raises(CheckpointError, match=words):
             run_folder(Path(name))

@@ -1,4 +1,4 @@
-"""The orders of rows: from seed and epoch alone, fair, and different every time."""
+"""Row orders depend on seed and epoch alone, are fair, and differ every epoch."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def test_rows_held_out_are_of_the_seed_alone() -> None:
      ("with_replacement", 24, 6, 24), ("with_replacement", 1, 1, 1)],
 )  # fmt: skip
 def test_rows_of_an_epoch(name: str, n: int, batch_size: int, rows: int) -> None:
-    """Drawn with replacement there is no ragged batch."""
+    """With replacement there is no ragged batch."""
     assert rows_per_epoch(name, n, batch_size) == rows

@@ -1,4 +1,4 @@
-"""A run's settings, edited by hand: what cannot be one is named with its file."""
+"""Settings of a run edited by hand: an invalid one is named, with its file."""
 
 from __future__ import annotations
 

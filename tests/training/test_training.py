@@ -1,4 +1,4 @@
-"""Training is that of the plain loops, repeats bit for bit, and sees when it diverges."""
+"""Training agrees with plain loops, repeats bit for bit, and detects divergence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def orders(model: MLP, sampling: str, epochs: int, rows: int) -> list[np.ndarray
 @pytest.mark.parametrize("sampling", sorted(SAMPLINGS))
 @pytest.mark.parametrize("batch_size", [1, 6, 22, N])
 def test_classes_as_in_the_loops(batch_size: int, sampling: str, weighted: bool) -> None:
-    """23 rows in batches of 6 leave 5, of 22 leave 1: trained on, and weighted by their number."""
+    """In batches of 6, 23 rows leave 5, in batches of 22 they leave 1; weighted by their number."""
     x, y = data()
     w = np.random.default_rng(2).uniform(0.1, 3, size=N) if weighted else np.ones(N)
     model = net()
@@ -157,7 +157,7 @@ def test_same_seed_same_bits_other_seed_other_bits() -> None:
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_split_is_the_validation_data_it_draws(device: str, fake_cupy: Any) -> None:
-    """The weights with it, and the classes' weights without; again for another call."""
+    """With row weights, without class weights; another call holds out the same rows."""
     x, y = data()
     w = np.random.default_rng(2).uniform(0.1, 3, size=N)
     one, other = net(device=device), net(device=device)

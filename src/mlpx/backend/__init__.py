@@ -6,7 +6,6 @@ is asked for.
 
 from __future__ import annotations
 
-import copyreg
 import os
 import re
 from typing import Any, NamedTuple
@@ -71,13 +70,7 @@ def get_backend(device: str | Backend | None = None) -> Backend:
     return _opened[name]
 
 
-def _pickled(backend: Backend) -> tuple[Any, tuple[str]]:
-    """A backend is pickled by the name of its device."""
-    return get_backend, (backend.device,)
-
-
-for _kind in BACKENDS.values():
-    copyreg.pickle(_kind, _pickled)
+Backend.by_name = staticmethod(get_backend)
 
 
 def array_backend(x: Any) -> Backend:

@@ -131,6 +131,13 @@ class Backend(ABC):
         Allocates nothing. ``rows`` must lie in [0, n), which is not checked.
         """
 
+    by_name: ClassVar[Callable[[str], Backend]]
+    """:func:`get_backend`, which the package puts here."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """A backend is pickled as the name of its device."""
+        return Backend.by_name, (self.device,)
+
     def __repr__(self) -> str:
         return f"<Backend {self.device}: {self.name}>"
 

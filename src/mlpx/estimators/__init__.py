@@ -1,4 +1,4 @@
-"""scikit-learn estimators: `MLPClassifier` and `MLPRegressor`, to be used in place of its own.
+"""`MLPClassifier` and `MLPRegressor`, drop-in replacements for scikit-learn's.
 
 They need scikit-learn: `pip install 'mlpx[sklearn]'`.
 """

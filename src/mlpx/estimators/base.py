@@ -1,4 +1,4 @@
-"""What classifier and regressor have in common: fitting, and the attributes that come of it."""
+"""The base of classifier and regressor: fitting, and the attributes that it sets."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ NOT_FINITE = (
 
 
 class BaseMLP(BaseEstimator):  # type: ignore[misc]
-    """Fitting by our engines with scikit-learn's meaning; see `MLPClassifier`, `MLPRegressor`."""
+    """Fitting with mlpx's engines and scikit-learn's semantics; see the subclasses."""
 
     _classifies = False
 
-    # What the subclasses say.
+    # What subclasses define.
 
     def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
-        """y encoded; the `first` time its classes or columns are learnt, from `whole` data."""
+        """Encoded y; the `first` time, its classes or columns are learnt, from `whole` data."""
         raise NotImplementedError
 
     def _for_model(self, y: np.ndarray) -> np.ndarray:
-        """Encoded y as the network takes it."""
+        """Encoded y in the form that the network takes."""
         raise NotImplementedError
 
     def _loss_and_outputs(self) -> tuple[Loss, int]:
@@ -60,24 +60,25 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         raise NotImplementedError
 
     def _loss_constants(self, y: np.ndarray) -> np.ndarray | None:
-        """What scikit-learn's loss of each row has that ours has not, as it is of y alone; (n,)."""
+        """Terms of scikit-learn's loss (n,) that ours omits, as they depend on y alone."""
         return None
 
     def _class_factors(self, y: np.ndarray, w: np.ndarray | None) -> np.ndarray | None:
-        """The rows' weights (n,), those of their classes multiplied in."""
+        """The row weights (n,), multiplied by the class weights."""
         return w
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        """What a held-out part has as much of as the rest."""
+        """The groups (n,) to stratify a train-validation split by, or None."""
         return None
 
     def _described(self) -> dict[str, Any]:
-        """What a run folder keeps of the targets."""
+        """What a run folder stores about the targets."""
         raise NotImplementedError
 
     def _restore(self, described: dict[str, Any]) -> None:
-        """The inverse of `_described`; of {"model": model, "labels": of its classes or None}, what
-        can be told.
+        """The inverse of `_described`.
+
+        Given {"model": model, "labels": class labels or None}, it infers what it can from these.
         """
         raise NotImplementedError
 
@@ -100,7 +101,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         X = rows.check_rows(self, X, reset=first, backend=backend)
         y = self._targets(y, first=first, whole=not partial)
         if X.shape[0] != len(y):
-            check_consistent_length(range(X.shape[0]), y)  # which says so
+            check_consistent_length(range(X.shape[0]), y)  # raises scikit-learn's error
         w = rows.check_weights(sample_weight, len(y))
         if first:
             self._begin()
@@ -111,7 +112,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self._train(X, y, w, validation, partial=partial)
 
     def _begin(self) -> None:
-        """Attributes of an estimator that has learnt nothing yet."""
+        """Set the attributes of an estimator that has not learnt anything yet."""
         self.__dict__.pop("_model", None)
         self._given_layers = False
         self._random_state = check_random_state(self.random_state)
@@ -127,7 +128,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.best_loss_: float | None = None if self.early_stopping else math.inf
 
     def _open_model(self, X: Any, backend: Backend, *, first: bool) -> None:
-        """The network: a new one, or the one there is under what the parameters say now."""
+        """Make a new network, or adapt the present one to the current constructor parameters."""
         loss, outputs = self._loss_and_outputs()
         layers = settings.layers(self, outputs=outputs)
         if not first:
@@ -152,7 +153,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self.out_activation_ = {"sigmoid": "logistic", None: "identity"}.get(link, link)
 
     def _initialise(self, model: MLP) -> None:
-        """Starting weights and biases, drawn as scikit-learn draws them."""
+        """Draw initial weights and biases as scikit-learn does."""
         draw, values = self._random_state.uniform, {}
         names = [name for name in model.parameters if name.endswith(".W")]
         names.sort(key=lambda name: int(name.partition(".")[0]))
@@ -166,7 +167,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             model.seed = int(self._random_state.randint(np.iinfo(np.int32).max))
 
     def _held_out(self, given: Held, backend: Backend) -> TrainingData | None:
-        """The validation data that `fit` was given."""
+        """The validation data given to `fit`, or None."""
         X, y, w = given
         if X is None and y is None:
             return None
@@ -178,7 +179,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self._data(X, y, rows.check_weights(w, len(y)))
 
     def _split(self, X: Any, y: Any, w: Any) -> tuple[Held, TrainingData]:
-        """A part to train on, and validation data; the same rows when fitting goes on."""
+        """Training rows and validation data; the split stays the same when fitting continues."""
         draw = self._random_state
         if self._split_state is None:
             self._split_state = draw.get_state()
@@ -198,11 +199,11 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return parts[0], self._data(*parts[1])
 
     def _data(self, X: Any, y: np.ndarray, w: np.ndarray | None) -> TrainingData:
-        """Checked rows as the network takes them."""
+        """Checked rows in the form that the network takes."""
         return rows.as_data(X, self._for_model(y), w, model=self._model)
 
     def _keeps_best(self, held_out: Any) -> bool:
-        """Whether the epoch with the best validation score is put back at the end."""
+        """Whether the epoch with the best validation score is restored at the end."""
         asked = self.early_stopping if self.restore_best is None else self.restore_best
         return bool(asked and held_out is not None)
 
@@ -236,7 +237,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self, data: TrainingData, validation: TrainingData | None, rule: Optimizer,
         w: np.ndarray | None, constants: np.ndarray | None, *, epochs: int | None,
     ) -> Run:  # fmt: skip
-        """The run of our engines that does the work."""
+        """The training run that does the work."""
         model, n = self._model, len(data)
         batch = n if rule.full_batch else self._batch_rows(n)
         if isinstance(data.x, rows.SparseRows):
@@ -256,7 +257,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             part_rows=batch,
             epochs=int(self.max_iter) if epochs is None else epochs,
             metrics=metrics,
-            callbacks=(*shown, book, *check_callbacks(self.callbacks or ())),
+            callbacks=(book, *check_callbacks(self.callbacks or ())),
+            display=tuple(shown),
             threads=self._threads(),
         )
         loop: Loop = Epochs()
@@ -272,7 +274,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return Run(model, data, validation, options, loop=loop, feed=feed)
 
     def _full_batch(self, w: np.ndarray | None, constants: np.ndarray | None) -> FullBatch:
-        """L-BFGS with scikit-learn's limits, and its loss."""
+        """The loop for L-BFGS, with scikit-learn's limits and loss."""
         limits = {"ftol": None, "maxfun": int(self.max_fun)}
         constant = 0.0 if constants is None else float(np.average(constants, weights=w))
         return FullBatch(limits=limits, constant=constant)
@@ -285,14 +287,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return min(size, n)
 
     def _threads(self) -> int | None:
-        """`n_threads`, or what joblib leaves to one of its workers; None is as many as suit."""
+        """`n_threads`, or what joblib allots to its workers; None picks as many as suit."""
         if self.n_threads is not None:
             return int(self.n_threads)
         told = os.environ.get("OMP_NUM_THREADS", "")
         return min(int(told), usable_cores()) if told.isdigit() and int(told) else None
 
     def _next_order(self, n: int, *, anew: bool) -> np.ndarray:
-        """The rows of the next epoch, or of the one that was broken off."""
+        """The rows of the next epoch or, unless `anew`, of the one that was interrupted."""
         if not self.shuffle:
             return np.arange(n)
         if len(self._order) != n:
@@ -304,10 +306,10 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return self._order
 
     def _conclude(self, run: Run, *, partial: bool) -> None:
-        """Warn of what did not converge, refuse what diverged."""
+        """Warn if training did not converge; raise InputError if it diverged."""
         told = ""
-        if isinstance(run.loop, FullBatch):
-            result = run.loop.result
+        result = run.loop.result if isinstance(run.loop, FullBatch) else None
+        if result is not None:
             self.loss_ = float(result.fun)
             if result.status != 0:
                 told = (
@@ -325,7 +327,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if not bool(model.backend.xp.isfinite(model.flat).all()):
             raise InputError(NOT_FINITE)
 
-    # What is there after fitting.
+    # What fitting provides.
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_model")
@@ -337,12 +339,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     @property
     def coefs_(self) -> list[np.ndarray]:
-        """Weight matrices, the i-th from layer i to i + 1; on the CPU views, elsewhere copies."""
+        """Weight matrices, the i-th from layer i to i + 1; views on the CPU, copies elsewhere."""
         return self._arrays("coefs_", "W")
 
     @property
     def intercepts_(self) -> list[np.ndarray]:
-        """Bias vectors, the i-th of layer i + 1; on the CPU views, elsewhere copies."""
+        """Bias vectors, the i-th of layer i + 1; views on the CPU, copies elsewhere."""
         return self._arrays("intercepts_", "b")
 
     def _fitted(self, name: str) -> MLP:
@@ -374,7 +376,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write a run folder, as `mlpx train` does; `from_run` reads it.
 
-        Raises InputError for a folder of something else, CheckpointError if it cannot be written.
+        Raises InputError if the folder holds something else, CheckpointError if writing fails.
         """
         from mlpx.estimators.saving import save
 
@@ -383,7 +385,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], *, device: str | None = None) -> Self:
-        """The estimator in a run folder, of `save` or of `mlpx train`.
+        """The estimator in a run folder that `save` or `mlpx train` wrote.
 
         Raises CheckpointError.
         """
@@ -394,15 +396,15 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
 
 def take_over(model: MLP, before: MLP) -> None:
-    """Give `model` the parameters and the training state of the network before.
+    """Give `model` the parameters and the training state of the network `before`.
 
-    Raises InputError for a network of another shape.
+    Raises InputError if their shapes differ.
     """
     old, new = before.parameters, model.parameters
     if [p.shape for p in old.values()] != [p.shape for p in new.values()]:
         raise InputError(
             f"the network was {before.widths} and would become {model.widths}; set "
-            "warm_start=False to begin anew"
+            "warm_start=False to start over"
         )
     for ours, theirs in zip(new.values(), old.values(), strict=True):
         ours[...] = theirs

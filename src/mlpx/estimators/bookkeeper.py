@@ -1,4 +1,4 @@
-"""The callback that keeps an estimator's curves and decides as scikit-learn does when to stop."""
+"""The callback that records an estimator's curves and stops when scikit-learn would."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mlpx.training.run import Callback, Logs, Run
 from mlpx.types import Array
 
 LEAST_RATE = 1e-6
-"""learning_rate="adaptive" divides the rate until it is here, then stops."""
+"""learning_rate="adaptive" divides the rate until it reaches this, then stops training."""
 
 
 class Bookkeeper(Callback):
-    """Writes loss_curve_ and its like, changes the rate, stops, and remembers the best epoch.
+    """Records the curves, changes the rate, stops training, and remembers the best epoch.
 
-    `column` of the log times `sign` is the validation score.
+    The validation score is `sign` times the log's `column`.
     """
 
     def __init__(self, estimator: Any, *, rows: int, column: str, sign: float) -> None:
@@ -32,7 +32,7 @@ class Bookkeeper(Callback):
         if self.estimator._keeps_best(run.held_out):
             self.best = run.model.flat.copy()
             last = self.estimator._last_flat
-            if last is not None:  # the fit before put its best epoch back; go on from its last
+            if last is not None:  # the fit before restored its best epoch; continue from its last
                 run.model.backend.upload(last, out=run.model.flat)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
@@ -56,7 +56,7 @@ class Bookkeeper(Callback):
             self.out.write(text + "\n")
 
     def _validated(self, run: Run, logs: Logs) -> float:
-        """The validation score, NaN without validation data."""
+        """Record and return the validation score; NaN without validation data."""
         if run.held_out is None:
             return math.nan
         estimator, score = self.estimator, self.sign * logs[self.column]
@@ -68,7 +68,7 @@ class Bookkeeper(Callback):
         return score
 
     def _judge(self, run: Run, score: float) -> None:
-        """Count the epochs in a row that were no improvement by more than `tol`."""
+        """Count consecutive epochs that did not improve by more than `tol`."""
         estimator = self.estimator
         if isinstance(run.loop, FullBatch):
             estimator.best_loss_ = min(estimator.loss_curve_)
@@ -78,7 +78,7 @@ class Bookkeeper(Callback):
             stalled = score < estimator.best_validation_score_ + estimator.tol
         else:
             stalled = estimator.loss_ > estimator.best_loss_ - estimator.tol
-            estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)  # which NaN never is
+            estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)  # never NaN
         estimator._no_improvement_count = estimator._no_improvement_count + 1 if stalled else 0
 
     def _remember(self, run: Run, score: float) -> None:
@@ -88,7 +88,7 @@ class Bookkeeper(Callback):
                 self.best[...] = run.model.flat
 
     def _set_rate(self, run: Run, rate: float) -> None:
-        """The rate from the next epoch on; what momentum has gathered keeps its length."""
+        """Set the rate from the next epoch on; the velocity is rescaled to keep its step."""
         estimator = self.estimator
         velocity = run.state.moments.get("v")
         if velocity is not None:
@@ -119,7 +119,7 @@ class Bookkeeper(Callback):
 
 
 def objective(run: Run, logs: Logs) -> float:
-    """The loss of the epoch that ended as scikit-learn has it."""
+    """The loss of the last epoch, as scikit-learn defines it."""
     if isinstance(run.loop, FullBatch):
         return run.loop.value
     feed = run.feed

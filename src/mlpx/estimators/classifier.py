@@ -21,13 +21,13 @@ from mlpx.kernels.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from mlpx.types import Array, Namespace
 
 YES_OR_NO, ONE_OF_SEVERAL = BinaryCrossEntropy(reduction="sum"), SoftmaxCrossEntropy()
-"""What scikit-learn calls log_loss: of each output, or over all classes."""
+"""What scikit-learn calls log_loss: for each output, or over all classes."""
 
 
 def learns_in_parts(estimator: Any) -> bool:
-    """Whether `partial_fit` is there: not with a solver that needs all rows at once.
+    """True if the estimator has `partial_fit`.
 
-    Raises AttributeError if not.
+    Raises AttributeError if its solver needs all rows at once.
     """
     if full_batch(estimator):
         raise AttributeError(
@@ -37,25 +37,25 @@ def learns_in_parts(estimator: Any) -> bool:
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
-    """Multi-layer perceptron classifier, to be used in place of scikit-learn's.
+    """Multi-layer perceptron classifier, a drop-in replacement for scikit-learn's.
 
-    Every parameter of scikit-learn's has its meaning and its default; the same `random_state` draws
-    the same weights and batches. Ours, all of them by keyword:
+    Every parameter of scikit-learn's has the same meaning and default; the same `random_state`
+    draws the same weights and batches. Additions, all keyword-only:
 
-    activation, dropout: one for all hidden layers, or a list with one for each; any activation of
-    `mlpx`. solver: "adam", "sgd", "lbfgs", or any optimizer of `mlpx` by name (at
+    activation, dropout: one value for all hidden layers, or a list with one for each; any
+    activation of `mlpx`. solver: "adam", "sgd", "lbfgs", or any optimizer of `mlpx`, by name (with
     `learning_rate_init`) or as an instance. learning_rate: also a schedule of `mlpx`. loss:
     "log_loss" or any loss of `mlpx` over classes.
-    class_weight: {class: weight}, or "balanced"; times `sample_weight`.
-    early_stopping_metric: what early stopping follows: a metric of `mlpx` by name, "loss", or None
-    for the accuracy. restore_best: whether the best epoch is put back at the end; None is with
+    class_weight: {class: weight}, or "balanced"; multiplied by `sample_weight`.
+    early_stopping_metric: what early stopping monitors: a metric of `mlpx` by name, "loss", or None
+    for accuracy. restore_best: whether to restore the best epoch at the end; None means if
     `early_stopping`. callbacks: a list of `mlpx.Callback`.
-    device: "cpu", "cuda", "auto"; dtype: "float32" or "float64", None is as X, float64 for
-    integers. n_threads: None is as many as suit, and in a worker of joblib as many as it was given.
-    verbose: True prints a line an epoch, "bar" draws one bar.
+    device: "cpu", "cuda", "auto". dtype: "float32" or "float64"; None means that of X, float64 for
+    integers. n_threads: None picks as many as suit, in a joblib worker as many as it is allotted.
+    verbose: True prints a line per epoch, "bar" draws a progress bar.
 
-    Attributes are scikit-learn's, with `validation_loss_curve_`, `learning_rate_`, `history_` (of
-    the last fit) and the network `model_` besides.
+    The attributes are scikit-learn's, plus `validation_loss_curve_`, `learning_rate_`, `history_`
+    (of the last fit) and `model_`, the network.
     """
 
     _classifies = True
@@ -82,17 +82,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:  # fmt: skip
-        """Learn from X (n, columns) and labels y (n,), or 0 and 1 (n, labels).
+        """Train on X (n, columns) and labels y (n,), or 0 and 1 (n, labels).
 
-        `X_val` and `y_val` are validated after every epoch, and early stopping follows them instead
-        of a part of X. Raises ValueError or TypeError for what cannot be learnt from.
+        `X_val` and `y_val` are evaluated after every epoch, and early stopping uses them instead of
+        a part of X. Raises ValueError or TypeError for invalid data.
         """
         return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
 
     @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
     @known_options
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """One pass over X and y; the first call names all `classes` there will be."""
+        """Train for one epoch on X and y; the first call must list all `classes`."""
         known = hasattr(self, "classes_")
         if classes is None and not known:
             raise InputError("classes is missing; the first call of partial_fit names them all")
@@ -169,7 +169,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return y.astype(bool)[:, None] if self._labels.kind in ("single", "binary") else None
 
     def predict(self, X: Any) -> Any:
-        """The likeliest class of each row (n,), as y named it; for several labels 0, 1 (n, k)."""
+        """The most likely class of each row (n,), as in y; 0 or 1 (n, k) for several labels."""
         z, model, labels = self._outputs(X), self._model, self._labels
         predicted = losses.predictions(model.backend.xp, model.loss, z)
         if predicted.ndim == 2 and not labels.several:  # each class against the rest
@@ -191,7 +191,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return handed_back(losses.probabilities(model.backend.xp, model.loss, z), X)
 
     def predict_log_proba(self, X: Any) -> Any:
-        """The logarithm of `predict_proba`, finite also where that is rounded to 0."""
+        """The logarithm of `predict_proba`, finite even where that rounds to 0."""
         z, model = self._outputs(X), self._model
         losses.require_probabilities(model.loss)
         if self._labels.kind == "single":
@@ -200,11 +200,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         p, logs = (
             losses.probabilities(xp, model.loss, z), log_probabilities(xp, z, link=model.loss.link)
         )  # fmt: skip
-        # Above a half the logarithm of p is as exact, and ties stay ties.
+        # Above 1/2 the logarithm of p is just as exact, and ties stay ties.
         return handed_back(xp.where(p > 0.5, xp.log(xp.maximum(p, 0.5)), logs), X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows predicted right; with several labels a row, all of them."""
+        """The accuracy; with several labels per row, all of them must be right."""
         check_unmasked(y, "y")
         check_unmasked(sample_weight, "sample_weight")
         predicted = self.predict(X)
@@ -219,7 +219,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
 
 def log_probabilities(xp: Namespace, z: Array, *, link: str | None) -> Array:
-    """The logarithms of the probabilities that outputs z (n, k) mean; (n, 2) for k = 1."""
+    """The log-probabilities of outputs z (n, k); (n, 2) for k = 1."""
     if link == "softmax":
         z = z - z.max(axis=1, keepdims=True)
         return z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Rows in the order that scikit-learn draws, also sparse ones, window by window."""
+"""Rows in the order that scikit-learn draws them; sparse rows come window by window."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mlpx.training.sampling import Feed
 
 Part = tuple[Any, Any, Any]
 WINDOW_ELEMENTS = 1 << 21
-"""How many numbers of sparse rows are dense at a time, unless one batch has more."""
+"""How many numbers of sparse rows are made dense at a time, unless one batch has more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Window(TrainingData):
-    """Room on the device for some of the `source`'s rows, which take turns in it."""
+    """Room on the device for some rows of `source`, which take turns in it."""
 
     source: TrainingData
 
@@ -33,7 +33,7 @@ class Window(TrainingData):
 
 
 def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
-    """A window on data whose x is sparse, of whole batches."""
+    """A window of whole batches onto data whose x is sparse."""
     columns, n = max(1, source.x.shape[1]), len(source)
     batches = max(1, WINDOW_ELEMENTS // (columns * batch_size))
     rows = batch_size * min(batches, -(-n // batch_size))
@@ -44,9 +44,9 @@ def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
 
 
 def fill(model: MLP, window: Window, rows: np.ndarray) -> None:
-    """Bring `rows` of the source into the window's first places."""
+    """Copy `rows` of the source into the first rows of the window."""
     backend, n = model.backend, len(rows)
-    source: Any = window.source  # it has weights if the window has
+    source: Any = window.source  # it has weights if the window does
     backend.upload(source.x[rows], out=window.x[:n])
     at = backend.asarray(rows)
     window.y[:n] = source.y[at]
@@ -55,15 +55,15 @@ def fill(model: MLP, window: Window, rows: np.ndarray) -> None:
 
 
 def weighing(w: np.ndarray) -> np.ndarray:
-    """Which weights in a model's range (n,) count in its dtype: engines flush what is denormal."""
+    """Which weights (n,), scaled to the model's dtype, count: engines flush denormals to zero."""
     weighs: np.ndarray = w >= np.finfo(w.dtype).tiny
     return weighs
 
 
 def enough_weighing(X: Any, y: np.ndarray, w: np.ndarray | None, *, batch_rows: int) -> Part:
-    """X, y and w, those rows left out that weigh nothing if all batches cannot have one that does.
+    """X, y and w; without the rows of weight zero if not every batch can have a weighted row.
 
-    w is in the model's range, so that its scale decides nothing.
+    w is already scaled to the model's dtype, so the user's scale does not matter.
     """
     weighs = None if w is None else weighing(w)
     if w is None or weighs is None or weighs.sum() * batch_rows >= len(y):
@@ -72,22 +72,22 @@ def enough_weighing(X: Any, y: np.ndarray, w: np.ndarray | None, *, batch_rows: 
 
 
 def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """`order` with rows exchanged so that each batch, from its start, has one that `weighs`.
+    """`order` with rows exchanged so that each batch, given by its start, has one that `weighs`.
 
-    There must be as many of these rows as batches.
+    There must be at least as many such rows as batches.
     """
     counts = np.add.reduceat(weighs[order].astype(np.int64), starts)
     order = order.copy()
     for empty in np.flatnonzero(counts == 0):
-        giver = counts.argmax()
-        a, b = starts[giver] + weighs[order[starts[giver] :]].argmax(), starts[empty]
+        fullest = counts.argmax()
+        a, b = starts[fullest] + weighs[order[starts[fullest] :]].argmax(), starts[empty]
         order[[a, b]] = order[[b, a]]
-        counts[giver] -= 1
+        counts[fullest] -= 1
     return order
 
 
 class Windowed(Feed):
-    """Rows in their order, all at once or, of a window, one window after the other."""
+    """Rows in order: all at once, or one window after the other."""
 
     def __init__(self, model: MLP, data: TrainingData, *, batch_size: int) -> None:
         self.model, self.data, self.batch_size = model, data, batch_size
@@ -95,7 +95,7 @@ class Windowed(Feed):
         self.room = None if self.window is None else self.window.rows
         self._order = np.arange(len(data))
         self._shown = -1
-        """Which of the turns of the order is in the window."""
+        """The number of the part of the order that is in the window."""
 
     def ready(self, position: int, end: int) -> int:
         if self.window is None:
@@ -110,10 +110,10 @@ class Windowed(Feed):
 
 
 class Shuffled(Windowed):
-    """The rows in the order that an estimator's random state gives, and each batch's share of them.
+    """Rows in the order drawn from an estimator's random state, and scikit-learn's epoch loss.
 
-    `weights` (n,) are those of the rows in the model's range, `constants` (n,) what scikit-learn's
-    loss of each row has besides ours.
+    `weights` (n,) are the row weights, scaled to the model's dtype; `constants` (n,) are the terms
+    that scikit-learn's loss of each row has besides ours.
     """
 
     def __init__(
@@ -137,8 +137,9 @@ class Shuffled(Windowed):
         return np.arange(len(self.data)) % self.window.rows
 
     def objective(self, losses: np.ndarray, position: int) -> float:
-        """The loss of the batches before `position` (0: the epoch's end) as scikit-learn has it:
-        their mean, `constants` added, where each counts as its rows do.
+        """scikit-learn's loss of the batches before `position` (0: the epoch's end).
+
+        It is the mean of their losses, plus `constants`, weighted by their numbers of rows.
         """
         stop = position or len(self.starts)
         ran = slice(stop - len(losses), stop)

@@ -1,4 +1,4 @@
-"""Class labels as users write them, and as networks learn them."""
+"""Class labels: from the user's names to indices, and back."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Labels:
 
     @property
     def kind(self) -> Kind:
-        """What is asked of a row: one class of one, two or more, or several labels."""
+        """The kind of problem: one class per row, out of one, two or more; or several labels."""
         if self.several:
             return "multilabel"
         if len(self.classes) > 2:
@@ -38,7 +38,7 @@ class Labels:
 
     @property
     def outputs(self) -> int:
-        """How many outputs the network has: yes or no is one."""
+        """How many outputs the network has: one for a binary problem."""
         return 1 if self.kind in ("single", "binary") else len(self.classes)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
@@ -60,11 +60,11 @@ class Labels:
         return at.astype(np.int64, copy=False)
 
     def decode(self, indices: np.ndarray) -> np.ndarray:
-        """What class indices (n,), or 0 and 1 (n, k), are called."""
+        """The names of class indices (n,); 0 and 1 (n, k) are returned as they are."""
         return indices if self.several else np.asarray(self.classes[indices])
 
     def factors(self, given: Any, y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """The factor of each row (n,) for `class_weight`; y is encoded, `rows` other weights (n,).
+        """The factor of each row (n,) due to `class_weight`; y is encoded, `rows` other weights.
 
         Raises InputError.
         """
@@ -88,7 +88,7 @@ class Labels:
             (at,) = np.nonzero(self.classes == label)
             if not len(at):
                 raise InputError(
-                    f"class_weight has {label!r}, which is no class; classes are {self.classes}"
+                    f"class_weight has {label!r}, which is not a class; classes are {self.classes}"
                 )
             if not 0 <= float(weight) < np.inf:
                 raise InputError(f"class_weight[{label!r}] = {weight!r}; wanted a number from 0")
@@ -97,12 +97,13 @@ class Labels:
 
 
 def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
-    """y as labels (n,), or as 0 and 1 (n, k) for several labels a row; `known`: the classes are.
+    """y as labels (n,), or as 0 and 1 (n, k) for several labels per row.
 
-    Raises ValueError for what is no classification, InputTypeError for labels that have no order.
+    `known`: whether the classes are known. Raises ValueError if y is not a classification target,
+    InputTypeError for labels that cannot be sorted.
     """
     if known and type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "iu" and len(y):
-        return y  # the checks below would find nothing to say, but not as soon
+        return y  # would pass the checks below, which are slower
     check_unmasked(y, "y")
     if hasattr(y, "__dlpack_device__") and not isinstance(y, np.ndarray):
         y = array_backend(y).to_numpy(y)
@@ -119,7 +120,7 @@ def host_labels(y: Any, *, known: bool = False) -> np.ndarray:
 
 
 def _kind_of(y: Any) -> str:
-    """What scikit-learn calls targets of this kind."""
+    """scikit-learn's name for this kind of target."""
     try:
         check_classification_targets(y)
     except TypeError as error:

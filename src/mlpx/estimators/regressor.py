@@ -26,15 +26,15 @@ LOSSES: dict[str, Loss] = {
     "squared_error": HalfSquaredError(reduction="sum"),
     "poisson": Poisson(reduction="sum"),
 }
-"""scikit-learn's names."""
+"""scikit-learn's names for losses."""
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
-    """Multi-layer perceptron regressor, to be used in place of scikit-learn's.
+    """Multi-layer perceptron regressor, a drop-in replacement for scikit-learn's.
 
-    Its parameters are those of scikit-learn's and, by keyword, those of our `MLPClassifier` but
-    `class_weight`. loss: "squared_error" (halved), "poisson", or any loss of `mlpx` over values;
-    `early_stopping_metric` None is R2.
+    Its parameters are those of scikit-learn's and, keyword-only, the additions of `MLPClassifier`
+    except `class_weight`. loss: "squared_error" (halved), "poisson", or any loss of `mlpx` over
+    values. early_stopping_metric: None means R2.
     """
 
     @known_options
@@ -58,17 +58,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:  # fmt: skip
-        """Learn from X (n, columns) and values y (n,) or (n, outputs).
+        """Train on X (n, columns) and values y (n,) or (n, outputs).
 
-        `X_val` and `y_val` are validated after every epoch, and early stopping follows them instead
-        of a part of X. Raises ValueError or TypeError for what cannot be learnt from.
+        `X_val` and `y_val` are evaluated after every epoch, and early stopping uses them instead of
+        a part of X. Raises ValueError or TypeError for invalid data.
         """
         return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
 
     @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
     @known_options
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """One pass over X and y."""
+        """Train for one epoch on X and y."""
         return self._fit(X, y, sample_weight, partial=True)
 
     def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
@@ -121,7 +121,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return constants
 
     def predict(self, X: Any) -> Any:
-        """The values of each row: (n,), or (n, outputs) for several."""
+        """The predicted values: (n,), or (n, outputs) for several outputs."""
         z, model = self._outputs(X), self._model
         predicted = losses.predictions(model.backend.xp, model.loss, z)
         return handed_back(predicted[:, 0] if predicted.shape[1] == 1 else predicted, X)
@@ -142,7 +142,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
 
 def looks_like_widths(given: Any) -> bool:
-    """Whether it is a whole number, or several."""
+    """Whether it is a whole number or a sequence of them."""
     given = given if isinstance(given, list | tuple | np.ndarray) else [given]
     return all(is_whole(width) for width in given)
 
@@ -150,10 +150,10 @@ def looks_like_widths(given: Any) -> bool:
 def host_values(y: Any) -> np.ndarray:
     """y as values (n, columns) on the host.
 
-    Raises ValueError for what holds no finite numbers.
+    Raises ValueError if they are not finite numbers.
     """
     values = y
-    if not is_plain(y) or y.ndim != 1:  # else the checks would find nothing to say
+    if not is_plain(y) or y.ndim != 1:  # otherwise it would pass the checks
         check_unmasked(y, "y")
         if is_foreign(y):
             y = array_backend(y).to_numpy(y)

@@ -1,4 +1,4 @@
-"""Rows of X wherever they are: NumPy, sparse, a data frame, or on a device."""
+"""Rows of X of any kind: NumPy, sparse, a data frame, or on a device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CHUNK_ROWS = 1024
 
 
 class SparseRows:
-    """A CSR matrix of which slices and rows come out dense, in `dtype`."""
+    """A CSR matrix; indexing returns dense rows, in `dtype`."""
 
     def __init__(self, matrix: Any, dtype: np.dtype) -> None:
         self.matrix, self.dtype, self.shape = matrix, dtype, matrix.shape
@@ -45,15 +45,16 @@ def is_sparse(X: Any) -> bool:
 
 
 def is_foreign(X: Any) -> bool:
-    """Whether X is an array of another library, which stays where it is."""
-    spoken = hasattr(X, "__dlpack_device__") or hasattr(X, "__cuda_array_interface__")
-    return spoken and not isinstance(X, np.ndarray)
+    """Whether X is an array of another library; such arrays stay on their device."""
+    exchangeable = hasattr(X, "__dlpack_device__") or hasattr(X, "__cuda_array_interface__")
+    return exchangeable and not isinstance(X, np.ndarray)
 
 
 def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
-    """X as a 2-D array of finite numbers, sparse or dense; `reset` learns its columns and names.
+    """X as a 2-D array of finite numbers, sparse or dense.
 
-    Raises ValueError or TypeError as scikit-learn does.
+    `reset` records its column count and names on the estimator. Raises ValueError or TypeError as
+    scikit-learn does.
     """
     if not reset and _is_as_before(estimator, X):
         return X
@@ -77,7 +78,7 @@ def check_rows(estimator: Any, X: Any, *, reset: bool, backend: Backend) -> Any:
 
 def _check_host_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
     if any(np.asarray(column).dtype.kind in "mM" for _, column in columns_of(X) or ()):
-        refuse_columns(X)  # some of its libraries make numbers of dates
+        refuse_columns(X)  # some libraries convert dates to numbers
     try:
         array = validate_data(estimator, X, accept_sparse="csr", dtype="numeric", reset=reset)
     except (ValueError, TypeError):
@@ -85,14 +86,15 @@ def _check_host_rows(estimator: Any, X: Any, *, reset: bool) -> Any:
         raise
     if array.dtype.kind not in "fiub":
         refuse_columns(X)
-    if get_config()["assume_finite"]:  # one row with NaN would undo all that was learnt
+    if get_config()["assume_finite"]:  # a single NaN would destroy the whole model
         _check_finite(array, array.dtype)
     return array
 
 
 def _is_as_before(estimator: Any, X: Any) -> bool:
-    """Whether X is what `validate_data` would return as it is: finite floats, with the columns that
-    were there before, and no names on either side.
+    """Whether `validate_data` would return X unchanged.
+
+    That is: finite floats, as many columns as before, and no names on either side.
     """
     if not is_plain(X) or X.ndim != 2 or hasattr(estimator, "feature_names_in_"):
         return False
@@ -100,7 +102,7 @@ def _is_as_before(estimator: Any, X: Any) -> bool:
 
 
 def is_plain(array: Any) -> bool:
-    """Whether it is an array of NumPy's of floats that are finite, also in sum."""
+    """Whether it is a NumPy array of finite floats with a finite sum."""
     if type(array) is not np.ndarray or array.dtype.char not in "fd":
         return False
     with np.errstate(all="ignore"):
@@ -108,7 +110,7 @@ def is_plain(array: Any) -> bool:
 
 
 def refuse_columns(X: Any) -> None:
-    """Raises InputError if X is a table with a column that holds no numbers, or lacks some."""
+    """Raises InputError if X is a table with a column of non-numbers or with missing values."""
     columns = columns_of(X)
     if columns is not None:
         try:
@@ -118,9 +120,9 @@ def refuse_columns(X: Any) -> None:
 
 
 def check_weights(given: Any, n: int) -> np.ndarray | None:
-    """The rows' weights (n,) in float64, None if all count alike.
+    """The row weights (n,) in float64, None if all count the same.
 
-    Raises ValueError for a wrong length, NaN, infinite or negative weights, or none above zero.
+    Raises ValueError for a wrong length, NaN, infinite or negative weights, or if none is positive.
     """
     if given is None:
         return None
@@ -142,9 +144,9 @@ def check_weights(given: Any, n: int) -> np.ndarray | None:
 
 
 def in_model_range(w: np.ndarray | None, model: MLP) -> np.ndarray | None:
-    """Checked weights (n,) in the model's dtype, scaled where it would not hold them.
+    """Checked weights (n,) in the model's dtype, scaled if it cannot hold them.
 
-    Raises InputError if all are zero, or if they are to be scaled and their sum counts.
+    Raises InputError if all are zero, or if they need scaling but their sum matters.
     """
     if w is None:
         return None
@@ -161,12 +163,12 @@ def in_model_range(w: np.ndarray | None, model: MLP) -> np.ndarray | None:
 
 
 def as_data(X: Any, y: np.ndarray, w: np.ndarray | None, *, model: MLP) -> TrainingData:
-    """Checked rows as `model` takes them, and y.
+    """Checked rows, y and weights in the form that `model` takes.
 
-    Raises InputError for numbers that its dtype does not hold.
+    Raises InputError for numbers beyond the range of its dtype.
     """
     dtype = model.dtype
-    if X.dtype.itemsize > dtype.itemsize:  # else what is finite in the one is in the other
+    if X.dtype.itemsize > dtype.itemsize:  # otherwise what is finite in one is in the other
         _check_finite(X, dtype)
     w = in_model_range(w, model)
     sparse = is_sparse(X)
@@ -180,7 +182,7 @@ def _check_finite(X: Any, dtype: np.dtype) -> None:
 
 
 def take(X: Any, rows: np.ndarray) -> Any:
-    """The rows of X at `rows`, or where it is true, as X is kept."""
+    """The rows of X at the indices, or the mask, `rows`; of the same kind as X."""
     return X[rows if is_sparse(X) else array_backend(X).asarray(rows)]
 
 
@@ -194,7 +196,7 @@ def outputs(model: MLP, X: Any) -> Array:
 
 
 def handed_back(result: Array, X: Any) -> Any:
-    """`result` as the caller who gave X expects it: on X's device in X's library, else NumPy's."""
+    """`result` as an array of X's library on X's device, or of NumPy if X is of no such library."""
     if not is_foreign(X):
         return array_backend(result).to_numpy(result)
     result = array_backend(X).asarray(result)

@@ -1,6 +1,4 @@
-"""Estimators in run folders: the model that `mlpx train` would write, and beside it what the
-estimator knows.
-"""
+"""Saving estimators in run folders: files as `mlpx train` writes them, plus fitted attributes."""
 
 from __future__ import annotations
 
@@ -40,7 +38,7 @@ FOUND = (
 def save(estimator: Any, folder: Path) -> None:
     """Write the run folder.
 
-    Raises InputError for what no file can hold, CheckpointError.
+    Raises InputError for a value that a file cannot hold, CheckpointError.
     """
     described = {
         "kind": type(estimator).__name__,
@@ -52,14 +50,14 @@ def save(estimator: Any, folder: Path) -> None:
     }
     config = {"loss": estimator.model_.loss.name, KEY: described}
     with claimed(folder, name=folder.name) as out:
-        history = getattr(estimator, "history_", History())  # none: its fit was broken off
+        history = getattr(estimator, "history_", History())  # there is none if the fit was aborted
         save_run(out, estimator.model_, history=history, config=_plain(config))
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
-    """What the constructor was given, as plain values."""
+    """The constructor parameters as plain values."""
     given: dict[str, Any] = estimator.get_params(deep=False)
-    given["callbacks"] = None  # they are code
+    given["callbacks"] = None  # code is not saved
     if not isinstance(given["random_state"], int | np.integer):
         given["random_state"] = None
     if given["dtype"] is not None:
@@ -70,15 +68,15 @@ def _parameters(estimator: Any) -> dict[str, Any]:
 
 
 def _draws(estimator: Any) -> dict[str, Any]:
-    """Where the random state is, so that learning goes on as if nothing had been between."""
+    """The state of the random draws, so that training resumes exactly."""
     _, words, position, *_ = estimator._random_state.get_state()
     return {"words": words, "position": position, "order": estimator._order}
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON holds it; infinity and NaN by name.
+    """`value` in a form that JSON can hold; infinity and NaN by name.
 
-    Raises InputError for what it cannot hold.
+    Raises InputError for a value of another type.
     """
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
@@ -98,7 +96,7 @@ def _plain(value: Any) -> Any:
 
 
 def _back(value: Any) -> Any:
-    """The inverse of `_plain`, with lists for arrays."""
+    """The inverse of `_plain`, except that arrays become lists."""
     if isinstance(value, list):
         return [_back(entry) for entry in value]
     if not isinstance(value, dict):
@@ -115,7 +113,7 @@ def _back(value: Any) -> Any:
 
 
 def load(cls: Any, folder: Path, device: str | None) -> Any:
-    """The estimator in a run folder, of `save` or of `mlpx train`.
+    """The estimator in a run folder that `save` or `mlpx train` wrote.
 
     Raises CheckpointError.
     """
@@ -159,7 +157,7 @@ def _of_estimator(cls: Any, folder: Path, described: dict[str, Any]) -> Any:
 
 
 def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) -> Any:
-    """An estimator around a model of the command line, whose layers stay as they are."""
+    """An estimator around a model of `mlpx train`, whose layers are kept as they are."""
     hidden = [layer for layer in model.layers if isinstance(layer, Dense)][:-1]
     functions = [_name(Activation.resolve(layer.activation)) for layer in hidden]
     rates = [layer.rate for layer in model.layers if isinstance(layer, Dropout)]
@@ -181,7 +179,7 @@ def _of_command(cls: Any, config: dict[str, Any], model: MLP, history: History) 
     curve = [float(epoch["loss"]) for epoch in history.epochs]
     estimator.loss_curve_, estimator.n_iter_ = curve, len(curve)
     estimator.best_loss_ = min(curve, default=math.inf)
-    if curve:  # none is of a run that was stopped in its first epoch
+    if curve:  # empty if the run was stopped in its first epoch
         estimator.loss_ = curve[-1]
     estimator.t_, estimator.n_features_in_ = history.samples, model.d_in
     estimator.n_layers_ = len(hidden) + 2
@@ -213,9 +211,9 @@ def labels_from_json(described: dict[str, Any]) -> Labels:
 
 
 def labels_of_model(model: MLP, classes: np.ndarray | None) -> Labels:
-    """The classes that a model tells apart: 0, 1, ... where they have no labels of their own.
+    """The classes that a model distinguishes: `classes`, or else 0, 1, ...
 
-    Raises CheckpointError for a model of values.
+    Raises CheckpointError for a regression model.
     """
     kind = model.loss.target_kind(model.d_out)
     if kind == "values":

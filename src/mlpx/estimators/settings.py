@@ -1,4 +1,4 @@
-"""What the constructor's parameters mean: checked, and as layers, losses and optimizers of ours."""
+"""The constructor's parameters, checked, and made into layers, losses and optimizers of mlpx."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 RATE_RULES = ("constant", "invscaling", "adaptive")
 ACTIVATIONS = {"logistic": "sigmoid"}
-"""scikit-learn's names that are not ours."""
+"""Activations that scikit-learn calls by another name."""
 RANGES: dict[str, tuple[float, float, str]] = {
     "alpha": (0, math.inf, "[)"),
     "learning_rate_init": (0, math.inf, "()"),
@@ -38,29 +38,29 @@ RANGES: dict[str, tuple[float, float, str]] = {
     "beta_2": (0, 1, "[)"),
     "epsilon": (0, math.inf, "()"),
 }
-"""Lowest and highest value; a square bracket on a side says that it is allowed itself."""
+"""Lowest and highest value; a square bracket means that the end itself is allowed."""
 COUNTS = ("max_iter", "max_fun")
 FLAGS = ("shuffle", "warm_start", "nesterovs_momentum", "early_stopping")
 
 
 def remembered(function: Callable[..., R]) -> Callable[..., R]:
-    """`function`, which looks up what it said of the same numbers and records before."""
+    """`function`, with its results cached for hashable arguments."""
     kept = lru_cache(maxsize=64, typed=True)(function)
 
     @wraps(function)
     def asked(*given: Any) -> R:
         try:
             return kept(*given)
-        except TypeError:  # they cannot be looked up, or are wrong, which `function` says again
+        except TypeError:  # unhashable, or invalid: `function` raises again
             return function(*given)
 
     return asked
 
 
 def check(estimator: Any) -> None:
-    """Refuse constructor parameters that mean nothing.
+    """Raise InputError or InputTypeError for an invalid constructor parameter.
 
-    Raises InputError or InputTypeError naming the parameter, its value and what is wanted.
+    The error names the parameter, its value and what is wanted.
     """
     _check(*attrgetter(*CHECKED)(estimator))
 
@@ -119,7 +119,7 @@ def hidden_widths(estimator: Any) -> list[int]:
 
 
 def per_layer(name: str, given: Any, layers: int) -> list[Any]:
-    """One value for each hidden layer, of one for all or a list of them.
+    """One value per hidden layer, from one value for all or a list with one for each.
 
     Raises InputError for a list of another length.
     """
@@ -161,8 +161,9 @@ def _layers(
 
 
 def penalty_strength(estimator: Any) -> float:
-    """That of the L2 penalty alpha / (2 n) |W|**2 for batches of n rows; L-BFGS has it as weight
-    decay.
+    """The strength of the L2 penalty alpha / (2 n) |W|**2, for batches of n rows.
+
+    It is 0 for L-BFGS, which applies alpha as weight decay.
     """
     return 0.0 if full_batch(estimator) else float(estimator.alpha) / 2
 
@@ -174,23 +175,23 @@ def full_batch(estimator: Any) -> bool:
 
 
 def batch_rows(estimator: Any) -> int:
-    """How many rows a step sees if there are as many."""
+    """The batch size, if there are that many rows."""
     return 200 if isinstance(estimator.batch_size, str) else int(estimator.batch_size)
 
 
 def initial_factors(estimator: Any) -> list[float]:
-    """The factor in each Dense layer's starting bound sqrt(factor / (fan_in + fan_out))."""
+    """The factor of each Dense layer in its initial bound sqrt(factor / (fan_in + fan_out))."""
     given = [2.0 if f.name == "sigmoid" else 6.0 for f in activations(estimator)]
     return [*given, given[-1] if given else 6.0]
 
 
 def has_rate_rule(estimator: Any) -> bool:
-    """Whether `learning_rate` is one of scikit-learn's words."""
+    """Whether `learning_rate` is one of scikit-learn's names."""
     return isinstance(estimator.learning_rate, str) and estimator.learning_rate in RATE_RULES
 
 
 def optimizer(estimator: Any, *, weight: float) -> Optimizer:
-    """The solver; `weight` is what all rows weigh.
+    """The solver as an optimizer; `weight` is the sum of the row weights.
 
     Raises UnknownNameError, InputError or InputTypeError.
     """
@@ -223,12 +224,12 @@ def _adam(rate: float, beta1: float, beta2: float, epsilon: float) -> AdamHat:
 
 
 def loss_of(given: Any, names: dict[str, Loss]) -> Loss:
-    """The loss called `given` by scikit-learn or by us, or `given` itself."""
+    """The loss that scikit-learn or mlpx calls `given`, or `given` itself."""
     return names[given] if isinstance(given, str) and given in names else Loss.resolve(given)
 
 
 def stopping_metric(given: Any, *, classes: bool) -> tuple[Metric, ...]:
-    """The metric that early stopping follows, none for the loss."""
+    """The metric that early stopping monitors; empty for the loss."""
     if isinstance(given, str) and given == "loss":
         return ()
     if given is None:

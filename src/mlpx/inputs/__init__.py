@@ -1,1 +1,1 @@
-"""What users hand over, checked once and made into arrays: x, targets, weights, data frames."""
+"""Checks of user input, done once: x, targets, weights and data frames become arrays."""

@@ -1,6 +1,6 @@
-"""What may come in as x and weights, and clear words for what may not.
+"""Checks of x and of sample weights, with clear messages for invalid input.
 
-Inside the library nothing is checked again.
+Nothing is checked again inside the library.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from mlpx.inputs.frames import array_of, columns_of
 from mlpx.types import Array
 
 CHUNK_ELEMENTS = 1 << 22
-"""How many numbers are checked at a time, so that a memory-mapped file is never read as a whole."""
+"""How many numbers are checked at a time, so that a memory-mapped file is never fully loaded."""
 SUM_TOLERANCE = 1e-3
 
 
 def by_row(array: Array) -> Array:
-    """`array` itself if rows can be taken from it without a copy of the whole, else such a copy."""
+    """`array` itself if rows can be taken without copying the whole, else a C-contiguous copy."""
     if not isinstance(array, np.ndarray) or (array.flags.c_contiguous and array.flags.aligned):
         return array
     return np.require(array, requirements=["C", "A"])
 
 
 class Checks:
-    """What is asked of several arrays: on the host at once, on a device together with one wait."""
+    """Checks of several arrays: immediate on the host, deferred on a device to wait only once."""
 
     def __init__(self) -> None:
         self._asked: dict[str, list[tuple[Array, Callable[[], None]]]] = {}
@@ -44,14 +44,14 @@ class Checks:
             self.settle()
 
     def require(self, fine: Array, refuse: Callable[[], None]) -> None:
-        """Have `refuse` look closer and raise if `fine`, a boolean scalar, turns out false."""
+        """Call `refuse`, which looks closer and raises, if the boolean scalar `fine` is false."""
         if not isinstance(fine, np.ndarray | np.bool_):
             self._asked.setdefault(array_backend(fine).device, []).append((fine, refuse))
         elif not fine:
             refuse()
 
     def settle(self) -> None:
-        """Wait for the answers, once for each device; raises what the first refusal raises."""
+        """Wait for the results, once per device; raises the error of the first failed check."""
         while self._asked:
             _, asked = self._asked.popitem()
             backend = array_backend(asked[0][0])
@@ -62,16 +62,15 @@ class Checks:
 
 
 def together(checks: Checks | None) -> AbstractContextManager[Checks]:
-    """`checks` as they are, or for None new ones that are settled at the end."""
+    """A context with `checks`, or, for None, with new ones that are settled at the end."""
     return Checks() if checks is None else nullcontext(checks)
 
 
 def check_array(name: str, given: Any, backend: Backend) -> Array:
-    """`given` as an array of numbers, on the host or on `backend`'s device: brought there only from
-    another one, and not yet cast.
+    """`given` as an array of numbers, on the host or on `backend`'s device; not yet cast.
 
-    Raises InputTypeError for what is no array, sparse, or of a dtype that holds no real numbers,
-    InputError for masked entries.
+    Only arrays on another device are moved. Raises InputTypeError if it is not an array, is sparse,
+    or has a dtype that is not of real numbers, InputError for masked entries.
     """
     plain = type(given) is np.ndarray and given.dtype.kind in "fiub"
     array = given if plain else _as_array(name, given, backend)
@@ -101,9 +100,9 @@ def _as_array(name: str, given: Any, backend: Backend) -> Array:
 def check_x(
     given: Any, *, columns: int, backend: Backend, name: str = "x", least_rows: int = 1
 ) -> Array:
-    """`given` as a 2-D array of `columns` columns and at least `least_rows` rows.
+    """`given` as a 2-D array with `columns` columns and at least `least_rows` rows.
 
-    Raises InputError or InputTypeError naming what was given and what was wanted.
+    Raises InputError or InputTypeError saying what was given and what was wanted.
     """
     x = check_array(name, given, backend)
     if x.ndim == 1:
@@ -130,9 +129,9 @@ def check_finite(
 ) -> None:  # fmt: skip
     """Check that every number is finite and within `dtype`'s range.
 
-    One pass in chunks on the host; on a device one reduction, answered when `checks` are settled.
-    `optional`: the caller can leave the check out by `check_finite=False`, which the error says.
-    Raises InputError with the first bad value and where it is.
+    One pass in chunks on the host; one reduction on a device, read when `checks` are settled.
+    `optional`: the caller can skip the check with `check_finite=False`, as the message says.
+    Raises InputError with the first bad value and its position.
     """
     if array.dtype.kind not in "f" or array.size == 0:
         return
@@ -148,7 +147,7 @@ def check_finite(
 
 
 def largest(array: Array, dtype: np.dtype) -> float:
-    """The largest number that both `array`, if it holds floats, and `dtype` can hold."""
+    """The largest number that `dtype` can hold and, if it is of floats, `array` too."""
     return _least_range(dtype, array.dtype) if array.dtype.kind == "f" else _least_range(dtype)
 
 
@@ -179,7 +178,7 @@ def check_weights(
 ) -> Array | None:  # fmt: skip
     """`given` as row weights (n, 1), not yet cast, or None for None.
 
-    Raises InputError for a wrong length, NaN, infinite or negative weights, or none above zero.
+    Raises InputError for a wrong length, NaN, infinite or negative weights, or if none is positive.
     """
     if given is None:
         return None
@@ -198,29 +197,27 @@ def _refuse_weights(w: Array, name: str) -> None:
     check_finite(host, dtype=np.dtype(np.float64), name=name)
     if host.min() < 0:
         row = int(host.argmin())
-        raise InputError(f"{name} has {host[row]:g} at row {row}; weights are not negative")
+        raise InputError(f"{name} has {host[row]:g} at row {row}; weights must not be negative")
     raise InputError(f"{name} is zero for every row; at least one must be positive")
 
 
 def in_range(w: Array, dtype: np.dtype) -> Array:
-    """Weights w in `dtype`: as they are if it holds them and their sums well, else divided by the
-    largest, which changes no weighted mean.
+    """Weights w in `dtype`, divided by the largest if it cannot hold them and their sums well.
 
-    A device is not waited for.
+    The division changes no weighted mean. Does not wait for a device.
     """
     held, most = _held(w, dtype)
     if isinstance(w, np.ndarray) and held:
         return w.astype(dtype, copy=False)
     divisor = array_backend(w).xp.where(held, 1.0, most)
-    with np.errstate(all="ignore"):  # on a device what is no weight is not known yet
+    with np.errstate(all="ignore"):  # on a device, invalid weights are not known yet
         return (w.astype(np.float64) / divisor).astype(dtype)
 
 
 def check_in_range(w: Array, dtype: np.dtype, name: str, checks: Checks | None = None) -> Array:
-    """Weights w in `dtype`, for a penalty that is divided by their sum, so that they are not to
-    change.
+    """Weights w in `dtype`, unscaled, for a penalty that is divided by their sum.
 
-    Raises InputError where `dtype` does not hold them and their sums well.
+    Raises InputError if `dtype` cannot hold them and their sums well.
     """
     held, _ = _held(w, dtype)
     with together(checks) as asked:
@@ -230,8 +227,9 @@ def check_in_range(w: Array, dtype: np.dtype, name: str, checks: Checks | None =
 
 
 def _held(w: Array, dtype: np.dtype) -> tuple[Array, Array]:
-    """Whether the largest weight is so far from the ends of `dtype` that many can be added up and
-    shares of the sum be taken; and that weight, in float64.
+    """Whether `dtype` can hold w, its sum and shares of the sum; and the largest weight, float64.
+
+    It can if the largest weight is far enough from both ends of its range.
     """
     most, least = w.max().astype(np.float64), float(np.finfo(dtype).tiny) ** 0.5
     return (most >= least) & (most <= 1.0 / least), most
@@ -240,7 +238,7 @@ def _held(w: Array, dtype: np.dtype) -> tuple[Array, Array]:
 def _refuse_scale(w: Array, dtype: np.dtype, name: str) -> None:
     most = float(array_backend(w).to_numpy(w.max()))
     raise InputError(
-        f"{name} is {most:g} at most, too near the end of what {dtype} holds; a penalty (one with "
+        f"{name} is {most:g} at most, too near the limits of {dtype}; a penalty (one with "
         "per_row=True, or an estimator's alpha) is divided by the sum of the weights, so they are "
         "not scaled here: give weights around 1"
     )

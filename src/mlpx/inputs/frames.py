@@ -1,6 +1,6 @@
 """Tables of named columns, such as data frames, as arrays of numbers.
 
-What they can do tells them apart, so that none of their libraries is imported.
+They are recognised by their methods, so that no data-frame library is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAMED = 3
 
 
 def columns_of(table: Any) -> Columns | None:
-    """The name and the values of each column, or None for what is no table."""
+    """The name and the values of each column, or None if `table` is not a table."""
     if hasattr(table, "itercolumns"):  # pyarrow
         return list(zip(table.column_names, table.itercolumns(), strict=True))
     if hasattr(table, "iter_columns"):  # polars
@@ -28,9 +28,9 @@ def columns_of(table: Any) -> Columns | None:
 
 
 def array_of(name: str, table: Any, columns: Columns) -> np.ndarray:
-    """The table (n, columns) as an array of the dtype that holds all of its columns.
+    """The table as an array (n, columns) of a dtype that holds all of its columns.
 
-    Raises InputTypeError naming the columns that hold no numbers, InputError for missing values.
+    Raises InputTypeError naming the columns that are not numeric, InputError for missing values.
     """
     if len({_dtype(column) for _, column in columns}) == 1:
         array = np.asarray(table)  # often without a copy
@@ -49,7 +49,7 @@ def _dtype(column: Any) -> str:
 
 
 def _numbers(column: Any) -> np.ndarray | None:
-    """The values of a column that holds nothing but numbers, whatever its dtype."""
+    """The values of a column if all are numbers, whatever its dtype; else None."""
     values = np.asarray(column)
     if values.dtype.kind == "O":
         values = np.array(values.tolist())
@@ -62,18 +62,18 @@ def _refuse(name: str, columns: Columns) -> None:
         if lacking.any() and _numbers(np.asarray(column)[~lacking]) is not None:
             raise InputError(
                 f"{name} has no value in column {key!r} ({_dtype(column)}) at row "
-                f"{lacking.argmax()}; fill in what is missing, or leave such rows out"
+                f"{lacking.argmax()}; fill in missing values, or leave such rows out"
             )
     listed = ", ".join(f"{key!r} ({_dtype(column)})" for key, column in columns[:NAMED])
     more = f" and {len(columns) - NAMED} more" if len(columns) > NAMED else ""
     s, them = ("s", "them") if len(columns) > 1 else ("", "it")
     raise InputTypeError(
-        f"{name} has column{s} {listed}{more} without numbers; make columns of 0 and 1 of "
-        f"categories, as pandas.get_dummies does, or leave {them} out"
+        f"{name} has column{s} {listed}{more} without numbers; turn categories into columns "
+        f"of 0 and 1, as pandas.get_dummies does, or leave {them} out"
     )
 
 
 def _lacking(column: Any) -> np.ndarray:
-    """Where a column has no value (n,)."""
+    """Where values of a column are missing, bool (n,)."""
     tell = getattr(column, "isna", None) or getattr(column, "is_null", None)
     return np.asarray(tell(), bool) if tell else np.zeros(len(column), bool)

@@ -1,11 +1,11 @@
-"""The checks of what comes in as y, the row weights that follow from it, and rows of all three."""
+"""Checks of targets y, and the row weights made of sample and class weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +27,8 @@ from mlpx.kernels.losses import Loss, TargetKind
 from mlpx.records import require
 from mlpx.types import Array
 
-if TYPE_CHECKING:
-    pass
-
 FLOAT64 = np.dtype(np.float64)
 ClassWeight = Mapping[int, float] | list[float] | tuple[float, ...] | np.ndarray | str | None
-Rows = tuple[Array, Array, Array | None]
 
 
 def check_y(
@@ -42,8 +38,8 @@ def check_y(
     """`given` as targets for n rows: labels (n,) of int64, or (n, columns) in `dtype`.
 
     Classes: labels (n,) in [0, d_out), or one-hot or soft (n, d_out). Binary: numbers in [0, 1],
-    (n, d_out). Values: (n, d_out). (n,) and (n, 1) mean the same. What is in a device array is
-    known when `checks` are settled. Raises InputError or InputTypeError.
+    (n, d_out). Values: (n, d_out). (n,) and (n, 1) mean the same. Device arrays are only checked
+    when `checks` are settled. Raises InputError or InputTypeError.
     """
     kind = loss.target_kind(d_out)
     y = _numbers(name, given, kind, backend)
@@ -92,7 +88,7 @@ def _wanted(kind: TargetKind, n: int, columns: int, dimensions: int) -> str:
 
 
 def _labels(y: Array, classes: int, loss: Loss, name: str, checks: Checks) -> Array:
-    """Labels as int64, to be refused if any is none."""
+    """Labels as int64; adds the check that all are valid to `checks`."""
     ignored = loss.ignored_label()
     fine = (y >= 0) & (y < classes)
     if ignored is not None:
@@ -105,7 +101,7 @@ def _labels(y: Array, classes: int, loss: Loss, name: str, checks: Checks) -> Ar
     checks.require(fine, partial(_refuse_labels, y, classes, loss, name))
     if y.dtype.kind != "f":
         return y.astype(np.int64, copy=False)
-    with np.errstate(invalid="ignore"):  # NaN on a device is not known yet
+    with np.errstate(invalid="ignore"):  # on a device, NaN is not known yet
         return y.astype(np.int64, copy=False)
 
 
@@ -131,7 +127,7 @@ def _refuse_labels(y: Array, classes: int, loss: Loss, name: str) -> None:
 
 def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[float, float]:
     if kind != "values":
-        return 0.0, 1.0 if kind == "binary" else math.inf  # those of classes are summed
+        return 0.0, 1.0 if kind == "binary" else math.inf  # for classes the sum is checked
     limit = largest(y, dtype)
     return -limit if loss.least is None else loss.least, limit
 
@@ -139,7 +135,7 @@ def _bounds(y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype) -> tuple[fl
 def _check_numbers(
     y: Array, kind: TargetKind, loss: Loss, dtype: np.dtype, name: str, checks: Checks
 ) -> None:
-    """One pass over y (n, k), in chunks on the host."""
+    """Check the range of y (n, k) in one pass, in chunks on the host."""
     low, high = _bounds(y, kind, loss, dtype)
     rows = -(-CHUNK_ELEMENTS // y.shape[1]) if isinstance(y, np.ndarray) else len(y)
     for start in range(0, len(y), rows):
@@ -172,12 +168,12 @@ def _refuse(
         sums = part.sum(axis=1, dtype=np.float64)
         row = np.flatnonzero(outside.any(axis=1) | (abs(sums - 1) > SUM_TOLERANCE))[0]
         raise InputError(
-            f"{name} row {start + row} is {part[row]}; one-hot or soft targets are not negative "
-            "and sum to 1"
+            f"{name} row {start + row} is {part[row]}; one-hot or soft targets must not be "
+            "negative and must sum to 1"
         )
     row, column = np.argwhere(outside)[0]
     where = f"row {start + row}" + (f", column {column}" if part.shape[1] > 1 else "")
-    wanted = f"targets of loss {loss.name!r} are not below {bounds[0]:g}"
+    wanted = f"targets of loss {loss.name!r} must not be below {bounds[0]:g}"
     if kind == "binary":
         wanted = f"targets of loss {loss.name!r} are 0 or 1, or between"
         if part[row, column] == -1:
@@ -190,12 +186,12 @@ def row_weights(
     class_weight: ClassWeight = None, name: str = "sample_weight", checks: Checks | None = None,
     absolute: bool = False,
 ) -> Array | None:  # fmt: skip
-    """The weight of each row (n, 1) in `dtype`, None if all count alike.
+    """The weight of each row (n, 1) in `dtype`, None if all count the same.
 
-    That is sample weight x class weight, and zero where the label is the loss's `ignore_label`; all
-    divided by one number where `dtype` would not hold them, or refused then if their sum counts,
-    which is `absolute`. y is what `check_y` returned. Class weights and ignored labels are looked
-    up on the host: a device is waited for. Raises InputError or InputTypeError.
+    It is sample weight x class weight, and zero where the label is the loss's `ignore_label`.
+    Weights that `dtype` cannot hold are all divided by one number or, if `absolute` (their sum
+    matters), refused. y is what `check_y` returned. Class weights and ignored labels are looked up
+    on the host, so this waits for a device. Raises InputError or InputTypeError.
     """
     n, ignored = len(y), loss.ignored_label()
 
@@ -206,7 +202,7 @@ def row_weights(
     if ignored is None and class_weight is None:
         return None if w is None else cast(w, dtype)
     if checks is not None:
-        checks.settle()  # what follows takes the labels for checked
+        checks.settle()  # what follows relies on valid labels
     host = array_backend(y).to_numpy(y)
     left_out = host == ignored if host.ndim == 1 and ignored is not None else np.zeros(n, bool)
     if class_weight is None and not left_out.any():
@@ -225,16 +221,16 @@ def row_weights(
 def _class_factors(
     given: ClassWeight, y: np.ndarray, rows: np.ndarray, loss: Loss, d_out: int
 ) -> np.ndarray:
-    """What the class weights make of each row (n,); `rows` (n,) are its other weights."""
+    """The factor of each row (n,) due to class weights; `rows` (n,) are its other weights."""
     kind = loss.target_kind(d_out)
     if y.ndim == 1:
-        labels = np.where(rows > 0, y, 0)  # an ignored label may be no class at all
+        labels = np.where(rows > 0, y, 0)  # an ignored label may not be a class at all
         return _class_weights(given, np.bincount(labels, rows, minlength=d_out))[labels]
     if kind == "values" or (kind == "binary" and d_out > 1):
         other = "sample_weight" if kind == "values" else "BinaryCrossEntropy(positive_weight=...)"
         raise InputError(
-            f"class_weight needs one class a row, which loss {loss.name!r} over {d_out} outputs "
-            f"has not; use {other}"
+            f"class_weight needs one class a row, which loss {loss.name!r} over {d_out} "
+            f"outputs does not have; use {other}"
         )
     shares = (y if kind == "classes" else np.hstack([1.0 - y, y])).astype(np.float64)
     factors: np.ndarray = shares @ _class_weights(given, rows @ shares)
@@ -242,7 +238,7 @@ def _class_factors(
 
 
 def _class_weights(given: ClassWeight, totals: np.ndarray) -> np.ndarray:
-    """The weight of each class (classes,); `totals` (classes,) are what their rows weigh so far."""
+    """The weight of each class (classes,); `totals` (classes,) are its rows' summed weights."""
     classes = len(totals)
     if isinstance(given, str):
         return _balanced(given, totals)
@@ -271,7 +267,7 @@ def _number(value: Any) -> Any:
 
 
 def _balanced(given: str, totals: np.ndarray) -> np.ndarray:
-    """Weights that make every class there is count alike, and leave the sum as it is."""
+    """Weights that make every class that occurs count the same, and preserve the sum."""
     if given != "balanced":
         raise InputError(f"class_weight = {given!r}; the only name is 'balanced'")
     there = totals > 0

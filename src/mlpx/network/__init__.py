@@ -1,1 +1,1 @@
-"""A network: layers and one flat vector of parameters on a device; its training state, its file."""
+"""A network: layers and one flat parameter vector on a device; its training state and file."""

@@ -1,4 +1,4 @@
-"""What a model's list of layers means, and where its parameters go."""
+"""A model's list of layers, made into layers and the layout of their parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DTYPES = ("float32", "float64")
 
 
 def lay_out(d_in: int, layers: Iterable[Layer], dtype: np.dtype) -> tuple[Layout, list[int]]:
-    """Where the parameters go in the flat vector, and the widths: the input's, each output's."""
+    """The layout of the parameters, and the widths: of the input, then of each layer's output."""
     parameters: dict[str, Parameter] = {}
     widths = [d_in]
     for i, layer in enumerate(layers):
@@ -36,7 +36,7 @@ def specify(
     activation: str | Activation,
     initializer: str | Initializer | None,
 ) -> tuple[int, tuple[Layer, ...]]:
-    """The input width and the layers that the constructor's list means."""
+    """The input width and the layers that the constructor's list stands for."""
     entries = list(layers) if isinstance(layers, Iterable) else []
     if len(entries) < 2 or isinstance(entries[0], str | Layer | Activation | type):
         raise InputError(
@@ -67,7 +67,7 @@ def _entry(given: Any) -> int | Layer:
 
 
 def leave_to_loss(layers: tuple[Layer, ...], loss: Loss) -> tuple[Layer, ...]:
-    """The layers without a last activation that the loss computes too, and from logits better."""
+    """The layers, without a last activation that the loss applies itself (more exactly)."""
     last = layers[-1]
     link = getattr(loss, "link", "softmax" if loss.targets == "classes" else None)
     if isinstance(last, Dense | ActivationLayer) and last.nonlinearity.name == link:

@@ -1,8 +1,8 @@
 """Model files: safetensors, written atomically, with the architecture in the header.
 
-The file holds one tensor a parameter under its own name ("0.W"), and, unless left out, the
-optimizer's moments ("moment/m/0.W") with step, epoch and the place in it, so that training goes on
-exactly where it stopped. Nothing in a file is believed: names, shapes and dtypes are compared with
+The file holds one tensor per parameter under its own name ("0.W") and, unless left out, the
+optimizer's moments ("moment/m/0.W") with step, epoch and position in the epoch, so that training
+continues exactly where it stopped. No file is trusted: names, shapes and dtypes are compared with
 the architecture before anything is allocated for it.
 """
 
@@ -32,19 +32,19 @@ WRONG_HEADER = (
     RecursionError,
 )
 MOST_LAYERS, MANY_LAYERS = 100, 10_000
-"""How many layers a file may describe for each array that it holds, and however few it holds."""
+"""How many layers a file may describe per array that it holds, and in any case."""
 NAMED = 10
-"""How many names a message lists, and how many may be missing before a file is refused."""
+"""How many names a message lists, and how many missing ones end the comparison."""
 LINE_BYTES = 160
-"""What the header takes for one array, beside the array's name, and for the place in training."""
+"""Bytes of the header per array, besides the array's name, and for the training position."""
 Tensors = dict[str, np.ndarray]
 N = TypeVar("N", bound=Network)
 
 
 def save(model: Network, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
-    """Write `model` to `path`; the file appears whole or not at all.
+    """Write `model` to `path` atomically.
 
-    Raises CheckpointError if it cannot be written, naming the path and the reason.
+    Raises CheckpointError with the path and the reason if it cannot be written.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -71,7 +71,7 @@ def save(model: Network, path: str | os.PathLike[str], *, training_state: bool =
 
 
 def size_bytes(model: Network, optimizer: Optimizer) -> int:
-    """How large the file of `model` is at most, once `optimizer` has trained it."""
+    """An upper bound on the file size of `model`, once `optimizer` has trained it."""
     shapes = {name: place.parameter for name, place in model.layout.places.items()}
     copies = 1 + len(optimizer.arrays)
     numbers = sum(parameter.size for parameter in shapes.values()) * model.dtype.itemsize
@@ -83,7 +83,7 @@ def size_bytes(model: Network, optimizer: Optimizer) -> int:
 def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, cls: type[N]) -> N:
     """The network in the file at `path`, as a `cls`.
 
-    Raises CheckpointError for a file that is missing, truncated, foreign or inconsistent.
+    Raises CheckpointError if the file is missing, truncated, inconsistent or not a model of mlpx.
     """
     path, backend = Path(path), get_backend(device)
     header, tensors = _read(path)
@@ -102,7 +102,7 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
 
 @contextmanager
 def _telling(path: Path, trouble: str) -> Iterator[None]:
-    """Turn whatever a wrong header causes into a CheckpointError."""
+    """Turn any error that an invalid header causes into a CheckpointError."""
     try:
         yield
     except (MlpxError, *WRONG_HEADER) as error:
@@ -111,7 +111,7 @@ def _telling(path: Path, trouble: str) -> Iterator[None]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """The header and all tensors, of a file that says it is ours."""
+    """The header and all tensors of a file whose header is ours."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -144,9 +144,9 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 
 def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int, ...]]:
-    """Name to shape of the parameters that `config` describes.
+    """The names and shapes of the parameters that `config` describes.
 
-    What describes much more than the file holds is refused before it is gone through.
+    A description of far more layers than the file holds is refused before it is read in full.
     """
     shapes, missing = {}, []
     with _telling(path, "describes a model that cannot be built"):
@@ -160,13 +160,13 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
                 break
     if len(missing) > NAMED:
         raise CheckpointError(
-            f"{path} does not fit its own architecture: missing {missing[:NAMED]} and more"
+            f"{path} does not match its own architecture: missing {missing[:NAMED]} and more"
         )
     return shapes
 
 
 def _count_layers(described: Any) -> int:
-    """How many layers a list describes, those inside others too, and whatever else fills lists."""
+    """How many layers a list describes, nested ones and other list entries included."""
     count, left = 0, [described]
     while left:
         entry = left.pop()
@@ -180,17 +180,17 @@ def _count_layers(described: Any) -> int:
 
 
 def _few(names: set[str]) -> str:
-    """Some of the names, as a list."""
+    """The first few of the names, as text."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
     return f"{sorted(names)[:NAMED]}{more}"
 
 
 def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
-    """Refuse tensors that are not those of the architecture."""
+    """Raise CheckpointError if the tensors do not match the architecture."""
     if set(tensors) != set(shapes):
         missing, extra = _few(set(shapes) - set(tensors)), _few(set(tensors) - set(shapes))
         raise CheckpointError(
-            f"{path} does not fit its own architecture: missing {missing}, unexpected {extra}"
+            f"{path} does not match its own architecture: missing {missing}, unexpected {extra}"
         )
     for name, tensor in tensors.items():
         if tensor.shape != shapes[name] or tensor.dtype != np.dtype(dtype):
@@ -201,7 +201,7 @@ def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], d
 
 
 def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
-    """The optimizer of the file's training state, if it has one."""
+    """The optimizer of the file's training state, if there is one."""
     if "training" not in header:
         return None
     with _telling(path, "has a training state that cannot be read"):

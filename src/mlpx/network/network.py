@@ -24,7 +24,7 @@ from mlpx.types import Array
 class Network:
     """Layers, a loss, and the parameters of the layers in one flat vector on a device.
 
-    `MLP` says what the arguments mean; it is a network that trains, predicts and is saved.
+    `MLP` documents the arguments; it adds training, prediction and saving.
     """
 
     @known_options
@@ -59,12 +59,12 @@ class Network:
         """The engine that ran the last `fit`, and `engine_reason` why."""
         self.engine_reason: str | None = None
         self.kept: Any = None
-        """What predictions leave for the next one; `engines.predict` says what."""
+        """What a prediction keeps for the next; see `engines.predict`."""
         self.prepared: list[Any] = []
-        """What fits leave for the next one; `training.prepared` says what."""
+        """What a fit keeps for the next; see `training.prepared`."""
 
     def _draw(self) -> np.ndarray:
-        """Starting values of the flat vector, on the host; each parameter has its own stream."""
+        """Initial values of the flat vector, on the host; each parameter has its own stream."""
         flat = self._reserve()
         views = self.layout.views(flat)
         for item, (name, place) in enumerate(sorted(self.layout.places.items())):
@@ -99,19 +99,19 @@ class Network:
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers training adjusts."""
+        """How many trainable numbers there are."""
         return len(self.layout)
 
     def set_parameters(self, values: dict[str, Any]) -> None:
-        """Overwrite parameters by name; other names keep their values.
+        """Overwrite parameters by name; the others keep their values.
 
-        Raises InputError for an unknown name or a wrong shape, InputTypeError for what is no array
-        of numbers, before anything is changed.
+        Raises InputError for an unknown name or a wrong shape, InputTypeError for a value that is
+        not an array of numbers, before anything is changed.
         """
         views, ready = self.parameters, {}
         for name, value in values.items():
             if name not in views:
-                raise InputError(f"{name!r} is no parameter of this model; it has {list(views)}")
+                raise InputError(f"{name!r} is not a parameter of this model; it has {list(views)}")
             ready[name] = self.backend.asarray(value, dtype=self.dtype)
             if ready[name].shape != views[name].shape:
                 raise InputError(
@@ -128,7 +128,7 @@ class Network:
         return self
 
     def move(self, backend: Backend) -> None:
-        """As `to`; a model with device="auto" keeps choosing."""
+        """As `to`, but a model with device="auto" keeps choosing its device."""
         if backend is not self.backend:
             host = aligned_zeros(self.layout.size, self.dtype)
             host[...] = self.backend.to_numpy(self.flat)
@@ -139,17 +139,17 @@ class Network:
             self.kept, self.prepared = None, []
 
     def copy(self) -> Self:
-        """The same network with parameters of its own; untrained, so without a training state."""
+        """The same network with a copy of the parameters, but without a training state."""
         flat = self.backend.asarray(aligned_zeros(self.layout.size, self.dtype))
         flat[...] = self.flat
         return self.with_parameters(flat, self.backend)
 
     def with_parameters(self, flat: Array, backend: Backend) -> Self:
-        """The same network on a flat vector (layout.size,) that lies on `backend`; untrained."""
+        """The same network on a vector (layout.size,) on `backend`, without a training state."""
         made = object.__new__(type(self))
         vars(made).update(vars(self), flat=flat, backend=backend)
         made.training_state = made.engine = made.engine_reason = made.kept = None
-        made.prepared = []
+        made.prepared, made.places_itself = [], False
         return made
 
     def config(self) -> dict[str, Any]:
@@ -163,13 +163,11 @@ class Network:
 
     @staticmethod
     def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Name and shape of the parameters of the model that `config` describes, layer by layer;
-        builds nothing.
-        """
+        """Names and shapes of the parameters that `config` describes, without building a model."""
         check_dtype(config["dtype"])
         width, *described = config["layers"]
         if not described:
-            specify([width], "identity", None)  # refuses it
+            specify([width], "identity", None)  # raises
         for i, entry in enumerate(described):
             width, (layer,) = specify([width, Layer.from_config(entry)], "identity", None)
             for parameter in layer.parameters(width):
@@ -178,7 +176,7 @@ class Network:
 
     @classmethod
     def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> Self:
-        """An untrained model of the architecture `config` describes."""
+        """An untrained model of the architecture that `config` describes."""
         d_in, *layers = config["layers"]
         return cls(
             [d_in, *(Layer.from_config(layer) for layer in layers)],
@@ -189,7 +187,7 @@ class Network:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What pickle keeps: host arrays, and the name of the device."""
+        """The state to pickle: host arrays, and the name of the device."""
         training = self.training_state
         if training is not None:
             training = training.copied(self.backend.to_numpy)
@@ -197,7 +195,7 @@ class Network:
         return {**vars(self), **state, "backend": self.device, "kept": None, "prepared": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """On the device the model was on, or on the CPU where there is no such device."""
+        """Restore on the device the model was on, or on the CPU if there is no such device."""
         try:
             backend = get_backend(state["backend"])
         except DeviceError:

@@ -1,4 +1,4 @@
-"""The forward and the backward pass of a network, appended to a plan."""
+"""The forward and backward passes of a network, appended to a plan."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def plan_forward(plan: Plan, network: Network, x: Array) -> tuple[Array, list[La
 
 
 def plan_backward(network: Network, sites: list[LayerPlan], dy: Array | None) -> None:
-    """Append the backward calls, last layer first; dx only where something in front learns."""
+    """Append the backward calls, last layer first; dx only where an earlier layer is trainable."""
     chain_backward(network.layers, sites, dy, need_dx=False)

@@ -1,4 +1,4 @@
-"""What a training needs to go on exactly where it stopped."""
+"""The training state: what resuming exactly needs besides the parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlpx.types import Array
 
 @dataclass
 class TrainingState:
-    """What a model needs besides its parameters to go on exactly where it stopped."""
+    """What a model needs besides its parameters to resume training exactly where it stopped."""
 
     optimizer: Optimizer
     moments: dict[str, Array]
@@ -23,20 +23,20 @@ class TrainingState:
     pace: tuple[str, int, int] = ("", 0, 0)
     """The sampling, rows of data and batch size that `position` was counted with."""
     begin: int = 0
-    """The step after which the run began that gave open schedules their length, `total` steps."""
+    """The step at which the `total` steps begin that open schedules span."""
     total: int = 0
     schedule: dict[str, float] = field(default_factory=dict)
-    """What a schedule that acts between epochs keeps; "scale" multiplies all rates."""
+    """The state of a schedule that acts between epochs; "scale" multiplies all rates."""
     drawn: int = 0
-    """The steps of the model's whole life, by any optimizer: where its random masks go on."""
+    """Steps over all fits, with any optimizer: where the random masks continue."""
 
     def copied(self, convert: Callable[[Array], Array]) -> TrainingState:
-        """The same with each moment converted."""
+        """A copy with each moment converted."""
         moments = {name: convert(moment) for name, moment in self.moments.items()}
         return replace(self, moments=moments)
 
     def move(self, source: Backend, target: Backend) -> None:
-        """Bring the moments to another device."""
+        """Move the moments to another device."""
         self.moments = {
             name: target.asarray(source.to_numpy(moment)) for name, moment in self.moments.items()
         }

@@ -1,4 +1,4 @@
-"""The table `MLP.summary` shows."""
+"""The table that `MLP.summary` returns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def summarise(model: Network) -> str:
 
 
 def _describe(layer: Layer) -> str:
-    """Its name, and what tells it from others of that name: `dropout 0.5`, `dense relu`."""
+    """A layer's name and main argument: `dropout 0.5`, `dense relu`."""
     if layer.inner:
         return f"{layer.name}({', '.join(map(_describe, layer.inner))})"
     for field in ("activation", "rate", "std"):

@@ -1,1 +1,1 @@
-"""A plan: kernel calls on buffers allocated once; the layout of the flat vector they work on."""
+"""Plans, kernel calls on buffers allocated once; and the layout of the flat vector."""

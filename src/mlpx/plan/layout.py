@@ -1,8 +1,8 @@
 """Where each parameter lives in the one flat vector of a model.
 
 Weights come first, then biases, then the parameters of normalisations, so that an optimizer can
-treat each kind as one slice. Running statistics come last, behind `Layout.learnt`: they are saved,
-moved and restored with the rest, and no optimizer touches them. Every parameter starts at a
+treat each kind as one slice. Running statistics come last, after `Layout.learnt`: they are saved,
+moved and restored with the rest, but no optimizer touches them. Every parameter starts at a
 multiple of 256 bytes; the padding between is zero, its gradient is zero, and it is never saved.
 """
 
@@ -25,7 +25,7 @@ ALIGNMENT_BYTES = 256
 
 @dataclass(frozen=True)
 class Parameter:
-    """One array a layer owns; one of kind `"state"` is updated by the layer, not learnt.
+    """One array of a layer; one of kind `"state"` is updated by the layer, not trained.
 
     `penalty` is added to the loss; `max_norm` bounds the norm of each column after every update.
     """
@@ -63,7 +63,7 @@ class Layout:
         self.places: dict[str, Place] = {}
         self.size = 0
         self.learnt = 0
-        """Elements in front of this one are moved by the optimizer, those from it on are not."""
+        """The optimizer moves the elements before this one, and none from it on."""
         for name in order:
             self.places[name] = Place(parameters[name], self.size)
             self.size += -(-parameters[name].size // step) * step
@@ -71,14 +71,14 @@ class Layout:
                 self.learnt = self.size
 
     def views(self, flat: Array) -> dict[str, Array]:
-        """Name to view of `flat`, in the parameter's own shape."""
+        """A view of `flat` for each name, in the parameter's shape."""
         return {
             name: flat[place.start : place.stop].reshape(place.parameter.shape)
             for name, place in self.places.items()
         }
 
     def gradients(self, flat: Array) -> dict[str, Array]:
-        """As `views`, of the parameters that are learnt."""
+        """As `views`, of trainable parameters only."""
         views = self.views(flat)
         return {
             name: views[name]
@@ -105,7 +105,7 @@ class Layout:
 
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
-    """Zeros in host memory from a multiple of ALIGNMENT_BYTES on, as CUDA allocates them."""
+    """Zeros in host memory, aligned to ALIGNMENT_BYTES as CUDA allocations are."""
     raw = np.zeros(size * dtype.itemsize + ALIGNMENT_BYTES, dtype=np.uint8)
     start = -raw.ctypes.data % ALIGNMENT_BYTES
     return raw[start : start + size * dtype.itemsize].view(dtype)

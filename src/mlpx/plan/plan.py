@@ -1,8 +1,8 @@
 """A training step, or a forward pass, as a flat list of kernel calls on buffers allocated once.
 
 A `Plan` is that list for one number of rows. Layers and the loss append their calls to it through a
-`LayerPlan`; engines run it, over and over. Nothing in a step allocates, waits for the device, or
-branches on data: what changes from step to step lies in small arrays that the step itself reads and
+`LayerPlan`; engines run it over and over. Nothing in a step allocates, waits for the device, or
+branches on data: what changes from step to step is in small arrays that the step itself reads and
 advances.
 """
 
@@ -26,21 +26,21 @@ Kernel = Callable[..., None]
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One kernel with the arrays and constants it is bound to; engines recognise it by `kernel`."""
+    """A kernel with its arrays and constants; engines recognise the call by `kernel`."""
 
     kernel: Kernel
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
 
     def bind(self, xp: Any) -> Callable[[], None]:
-        """A function of no arguments that runs the call."""
+        """A function without arguments that runs the call."""
         return partial(self.kernel, xp, *self.arguments, **self.keywords)
 
 
 class Buffers:
-    """Named arrays for batches of up to `rows` rows, allocated when first asked for.
+    """Named arrays for batches of up to `rows` rows, allocated when first requested.
 
-    A name means one array: asking for it with another width, dtype or layout is an error.
+    A name stands for one array: requesting it with another width, dtype or layout is an error.
     """
 
     def __init__(self, backend: Backend, rows: int, dtype: np.dtype) -> None:
@@ -61,7 +61,7 @@ class Buffers:
         return part.reshape(columns, rows).T if by_column else part.reshape(rows, columns)
 
     def vector(self, name: str, size: int, dtype: Any = None) -> Array:
-        """The array called `name`, (size,), whose length has nothing to do with the batch's."""
+        """The array called `name`, (size,), whose length does not depend on the batch size."""
         return self._named(name, size, (size, np.dtype(dtype or self.dtype), "vector"))
 
     def _named(self, name: str, size: int, kind: tuple[int, np.dtype, str]) -> Array:
@@ -82,7 +82,7 @@ class Buffers:
 class Plan:
     """The calls of one step for batches of `rows` rows.
 
-    Layers that are random in training draw from the streams of `seed` at the step in `state`.
+    Layers that are random in training draw from streams of `seed`, at the step given by `state`.
     """
 
     def __init__(
@@ -99,30 +99,30 @@ class Plan:
         self.buffers, self.rows, self.training = buffers, rows, training
         self.parameters, self.gradients = parameters, gradients or {}
         self.learning = {owner for name in self.gradients for owner in owners(name)}
-        """The layers that a gradient belongs to, or to a layer inside them."""
+        """The layers that have a gradient, or contain a layer that has one."""
         self._largest = max((p.size for p in parameters.values()), default=0)
         self.seed, self.state = seed, state
         self.streams = count()
-        """The number of the next layer that draws random numbers: each has a stream of its own."""
+        """Numbers of random streams: each layer that draws takes the next one."""
         self.calls: list[Call] = []
         self.reads: list[tuple[int, str]] = []
-        """Which calls gather rows of the data, by number, and of which of its arrays."""
+        """The calls that gather rows of the data: the call's index, and which array it reads."""
         self.penalised = True
-        """Whether the penalties of weights are part of the loss; one part of a batch has them."""
+        """Whether the loss includes the penalties; only the first part of a batch has them."""
         self.batch_rows = rows
-        """The rows of the whole batch, of which this plan may be one part."""
+        """The rows of the whole batch, of which this plan may be a part."""
         self.batch_weight: Array = None
-        """Where the sum of the batch's weights will be, (1, 1); None if all rows count alike."""
+        """Where the sum of the batch's weights is written, (1, 1); None without row weights."""
         self.gradient_stop = 0
-        """In a training step: how many calls it takes until the gradient is there."""
+        """In a training step: after how many calls the gradient is complete."""
         self.objective: Any = None
-        """In a training step: the `mlpx.program.gradients.Objective` whose gradient that is."""
+        """In a training step: the `mlpx.program.objective.Objective` whose gradient that is."""
 
     def part(self, rows: int, *, first: bool) -> Plan:
-        """A plan of `rows` of this one's rows, which appends to the same calls.
+        """A plan for `rows` of this plan's rows that appends to the same calls.
 
-        Its layers draw from the streams behind those that were drawn from before. The penalties of
-        weights count once: in the `first` part.
+        Its layers draw from the streams after those already in use. Penalties count once: in the
+        `first` part.
         """
         part = Plan(
             self.buffers, rows, parameters=self.parameters, gradients=self.gradients,
@@ -149,7 +149,7 @@ class Plan:
         )
 
     def like(self, parameter: Array) -> Array:
-        """Scratch of a parameter's shape, for one call."""
+        """Scratch of a parameter's shape, valid for one call."""
         flat = self.buffers.vector("scratch of a parameter", self._largest)
         return flat[: parameter.size].reshape(parameter.shape)
 
@@ -160,13 +160,13 @@ class Plan:
         return ones
 
     def bits(self, columns: int, purpose: Purpose, *, count: int | None = None) -> Array:
-        """Append the drawing of random bits, uint32 (count,), rows x columns of them unless told.
+        """Append the drawing of random bits; returns uint32 (count,), by default rows x columns.
 
-        They last until the next call of `bits`. Words are taken lower half first.
+        They are valid until the next call of `bits`. Words are split with the lower half first.
         """
         backend, count = self.buffers.backend, count or self.rows * columns
         blocks, item = -(-count // 8), next(self.streams)
-        width = -(-columns // 8)  # blocks a row, at most
+        width = -(-columns // 8)  # blocks per row, rounded up
         out = self.buffer(f"words {width}", 4 * width, dtype=np.uint64).reshape(-1)[: 4 * blocks]
         stream = {"seed": self.seed, "purpose": int(purpose), "item": item}
         if backend.fill_words is not None:
@@ -181,12 +181,12 @@ class Plan:
         return out.view(np.uint32)[:count]
 
     def at(self, name: str) -> LayerPlan:
-        """What the layer called `name` sees of this plan."""
+        """The plan as the layer called `name` sees it."""
         return LayerPlan(self, name)
 
 
 def random_words(xp: Any, fill: Any, state: Array, **stream: Any) -> None:
-    """Philox words by the backend's own generator; see `kernels.philox.fill`."""
+    """Philox words from the backend's own generator; see `kernels.philox.fill`."""
     fill(state, **stream)
 
 
@@ -203,11 +203,11 @@ class LayerPlan:
         self.bits = plan.bits
 
     def parameter(self, name: str) -> Array | None:
-        """The layer's parameter called `name`, None if it has none of that name."""
+        """The layer's parameter called `name`, or None."""
         return self.plan.parameters.get(f"{self.name}.{name}")
 
     def gradient(self, name: str) -> Array | None:
-        """Where that parameter's gradient goes."""
+        """The array for that parameter's gradient, or None."""
         return self.plan.gradients.get(f"{self.name}.{name}")
 
     def buffer(self, name: str, columns: int, **kind: Any) -> Array:
@@ -219,7 +219,7 @@ class LayerPlan:
         return self.plan.buffers.vector(f"{self.name} {name}", size)
 
     def at(self, name: str) -> LayerPlan:
-        """What the layer called `name` inside this one sees."""
+        """The plan as the layer called `name` inside this one sees it."""
         return self.plan.at(f"{self.name}.{name}")
 
     @property
@@ -229,6 +229,6 @@ class LayerPlan:
 
 
 def owners(parameter: str) -> Iterator[str]:
-    """The layer of a parameter, and the layers around it: "3.inner.0.W" is of three."""
+    """The layer of a parameter and the layers around it: three for "3.inner.0.W"."""
     *parts, _ = parameter.split(".")
     return accumulate(parts, "{}.{}".format)

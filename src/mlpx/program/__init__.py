@@ -1,1 +1,1 @@
-"""The training program: one step as a plan, from the data through the gradient to the update."""
+"""The training program: one step as a plan, from data to gradient to update."""

@@ -1,4 +1,4 @@
-"""The rows of a step: which they are, and how they come from the data into the step's buffers."""
+"""The mini-batch of a step: which rows it has, and how they are gathered into buffers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mlpx.types import Array
 
 
 class Batch:
-    """What a step reads, as calls of its plan.
+    """The calls of a plan that gather a step's rows.
 
-    `order` (rows,) lists the epoch's rows. `state` (2,) is the position in it, in steps, and the
-    steps of the model's whole life; each step advances both.
+    `order` (rows,) lists the epoch's rows. `state` (2,) holds the step's position in the epoch and
+    the number of steps over all fits; each step advances both.
     """
 
     def __init__(self, network: Network, data: TrainingData, rows: int) -> None:
@@ -26,7 +26,7 @@ class Batch:
         self.state = network.backend.zeros(2, np.int64)
 
     def feed(self, data: TrainingData, plans: Iterable[Plan]) -> None:
-        """Have the plans gather from `data`: arrays of the dtypes and shapes of those before."""
+        """Make the plans gather from `data`, which has the same dtypes and shapes as before."""
         self.data = data.apart()
         for plan in plans:
             for i, name in plan.reads:
@@ -36,9 +36,9 @@ class Batch:
                 plan.calls[i] = Call(call.kernel, given, call.keywords)
 
     def rows(self, plan: Plan, order: Array) -> Array:
-        """Append the choice of the step's rows; returns where they are, (rows,).
+        """Append the selection of the step's rows; returns their indices, (rows,).
 
-        `order` is (steps, rows), or (rows,) for the one ragged batch.
+        `order` is (steps, rows), or (rows,) for the single ragged batch.
         """
         if order.ndim == 1:
             return order
@@ -56,9 +56,9 @@ class Batch:
         return self._fetch(plan, "y", rows, y.dtype if y.ndim == 1 else self.network.dtype)
 
     def weights(self, plan: Plan, rows: Array, *, total: Array) -> Array:
-        """Append the rows' weights; returns r (rows, 1), which sums to one.
+        """Append the rows' weights; returns them normalised to a sum of one, r (rows, 1).
 
-        `total` (1, 1) gets the sum of the weights, or the number of rows.
+        `total` (1, 1) receives the sum of the weights, or the number of rows if there are none.
         """
         backend, weights = self.network.backend, self.data.weights
         r = backend.empty((plan.rows, 1), self.network.dtype)
@@ -73,7 +73,7 @@ class Batch:
         return r
 
     def _fetch(self, plan: Plan, name: str, rows: Array, dtype: np.dtype) -> Array:
-        """Append the gathering of `rows` of one of the data's arrays; returns them as `dtype`."""
+        """Append the gathering of `rows` of the data's array `name`; returns them as `dtype`."""
         source: Array = getattr(self.data, name)
         columns = 1 if source.ndim == 1 else source.shape[1]
         raw = plan.buffer(f"raw {name}", columns, dtype=source.dtype)

@@ -1,4 +1,4 @@
-"""The data of a training program: what was handed over, checked, on the device, in batches."""
+"""The data of a training program: checked, moved to the device, and split into batches."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ class TrainingData:
     y: Array
     weights: Array | None
     resident: bool = field(default=True, kw_only=True)
-    """Whether x is in the device's memory; else in the host's, where the device reaches it."""
+    """Whether x is in device memory; otherwise it is in host memory that the device can read."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def apart(self) -> TrainingData:
-        """The same data as arrays of its own: x and y may be one array."""
+        """The same data as separate array objects, since x and y may be one array."""
         x, y, weights = (a if a is None else a.view() for a in (self.x, self.y, self.weights))
         return TrainingData(x, y, weights, resident=self.resident)
 
 
 NOTHING = TrainingData(None, None, None)
-"""What a program has that is not in use."""
+"""The data of a program that is not in use."""
 
 
 def split_batches(layers: Sequence[Layer], rows: int, batch_size: int) -> tuple[int, int]:
-    """How many whole batches an epoch of `rows` rows has, and the rows of a last, other one.
+    """How many full batches an epoch of `rows` rows has, and the rows of a last, ragged one.
 
-    A last batch of fewer rows than some layer needs is merged into the one before it. Raises
-    InputError if whole batches are too small for a layer.
+    A last batch with fewer rows than some layer needs is merged into the one before it. Raises
+    InputError if full batches are too small for a layer.
     """
     full, last = divmod(rows, batch_size)
     least = max(layer.least_rows for layer in layers)
@@ -64,11 +64,12 @@ def check_data(
     finite: bool | None = None, class_weight: ClassWeight = None, absolute: bool = False,
     checks: Checks | None = None,
 ) -> Rows:  # fmt: skip
-    """x, y and the rows' weights as arrays that `network` takes, wherever they are.
+    """x, y and the row weights as arrays that `network` accepts, on whatever device they are.
 
-    prefix and suffix: of their names in messages. finite: whether x and values to predict are
-    looked through; None is always, where the caller has no choice. absolute: see `row_weights`.
-    What is in device arrays is known when `checks` are settled. Raises InputError, InputTypeError.
+    prefix, suffix: put around their names in messages. finite: whether to check that x and values
+    to predict are finite; None means always, and that the caller cannot turn it off. absolute: see
+    `row_weights`. Device arrays are only checked when `checks` are settled. Raises InputError,
+    InputTypeError.
     """
     name, dtype, backend = f"{prefix}{{}}{suffix}".format, network.dtype, network.backend
     with together(checks) as asked:
@@ -100,9 +101,9 @@ def prepare_data(
     trains: bool = True,
     moves_x: bool = True,
 ) -> TrainingData:
-    """Data as `network` takes them, checked as by `check_data` and then brought to its device.
+    """Data for `network`, checked by `check_data` and then moved to its device.
 
-    `trains`: whether the penalties of weights count; one of them may need the weights as they are.
+    `trains`: whether penalties count; one of them may need the row weights unscaled.
     """
     rows = check_data(
         network, x, y, weights, prefix=prefix, finite=finite, class_weight=class_weight,
@@ -119,9 +120,9 @@ def on_device(
     notes: list[str] | None = None,
     moves_x: bool = True,
 ) -> TrainingData:
-    """Checked rows on the network's device; `notes` gets a line if x does not fit there.
+    """Checked rows on the network's device; a note is added to `notes` if x does not fit there.
 
-    Without `moves_x` x stays as it is, where it is.
+    Without `moves_x`, x stays as it is, where it is.
     """
     (x, y, w), backend, resident = rows, network.backend, True
     if moves_x:

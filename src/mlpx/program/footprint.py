@@ -1,4 +1,4 @@
-"""What a training takes of a device's memory, and which batch size would fit."""
+"""How much device memory training takes, and which batch size would fit."""
 
 from __future__ import annotations
 
@@ -16,40 +16,38 @@ from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
 
 TRIED = (8, 16)
-"""Rows of the two programs that tell what each row takes."""
+"""Rows of the two programs that are compared to find the memory per row."""
 
 
 class _Measuring(CpuBackend):
-    """A host where random bits take the memory that they take on a device."""
+    """A host backend where random bits take as much memory as on a device."""
 
     fill_words = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of one training: what does not depend on the batch, and what each of its rows takes."""
+    """Bytes that training takes: those independent of the batch size, and those per row."""
 
     parameters: int
     moments: int
-    """The optimizer's, and the gradient."""
+    """The optimizer's moments and the gradient."""
     data: int
     fixed: int
-    """Buffers whose size has nothing to do with the batch's."""
+    """Buffers whose size does not depend on the batch size."""
     row: int
 
     def activations(self, rows: int) -> int:
-        """Bytes of everything a step of so many rows computes with."""
+        """Bytes of all buffers of a step of `rows` rows."""
         return self.fixed + rows * self.row
 
     def largest(self, free_bytes: int) -> int:
-        """The largest batch for which `free_bytes` suffice beside what is there before a step is
-        planned; 0 for none.
-        """
+        """The largest batch that fits into `free_bytes`, as free before planning; 0 if none."""
         return max(0, (free_bytes - self.parameters - self.fixed) // self.row)
 
 
 def measure(network: Network, data: TrainingData, optimizer: Optimizer) -> Footprint:
-    """What training `network` on `data` takes; small programs on the host tell."""
+    """The memory that training `network` on `data` takes, measured on small host programs."""
     size = network.layout.size * network.dtype.itemsize
     few, more = (_buffers(network, data, optimizer, rows) for rows in TRIED)
     row = (more - few) // (TRIED[1] - TRIED[0])
@@ -64,7 +62,7 @@ def measure(network: Network, data: TrainingData, optimizer: Optimizer) -> Footp
 
 
 def _buffers(network: Network, data: TrainingData, optimizer: Optimizer, rows: int) -> int:
-    """Bytes of the buffers of a step of so many rows."""
+    """Bytes of the buffers of a step of `rows` rows."""
     flat = np.zeros(network.layout.size, network.dtype)
     program = TrainingProgram(
         network.with_parameters(flat, _Measuring()),
@@ -78,14 +76,14 @@ def _buffers(network: Network, data: TrainingData, optimizer: Optimizer, rows: i
 
 
 def _empty(array: Array | None, rows: int) -> Any:
-    """Zeros like the first `rows` rows of an array."""
+    """Zeros with the shape and dtype of `rows` rows of an array."""
     return None if array is None else np.zeros((rows, *array.shape[1:]), array.dtype)
 
 
 def too_large(
     network: Network, data: TrainingData, optimizer: Optimizer, *, rows: int, free_bytes: int
 ) -> DeviceMemoryError:
-    """The error for a step of `rows` rows where `free_bytes` were left for it."""
+    """The error for a step of `rows` rows when only `free_bytes` were free for it."""
     needs, backend = measure(network, data, optimizer), network.backend
     largest = needs.largest(free_bytes)
     advice = f"batch_size={largest} would fit" if largest else "not even batch_size=1 fits"
@@ -98,7 +96,7 @@ def too_large(
 
 
 def _size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes, in readable units."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if count >= 1 << power:
             return f"{count / (1 << power):.1f} {unit}"

@@ -1,8 +1,8 @@
-"""Where a step's gradient comes from: backpropagation, or one of the tutorials' first two ways.
+"""How a step gets its gradient: backpropagation, or one of two simpler ways used in tutorials.
 
-A rule appends to a step's plan, behind the forward pass and the loss, the calls that fill the flat
-gradient. The two others than backpropagation run the step's own forward calls again with changed
-parameters. They are for tiny nets, for understanding and checking: only the interpreter runs them.
+A rule appends the calls that fill the flat gradient to a step's plan, after the forward pass and
+the loss. The two simpler ways run the step's own forward calls again with changed parameters. They
+are for tiny nets, for understanding and checking: only the interpreter runs them.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from mlpx.schedules import Steps
 from mlpx.types import Array, Namespace
 
 NUMERICAL_LIMIT = 10_000
-"""The most parameters for numerical gradients: a step costs two forward passes for each."""
+"""The most parameters for numerical gradients, which cost two forward passes for each."""
 SEARCH_LIMIT = 1 << 24
-"""Parameters whose positions float32 can still tell apart."""
+"""The most parameters for search: float32 represents their positions exactly."""
 
 Observer = Callable[[int, int], None]
 
 
 class GradientRule(Record, kind="gradient"):
-    """A way to the gradient of a batch's loss."""
+    """A way to compute the gradient of a batch's loss."""
 
     columns: ClassVar[int] = 0
-    """How many numbers a step it needs from the host."""
+    """How many numbers per step it needs from the host."""
     updates: ClassVar[bool] = True
-    """Whether the optimizer follows; if not, the rule moves the parameters itself."""
+    """Whether the optimizer updates the parameters; if not, the rule does so itself."""
     limit: ClassVar[int | None] = None
-    """The most parameters a net may have."""
+    """The most parameters a network may have."""
 
     def check(self, parameters: int) -> None:
-        """Raises InputError for a net that is too large for the rule."""
+        """Raises InputError for a network that is too large for the rule."""
         if self.limit is not None and parameters > self.limit:
             raise InputError(
                 f"gradient = {self.name!r} is for nets of at most {self.limit} parameters; "
@@ -50,9 +50,9 @@ class GradientRule(Record, kind="gradient"):
             )
 
     def numbers(self, network: Network, t: Steps, rates: Steps) -> tuple[Steps, ...]:
-        """Columns of per-step numbers for the steps t, float64 (steps,), as many as `columns`.
+        """The per-step numbers for steps t: `columns` arrays, float64 (steps,).
 
-        Nobody asks where these are none.
+        Not called if `columns` is 0.
         """
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class GradientRule(Record, kind="gradient"):
 
 @dataclass(frozen=True)
 class Backpropagation(GradientRule, name="backprop"):
-    """The chain rule from the loss back: all derivatives for the price of two forward passes."""
+    """The chain rule from the loss back: all derivatives for the cost of two forward passes."""
 
     def plan(self, objective: Objective) -> None:
         plan_backward(objective.network, objective.sites, objective.dz)
@@ -72,10 +72,10 @@ class Backpropagation(GradientRule, name="backprop"):
 
 @dataclass(frozen=True)
 class Numerical(GradientRule, name="numerical"):
-    """Difference quotients: each parameter is moved by h = `step`, and the loss is computed anew.
+    """Finite differences: move each parameter by h = `step` and compute the loss again.
 
     `method="central"`: (L(p + h) - L(p - h)) / 2h, whose error falls as h**2.
-    `method="forward"`: (L(p + h) - L(p)) / h, half the work, and an error that falls as h.
+    `method="forward"`: (L(p + h) - L(p)) / h, half the work, with an error that falls as h.
     Without `step`, h is `default_step`.
     """
 
@@ -105,7 +105,7 @@ class Numerical(GradientRule, name="numerical"):
 
 @dataclass(frozen=True)
 class Search(GradientRule, name="search"):
-    """No gradient: move one parameter drawn at random, and keep the move if the batch's loss fell.
+    """No gradient: move one random parameter, and keep the move if it lowers the batch's loss.
 
     The move is normally distributed; its standard deviation is the optimizer's learning rate. The
     optimizer itself does nothing.
@@ -116,7 +116,7 @@ class Search(GradientRule, name="search"):
     limit = SEARCH_LIMIT
 
     def numbers(self, network: Network, t: Steps, rates: Steps) -> tuple[Steps, ...]:
-        # Keyed by the count of steps before this epoch, so a training that goes on draws on.
+        # Keyed by the number of steps so far, so a resumed training draws what follows.
         raw = words(network.seed, Purpose.SEARCH, count=4 * len(t), step=int(t[0])).reshape(-1, 4)
         spots = np.concatenate([np.asarray(span) for span in learnt(network.layout)])
         chosen = spots[integers(raw[:, 0], len(spots))]
@@ -142,7 +142,7 @@ class Search(GradientRule, name="search"):
 
 
 def learnt(layout: Layout) -> tuple[range, ...]:
-    """Where in the flat vector the numbers are that training adjusts."""
+    """The ranges of the flat vector that hold trainable parameters."""
     return tuple(
         range(place.start, place.stop)
         for place in layout.places.values()
@@ -151,9 +151,10 @@ def learnt(layout: Layout) -> tuple[range, ...]:
 
 
 def default_step(method: str, dtype: Any) -> float:
-    """The power of two next to eps**(1/3) for central, eps**(1/2) for forward differences.
+    """The power of two nearest to eps**(1/3) for central, eps**(1/2) for forward differences.
 
-    There truncation and rounding errors are about equal; with a power of two p + h is mostly exact.
+    There, truncation and rounding errors are about equal; with a power of two, p + h is usually
+    exact.
     Source: Nocedal and Wright, "Numerical optimization", 2006, section 8.1.
     """
     order = {"central": 3, "forward": 2}[method]
@@ -166,7 +167,7 @@ def central(
 ) -> None:  # fmt: skip
     """g_i = (L(p_i + h) - L(p_i - h)) / 2h for every i of `positions`.
 
-    `kept`, (array, room) pairs, lists what the forward pass changes and what is put back, as p is.
+    `kept` lists (array, room for a copy) of what the forward pass changes; it and p are restored.
     `observe(i, +1 or -1)` is called after each forward pass.
     """
     _keep(xp, kept)
@@ -210,7 +211,7 @@ def try_move(
     xp: Namespace, take: Any, forward: Runs, p: Array, numbers: Array, *, index: Array,
     values: tuple[Array, Array], better: Array, loss: Array, kept: tuple[tuple[Array, Array], ...],
 ) -> None:  # fmt: skip
-    """Add numbers[0, 1] to p[numbers[0, 0]] if that lowers the loss; NaN is not lower."""
+    """Add numbers[0, 1] to p[numbers[0, 0]] if that lowers the loss; NaN never does."""
     old, new = values
     _keep(xp, kept)
     xp.copyto(index, numbers[0, :1], casting="unsafe")

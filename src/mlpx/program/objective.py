@@ -1,4 +1,4 @@
-"""What a step makes of the network's outputs: targets, the loss and its gradient, penalties."""
+"""The objective of a step: targets, the loss and its gradient, penalties, norm limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.kernels import batches, losses, penalties
+from mlpx.kernels import batches, losses
 from mlpx.kernels.losses import Loss
 from mlpx.network.network import Network
 from mlpx.plan.plan import Call, LayerPlan, Plan
@@ -19,7 +19,7 @@ Runs = Sequence[Callable[[], None]]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A batch's loss as part of a step's plan: which calls compute it, from what, and into what."""
+    """A batch's loss as part of a step's plan: the calls that compute it, and their arrays."""
 
     plan: Plan
     network: Network
@@ -36,7 +36,7 @@ class Objective:
 
     @property
     def calls(self) -> list[Call]:
-        """What computes the loss anew from the parameters as they are."""
+        """The calls that compute the loss from the current parameters."""
         return self.plan.calls[self.start : self.stop]
 
     @property
@@ -46,15 +46,15 @@ class Objective:
 
     @property
     def kept(self) -> tuple[tuple[Array, Array], ...]:
-        """(array, room for a copy) of what `calls` change: the loss, and the layers' own state."""
+        """(array, room for a copy) of what `calls` change: the loss and the layers' state."""
         state = self.network.flat[self.network.layout.span("state")]
         return tuple((array, array.copy()) for array in (self.loss, state) if array.size)
 
 
 def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
-    """Append what turns the batch's `y` into the loss's targets (rows, d_out), by column in memory.
+    """Append the conversion of y to the loss's targets (rows, d_out), column by column in memory.
 
-    y is labels (rows,) of integers, or numbers (rows, columns) in the model's dtype, of as many
+    y is integer labels (rows,), or numbers (rows, columns) in the model's dtype, with as many
     columns as the loss takes for d_out outputs.
     """
     k, loss = network.d_out, network.loss
@@ -74,9 +74,9 @@ def plan_targets(plan: Plan, network: Network, y: Array) -> Array:
 
 
 def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tuple[Array, Array]:
-    """Append the loss and its gradient; returns the rows' losses (rows, 1) and dz (rows, d_out).
+    """Append the loss and its gradient; returns the row losses (rows, 1) and dz (rows, d_out).
 
-    z is by row, t by column, r (rows, 1).
+    z is stored by row, t by column; r is the row weights (rows, 1).
     """
     k, loss = network.d_out, network.loss
     rows = plan.buffer("row losses", 1)
@@ -97,7 +97,7 @@ def plan_loss(plan: Plan, network: Network, z: Array, t: Array, r: Array) -> tup
 
 
 def loss_work(plan: Plan, loss: Loss, k: int) -> tuple[Array, ...]:
-    """The scratch arrays and constants a loss asks for."""
+    """The scratch arrays and constants that a loss needs."""
     buffers = plan.buffers
     columns = tuple(plan.buffer(f"loss column {i}", 1) for i in range(loss.columns))
     constants = tuple(buffers.backend.asarray(c.astype(buffers.dtype)) for c in loss.constants(k))
@@ -105,7 +105,7 @@ def loss_work(plan: Plan, loss: Loss, k: int) -> tuple[Array, ...]:
 
 
 def plan_by_column(plan: Plan, z: Array) -> Array:
-    """Append a copy of `z` (rows, k) that lies by column; z itself if that is the same."""
+    """Append a copy of `z` (rows, k) stored by column; returns z itself if k = 1."""
     if z.shape[1] == 1:
         return z
     by_column = plan.buffer("outputs", z.shape[1], by_column=True)
@@ -114,26 +114,26 @@ def plan_by_column(plan: Plan, z: Array) -> Array:
 
 
 def divides_by_weight(network: Network) -> bool:
-    """Whether a penalty is divided by the sum of the rows' weights, which then counts."""
+    """Whether a penalty is divided by the sum of the row weights, so that their scale matters."""
     penalties = (place.parameter.penalty for place in network.layout.places.values())
     return any(penalty is not None and penalty.shared for penalty in penalties)
 
 
 def plan_penalties(plan: Plan, network: Network, loss: Array) -> None:
-    """Append the penalties of weights to what makes up `loss` (1, 1)."""
+    """Append the calls that add the penalties to `loss` (1, 1)."""
     total = plan.buffers.vector("penalty", 1)[None, :]
     _call_penalties(plan, network, "value", lambda name: {"loss": loss, "total": total})
 
 
 def plan_penalty_gradients(plan: Plan, network: Network) -> None:
-    """Append the penalties' part of the gradient, which is added to what is there."""
+    """Append the calls that add the penalties' gradients to the gradient."""
     _call_penalties(plan, network, "gradient", lambda name: {"dW": plan.gradients[name]})
 
 
 def _call_penalties(
     plan: Plan, network: Network, method: str, outputs: Callable[[str], dict[str, Array]]
 ) -> None:
-    """Append a method of each penalty; `outputs` gives what it writes, by the weight's name."""
+    """Append `method` of each penalty; `outputs` maps a weight's name to the arrays it writes."""
     for name, place in network.layout.places.items():
         penalty: Any = place.parameter.penalty
         if penalty is None or not plan.penalised:
@@ -144,13 +144,3 @@ def _call_penalties(
             plan.call(getattr(penalty, f"{method}_by_weight"), W, plan.batch_weight, **given)
         else:
             plan.call(getattr(penalty.of_rows(plan.batch_rows), method), W, **given)
-
-
-def plan_norm_limits(plan: Plan, network: Network) -> None:
-    """Append the bounds on the norms of units, which follow the update."""
-    for name, place in network.layout.places.items():
-        most = place.parameter.max_norm
-        if most is not None:
-            W = plan.parameters[name]
-            norms = plan.buffers.vector(f"norms {name}", W.shape[1])[None, :]
-            plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))

@@ -1,8 +1,8 @@
-"""The training program: tables for one epoch, and the plan of a step on them.
+"""The training program: tables for one epoch, and the plan of a step that reads them.
 
-Tables are filled once an epoch: `order` says which rows of the data each step sees, the update's
-`table` holds the optimizer's per-step numbers, and each step writes one line of `log`. The last,
-ragged batch has a plan of its own on the same buffers.
+Tables are filled once per epoch: `order` lists the rows of the data that each step sees, and the
+update's `table` holds the optimizer's per-step numbers. Each step writes one line of `log`. The
+last, ragged batch has a plan of its own on the same buffers.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ from mlpx.types import Array
 __all__ = ["HITS", "LOSS", "WEIGHT", "TrainingProgram"]
 
 FLUSH_STEPS = 512
-"""How often numbers too small for their format, which are slow, leave the moments."""
+"""How often denormal numbers, which are slow, are set to zero in the moments."""
 
 
 class TrainingProgram:
     """Everything an engine needs to train one epoch of `rows` rows in batches of `batch_size`.
 
-    A step is made of three parts: `batch` gathers its rows, `step_gradient` finds the gradient of
-    their loss, `update` moves the parameters along it.
+    A step has three parts: `batch` gathers its rows, `step_gradient` computes the gradient of
+    their loss, and `update` moves the parameters along it.
 
-    With `part_rows` below `batch_size` a step takes its batch in parts of so many rows and adds up
-    their gradients; the update is that of the whole batch. Without an optimizer a step leaves the
-    gradient of the loss in `gradient` and changes nothing else. `precision` is how products may
-    round what they multiply; engines that do not do that refuse.
+    If `part_rows` is below `batch_size`, a step takes its batch in parts of that many rows and
+    adds up their gradients; the update is that of the whole batch. Without an optimizer, a step
+    leaves the gradient of the loss in `gradient` (of a batch in parts, in `step_gradient.total`)
+    and changes nothing else. `precision` says how products may round their factors; engines without
+    that rounding refuse the program.
     """
 
     fills = 0
-    """How often tables or data were set anew."""
+    """How many times the tables or the data were replaced."""
 
     def __init__(
         self,
@@ -77,7 +78,7 @@ class TrainingProgram:
         )
         self.update: Update | None = None
         if optimizer is not None and not optimizer.full_batch:
-            # One that takes all rows asks for gradients, and moves the parameters between steps.
+            # A full-batch optimizer only needs gradients; it moves the parameters between steps.
             self.update = Update(network, optimizer, moments, steps=self.steps)
 
         self.gradient, self.norms = self.step_gradient.flat, self.step_gradient.norms
@@ -121,17 +122,17 @@ class TrainingProgram:
 
     @property
     def data(self) -> TrainingData:
-        """The data that the steps read."""
+        """The data that the steps read from."""
         return self.batch.data
 
     def feed(self, data: TrainingData) -> None:
-        """Take the rows of `data` from now on: arrays of the dtypes and shapes of those before."""
+        """Train on `data` from now on; its arrays have the same dtypes and shapes as before."""
         self.batch.feed(data, self.plans)
         self.fills += 1
 
     @property
     def nbytes(self) -> int:
-        """The bytes it takes beside data, parameters and moments."""
+        """The bytes it takes besides data, parameters and moments."""
         arrays = [*self.step_gradient.arrays, self.order, self.log]
         arrays += self.update.arrays if self.update is not None else []
         return self.buffers.nbytes + sum(int(array.nbytes) for array in arrays)
@@ -145,11 +146,11 @@ class TrainingProgram:
         rate_scale: float = 1.0,
         position: int = 0,
     ) -> None:
-        """Fill the tables for an epoch in `order` (rows,), before which the optimizer took `step`
-        steps and the model `drawn` in its whole life, if those are more.
+        """Fill the tables for an epoch with the rows `order` (rows,).
 
-        `rate_scale`: a factor on all rates. `position`: how many steps of the epoch were taken in
-        an earlier run.
+        Before the epoch the optimizer took `step` steps, and the model took `drawn` over all fits
+        (default: as many). `rate_scale` multiplies all rates. `position` is how many steps of the
+        epoch an earlier run has taken.
         """
         drawn = step if drawn is None else drawn
         self.fills += 1
@@ -169,7 +170,7 @@ class TrainingProgram:
 
     @property
     def plans(self) -> list[Plan]:
-        """The plan of a full batch and that of the ragged one, where there are such batches."""
+        """The plans of a full batch and of the ragged one, as far as there are such batches."""
         return [plan for plan in (self.full, self.last) if plan is not None]
 
     @property
@@ -179,7 +180,7 @@ class TrainingProgram:
 
     @property
     def interpreted(self) -> str | None:
-        """What of this program only the interpreter does, or None."""
+        """The feature of this program that only the interpreter supports, or None."""
         rule = self.step_gradient.rule
         return None if isinstance(rule, Backpropagation) else f"gradient={rule.name!r}"
 
@@ -190,4 +191,4 @@ class TrainingProgram:
             xp.absolute(moment, out=work)
             xp.greater_equal(work, tiny, out=work)
             xp.multiply(moment, work, out=moment)
-        work.fill(0)  # where nothing is learnt it stays zero
+        work.fill(0)  # the gradient stays zero where nothing is learnt

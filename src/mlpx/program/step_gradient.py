@@ -1,4 +1,4 @@
-"""The gradient of a step's loss, and what a step says of itself: loss, hits, norms."""
+"""The gradient of a step's loss, and what a step records: loss, hits, gradient norms."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LOSS, HITS, WEIGHT = range(3)  # the columns of a log line
 
 
 class StepGradient:
-    """The calls that find the gradient of a batch's loss; arrays are allocated once.
+    """The calls that compute the gradient of a batch's loss; arrays are allocated once.
 
-    It is in `flat`. A batch taken in parts has that of its last part there, and their sum in
-    `total`; without such batches the two are one. `norms` (steps, parameters) gets the norms of
-    gradients, if wanted.
+    The gradient is in `flat`. For a batch taken in parts, `flat` holds the gradient of the last
+    part and `total` their sum; without such batches the two are one array. `norms`
+    (steps, parameters) receives the norms of the gradients, if requested.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class StepGradient:
         self.flat = backend.zeros(size, dtype)
         self.total = backend.zeros(size, dtype) if in_parts else self.flat
         self.numbers = backend.zeros((steps, rule.columns), dtype)
-        """What the rule asks of the host for each step."""
+        """The numbers that the rule needs from the host for each step."""
         self.norms = backend.zeros((steps, len(self.norm_names)), dtype) if norms else None
 
     @property
@@ -45,16 +45,16 @@ class StepGradient:
 
     @property
     def arrays(self) -> list[Array]:
-        """The memory it takes."""
+        """The arrays allocated here."""
         apart = [] if self.total is self.flat else [self.total]
         return [self.flat, *apart, self.numbers, *([] if self.norms is None else [self.norms])]
 
     def plan(
         self, plan: Plan, batch: Batch, rows: Array, parts: Sequence[slice], *, line: Array
     ) -> Array:
-        """Append the gradient of the batch at `rows` of the data, taken in `parts`; returns it.
+        """Append the gradient of the batch of `rows`, taken in `parts`; returns where it will be.
 
-        `line` (1, 3) gets the batch's loss, its share of hits, and the sum of its weights.
+        `line` (1, 3) receives the batch's loss, its accuracy and the sum of its weights.
         """
         r = batch.weights(plan, rows, total=line[:, WEIGHT:])
         numbers = self._numbers(plan, batch.state)
@@ -78,7 +78,7 @@ class StepGradient:
     def _objective(
         self, plan: Plan, batch: Batch, rows: Array, r: Array, line: Array, numbers: Array | None
     ) -> Objective:
-        """Append the loss of the part of a batch at `rows`, and its share of the log line."""
+        """Append the loss of the part of a batch at `rows`, and its part of the log line."""
         network = self.network
         x, y = batch.x(plan, rows), batch.y(plan, rows)
         start = len(plan.calls)
@@ -92,7 +92,7 @@ class StepGradient:
         return Objective(plan, network, self.flat, loss, start, stop, sites, dz, numbers)
 
     def _numbers(self, plan: Plan, state: Array) -> Array | None:
-        """Append the reading of the rule's per-step numbers, if it has any."""
+        """Append the selection of the rule's numbers for this step, if it has any."""
         if not self.rule.columns:
             return None
         backend = self.network.backend
@@ -101,7 +101,7 @@ class StepGradient:
         return row
 
     def _record_norms(self, plan: Plan, gradient: Array, state: Array) -> None:
-        """Append the norm of each parameter's gradient, if they are wanted."""
+        """Append the norm of each parameter's gradient, if requested."""
         if self.norms is None:
             return
         row = self.network.backend.empty((1, len(self.norm_names)), self.network.dtype)
@@ -111,7 +111,7 @@ class StepGradient:
         plan.call(batches.record, self.norms, state, row)
 
     def _count_hits(self, plan: Plan, z: Array, y: Array, r: Array, out: Array) -> None:
-        """Append the batch's accuracy, unless the targets are values."""
+        """Append the batch's accuracy, or 0 if the targets are values."""
         kind = self.network.loss.target_kind(z.shape[1])
         if kind == "values":
             out[...] = 0

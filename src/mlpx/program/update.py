@@ -1,4 +1,4 @@
-"""Which optimizer moves which part of the flat vector, and the calls around its rule."""
+"""The update: which optimizer moves which part of the flat vector, and the calls around it."""
 
 from __future__ import annotations
 
@@ -9,32 +9,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlpx.errors import UnknownNameError
-from mlpx.kernels import batches, updates
+from mlpx.kernels import batches, penalties, updates
 from mlpx.network.network import Network
 from mlpx.optimizers.base import Optimizer
 from mlpx.plan.layout import KINDS, Layout, Place
 from mlpx.plan.plan import Plan
-from mlpx.program.objective import plan_norm_limits
 from mlpx.schedules import Steps
 from mlpx.types import Array
 
 NORM_ELEMENTS = 1 << 22
-"""The gradient's norm is summed in pieces of at most this length, for they are copied to float64.
-"""
+"""The gradient's norm is summed in pieces of at most this length, as they are cast to float64."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A slice of the flat vector, the optimizer that moves it, and a factor on its rate."""
+    """A slice of the flat vector, the optimizer that updates it, and a factor on its rate."""
 
     optimizer: Optimizer
     span: slice
     multiplier: float
 
     def columns(self, t: Steps, rate_scale: float) -> tuple[Steps, ...]:
-        """The per-step numbers of steps `t` = 1, 2, ...: the rule's, and the decoupled weight
-        decay's.
-        """
+        """The per-step numbers of steps t = 1, 2, ...: the rule's, then the decoupled decay's."""
         rule = self.optimizer
         rate = rate_scale * self.multiplier * rule.rates(t)
         shrinking = (1 - rate * rule.weight_decay,) if self._shrinks else ()
@@ -42,7 +38,7 @@ class Group:
 
     @property
     def width(self) -> int:
-        """How many columns."""
+        """How many columns there are."""
         return self.optimizer.columns + self._shrinks
 
     @property
@@ -51,10 +47,9 @@ class Group:
 
 
 def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
-    """The learnt part of the flat vector, padding included, in as few groups as there are ways to
-    move it.
+    """The trainable part of the flat vector, padding included, in as few groups as possible.
 
-    Raises UnknownNameError for a rate multiplier of no parameter.
+    Raises UnknownNameError for a rate multiplier that matches no parameter.
     """
     places = {n: place for n, place in layout.places.items() if place.parameter.kind in KINDS}
     check_multipliers(places, optimizer)
@@ -90,9 +85,7 @@ def _multiplier(optimizer: Optimizer, name: str, kind: str) -> float:
 
 
 def average_columns(optimizer: Optimizer, t: Steps) -> tuple[Steps, ...]:
-    """The per-step numbers of the average: what it keeps of itself, and the share of the
-    parameters.
-    """
+    """The per-step numbers of the average: the weight of the old average and of the parameters."""
     if optimizer.average is None:
         return ()
     weight = optimizer.average.weights(t)
@@ -106,11 +99,11 @@ class Update:
 
     1. clip: the gradient's values, then its norm;
     2. decay: the penalty on weights, added to the gradient or taken off the parameters;
-    3. rule: the optimizer's own;
+    3. rule: the optimizer's update;
     4. bound: the norms of units that have a limit;
     5. average: the running average of the parameters.
 
-    `table` (steps, columns) holds the numbers of each step of an epoch, `row` those of one.
+    `table` (steps, columns) holds the numbers of each step of an epoch, `row` those of one step.
     """
 
     def __init__(
@@ -131,7 +124,7 @@ class Update:
 
     @property
     def arrays(self) -> list[Array]:
-        """The memory it takes."""
+        """The arrays allocated here, but for tiny ones."""
         return [self.table, *self.work]
 
     def columns(self, t: Steps, rate_scale: float) -> list[Steps]:
@@ -148,8 +141,8 @@ class Update:
     def plan(self, plan: Plan, g: Array, state: Array, *, moves: bool = True) -> None:
         """Append the update by the gradient g, which may be overwritten; its padding stays zero.
 
-        `state` says which row of the table is the step's. Without `moves` the parameters have been
-        moved already, and what follows the rule is left.
+        `state` says which row of the table is the step's. Without `moves`, the parameters have
+        already been updated, and only norm limits and the average remain.
         """
         take = self.network.backend.take
         plan.call(batches.select_row, take, self.table, state, out=self.row)
@@ -169,7 +162,7 @@ class Update:
                 self._move(plan, group, g, part, shape, numbers)
 
     def _average(self, plan: Plan) -> None:
-        """Append the average's step, if there is one."""
+        """Append the update of the running average, if there is one."""
         if self.optimizer.average is None:
             return
         p, average = self.network.flat, self.moments["average"]
@@ -181,9 +174,7 @@ class Update:
             )
 
     def _clip(self, plan: Plan, g: Array) -> None:
-        """Append the clipping by value, and the factor of the clipping by norm, left in
-        `self.factor`.
-        """
+        """Append clipping by value, and the factor for clipping by norm, in `self.factor`."""
         rule, backend = self.optimizer, self.network.backend
         if rule.clip_value is not None:
             for part in slices(0, len(g), self.width):
@@ -199,7 +190,7 @@ class Update:
         plan.call(updates.norm_factor, squares, limit=rule.clip_norm, total=total, out=self.factor)
 
     def _parts(self, group: Group) -> Iterator[tuple[slice, tuple[int, ...]]]:
-        """The slices to call the rule for, and the shape it wants each in."""
+        """The slices to call the rule on, each with the shape that the rule expects."""
         if not group.optimizer.by_parameter:
             for part in slices(group.span.start, group.span.stop, self.width):
                 yield part, (part.stop - part.start,)
@@ -237,8 +228,18 @@ class Update:
         )
 
 
+def plan_norm_limits(plan: Plan, network: Network) -> None:
+    """Append the limits on the norms of units, which apply after the update."""
+    for name, place in network.layout.places.items():
+        most = place.parameter.max_norm
+        if most is not None:
+            W = plan.parameters[name]
+            norms = plan.buffers.vector(f"norms {name}", W.shape[1])[None, :]
+            plan.call(penalties.limit_norms, W, most=most, norms=norms, work=plan.like(W))
+
+
 def group_largest(group: Group, layout: Layout) -> int:
-    """Elements of the largest parameter that the group's rule wants whole."""
+    """The size of the largest parameter that the group's rule needs as a whole; 0 if none."""
     if not group.optimizer.by_parameter:
         return 0
     return max(

@@ -1,1 +1,1 @@
-"""Training: `fit.fit`, the run it starts, and what watches and records a run."""
+"""Training: `fit`, the run it starts, its callbacks, history and run folder."""

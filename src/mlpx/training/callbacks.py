@@ -1,6 +1,8 @@
-"""What can watch and steer a training run. Subclass `Callback` for your own.
+"""Callbacks that observe and control a training run.
 
-A callback gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
+`Callback`, to subclass for your own, is defined beside the run in `mlpx.training.run`.
+
+Each method gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.history`, and
 `run.stop("why")`.
 """
 
@@ -24,26 +26,27 @@ Mode = Literal["auto", "min", "max"]
 
 
 def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
-    """`given` as a list; one callback alone counts as a list of one.
+    """`given` as a list; a single callback becomes a list of one.
 
-    Raises InputTypeError for what does not answer to the events of `Callback`.
+    Raises InputTypeError for an object without the methods of `Callback`.
     """
     callbacks = [given] if isinstance(given, Callback) else given
     if not isinstance(callbacks, Iterable):
         raise InputTypeError(f"callbacks is {given!r}; wanted a list of callbacks")
     callbacks = list(callbacks)
     for callback in callbacks:
-        lacks = [event for event in EVENTS if not callable(getattr(callback, event, None))]
-        if lacks or isinstance(callback, type):
+        events = [*EVENTS, *["on_steps"] * hasattr(callback, "on_steps")]
+        missing = [event for event in events if not callable(getattr(callback, event, None))]
+        if missing or isinstance(callback, type):
             raise InputTypeError(
-                f"callbacks holds {callback!r}, which is no callback; wanted an instance of a "
+                f"callbacks holds {callback!r}, which is not a callback; wanted an instance of a "
                 "subclass of mlpx.Callback"
             )
     return callbacks
 
 
 class _Watch(Callback):
-    """Follows one column of the log and knows which value was best."""
+    """Tracks the best value of one column of the log."""
 
     def __init__(self, monitor: str, min_change: float, mode: Mode) -> None:
         require("min_change", min_change, least=0)
@@ -66,7 +69,7 @@ class _Watch(Callback):
         self.best, self.best_epoch, self.best_flat = float("inf"), -1, None
 
     def improved(self, epoch: int, logs: Logs) -> bool:
-        """Whether this epoch is better than the best so far, which it then becomes."""
+        """Whether this epoch beats the best so far; if so, it becomes the best."""
         value = logs[self.monitor] * (-1.0 if self._higher_is_better() else 1.0)
         if value < self.best - self.min_change:  # NaN is never better
             self.best, self.best_epoch = value, epoch
@@ -78,7 +81,7 @@ class _Watch(Callback):
         self.best_flat = run.model.flat.copy()
 
     def restore(self, run: Run) -> None:
-        """Put the best parameters back, in place: programs hold views of them."""
+        """Restore the best parameters in place, since programs hold views of them."""
         if self.best_flat is not None:
             run.model.flat[...] = self.best_flat
 
@@ -92,7 +95,7 @@ class _Watch(Callback):
 class EarlyStopping(_Watch):
     """Stop when `monitor` has not improved by more than `min_change` for `patience` epochs.
 
-    The best epoch's parameters are put back at the end unless `restore_best=False`.
+    The best epoch's parameters are restored at the end unless `restore_best=False`.
     """
 
     @known_options
@@ -135,7 +138,7 @@ class EarlyStopping(_Watch):
 class StopOnPlateau(EarlyStopping):
     """Stop when the training loss no longer falls by `tolerance` for `patience` epochs in a row.
 
-    The rule of scikit-learn's `tol` and `n_iter_no_change`; the last parameters stay.
+    This is the rule of scikit-learn's `tol` and `n_iter_no_change`. The last parameters are kept.
     """
 
     @known_options
@@ -146,7 +149,7 @@ class StopOnPlateau(EarlyStopping):
 
 
 class BestWeights(_Watch):
-    """Train to the end, then put back the parameters of the epoch that was best."""
+    """Train to the end, then restore the parameters of the best epoch."""
 
     @known_options
     def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
@@ -161,10 +164,10 @@ class BestWeights(_Watch):
 
 
 class CSVLog(Callback):
-    """Write one line an epoch to a CSV file, flushed at once; `append` continues an existing file.
+    """Write a line to a CSV file after each epoch and flush it; `append` continues a file.
 
-    Where it can be written no more (a full disk), a warning says so once and training goes on.
-    Raises InputError before the training if the file cannot be written.
+    If writing fails later (a full disk), a single warning is issued and training goes on.
+    Raises InputError before training if the file cannot be written.
     """
 
     @known_options
@@ -191,13 +194,13 @@ class CSVLog(Callback):
 
     def on_train_end(self, run: Run) -> None:
         if self._file is not None:
-            with suppress(OSError):  # nothing is lost that has not been told
+            with suppress(OSError):  # a write that failed has already been reported
                 self._file.close()
             self._file = None
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is None:
-            return  # it has died
+            return  # an earlier write failed
         try:
             self._writer.writerow(row)
             self._file.flush()

@@ -1,4 +1,4 @@
-"""What the epochs of a run report: read from the device at once, with the validation's scores."""
+"""What each epoch reports: the step log and validation scores, read in one transfer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mlpx.training.scores import Scores
 from mlpx.types import Array
 
 VALIDATION_ROWS = 1024
-"""How many rows are evaluated at a time."""
+"""How many validation rows are evaluated at a time."""
 
 
 class EpochLog:
-    """Reads the lines that a program's steps left, and evaluates the validation data.
+    """Reads the log that a program's steps wrote, and evaluates the validation data.
 
-    What the end of an epoch needs is allocated here, once.
+    Everything the end of an epoch needs is allocated here, once.
     """
 
     def __init__(
@@ -40,9 +40,9 @@ class EpochLog:
     def read(
         self, first: int, done: int, *, scored: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The log and the norms of the steps from `first`, and the validation's scores.
+        """The log and gradient norms of the steps from `first`, and the validation scores.
 
-        One transfer. What is not recorded, or not `scored`, is empty.
+        One transfer. Norms that are not recorded, or scores without `scored`, are empty.
         """
         norms = None if self.program.norms is None else self.program.norms[first:done]
         scores = self.scores.run() if self.scores is not None and scored else None
@@ -50,14 +50,14 @@ class EpochLog:
         return log, all_norms, values
 
     def add_norms(self, norms: np.ndarray, history: dict[str, np.ndarray]) -> None:
-        """Append the norms of an epoch's gradients (steps, parameters), if they are recorded."""
+        """Append an epoch's gradient norms (steps, parameters), if they are recorded."""
         if self.program.norms is None:
             return
         for name, column in zip(self.program.norm_names, norms.T, strict=True):
             history[name] = np.concatenate([history.get(name, np.zeros(0)), column])
 
     def summary(self, log: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-        """What an epoch reports, from the lines of its steps and the validation's scores."""
+        """What an epoch reports, from the log of its steps and the validation scores."""
         weight = log[:, WEIGHT]
         total = weight.sum()
         logs = {"loss": float(log[:, LOSS] @ weight / total)}
@@ -68,7 +68,7 @@ class EpochLog:
         return logs
 
     def undefined(self, logs: dict[str, float]) -> list[str]:
-        """Notes on the metrics that the validation data leave undefined."""
+        """Notes on metrics that are undefined on the validation data."""
         if self.scores is None:
             return []
         named = {name: logs[f"val_{name}"] for name in self.scores.names}
@@ -76,14 +76,14 @@ class EpochLog:
 
 
 class DeviceReader:
-    """Room on the device for up to `size` numbers, which come to the host in one transfer."""
+    """A device buffer for up to `size` numbers, copied to the host in one transfer."""
 
     def __init__(self, backend: Backend, size: int) -> None:
         self.backend = backend
         self.flat = backend.empty(size, np.float64)
 
     def read(self, *arrays: Array | None) -> list[np.ndarray]:
-        """A host copy of each array, in float64, empty for None; waits for the device once."""
+        """A float64 host copy of each array, empty for None; waits for the device once."""
         stop, places = 0, list[tuple[slice, tuple[int, ...]]]()
         for array in arrays:
             shape = (0,) if array is None else array.shape
@@ -91,5 +91,5 @@ class DeviceReader:
             places.append((slice(start, stop), shape))
             if array is not None:
                 self.flat[start:stop].reshape(shape)[...] = array
-        host = np.array(self.backend.to_numpy(self.flat[:stop]))  # which may be flat itself
+        host = np.array(self.backend.to_numpy(self.flat[:stop]))  # on the CPU it is a view
         return [host[place].reshape(shape) for place, shape in places]

@@ -1,4 +1,4 @@
-"""The loop of the optimizers that step: epoch after epoch, each in stretches of steps."""
+"""The training loop over epochs, for every optimizer but full-batch ones."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from mlpx.training.run import Run
 from mlpx.types import Array
 
 RUN_S = 0.05
-"""How long an engine is left alone: the bar and Ctrl-C wait no longer than this."""
+"""How long one call of the engine may run: the longest the bar and Ctrl-C have to wait."""
 
 
 class Epochs:
-    """Trains a run's epochs."""
+    """The loop that trains epoch after epoch, each in stretches of steps."""
 
     def check(self, run: Run) -> None:
-        """Nothing that `fit` has not checked."""
+        """Nothing to check beyond what `fit` has checked."""
 
     def program_options(self, run: Run) -> dict[str, Any]:
-        """The run's own."""
+        """Nothing to override."""
         return {}
 
     def train(self, run: Run, interrupted: list[int]) -> None:
-        """Epoch after epoch, until the run is over."""
+        """Train epochs until the run is over."""
         while not run.over:
             self._epoch(run, interrupted)
             if interrupted:
@@ -54,7 +54,7 @@ class Epochs:
 
 @contextmanager
 def trained_parameters(run: Run) -> Iterator[None]:
-    """Put the parameters that training moves in the place of their average."""
+    """Inside, the model holds the parameters that training updates instead of their average."""
     flat, average = run.model.flat, run.state.moments["average"]
     swap(flat, average, work=run.program.gradient)
     try:
@@ -64,7 +64,7 @@ def trained_parameters(run: Run) -> Iterator[None]:
 
 
 def stretches(run: Run, end: int) -> Iterator[None]:
-    """Run the steps up to the epoch's `end` in stretches of about RUN_S, pausing after each."""
+    """Run the steps up to `end` in stretches of about RUN_S; yields after each."""
     program, state = run.program, run.state
     while state.position < end:
         started_s = time.perf_counter()
@@ -78,16 +78,14 @@ def stretches(run: Run, end: int) -> Iterator[None]:
             run.feed.ready(state.position, end)
             count, rows = 1, program.last_rows
             run.execute(program.last, 1)
-        run.count(count, rows)
         step_s = (time.perf_counter() - started_s) / count
+        run.count(count, rows)
         run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
         yield
 
 
 def swap(a: Array, b: Array, *, work: Array) -> None:
-    """Exchange the contents of two arrays, in place: programs hold views of them; `work` is
-    zeroed.
-    """
+    """Exchange the contents of two arrays in place, as programs hold views; zeroes `work`."""
     work[...] = a
     a[...] = b
     b[...] = work

@@ -1,4 +1,4 @@
-"""`fit`: everything checked once, then a run."""
+"""`fit`: check everything once, then start a run."""
 
 from __future__ import annotations
 
@@ -63,34 +63,35 @@ def fit(
 ) -> History:
     """Train `model` on x (n, d_in) and y, labels (n,) or targets (n, d_out).
 
-    epochs: passes over the data (default 10), or steps: how many updates in all.
-    batch_size: rows a step (default 32, or all rows where there are fewer).
+    epochs: passes over the data (default 10); or steps: the total number of updates.
+    batch_size: rows per step (default 32, or all rows if there are fewer).
     optimizer: a name or an instance; `learning_rate`, a number or a schedule, overrides its own.
     validation_data: (x, y) or (x, y, sample_weight), evaluated after every epoch.
-    validation_split: or a share of the rows, below 1, held out for that with their weights. Drawn
-    from the model's seed: another call with as many rows holds out the same. The rows are copied.
-    sample_weight: (n,), what each row counts: a batch's loss is sum(w l) / sum(w), as in PyTorch.
-    class_weight: a dict or list of what each class counts, multiplied with `sample_weight`, or
-    "balanced": all classes count alike. Validation is not weighted by class.
-    sampling: "shuffle", the default: a new order every epoch; "with_replacement" draws each row
-    anew; "sequential". shuffle: True and False are the first and the last of these.
+    validation_split: instead, hold out this share of the rows, below 1, with their weights. It is
+    drawn from the model's seed: a later call with as many rows holds out the same ones. The rows
+    are copied.
+    sample_weight: (n,), the weight of each row: a batch's loss is sum(w l) / sum(w), as in PyTorch.
+    class_weight: a dict or list with the weight of each class, multiplied by `sample_weight`, or
+    "balanced": all classes count the same. Validation is not weighted by class.
+    sampling: "shuffle" (default), a new order every epoch; "with_replacement", each row drawn
+    independently; or "sequential". shuffle: True means "shuffle", False "sequential".
     metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
     classes.
     gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.program.gradients`.
     record_gradient_norms: fill `history.gradient_norms`.
-    engine: "auto", or the name of one. threads: how many its loops and the BLAS may use, put back
-    afterwards; None is as many as suit the net and batch.
-    precision: "float32"; or on CUDA, "tf32", "bf16" or "fp16": products of float32 arrays round
-    what they multiply to 10, 7 or 10 bits of fraction, the last after scaling it to its range;
-    sums, weights and moments stay float32.
-    verbose: 0 silent, 1 bar, 2 a line an epoch, None a bar on a terminal, else about ten lines.
+    engine: "auto" or an engine's name. threads: how many the engine and the BLAS may use, reset
+    afterwards; None picks as many as suit the net and batch.
+    precision: "float32"; on CUDA also "tf32", "bf16" or "fp16": products of float32 arrays round
+    their factors to 10, 7 or 10 bits of fraction; fp16 scales them to its range first. Sums,
+    weights and moments stay float32.
+    verbose: 0 silent, 1 a bar, 2 a line per epoch, None a bar on a terminal, else about ten lines.
 
-    A second call with an equal optimizer goes on where the first stopped: its moments, the epoch
-    count, the batch order and, at the same sampling, batch size and number of rows, the place
-    within an epoch. A schedule whose `steps` is None has the length of the call it begins in: give
-    it the steps of all calls to span them. Ctrl-C stops after the current steps, with the model
-    whole, and raises KeyboardInterrupt; so does the second Ctrl-C, at once. x may be memory-mapped;
-    it is cast batch by batch. Host arrays that do not lie row by row in memory are copied once.
+    A second call with an equal optimizer continues where the first stopped: its moments, the epoch
+    count, the batch order and, if sampling, batch size and number of rows are the same, the
+    position within an epoch. A schedule whose `steps` is None spans the call it begins in: to span
+    several calls, give it the sum of their steps. Ctrl-C stops after the current steps, with the
+    model intact, and raises KeyboardInterrupt; a second Ctrl-C raises it at once. x may be
+    memory-mapped; it is cast batch by batch. Host arrays that are not C-contiguous are copied once.
 
     Raises InputError, InputTypeError or UnknownNameError before anything is changed.
     """
@@ -100,7 +101,7 @@ def fit(
     sampling = _sampling(sampling, shuffle)
     share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
-    watchers = (*display(verbose), *check_callbacks(callbacks))
+    watchers, shown = check_callbacks(callbacks), display(verbose)
     notes = _placed(model, x, batch_size, rule)
     data, held_out = _both(
         model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
@@ -117,7 +118,8 @@ def fit(
         epochs=epochs,
         steps=steps,
         metrics=chosen,
-        callbacks=watchers,
+        callbacks=tuple(watchers),
+        display=tuple(shown),
         gradient_rule=_gradient_rule(gradient, rule, model),
         gradient_norms=record_gradient_norms,
         engine=engine,
@@ -154,7 +156,7 @@ def _tells_classes_apart(model: Network) -> bool:
 
 
 def _varied(y: Array) -> Array:
-    """Whether labels (n,), or shares of classes (n, k), are not all of one class."""
+    """Whether labels (n,), or class probabilities (n, k), are not all of one class."""
     differ = (y != y[:1]).any()
     return differ if y.ndim == 1 else differ | ((y[0] != 0) & (y[0] != 1)).any()
 
@@ -173,7 +175,7 @@ def _both(
     model: Network, x: Any, y: Any, weights: Any, *, finite: bool, class_weight: ClassWeight,
     validation: Any, share: float, notes: list[str],
 ) -> tuple[TrainingData, TrainingData | None]:  # fmt: skip
-    """The data to train on, and those to validate on; a device answers for both together."""
+    """The training and validation data; their checks on a device are awaited together."""
     checks, held_out = Checks(), None
     if share:
         data, held_out = _split(model, x, y, weights, share, finite, class_weight, notes)
@@ -193,7 +195,7 @@ def _split(
     model: Network, x: Any, y: Any, weights: Any, share: float, finite: bool,
     class_weight: ClassWeight, notes: list[str],
 ) -> tuple[TrainingData, TrainingData]:  # fmt: skip
-    """The data in two parts: to train on, and a `share` of the rows to validate on."""
+    """The data split in two: training rows, and a `share` of the rows for validation."""
     x, y, _ = check_data(model, x, y, weights, finite=finite, absolute=divides_by_weight(model))
     n = len(x)
     count = round(share * n)
@@ -239,7 +241,7 @@ def _prepare_validation(
 
 
 def _sampling(sampling: str | None, shuffle: bool | None) -> str:
-    """The sampling that is meant by both together."""
+    """The sampling that the two options ask for."""
     if shuffle is not None:
         require_flag("shuffle", shuffle)
         if sampling is not None:
@@ -251,7 +253,7 @@ def _sampling(sampling: str | None, shuffle: bool | None) -> str:
 
 
 def _share(split: float | None, data: Any) -> float:
-    """The share of the rows that is held out, 0 for none."""
+    """The share of the rows to hold out, 0 for none."""
     if split is None:
         return 0.0
     require("validation_split", split, least=0, below=1)
@@ -272,7 +274,7 @@ def _precision(precision: str, model: Network) -> str:
 
 
 def _placed(model: Network, x: Any, batch_size: Any, rule: Optimizer) -> list[str]:
-    """Notes on where a model with device="auto" is put; what is wrong with x is found later."""
+    """Notes on where a model with device="auto" is placed; x is checked later."""
     if not model.places_itself:
         return []
     rows = DEFAULT_BATCH

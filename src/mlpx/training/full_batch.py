@@ -1,4 +1,4 @@
-"""The loop of an optimizer that minimises over all rows: SciPy asks, the program answers."""
+"""The training loop of a full-batch optimizer: SciPy minimises, the program evaluates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from mlpx.training.run import Run
 
 
 class FullBatch:
-    """Iterations of L-BFGS, each of which is reported as an epoch.
+    """Iterations of L-BFGS, each reported as an epoch.
 
-    `limits` are options for SciPy in the place of ours; None is SciPy's own. `constant` is added to
-    the loss. Where the feed has room for a part of the rows, they take turns in it.
+    `limits` override the options that SciPy is given; None means SciPy's default. `constant` is
+    added to the loss. If the feed has room for only some of the rows, they take turns in it.
     """
 
     value = math.nan
-    """The objective as evaluated last."""
-    result: Any
-    """What SciPy returned."""
+    """The last value of the objective."""
+    result: Any = None
+    """What SciPy returned; None if it did not."""
+    run: Run
+    """The run, while it is trained."""
 
     def __init__(
         self, *, limits: Mapping[str, float | None] | None = None, constant: float = 0.0
@@ -32,7 +34,7 @@ class FullBatch:
         self.limits, self.constant = dict(limits or {}), constant
 
     def check(self, run: Run) -> None:
-        """Raise InputError for what has no fixed objective to minimise."""
+        """Raise InputError if there is no fixed objective to minimise."""
         options = run.options
         if run.batch_size != len(run.data) or options.sampling == "with_replacement":
             raise InputError(
@@ -52,39 +54,38 @@ class FullBatch:
                 raise InputError(f"{name} has a max_norm; lbfgs moves without such bounds")
 
     def program_options(self, run: Run) -> dict[str, Any]:
-        """All rows in one step, or as many as there is room for, however many are asked for."""
+        """All rows in one step, or as many as there is room for, whatever `batch_size` is."""
         rows = min(run.feed.room or len(run.data), len(run.data))
         return {"optimizer": run.state.optimizer, "part_rows": None, "batch_size": rows}
 
     def train(self, run: Run, interrupted: list[int]) -> None:
-        """Iterate until the run is over or SciPy is content."""
+        """Iterate until the run is over or SciPy has converged."""
         rule, model = run.state.optimizer, run.model
         assert isinstance(rule, LBFGS)
         if not run.total_steps:
             return
         self.run, self.interrupted = run, interrupted
         self._decay = _decay(run)
-        start = model.backend.to_numpy(model.flat[: model.layout.learnt])
+        start = model.backend.to_numpy(model.flat[: model.layout.learnt]).astype(np.float64)
         rows = np.arange(len(run.data))
         order = rows if run.feed.room is None else rows % run.feed.room
         run.program.start_epoch(order, step=run.state.step)
         run.tell("on_epoch_begin", run.state.epoch)
-        self.result = _minimise()(
-            self._evaluate,
-            start.astype(np.float64),
-            method="L-BFGS-B",
-            jac=True,
-            callback=self._iterated,
-            options=self._options(rule),
-        )
-        self._move_to(self.result.x)
+        try:
+            self.result = _minimise()(
+                self._evaluate, start, method="L-BFGS-B", jac=True, callback=self._iterated,
+                options=self._options(rule),
+            )  # fmt: skip
+            self._move_to(self.result.x)
+        finally:
+            del self.run  # it refers to this loop: data and model would outlive the training
         if interrupted:
             run.stopping = "interrupted"
         elif not run.over:
             run.stop(f"lbfgs ended: {self.result.message}")
 
     def _options(self, rule: LBFGS) -> dict[str, Any]:
-        """What SciPy is told."""
+        """SciPy's options."""
         steps = self.run.total_steps
         ours = {
             "maxiter": steps,
@@ -110,7 +111,7 @@ class FullBatch:
         return self.value, g + self._decay * p
 
     def _loss_and_gradient(self, size: int) -> tuple[float, np.ndarray]:
-        """The mean loss of all rows and its gradient, which is left in the program's log, too."""
+        """The mean loss of all rows, also written to the program's log, and its gradient."""
         run, program = self.run, self.run.program
         to_numpy, upload = run.model.backend.to_numpy, run.model.backend.upload
         program.state[...] = 0
@@ -131,10 +132,10 @@ class FullBatch:
         return float(mean[LOSS]), g / weight.sum()
 
     def _iterated(self, intermediate_result: Any) -> None:
-        """After an iteration: what is done after an epoch."""
+        """Do after an iteration what is done after an epoch."""
         run = self.run
         if not np.array_equal(intermediate_result.x, self._at):
-            self._evaluate(intermediate_result.x)  # the line search looked further
+            self._evaluate(intermediate_result.x)  # the line search went on past it
         run.state.step += 1
         run.state.position = 1
         run.steps_done += 1
@@ -148,7 +149,7 @@ class FullBatch:
 def _decay(run: Run) -> np.ndarray:
     """The weight decay of each element of the flat vector."""
     rule, decay = run.state.optimizer, np.zeros(run.model.layout.learnt)
-    for place in run.model.layout.places.values():  # running statistics lie behind them
+    for place in run.model.layout.places.values():  # running statistics come last
         moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
         decay[place.start : place.stop] = moved.weight_decay
     return decay

@@ -1,4 +1,4 @@
-"""What happened in a call of `fit`."""
+"""The record of a call of `fit`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class History:
     """The record of one training run.
 
     `epochs` holds a dict for each epoch (loss, metrics, val_...); `history["loss"]` is a column of
-    it, `history.best()` the best of them. `step_loss` (steps,) is the loss of every step, before
+    these, `history.best()` the best epoch. `step_loss` (steps,) is the loss of every step, before
     its update.
     """
 
@@ -28,20 +28,20 @@ class History:
     engine_reason: str = ""
     device: str = ""
     first_epoch: int = 0
-    """How many epochs the model had been trained before."""
+    """How many epochs the model had been trained for before."""
     epochs: list[dict[str, float]] = field(default_factory=list)
     step_loss: np.ndarray = field(default_factory=lambda: np.zeros(0))
     gradient_norms: dict[str, np.ndarray] = field(default_factory=dict)
-    """Parameter to the norm of its gradient in each step; see `fit(record_gradient_norms=True)`."""
+    """The norm of each parameter's gradient in each step; see `fit(record_gradient_norms=True)`."""
     seconds: float = 0.0
     samples: int = 0
-    """How many rows were trained on, epochs multiplied in."""
+    """How many rows were trained on, summed over epochs."""
     stop_reason: str = "completed"
     notes: list[str] = field(default_factory=list)
     """What was done differently from what was asked, and why."""
 
     def __getitem__(self, name: str) -> list[float]:
-        """The values of one column, an epoch each; KeyError names the columns there are."""
+        """The values of one column, one per epoch; KeyError lists the columns."""
         if self.epochs and name not in self.epochs[0]:
             raise KeyError(f"{name!r}; this history has {self._columns()}")
         return [epoch[name] for epoch in self.epochs]
@@ -56,20 +56,21 @@ class History:
         return len(self.epochs)
 
     def __repr__(self) -> str:
-        """One line: how many epochs, how long, who ran them, how it ended, and the last losses."""
-        told = f"{len(self)} epoch{'' if len(self) == 1 else 's'} in {self.seconds:.3g} s"
-        who = f" on {self.engine}" if self.engine else ""
+        """One line: epochs, time, engine, the last losses, and why it stopped."""
+        length = f"{len(self)} epoch{'' if len(self) == 1 else 's'} in {self.seconds:.3g} s"
+        engine = f" on {self.engine}" if self.engine else ""
         last = self.epochs[-1] if self.epochs else {}
         losses = [f"{name} {last[name]:.4g}" for name in ("loss", "val_loss") if name in last]
         reason = self.stop_reason.partition(":")[0].partition(";")[0]
-        return f"<History: {', '.join([told + who, *losses, reason])}>"
+        return f"<History: {', '.join([length + engine, *losses, reason])}>"
 
     def best(self, metric: str | None = None) -> dict[str, float]:
-        """What the best epoch reported, and its number in the model's life, from 1, as "epoch".
+        """What the best epoch reported, and its number as "epoch", counted from 1 over all fits.
 
-        `metric` is a column; the default is "val_loss", or "loss" without validation data. Losses
-        are best where they are lowest, metrics as `mlpx.metrics` says; the first of equals, never
-        NaN. Raises KeyError for a column there is not, InputError if no epoch has a number in it.
+        `metric` is a column; the default is "val_loss", or "loss" without validation data. For
+        losses lower is better, for metrics see `mlpx.metrics`. Ties go to the first epoch; NaN is
+        never best. Raises KeyError for an unknown column, InputError if no epoch has a finite
+        value in it.
         """
         if metric is not None and not isinstance(metric, str):
             raise InputTypeError(f"metric is {metric!r}; wanted a name, one of {self._columns()}")
@@ -83,7 +84,7 @@ class History:
         return {"epoch": self.first_epoch + at + 1, **self.epochs[at]}
 
     def to_frame(self) -> Any:
-        """The epochs as a pandas DataFrame; its index "epoch" counts from 1 over the model's life.
+        """The epochs as a pandas DataFrame; the index "epoch" counts from 1 over all fits.
 
         Raises MissingExtraError without pandas.
         """
@@ -97,11 +98,11 @@ class History:
 
     @property
     def samples_per_s(self) -> float:
-        """Rows trained on in a second, everything counted."""
+        """Rows trained on per second of the whole run."""
         return self.samples / self.seconds if self.seconds else 0.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the steps' losses, as plain JSON values."""
+        """Everything but the step losses, as plain JSON values."""
         return {
             "engine": self.engine,
             "engine_reason": self.engine_reason,
@@ -116,27 +117,27 @@ class History:
         }
 
     def to_json(self, **beside: Any) -> str:
-        """`to_dict`, entries `beside` it, and the steps' losses to nine digits, as JSON.
+        """`to_dict`, the entries in `beside`, and the step losses to nine digits, as JSON.
 
-        NaN and infinity, which JSON has not, become null.
+        NaN and infinity, which JSON lacks, become null.
         """
         content = json.dumps(finite({**self.to_dict(), **beside}), indent=1)
         losses = json.dumps(finite([float(f"{value:.9g}") for value in self.step_loss]))
         return content.removesuffix("\n}") + f',\n "step_loss": {losses}\n}}\n'
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_dict` and all digits of the steps' losses as a JSON file, whole or not at all.
+        """Write `to_dict` and the step losses, with all digits, as a JSON file, atomically.
 
-        NaN and infinity, which JSON has not, become null. Raises OSError.
+        NaN and infinity, which JSON lacks, become null. Raises OSError.
         """
         content = finite({**self.to_dict(), "step_loss": self.step_loss.tolist()})
         replace_file(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> History:
-        """The history in what `to_json` or `save` wrote, once it is read; null is NaN.
+        """The history that `to_json` or `save` wrote, from its parsed JSON; null becomes NaN.
 
-        Raises InputTypeError naming what it lacks, or what cannot be an entry.
+        Raises InputTypeError naming the entry that is missing or invalid.
         """
         try:
             for name, kinds in KINDS.items():
@@ -151,7 +152,7 @@ class History:
             raise InputTypeError(repr(error)) from error
 
     def joined(self, after: History) -> History:
-        """One history of this run and the one `after` it, which went on where this one stopped."""
+        """One history of this run and of `after`, which continued where this one stopped."""
         return History(
             engine=after.engine,
             engine_reason=after.engine_reason,
@@ -170,7 +171,7 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
     "first_epoch": int, "seconds": (int, float), "samples": int,
 }  # fmt: skip
-"""What the plain entries of a history may be."""
+"""The types that the plain entries of a history may have."""
 
 
 def _number(value: float | None) -> float:
@@ -178,7 +179,7 @@ def _number(value: float | None) -> float:
 
 
 def finite(value: Any) -> Any:
-    """`value`, plain JSON data, with None for every float that is not finite."""
+    """Plain JSON data with every non-finite float replaced by None."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Ctrl-C, and what else may end a process, held back until a step is whole."""
+"""Ctrl-C and other signals that end a process, held back until a step is complete."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 try:
-    # CPython's own: `signal` looks for an enum of each handler, which takes longer than the step of
-    # a small net.
+    # CPython's own module: `signal` converts each handler to an enum, which takes longer than a
+    # step of a small net.
     import _signal as plain  # type: ignore[import-not-found]
 except ImportError:
     plain = signal
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""Signals that end a process which does nothing about them."""
+"""Signals that end a process by default."""
 HANG_UP = getattr(signal, "SIGHUP", None)
-"""Sent twice when a terminal is closed, by the system and by the shell: two of it are one."""
+"""Sent twice when a terminal is closed, by the system and by the shell: two count as one."""
 
 
 class Ended(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came.
+    """SIGTERM or SIGHUP arrived.
 
-    A class of its own: where a plain KeyboardInterrupt passes through `exec`, as in many an import,
-    CPython ends the process as Ctrl-C does, whatever exit code is asked for.
+    It has its own class because CPython, if a plain KeyboardInterrupt passes through `exec`, as in
+    many imports, ends the process as Ctrl-C does, whatever exit code is asked for.
     """
 
 
 class _AsCtrlC:
-    """A handler that raises `Ended` and keeps the numbers of the signals that came."""
+    """A handler that raises `Ended` and records the numbers of the signals it gets."""
 
     def __init__(self) -> None:
         self.came: list[int] = []
@@ -42,14 +42,14 @@ class _AsCtrlC:
 
 @contextmanager
 def ending_signals() -> Iterator[list[int]]:
-    """Inside, SIGTERM and SIGHUP interrupt as Ctrl-C does; yields the numbers of those that came.
+    """Inside, SIGTERM and SIGHUP interrupt as Ctrl-C does; yields the numbers of those received.
 
-    One that is ignored (`nohup`) or handled by the application stays as it is.
+    A signal that is ignored (`nohup`) or handled by the application is left alone.
     """
     as_ctrl_c = _AsCtrlC()
     main = threading.current_thread() is threading.main_thread()
     taken = [n for n in ENDING if main and signal.getsignal(n) is signal.SIG_DFL]
-    with ExitStack() as put_back:  # each of them, also if a signal comes between two
+    with ExitStack() as put_back:  # restores each, even if a signal arrives between two
         for number in taken:
             put_back.callback(signal.signal, number, signal.SIG_DFL)
             signal.signal(number, as_ctrl_c)
@@ -58,12 +58,12 @@ def ending_signals() -> Iterator[list[int]]:
 
 @contextmanager
 def held_interrupt() -> Iterator[list[int]]:
-    """Inside, Ctrl-C fills the list yielded; the KeyboardInterrupt comes at the end.
+    """Inside, Ctrl-C is appended to the yielded list; KeyboardInterrupt is raised at the end.
 
-    The second raises at once. So it is with SIGTERM and SIGHUP inside `ending_signals`, but that
-    two SIGHUP in a row are one.
-    Outside the main thread, which alone receives signals, and where the application handles Ctrl-C
-    itself, nothing is changed and the list stays empty.
+    A second Ctrl-C raises at once. The same holds for SIGTERM and SIGHUP inside `ending_signals`,
+    except that two SIGHUP in a row count as one.
+    Nothing changes, and the list stays empty, outside the main thread, which alone receives
+    signals, and if the application handles Ctrl-C itself.
     """
     before = _interrupting()
     held: list[int] = []

@@ -1,7 +1,7 @@
-"""Pictures of training runs and of what was learnt, with matplotlib: `pip install 'mlpx[plot]'`.
+"""Plots of training runs and trained models, with matplotlib: `pip install 'mlpx[plot]'`.
 
-Each function returns a matplotlib Figure and, with `path`, writes it there as PNG, whole or not at
-all. None opens a window or leaves anything in pyplot.
+Each function returns a matplotlib Figure and, with `path`, writes it there atomically as PNG. None
+of them opens a window or changes the state of pyplot.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def learning_curves(
 ) -> Any:
     """A matplotlib Figure of loss and accuracy over the epochs; training solid, validation dashed.
 
-    A mapping names its histories in the legend. Fitted estimators stand for their last fit.
+    The keys of a mapping go into the legend. A fitted estimator stands for its last fit.
 
     Raises InputError without a history, MissingExtraError without matplotlib, CheckpointError if
     `path` cannot be written.
@@ -149,7 +149,7 @@ def _finish_frame(axes: Any) -> None:
 def confusion_matrix(
     estimator: Any, X: Any, y: Any, *, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """How many rows of each class (down) were predicted as which (across), as a matplotlib Figure.
+    """The confusion matrix, true classes down and predicted ones across, as a matplotlib Figure.
 
     Drawn by scikit-learn's display. Raises MissingExtraError, CheckpointError, NotFittedError.
     """
@@ -169,11 +169,11 @@ def calibration(
     estimators: Any, X: Any, y: Any, *, bins: int = 10,
     path: str | os.PathLike[str] | None = None,
 ) -> Any:  # fmt: skip
-    """How often events of a given probability came true, as a matplotlib Figure.
+    """The calibration curve: observed frequency over predicted probability, as a matplotlib Figure.
 
-    estimators: a classifier of two classes, or a mapping that names several. Drawn by
+    estimators: a binary classifier, or a mapping from names to several. Drawn by
     scikit-learn's display.
-    Raises InputError for none, MissingExtraError, CheckpointError.
+    Raises InputError if there are none, MissingExtraError, CheckpointError.
     """
     named = dict(estimators) if isinstance(estimators, Mapping) else {"": estimators}
     if not named:
@@ -199,8 +199,8 @@ def first_layer(
 ) -> Any:  # fmt: skip
     """The weights of the first hidden units as images, as a matplotlib Figure.
 
-    model: an MLP or a fitted estimator. shape: of an image; None is a square. Red is positive, blue
-    negative, white zero, each unit on its own scale; units with the largest weights come first.
+    model: an MLP or a fitted estimator. shape: of an image; None means square. Red is positive,
+    blue negative, white zero, each unit on its own scale; units with the largest weights go first.
 
     Raises InputError if the inputs are not an image of that shape, MissingExtraError,
     CheckpointError.
@@ -231,10 +231,10 @@ def first_layer(
 def decision_regions(
     model: Any, X: Any, y: Any, *, steps: int = 300, path: str | os.PathLike[str] | None = None
 ) -> Any:
-    """Which class a model of two columns predicts where, as a matplotlib Figure.
+    """The regions of the classes that a model of two columns predicts, as a matplotlib Figure.
 
     model: an MLP or a fitted classifier; X (n, 2) and labels y (n,) are drawn as points.
-    Raises InputError for other X, MissingExtraError, CheckpointError.
+    Raises InputError if X has other columns, MissingExtraError, CheckpointError.
     """
     points, labels = np.asarray(X, dtype=float), np.asarray(y)
     if points.ndim != 2 or points.shape[1] != 2:

@@ -1,8 +1,8 @@
-"""What one fit leaves for the next of the same kind: the program of a step, and what runs it.
+"""Programs that one fit keeps for the next of the same kind, with the engine that runs them.
 
-Planning a step, translating it and assembling it takes longer than the steps of a small batch. None
-of it depends on what the data are, only on their kinds: so a `fit` of the same kind gives the
-program other rows, and goes on.
+Planning, lowering and assembling a step takes longer than the steps of a small batch. None of it
+depends on the data's values, only on their dtypes and shapes, so a `fit` of the same kind gives
+the program other rows and goes on.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from mlpx.types import Array
 
 MOST = 32
 MOST_BYTES = {"cpu": 32 << 20, "cuda": 256 << 20}
-"""How many a model keeps, and how much memory they may take in all, by the kind of its device."""
+"""How many a model keeps, and the memory they may take together, by kind of device."""
 
 
 @dataclass(eq=False)
 class Prepared:
-    """A program, the engine that runs it and why that one, ready to run."""
+    """A program, the engine chosen to run it, and why; ready to run."""
 
     kind: tuple[Any, ...]
-    """What it was made for."""
+    """The data, options and network it was made for."""
     arrays: tuple[Array, ...]
-    """What it trains: the flat parameters, and the optimizer's moments."""
+    """What it trains: the flat parameters and the optimizer's moments."""
     program: TrainingProgram
     engine: Engine
     reason: str
     execute: Runner
     stretch: int = 1
-    """How many steps one call of the engine ran at last."""
+    """How many steps the last call of the engine ran."""
 
     @cached_property
     def nbytes(self) -> int:
-        """The bytes it takes beside the arrays that it trains."""
+        """The bytes it takes besides the arrays that it trains."""
         return self.program.nbytes + self.execute.nbytes
 
     def trains(self, arrays: tuple[Array, ...]) -> bool:
-        """Whether it is these arrays, and no copies of them, that it trains."""
+        """Whether it trains these very arrays, not copies of them."""
         return len(self.arrays) == len(arrays) and all(map(is_, self.arrays, arrays))
 
     def feed(self, data: TrainingData) -> None:
-        """Take the rows of `data` from now on, which is of the kind it was made for."""
+        """Train on `data` from now on, which must be of the kind it was made for."""
         self.program.feed(data)
         self.execute.feed()
 
@@ -60,14 +60,14 @@ class Prepared:
 def program_of(
     model: Network, data: TrainingData, moments: dict[str, Array], options: dict[str, Any]
 ) -> TrainingProgram:
-    """The training program; it does not keep the model alive.
+    """The training program, which does not keep the model alive.
 
-    Raises DeviceMemoryError, which says which batch size would fit.
+    Raises DeviceMemoryError saying which batch size would fit.
     """
     try:
         return TrainingProgram(proxy(model), data, moments=moments, **options)
     except DeviceMemoryError as error:
-        traceback.clear_frames(error.__traceback__)  # what was allocated is free again
+        traceback.clear_frames(error.__traceback__)  # frees what was allocated
         rows = min(options["part_rows"] or options["batch_size"], options["rows"])
         left = model.backend.memory().free_bytes
         raise too_large(model, data, options["optimizer"], rows=rows, free_bytes=left) from error
@@ -79,14 +79,14 @@ def trained(flat: Array, moments: dict[str, Array]) -> tuple[Array, ...]:
 
 
 def kinds(data: TrainingData) -> tuple[Any, ...]:
-    """What a program depends on of the data."""
+    """The properties of the data that a program depends on."""
     arrays = (data.x, data.y, data.weights)
     parts = [None if a is None else (a.dtype, a.shape, a.strides) for a in arrays]
     return (*parts, data.resident)
 
 
 def take(model: Network, kind: tuple[Any, ...], arrays: tuple[Array, ...]) -> Prepared | None:
-    """What an earlier fit left of this kind, None if there is nothing; nobody else gets it."""
+    """Remove and return what an earlier fit of this kind left; None if there is nothing."""
     kept: list[Prepared] = model.prepared
     for prepared in kept:
         if prepared.trains(arrays) and prepared.kind == kind:
@@ -96,7 +96,7 @@ def take(model: Network, kind: tuple[Any, ...], arrays: tuple[Array, ...]) -> Pr
 
 
 def leave(model: Network, prepared: Prepared) -> None:
-    """Keep it for the next fit, without the data; what is of no use any more is let go."""
+    """Keep it for the next fit, without the data; drop those out of use or beyond the limits."""
     if not prepared.program.data.resident:
         return
     prepared.feed(NOTHING)

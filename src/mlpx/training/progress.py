@@ -1,4 +1,4 @@
-"""What a person sees while a model trains: one bar on a terminal, a line now and then elsewhere."""
+"""Progress on standard output: a live bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -6,52 +6,49 @@ import math
 import sys
 import time
 import warnings
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from mlpx.errors import InputError
-from mlpx.training.run import Callback, Logs
-
-if TYPE_CHECKING:
-    from mlpx.training.run import Run
+from mlpx.training.run import Callback, Logs, Run
 
 REFRESH_S = 0.2
 """How often the bar may ask the device for the current loss."""
 MIN_BAR = 6
-"""Columns that the bar itself keeps in a narrow terminal."""
+"""The least width of the bar itself, in columns, however narrow the terminal."""
 FEW = 10
-"""About how many lines tell of a training whose output is no terminal."""
+"""About how many lines are written when the output is not a terminal."""
 
 
 class Outlet:
-    """Standard output, which may die (a closed pipe, a full disk) without ending a training.
+    """Standard output that may fail (a closed pipe, a full disk) without ending a training.
 
-    What cannot be written is dropped; a warning says so once.
+    Text that cannot be written is dropped, with a single warning.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
-        self.stream = stream  # None where there is none
+        self.stream = stream  # None if there is none, or once it has failed
         self.encoding = getattr(stream, "encoding", "utf-8")
 
     def write(self, text: str) -> int:
-        """As a stream's; also what is dropped counts as written."""
+        """Write `text`; returns its length, even if it was dropped."""
         if not isinstance(text, str):
             raise TypeError(f"text is a {type(text).__name__}; wanted a str")  # click tries bytes
         if self.stream is not None:
             try:
                 self._put(self.stream, text)
-            except (OSError, ValueError) as error:  # ValueError: it is closed
+            except (OSError, ValueError) as error:  # ValueError: the stream is closed
                 self._die(error)
         return len(text)
 
     def _put(self, stream: IO[str], text: str) -> None:
-        """Write `text`, with ? for what the stream's encoding does not have."""
+        """Write `text`, with ? for characters that the stream's encoding lacks."""
         try:
             stream.write(text)
         except UnicodeEncodeError:
             stream.write(text.encode(self.encoding, "replace").decode(self.encoding))
 
     def flush(self) -> None:
-        """As a stream's."""
+        """Flush the stream."""
         if self.stream is not None:
             try:
                 self.stream.flush()
@@ -59,11 +56,11 @@ class Outlet:
                 self._die(error)
 
     def isatty(self) -> bool:
-        """Whether a person is looking."""
+        """Whether the stream is a terminal."""
         return self.stream is not None and self.stream.isatty()
 
     def fileno(self) -> int:
-        """The stream's own."""
+        """The stream's file descriptor."""
         if self.stream is None:
             raise OSError("there is no stream")
         return self.stream.fileno()
@@ -79,7 +76,7 @@ class Outlet:
 
 
 class Lines(Callback):
-    """For logs and pipes: a line an epoch, or about `few` lines, the first and last included."""
+    """For logs and pipes: a line per epoch, or about `few` in all, with the first and the last."""
 
     def __init__(self, few: int | None = None) -> None:
         self.few = few
@@ -109,7 +106,7 @@ class Lines(Callback):
 
 
 class Bar(Callback):
-    """A live progress bar of one line, however narrow the terminal."""
+    """A live progress bar that stays on one line, however narrow the terminal."""
 
     def on_train_begin(self, run: Run) -> None:
         from rich.console import Console
@@ -161,14 +158,14 @@ class Bar(Callback):
 
 
 def tail(room: int, logs: dict[str, float], *, rate: float, clock: str) -> str:
-    """What stands behind the bar: as much as fits into `room` columns, the clock and loss first."""
+    """The text after the bar: what fits into `room` columns; clock and loss are dropped last."""
     brief = [name for name in logs if name != "val_loss" or not _scores(logs)]
     fewest = [name for name in brief if name == "loss"]
-    spoken, terse = f"{rate:,.0f} samples/s", f"{shortened(rate)} samples/s"
+    long_rate, short_rate = f"{rate:,.0f} samples/s", f"{shortened(rate)} samples/s"
     variants = (
-        [show(logs), spoken, clock],
-        [show({name: logs[name] for name in brief}), spoken, clock],
-        [_terse(logs, brief), terse, clock],
+        [show(logs), long_rate, clock],
+        [show({name: logs[name] for name in brief}), long_rate, clock],
+        [_terse(logs, brief), short_rate, clock],
         [_terse(logs, brief), f"{shortened(rate)}/s", clock],
         [_terse(logs, [*fewest, *brief[-1:]][: len(brief)]), clock],
         [_terse(logs, fewest), clock],
@@ -181,7 +178,7 @@ def tail(room: int, logs: dict[str, float], *, rate: float, clock: str) -> str:
 
 
 def _scores(logs: dict[str, float]) -> list[str]:
-    """The validation metrics that say more than the validation loss."""
+    """The validation metrics other than the loss; they say more than it does."""
     return [name for name in logs if name.startswith("val_") and name != "val_loss"]
 
 
@@ -209,13 +206,13 @@ def duration(seconds: float) -> str:
 
 
 def show(logs: dict[str, float]) -> str:
-    """The log of an epoch as text."""
+    """An epoch's losses and metrics as text."""
     return "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
 
 
 def display(verbose: int | None) -> list[Callback]:
-    """The callbacks that `verbose` means: 0 none, 1 a bar, 2 a line an epoch, None a bar on a
-    terminal and about ten lines elsewhere.
+    """The callbacks that `verbose` stands for: 0 none, 1 a bar, 2 a line per epoch; None a bar on
+    a terminal and about ten lines elsewhere.
 
     Raises InputError for anything else.
     """

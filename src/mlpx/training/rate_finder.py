@@ -1,4 +1,4 @@
-"""The learning-rate range test: train while the rate grows and see where the loss falls fastest."""
+"""The learning-rate range test: raise the rate step by step, find where the loss falls fastest."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mlpx.training.fit import fit
 
 SMOOTHING = 0.9
 BURN_IN = 10
-"""No rate is suggested from the first steps, where the average is one of few losses."""
+"""No rate is suggested from the first steps, where the average covers only a few losses."""
 DIVERGED = 4.0
-"""The curve ends where the smoothed loss is so many times its least value."""
+"""The curve ends where the smoothed loss exceeds its minimum this many times."""
 
 
 @dataclass(frozen=True, eq=False)
 class RateCurve:
-    """Losses over learning rates; all arrays are float64 of one length.
+    """Losses over learning rates; all arrays are float64 and of the same length.
 
     `smoothed` is the bias-corrected moving average of `losses`. `suggestion` is the rate at which
-    it falls fastest over the logarithm of the rate: a good first guess, mostly a few times below
-    the best.
+    it falls fastest on a logarithmic scale of rates: a good first guess, usually a few times below
+    the best rate.
     """
 
     rates: np.ndarray
@@ -39,7 +39,7 @@ class RateCurve:
     suggestion: float
 
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Draw the curve into the file at `path` (.png, .svg or .pdf).
+        """Draw the curve to the file at `path` (.png, .svg or .pdf).
 
         Raises MissingExtraError without matplotlib.
         """
@@ -68,10 +68,10 @@ def find_learning_rate(
     steps: int = 100,
     **options: Any,
 ) -> RateCurve:
-    """The losses of `steps` steps whose rate grows from `low` to `high`, on a copy of `model`.
+    """The losses of `steps` steps as the rate grows from `low` to `high`, on a copy of `model`.
 
-    The model itself is left as it is. `optimizer` is the one to find a rate for. Other options are
-    those of `fit`: batch_size, sample_weight, sampling, engine. The curve ends early where training
+    The model itself is not changed. `optimizer` is the one to find a rate for. Other options are
+    those of `fit`: batch_size, sample_weight, sampling, engine. The curve ends early if training
     diverges.
 
     Raises InputError, InputTypeError or UnknownNameError, as `fit` does.
@@ -95,9 +95,9 @@ def find_learning_rate(
 
 
 def read_curve(rates: np.ndarray, losses: np.ndarray) -> RateCurve:
-    """The curve of `losses` at growing `rates`, both (steps,), up to where it diverges."""
-    finite = np.flatnonzero(~np.isfinite(losses))
-    count = int(finite[0]) if len(finite) else len(losses)
+    """The curve of `losses` at increasing `rates`, both (steps,), up to where it diverges."""
+    bad = np.flatnonzero(~np.isfinite(losses))
+    count = int(bad[0]) if len(bad) else len(losses)
     if count < 2:
         raise InputError(f"the loss is {losses[count]} at the rate {rates[count]:g}; lower `low`")
     smoothed = smooth(losses[:count])

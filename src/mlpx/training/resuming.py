@@ -1,4 +1,4 @@
-"""Where a run begins: at the state that an earlier one left, or afresh."""
+"""Where a run begins: at the state that an earlier run left, or at a new one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 
 ANEW = (
-    "the learning rate's schedule begins anew, as its steps are None: the length of each call of "
-    "fit; a number of steps, of all calls together, makes it span them"
+    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
+    "fit; give it the number of steps of all calls together to span them"
 )
 
 
 def resume(
     model: Network, optimizer: Optimizer, pace: tuple[str, int, int], steps_per_epoch: int
 ) -> TrainingState:
-    """The model's training state if it fits `optimizer`, else a fresh one of the same epoch.
+    """The model's training state if its optimizer equals `optimizer`, else a new one.
 
-    An epoch that was begun at another pace begins anew.
+    A new one keeps the epoch. An epoch that was begun at another pace starts over.
     """
     before = model.training_state
     if before is not None and before.optimizer == optimizer:
@@ -35,9 +35,11 @@ def resume(
     return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
 
 
-def fitted(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
-    """The optimizer, its schedules fitted to a run of so many steps or to an earlier one not yet
-    over; `notes` gets a line where a schedule begins anew.
+def begin_schedules(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
+    """Have open schedules span `steps` steps, or the rest of an unfinished earlier run; returns the
+    optimizer with these schedules.
+
+    A note is added to `notes` if a schedule starts over.
     """
     if not state.optimizer.open:
         return state.optimizer
@@ -49,7 +51,7 @@ def fitted(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
 
 
 def check_watched(optimizer: Optimizer, columns: tuple[str, ...]) -> None:
-    """Raise InputError for a schedule that watches what the run does not report."""
+    """Raise InputError if a schedule watches a column that the run does not report."""
     watched = [name for schedule in optimizer.schedules for name in schedule.watched()]
     for name in watched:
         if name not in columns:

@@ -1,4 +1,4 @@
-"""One training run: what is to be done, where it stands, and a clean stop at any moment."""
+"""One training run: its options, its progress, and a clean stop at any moment."""
 
 from __future__ import annotations
 
@@ -26,28 +26,30 @@ from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
-from mlpx.training.resuming import check_watched, fitted, resume
+from mlpx.training.resuming import begin_schedules, check_watched, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
 Logs = dict[str, float]
 EPOCHS = 10
-"""How many epochs are trained where nobody says."""
+"""How many epochs are trained by default."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RunOptions:
-    """How a run trains; `fit` says what each of these means."""
+    """How a run trains: the arguments of `fit`, checked."""
 
     optimizer: Optimizer
     batch_size: int
-    """Rows a step."""
+    """Rows of a step: the optimizer may accumulate several mini-batches in one."""
     part_rows: int
-    """Rows of the parts that a step takes its batch in."""
+    """Rows of a mini-batch, which `fit` calls batch_size."""
     sampling: str = "shuffle"
     epochs: int | None = None
     steps: int | None = None
     metrics: tuple[Metric, ...] = ()
     callbacks: tuple[Callback, ...] = ()
+    display: tuple[Callback, ...] = ()
+    """Callbacks that show progress: their training begins last and ends first."""
     gradient_rule: GradientRule = field(default_factory=Backpropagation)
     gradient_norms: bool = False
     engine: str = "auto"
@@ -56,23 +58,23 @@ class RunOptions:
 
 
 class Loop(Protocol):
-    """How the steps of a run follow each other."""
+    """A training loop: how the steps of a run follow each other."""
 
     def check(self, run: Run) -> None:
-        """Raise InputError for what cannot be run."""
+        """Raise InputError for a run that this loop cannot train."""
 
     def program_options(self, run: Run) -> dict[str, Any]:
-        """What the program is told otherwise than the run's options say."""
+        """Arguments of the program that differ from the run's options."""
 
     def train(self, run: Run, interrupted: list[int]) -> None:
-        """Train until the run's end or stop, or until `interrupted` holds a signal."""
+        """Train until the run ends or is stopped, or `interrupted` holds a signal."""
 
 
 class Callback:
-    """Does nothing; override what you need. Exceptions raised here end the training."""
+    """Does nothing; override what you need. An exception raised here ends the training."""
 
     def on_check(self, run: Run) -> None:
-        """Before anything is changed: raise here what is wrong with this run.
+        """Before anything is changed: raise here if this callback cannot work with the run.
 
         `run.columns` names what each epoch will report.
         """
@@ -81,20 +83,24 @@ class Callback:
         """Before the first step."""
 
     def on_epoch_begin(self, run: Run, epoch: int) -> None:
-        """Before an epoch; `epoch` counts from 0 over the model's whole life."""
+        """Before an epoch; `epoch` counts from 0 over all calls of `fit`."""
 
     def on_steps(self, run: Run) -> None:
-        """After some steps, about 0.05 s of them; `run.steps_done` says how many there were."""
+        """After every 0.05 s or so of steps; `run.steps_done` counts the steps so far.
+
+        With an optimizer that averages, the model holds the trained parameters here, not their
+        average: do not save it.
+        """
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         """After an epoch, with its loss and metrics."""
 
     def on_train_end(self, run: Run) -> None:
-        """After the last step, also of an interrupted or failed run; last callback first."""
+        """After the last step, even if the run was interrupted or failed; last callback first."""
 
 
 EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
-"""What a callback must answer to; `on_steps` is asked of those that have it."""
+"""Methods every callback must have; `on_steps` is optional."""
 
 
 class Run:
@@ -115,8 +121,7 @@ class Run:
         notes: list[str] | None = None,
     ) -> None:
         self.model, self.data, self.held_out, self.options = model, data, held_out, options
-        self.loop, self.callbacks = loop, options.callbacks
-        self._step_watchers = [each for each in self.callbacks if hasattr(each, "on_steps")]
+        self.loop, self.callbacks = loop, list(options.callbacks)
         self.batch_size = options.batch_size
         self.rows = rows_per_epoch(options.sampling, len(data), self.batch_size)
         self.feed = feed or Sampled(model, options.sampling, n=len(data), rows=self.rows)
@@ -132,14 +137,14 @@ class Run:
         self.total_steps = self._length(options.epochs, options.steps)
         self.steps_done = self.samples_done = 0
         self.stretch = 1
-        """How many steps one call of the engine runs: few at first, then about 0.05 s worth."""
+        """How many steps one call of the engine runs: few at first, then about 0.05 s of them."""
         self.stopping: str | None = None
         self.step_losses = np.zeros(0)
-        """The losses of the steps of the epoch that ended last, or of what ran of it."""
+        """The step losses of the last epoch, or of the part of it that ran."""
         self._all_losses: list[np.ndarray] = []
 
     def _length(self, epochs: int | None, steps: int | None) -> int:
-        """How many steps to train; an epoch begun earlier counts."""
+        """How many steps to train; an epoch that was begun earlier is completed first."""
         if epochs is not None and steps is not None:
             raise InputError(f"epochs = {epochs} and steps = {steps}; give one of them")
         if steps is not None:
@@ -159,13 +164,13 @@ class Run:
 
     @property
     def last_epoch(self) -> int:
-        """The number of the epoch that will be the last, counted over the model's life."""
+        """The number of the run's last epoch, counted over all fits."""
         begun = self.state.epoch * self.steps_per_epoch + self.state.position
         return -(-(begun + self.total_steps - self.steps_done) // self.steps_per_epoch)
 
     @property
     def over(self) -> bool:
-        """Whether all steps are done, or a stop was asked for."""
+        """Whether all steps are done or a stop was requested."""
         return self.stopping is not None or self.steps_done >= self.total_steps
 
     def stop(self, reason: str) -> None:
@@ -173,7 +178,7 @@ class Run:
         self.stopping = reason
 
     def recent_loss(self) -> float:
-        """The loss of the last step run; asks the device."""
+        """The loss of the last step that ran; waits for the device."""
         return float(self.model.backend.to_numpy(self.program.log[self.state.position - 1, LOSS]))
 
     def train(self) -> History:
@@ -187,7 +192,7 @@ class Run:
         self.tell("on_check")
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
-            for callback in self.callbacks:
+            for callback in (*self.callbacks, *self.options.display):
                 callback.on_train_begin(self)
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
@@ -202,27 +207,28 @@ class Run:
                 history.seconds = time.perf_counter() - started_s
                 history.step_loss = np.concatenate([np.zeros(0), *self._all_losses])
                 history.stop_reason = self.stopping or "completed"
-            if not self.state.optimizer.open:  # else the next fit has other rates
+            if not self.state.optimizer.open:  # otherwise the next fit has other rates
                 prepared.stretch = self.stretch
                 leave(model, prepared)
         return history
 
     def _record_engine(self, engine: Engine, reason: str) -> None:
-        """Say on model and history who runs the training, why, and what it fell back from."""
+        """Record on model and history which engine runs, why, and what it fell back from."""
         model, history = self.model, self.history
         model.engine = history.engine = engine.name
         notes = "; ".join([reason, *engine.notes(self.execute)])
         model.engine_reason = history.engine_reason = notes
 
     def _prepared(self) -> Prepared:
-        """What an earlier run of the same kind left, or what is made now."""
+        """What an earlier run of the same kind left, or else a new one."""
         self.loop.check(self)
         check_watched(self.state.optimizer, self.columns)
         model, moments, given = self.model, self.state.moments, self.options
-        options = self._program_options()
+        optimizer = begin_schedules(self.state, self.total_steps, self.history.notes)
+        options = self._program_options(optimizer)
         wanted = (given.engine, given.threads, usable_cores())
-        what = (model.layers, model.loss, model.seed)
-        kind, arrays = (kinds(self.data), options, wanted, what), trained(model.flat, moments)
+        network = (model.layers, model.loss, model.seed)
+        kind, arrays = (kinds(self.data), options, wanted, network), trained(model.flat, moments)
         kept = take(model, kind, arrays)
         if kept is not None:
             kept.feed(self.data)
@@ -231,11 +237,11 @@ class Run:
         chosen = engines.choose(given.engine, program, threads=given.threads)
         return Prepared(kind, arrays, program, *chosen)
 
-    def _program_options(self) -> dict[str, Any]:
-        """What the program is told, beside the data and the moments."""
+    def _program_options(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The program's arguments other than the data and the moments."""
         given = self.options
         return {
-            "optimizer": fitted(self.state, self.total_steps, self.history.notes),
+            "optimizer": optimizer,
             "batch_size": given.batch_size,
             "rows": self.rows,
             "gradient_rule": given.gradient_rule,
@@ -245,7 +251,7 @@ class Run:
         } | self.loop.program_options(self)
 
     def count(self, steps: int, rows: int) -> None:
-        """Note that so many steps of the epoch were run, on so many rows in all."""
+        """Count `steps` more steps of the epoch, run on `rows` rows in all."""
         state = self.state
         self.steps_done += steps
         self.samples_done += rows
@@ -255,7 +261,7 @@ class Run:
         self.tell_steps()
 
     def finish(self, first: int, end: int) -> None:
-        """Close an epoch, or what ran of it from step `first`: read its log, validate, tell."""
+        """End an epoch, or its part from step `first`: read its log, validate, notify callbacks."""
         state, done = self.state, self.state.position
         log, norms, scores = self.epoch_log.read(first, done, scored=done >= end)
         self.step_losses = log[:, LOSS].copy()
@@ -280,7 +286,7 @@ class Run:
             self._diverge(self.step_losses)
 
     def _diverge(self, losses: np.ndarray) -> None:
-        """Stop if one of the epoch's step losses is not finite; their mean may be too large."""
+        """Stop if a step loss is not finite; the mean alone may be infinite through overflow."""
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return
@@ -292,11 +298,12 @@ class Run:
         warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=8)
 
     def tell_steps(self) -> None:
-        """Tell those who want to know that some steps were run."""
-        for callback in self._step_watchers:
-            callback.on_steps(self)
+        """Call the callbacks' `on_steps`, where they have it."""
+        for callback in (*self.options.display, *self.callbacks):
+            if hasattr(callback, "on_steps"):
+                callback.on_steps(self)
 
     def tell(self, event: str, *details: Any) -> None:
         """Call the callbacks' method of that name."""
-        for callback in self.callbacks:
+        for callback in (*self.options.display, *self.callbacks):
             getattr(callback, event)(self, *details)

@@ -1,4 +1,4 @@
-"""Run folders: a training run's model, history, settings and picture of its curves."""
+"""Run folders: the model, history, settings and learning curves of a training run."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ ROOT = Path("runs")
 def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
     """A folder for a run, locked: `out`, or the first free one of runs/name, runs/name-2, ...
 
-    A folder that is still empty at the end is removed. Raises InputError for an `out` that holds
-    anything but a run or that is in use, OSError where nothing can be written.
+    A folder that is still empty at the end is removed. Raises InputError if `out` is in use or
+    holds anything but a run, OSError if it is not writable.
     """
     folder = _first_free(name) if out is None else _checked(out)
     with locked(folder):
         try:
             with tempfile.TemporaryFile(dir=folder):
-                pass  # an unwritable folder is found now, not after the training
+                pass  # finds an unwritable folder now, not after training
             yield folder
         finally:
             with suppress(OSError):
-                folder.rmdir()  # refuses a folder that holds something
+                folder.rmdir()  # fails on a folder that is not empty
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder` against whoever else would; the end of this process, however it ends, lets it
-    go. Where the system has no such locks, nothing is held.
+    """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
 
-    Raises InputError while it is in use, OSError if it cannot be opened.
+    Where the system has no such locks, nothing is locked. Raises InputError if the folder is in
+    use, OSError if it cannot be opened.
     """
     with ExitStack() as held:
         with suppress(ImportError):
@@ -73,11 +73,11 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
-    """Hold so many bytes of the disk of `folder` until the function yielded is called, or the end.
+    """Reserve disk space in `folder` until the yielded function is called, or until the end.
 
-    Raises CheckpointError if they are not there.
+    Raises CheckpointError if there is not enough.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:  # has no name: nothing is left of it
+    with tempfile.TemporaryFile(dir=folder) as file:  # unnamed, so it leaves nothing behind
         try:
             allocate(file, size_bytes)
         except OSError as error:
@@ -137,9 +137,9 @@ def save_run(
     config: dict[str, Any],
     test: dict[str, float] | None = None,
 ) -> tuple[list[str], str | None]:
-    """Write a run's files, each whole or not at all; `test` is what the test data said.
+    """Write a run's files, each atomically; `test` holds the loss and metrics on test data.
 
-    Returns the names of the files and, if there is no picture, why. Raises CheckpointError.
+    Returns the names of the files and, if there is no plot, why not. Raises CheckpointError.
     """
     save(model, folder / MODEL)
     written, why_no_picture = describe_run(folder, history=history, config=config, test=test)
@@ -149,7 +149,7 @@ def save_run(
 def describe_run(
     folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
 ) -> tuple[list[str], str | None]:
-    """As `save_run`, what stands beside the model; one that fails does not keep the others out."""
+    """As `save_run`, but without the model; if one file fails, the others are still written."""
     described = {"format": FORMAT, "version": VERSION, **config}
     contents = {
         CONFIG: json.dumps(described, indent=1) + "\n",
@@ -173,13 +173,13 @@ def _draw(history: History, path: Path) -> str | None:
         learning_curves(history, path=path)
     except (MlpxError, OSError) as error:
         with suppress(OSError):
-            path.unlink(missing_ok=True)  # it would show an earlier run
+            path.unlink(missing_ok=True)  # a plot left there would show an earlier run
         return str(error)
     return None
 
 
 def read_history(folder: Path) -> History:
-    """The history in a run folder; null is NaN.
+    """The history in a run folder; null becomes NaN.
 
     Raises CheckpointError.
     """
@@ -190,10 +190,10 @@ def read_history(folder: Path) -> History:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The settings in a run folder; entries that this version does not know stay as they are.
+    """The settings in a run folder; entries unknown to this version are kept as they are.
 
-    Raises CheckpointError for a folder that is no run, or is of another version, and for a setting
-    that cannot be one.
+    Raises CheckpointError if the folder is not a run or is of another version, or if a setting is
+    invalid.
     """
     config = _read_format(folder)
     for name, value in config.items():
@@ -218,10 +218,10 @@ def _read_format(folder: Path) -> dict[str, Any]:
 def class_labels(
     config: dict[str, Any] | None, *, model: Network | None = None
 ) -> list[int | str] | None:
-    """The labels that the classes of a run had in its data, in the order of the model's outputs;
-    None where they are the outputs' numbers.
+    """The class labels of a run's data, in the order of the model's outputs; None if they are just
+    0, 1, ...
 
-    Raises CheckpointError for what is no list of labels, or of another number than `model` has.
+    Raises CheckpointError if they are not a list of labels, or not as many as `model` has classes.
     """
     described = (config or {}).get("estimator") or config or {}
     classes = None if described.get("several") else described.get("classes")
@@ -236,7 +236,7 @@ def class_labels(
 
 
 def check_classes(count: int, model: Network) -> None:
-    """Raises CheckpointError if settings cannot name so many classes for what `model` gives."""
+    """Raises CheckpointError if `model` cannot have `count` classes."""
     if count not in (model.d_out, class_count(model)):  # one output may have learnt one class
         raise CheckpointError(
             f"{CONFIG} has {count} classes, and the model beside it {class_count(model)}; wanted a "
@@ -245,13 +245,13 @@ def check_classes(count: int, model: Network) -> None:
 
 
 def class_count(model: Network) -> int:
-    """How many classes `model` tells apart; of a model of values, how many it gives."""
+    """How many classes `model` distinguishes; for regression, how many values it predicts."""
     binary = model.d_out == 1 and model.loss.target_kind(1) == "binary"
     return 2 if binary else model.d_out
 
 
 def label_array(labels: list[int | str]) -> np.ndarray:
-    """Labels as an array (classes,): text, or integers, of which none is rounded."""
+    """Labels as an array (classes,): integers if all fit one dtype exactly, else text."""
     numbers = [label for label in labels if isinstance(label, int)]
     if len(numbers) == len(labels):
         for dtype in (np.int64, np.uint64):
@@ -261,9 +261,9 @@ def label_array(labels: list[int | str]) -> np.ndarray:
 
 
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
-    """The model file that `run`, a run folder or the file itself, means, and its settings if any.
+    """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
-    Raises CheckpointError if there is neither.
+    Raises CheckpointError if `run` does not exist.
     """
     if run.is_dir():
         return run / MODEL, read_config(run)
@@ -274,14 +274,14 @@ def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
 
 
 def run_folder(run: Path) -> Path:
-    """The run folder that `run`, the folder or the model file in it, means.
+    """The run folder of `run`: the folder itself or the model file in it.
 
-    Raises CheckpointError if it is no run.
+    Raises CheckpointError if it is not a run.
     """
     path, config = locate(run)
     if config is None:
         raise CheckpointError(
-            f"{run} is no run folder and not the {MODEL} in one; wanted a folder that "
+            f"{run} is neither a run folder nor the {MODEL} in one; wanted a folder that "
             "`mlpx train` wrote"
         )
     return path.parent

@@ -1,4 +1,4 @@
-"""Which rows an epoch sees, and in which order: from the seed and the epoch's number alone."""
+"""Which rows an epoch sees, in which order: a function of the seed and the epoch alone."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ SAMPLINGS: dict[str, Callable[[int, int, int, int], np.ndarray]] = {
 
 
 class Feed:
-    """Which rows each epoch sees, in which order, and how many of them are there at a time."""
+    """Which rows each epoch sees, in which order, and how many are in memory at a time."""
 
     room: int | None = None
-    """How many rows there is room for; None where all are there all the time."""
+    """How many rows there is room for; None if all of them are always in memory."""
 
     def order(self, epoch: int, position: int) -> np.ndarray:
-        """The rows of an epoch that begins, or goes on at step `position`: int64 (rows,)."""
+        """The rows of an epoch that begins or continues at step `position`: int64 (rows,)."""
         raise NotImplementedError
 
     def draw_ahead(self, epoch: int) -> None:
-        """Called while the device is at work on the epoch before: time to draw this one's order."""
+        """Draw the order of `epoch`; called while the device still runs the epoch before."""
 
     def ready(self, position: int, end: int) -> int:
-        """Bring the rows of step `position`; up to which step before `end` they are there."""
+        """Load the rows of step `position`; returns up to which step, at most `end`, they last."""
         return end
 
 
 class Sampled(Feed):
-    """The rows of a sampling, drawn from the network's seed."""
+    """Rows drawn by `sampling` from the network's seed."""
 
     def __init__(self, network: Network, sampling: str, *, n: int, rows: int) -> None:
         self.network, self.n, self.rows = network, n, rows
         self.draw = SAMPLINGS[sampling]
         self._drawn: tuple[tuple[int, int], np.ndarray] | None = None
-        """The seed and number of the next epoch, and its order, once that is drawn."""
+        """The seed and number of the next epoch, with its order, once drawn."""
 
     def order(self, epoch: int, position: int) -> np.ndarray:
         key = self.network.seed, epoch
@@ -63,7 +63,7 @@ class Sampled(Feed):
         return drawn[1] if drawn and drawn[0] == key else self._draw(key)
 
     def draw_ahead(self, epoch: int) -> None:
-        # It depends on the key alone: if it is not used after all, nothing has changed.
+        # The order depends on the key alone, so drawing one that is never used changes nothing.
         key = self.network.seed, epoch
         self._drawn = key, self._draw(key)
 
@@ -72,12 +72,12 @@ class Sampled(Feed):
 
 
 def hold_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of n rows stay, and the `count` that are held out, both in ascending order."""
+    """The rows of n to train on, and the `count` that are held out, both in ascending order."""
     order = permutation(words(seed, Purpose.SPLIT, count=n))
     return np.sort(order[count:]), np.sort(order[:count])
 
 
 def rows_per_epoch(sampling: str, n: int, batch_size: int) -> int:
     """How many rows an epoch over n of them trains on."""
-    # Drawing with replacement has no ragged batch: an epoch is as many whole batches.
+    # With replacement there is no ragged batch: an epoch is as many batches, all of them full.
     return -(-n // batch_size) * batch_size if sampling == "with_replacement" else n

@@ -28,7 +28,7 @@ def evaluate(
     metrics: Iterable[str] | None,
     batch_size: int,
 ) -> dict[str, float]:
-    """Mean loss and metrics of x against y."""
+    """The mean loss and the metrics on x and y."""
     require_count("batch_size", batch_size)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     data = prepare_data(model, x, y, sample_weight, finite=None, trains=False, moves_x=False)
@@ -40,10 +40,10 @@ def evaluate(
 
 
 class Scores:
-    """The loss and metrics of a network on data, as often as asked for, on memory allocated once.
+    """The loss and metrics of a network on data, in memory allocated once for any number of calls.
 
-    x may lie on the host; y and the weights are on the network's device. Only metrics make arrays
-    of their own.
+    x may be on the host; y and the weights are on the network's device. Only metrics allocate
+    arrays of their own.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Scores:
         self.values = backend.empty(1 + len(metrics), np.float64)
 
     def run(self) -> Array:
-        """The loss and each metric, (1 + metrics,) in float64 on the device; nothing waits."""
+        """The loss and each metric, (1 + metrics,) in float64 on the device, without waiting."""
         z, data = self._outputs(), self.data
         for part in chunks(len(data), self.program.rows):
             self.losses[part] = self.program.losses(z[part], data.y[part])
@@ -77,7 +77,7 @@ class Scores:
         return Results(xp, loss, z, self.data.y, self.data.weights)
 
     def _outputs(self) -> Array:
-        """The outputs (n, d_out); of rows that are no array, such as sparse ones, in parts."""
+        """The outputs (n, d_out); rows that are not an array, such as sparse ones, go in parts."""
         x, rows, asarray = self.data.x, self.program.rows, self.network.backend.asarray
         predictor = predictor_of(self.network)
         if predictor is None:
@@ -89,7 +89,7 @@ class Scores:
         return self.z
 
     def named(self, values: np.ndarray) -> dict[str, float]:
-        """What `run` returned, brought to the host, by name."""
+        """The values from `run`, copied to the host, by name."""
         return dict(zip(self.names, map(float, values), strict=True))
 
     @property
@@ -98,12 +98,12 @@ class Scores:
         return ("loss", *(metric.name for metric in self.metrics))
 
     def undefined(self, named: dict[str, float]) -> list[str]:
-        """What is to be said of the metrics that the targets leave undefined."""
-        lacking = [metric for metric in self.metrics if math.isnan(named[metric.name])]
-        if not lacking:
+        """Messages about metrics that are undefined on these targets."""
+        missing = [metric for metric in self.metrics if math.isnan(named[metric.name])]
+        if not missing:
             return []
         results = self._results(self.z)
-        reasons = {metric.name: metric.lacks(results) for metric in lacking}
+        reasons = {metric.name: metric.lacks(results) for metric in missing}
         return [undefined(name, why) for name, why in reasons.items() if why]
 
 

@@ -1,4 +1,4 @@
-"""What each setting of a run may be, for those who edit its config.json by hand."""
+"""The valid values of each setting of a run, since config.json may be edited by hand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlpx.training.sampling import SAMPLINGS
 
 
 class Setting(NamedTuple):
-    """What an entry of a run's settings may be, and that in words."""
+    """A check of a setting's value, and its description in words."""
 
     fits: Callable[[Any], bool]
     text: str
@@ -74,4 +74,4 @@ SETTINGS = {
     "class_names": _or_null(_several(_TEXT, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
 }
-"""The entries of a run's settings that a command reads."""
+"""The settings of a run that a command reads."""

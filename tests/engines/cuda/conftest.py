@@ -1,4 +1,4 @@
-"""What several tests of the CUDA engine look into."""
+"""Fixtures of the CUDA engine's tests."""
 
 from __future__ import annotations
 

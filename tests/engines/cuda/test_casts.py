@@ -1,4 +1,4 @@
-"""Factors of products in 16 bits: how often they are cast, when again, and what waits for them."""
+"""Casts of factors to 16 bits: how often, when again, and what waits for them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def operations(runner: Any) -> list[Operation]:
 @pytest.mark.parametrize("precision", HALVES)
 @pytest.mark.parametrize("units", [(8,), (8, 13, 16)], ids=str)
 def test_each_array_is_cast_once_a_step(precision: str, units: tuple[int, ...]) -> None:
-    """x, W and dz of every layer, but for the last W, which cublasLt does not multiply; one by one
-    they would be six a layer, less two for the first and four for the last.
+    """x, W and dz of every layer, except the last W, which is in no product of cublasLt.
+
+    With a cast per product it would be six a layer, two fewer for the first, four for the last.
     """
     layers = [9, *(Dense(count, "relu") for count in units), 5]
     found = operations(fit(layers, precision, epochs=1)[2])
@@ -123,7 +124,7 @@ def test_products_that_cublaslt_does_not_do_take_their_factors_as_they_are(
 
 
 def test_copies_have_room_and_count(fake_cupy: Any) -> None:
-    """Each row padded; the last, smaller batch has the memory of the others."""
+    """Each row is padded; the last, smaller batch shares the memory of the others."""
     runner = fit([9, Dense(13, "relu"), 5], "bf16", epochs=1)[2]
     sizes = sorted(array.size for array in runner.planner.casts.kept)
     rows = [(12, 16), (9, 16), (12, 16), (12, 8), (12, 16)]  # x, W, h, dz, dz
@@ -160,7 +161,7 @@ def affine(x: np.ndarray, W: np.ndarray, z: np.ndarray) -> Operation:
 
 
 def behind(waits: list[list[int]]) -> list[set[int]]:
-    """What is surely done before each, from what each waits for itself."""
+    """All operations that precede each one, given those that it waits for directly."""
     found: list[set[int]] = []
     for direct in waits:
         found.append(set(direct).union(*(found[j] for j in direct)))
@@ -173,7 +174,7 @@ def f32(*shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("precision", HALVES)
 def test_what_is_written_between_two_products_is_cast_again(precision: str) -> None:
-    """Into the same memory, when what has read it is done."""
+    """Into the same memory, after the product that reads it is done."""
     x, W, z = f32(6, 4), f32(4, 5), f32(6, 5)
     part = x[5:]
     rewrite = Operation("scale", (1, 4), (), (part, part), (access(part, writes=True),))
@@ -209,7 +210,7 @@ def test_memory_that_holds_fewer_rows_is_written_anew(precision: str) -> None:
 
 @pytest.mark.parametrize("products", [1, MOST_BACKS, MOST_BACKS + 1])
 def test_each_product_has_what_it_is_multiplied_by(products: int) -> None:
-    """Found with the scale of the factor that is cast last, which knows of so many at once."""
+    """Computed with the scale of the factor cast last, for up to MOST_BACKS products at once."""
     x, W, dz = [f32(6, 4) for _ in range(products)], f32(4, 5), f32(6, 5)
     casts = made_casts("fp16")
     first = [affine(each, W, f32(6, 5)) for each in x]

@@ -1,4 +1,4 @@
-"""Every .cu file compiles for every architecture, and its kernels stay within bounds."""
+"""Every .cu file compiles for every architecture, within its limits on registers and memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels are compiled side by side, and by one process alone where CuPy keeps what it compiled."""
+"""Kernels are compiled in parallel, and by a single process if CuPy has a cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ with held(Path(sys.argv[1]), wait_s=0.0) as alone:
 
 
 class Backend:
-    """One whose modules are compiled by a function of nothing."""
+    """A backend whose modules are compiled by calling `compile`."""
 
     def __init__(self, compile: Any, *, index: int = 0) -> None:
         made = SimpleNamespace(compile=compile)
@@ -39,7 +39,7 @@ class Backend:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CuPy's folder, which CuPy makes when it has something to put there."""
+    """CuPy's cache folder, which CuPy creates when it first writes to it."""
     folder = tmp_path / "not" / "there yet"
     monkeypatch.setenv("CUPY_CACHE_DIR", str(folder))
     monkeypatch.delenv("CUPY_CACHE_IN_MEMORY", raising=False)
@@ -80,7 +80,7 @@ def test_errors_are_of_their_file(cache: Path) -> None:
 
 
 def disk(place: Path, compilations: list[str]) -> Any:
-    """What compiles unless another did, as CuPy with its folder."""
+    """A function that compiles unless it is cached already, like CuPy."""
 
     def compile() -> None:
         if not place.exists():
@@ -92,7 +92,7 @@ def disk(place: Path, compilations: list[str]) -> Any:
 
 
 def at_a_time(count: int, compile: Any) -> None:
-    """The same file, wanted by so many processes: each has a backend of its own."""
+    """Compile the same file in `count` threads, each with a backend of its own."""
     with fakecupy.installed():
         wanted = [
             threading.Thread(target=compiled, args=(Backend(compile), "layers.cu"))
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_made_is_not_held(tmp_path: Path) -> None:
 def test_a_changed_header_is_another_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CuPy finds what it compiled before by the text of the file alone."""
+    """CuPy's cache is keyed by the text of the file alone."""
     monkeypatch.setattr(kernels, "HERE", tmp_path)
     (tmp_path / "some.cu").write_text("// a kernel\n")
     made = []

@@ -28,7 +28,7 @@ WORDS = {
 
 
 def wheel() -> Path:
-    """The folder that the wheel nvidia-cublas fills."""
+    """The folder of the wheel nvidia-cublas."""
     import nvidia
 
     (folder,) = (Path(path) / "cu13" for path in nvidia.__path__)
@@ -36,7 +36,7 @@ def wheel() -> Path:
 
 
 class Loader:
-    """CDLL, which knows some libraries only."""
+    """Like CDLL, but only some libraries are found."""
 
     def __init__(self, *known: str) -> None:
         self.known = known
@@ -115,7 +115,7 @@ def test_structures(header: str) -> None:
 
 
 def test_functions(header: str) -> None:
-    """As many parameters, pointers where theirs are pointers or handles, and numbers as wide."""
+    """Same number of parameters, pointers where theirs are pointers or handles, same widths."""
     numbers = {"int": 4, "size_t": 8, "uint64_t": 8, "int64_t": 8}
     for name, ours in cublaslt.PROTOTYPES.items():
         match = re.search(rf"cublasStatus_t CUBLASWINAPI\s+{name}\(([^)]*)\)", header)
@@ -129,7 +129,7 @@ def test_functions(header: str) -> None:
 
 
 def enum_or_handle(parameter: str) -> int:
-    """Bytes of a parameter of one of the header's own types: enumerations are ints."""
+    """The size in bytes of a parameter of a type from the header: enumerations are ints."""
     kind = parameter.split()[0]
     enums = ("cudaDataType_t", "cudaDataType", "cublasComputeType_t", "Attributes_t")
     return 4 if kind.endswith(enums) else 8

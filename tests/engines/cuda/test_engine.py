@@ -1,6 +1,6 @@
 """The CUDA engine computes what the interpreter does; its fallbacks, captures, streams and errors.
 
-On the fake CuPy: streams run late, so a wait that is missing shows in the numbers.
+Runs on the fake CuPy, whose streams run late, so that a missing wait changes the numbers.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_cuda_is_the_first_choice_on_cuda() -> None:
 
 
 def test_its_memory_is_free_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without waiting for Python to look for cycles: a device has little memory."""
+    """Without a garbage collection, since device memory is scarce."""
     made: list[weakref.ref[Any]] = []
     prepare = CudaEngine.prepare
 
@@ -74,7 +74,7 @@ def test_its_memory_is_free_when_the_training_is_over(monkeypatch: pytest.Monkey
 
 
 def test_the_host_waits_for_an_epoch_once(fake_cupy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And for what it put on the stream two calls before, so that it does not run away."""
+    """And for what it put on the stream two calls before, so that it does not get too far ahead."""
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     model, _ = train(epochs=1)
     fake_cupy.counters.reset()
@@ -110,7 +110,7 @@ def test_a_step_that_cannot_be_captured_is_launched(
 
 
 def test_a_new_shape_is_captured_anew() -> None:
-    """Batches of another size, then the first again, as the interpreter does them."""
+    """Batches of another size, then of the first again; compared with the interpreter."""
     found = []
     for engine in ("interpreter", "cuda"):
         model, losses = network(), []
@@ -145,7 +145,7 @@ def test_kernels_that_do_not_compile_leave_the_interpreter(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("every", [11, pytest.param(1, marks=pytest.mark.slow)])
 def test_an_error_at_any_call_leaves_model_and_data_whole(fake_cupy: Any, every: int) -> None:
-    """The training ends well by another way, or an error says what failed; both can go on."""
+    """The training falls back and completes, or an error says what failed; both can continue."""
     x, y = images(n=15, d=6)
     y %= 3
     layers = [6, Rescale(1 / 255), Dense(4, activation="relu"), Dense(3, activation="relu"), 3]
@@ -204,7 +204,7 @@ def test_an_error_of_a_callback_stays_what_it_is() -> None:
 def test_nothing_is_left_to_do_behind_an_error(
     runner: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits on the stream would work in memory that others may have by then."""
+    """Work still queued on the stream would use memory that may have been reused by then."""
     launch = CudaRunner._run
 
     def interrupted(self: Any, plan: Any, steps: int) -> None:
@@ -273,7 +273,7 @@ def test_bad_data_on_the_device_is_refused_before_anything_is_launched(
 
 
 def test_models_train_side_by_side_in_threads() -> None:
-    """Each on a stream of its own, with the losses it has alone."""
+    """Each on a stream of its own, with the same losses as alone."""
     alone = [train(model=network(seed=seed), epochs=2)[1].step_loss for seed in range(4)]
     with ThreadPoolExecutor(4) as pool:
         jobs = [

@@ -1,4 +1,4 @@
-"""Which operations become the end of the product before them."""
+"""Which operations become the epilogue of the product before them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_other_activations_are_not() -> None:
 
 
 def test_gelu_by_tanh_is_the_end_of_a_product_of_whole_octets() -> None:
-    """Forward its input is kept, backward read; the result goes where the activation's would."""
+    """Forward keeps its input, backward reads it; the result goes where the activation's would."""
     wide = operation("affine", X, W, Z, n=(4, 4, 16))
     found = epilogue_of(wide, activation("gelu_tanh", y=OTHER))
     assert found == Epilogue(EPILOGUE_GELU_AUX_BIAS, at(B), at(Z), 16, out=at(OTHER))
@@ -91,7 +91,7 @@ def back_through_gelu() -> tuple[Operation, Operation]:
 
 
 def test_what_is_late_may_stand_between() -> None:
-    """The slope of GELU follows dx on the main branch; the gradients between them are beside it."""
+    """GELU's derivative follows dx on the main branch; gradients between them run in parallel."""
     dx, slope = back_through_gelu()
     late = [operation("affine_dW", OTHER, Z, B), operation("column_sum", Z, W2)]
     found = fuse([dx, *late, slope], none_asked)
@@ -136,7 +136,7 @@ def test_what_is_fused_touches_what_both_do_and_stays_in_order() -> None:
 
 
 def through_relu(*, z: np.ndarray = Z, dx: np.ndarray = X) -> list[Operation]:
-    """Forward and back through relu, and the gradients of the layer before it."""
+    """Forward and backward through relu, and the gradients of the layer before it."""
     relu = codes("activation")["relu"]
     main = [
         operation("affine", INPUT, W, z, n=(4, 4, 130)),
@@ -176,7 +176,7 @@ def test_relu_leaves_bits_that_its_slope_reads() -> None:
 
 
 def test_a_sum_that_has_to_wait_is_not_the_end() -> None:
-    """What reads the sum's place first, or a sum over something else."""
+    """Because the sum's array is read first, or the sum is over something else."""
     operations = through_relu()
     reader = operation("affine_dW", INPUT, SUMS, OTHER, n=(4, 4, 130))
     for last in ([reader, operations[6]], [replace(operations[6], n=(2, 130))], []):

@@ -69,7 +69,7 @@ def test_record_agrees_with_cupy():
 
 
 def test_streams_and_modules_are_cupys():
-    """What the fake's streams, events, graphs and modules can do, CuPy's can."""
+    """All methods of the fake's streams, events, graphs and modules exist in CuPy."""
     if importlib.util.find_spec("cupy") is None:
         pytest.skip("no GPU stack: CuPy is not installed")
     import cupy

@@ -1,4 +1,4 @@
-"""Many steps are few launches: graphs captured when it is worth it, and what waits in them."""
+"""Many steps take few launches: graphs captured when it is worth it, and their dependencies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = 4
 
 
 class Watch(Callback):
-    """Keeps the runner, and how often each of its graphs was launched, by plan and epoch."""
+    """Records the runner, and how often each of its graphs was launched, by plan and epoch."""
 
     def __init__(self) -> None:
         self.launches: list[dict[tuple[str, int], int]] = []
@@ -59,7 +59,7 @@ def test_cublaslt_is_told_how_much_room_it_has(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_chain_waits_link_by_link() -> None:
-    """For what the one before waits for, too, nobody waits twice."""
+    """A node does not wait for what the node before it waits for already."""
     link = Operation("", (), (), (), (Access(0, 4, True),))
     beside = Operation("", (), (), (), (Access(8, 12, True),))
     both = Operation("", (), (), (), (Access(0, 12, False),))
@@ -94,7 +94,7 @@ def test_the_example_of_lanes_is_true() -> None:
 
 
 def fit(steps: int, *, rest: int = 0, model: MLP | None = None, **options: Any) -> Any:
-    """Train with so many whole batches an epoch and `rest` more rows: the watch and the losses."""
+    """Train on full batches and `rest` more rows per epoch; returns the watch and the history."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(steps * BATCH + rest, 3)).astype(np.float32)
     y = rng.integers(0, 2, size=len(x))
@@ -116,7 +116,7 @@ def test_the_largest_power_of_two() -> None:
 
 
 def test_an_epoch_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as one like it was before: what has a place once is not captured for that."""
+    """From the second epoch of its kind on: a graph that is used once is not captured."""
     monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 8)
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     watch, _ = fit(30, rest=3, epochs=4)
@@ -132,7 +132,7 @@ def test_an_epoch_is_few_launches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The end of a training, for one; its steps are launched by smaller graphs."""
+    """Such as the end of a training; its steps are launched by smaller graphs."""
     model = MLP([3, 2, 2], device="cuda")
     watch, _ = fit(8, model=model, epochs=1)
     runner, plan = watch.runner, watch.runner.program.full
@@ -160,7 +160,7 @@ def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_graphs_of_any_size_take_the_steps_of_launches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bits, whatever the graphs; also where nothing can be captured."""
+    """The same bits, whatever the graphs, even if nothing can be captured."""
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     found = []
     for most in (1, 4, 32, None):
@@ -172,7 +172,7 @@ def test_graphs_of_any_size_take_the_steps_of_launches(monkeypatch: pytest.Monke
 
 
 def test_wide_steps_have_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest graph has about as many operations as it may, in a power of two of steps."""
+    """The largest graph has a power of two of steps, and about as many operations as allowed."""
     watch, _ = fit(8, epochs=1)
     runner, plan = watch.runner, watch.runner.program.full
     assert plan is not None
@@ -183,7 +183,7 @@ def test_wide_steps_have_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs are of where the data lie; so is how often they were wanted."""
+    """Graphs, and the counts of their uses, belong to the addresses of the data."""
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     runner = fit(14, epochs=3)[0].runner
     assert {n for _, n in runner.graphs} == {1, 2, 4, 8}
@@ -201,8 +201,9 @@ def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
     runner: list[Any], hidden: tuple[int, ...], steps: int
 ) -> None:
-    """L - 1 products forward, the last with the loss and the way back, L - 2 back, a gradient, the
-    rule; what counts comes once. The other gradients and the next rows are beside them.
+    """Per step: L - 1 products forward, the head, L - 2 products back, a gradient, and the rule.
+
+    At the end the counters, once. Other gradients and the next rows run in parallel.
     """
     layers: list[Any] = [49, *(Dense(units, activation="relu") for units in hidden), 10]
     model = MLP(layers, device="cuda")
@@ -242,7 +243,7 @@ def test_operations_wait_for_what_they_need_alone(
 
 
 def operation_on(*letters: str) -> Operation:
-    """One that reads what all but the last stand for, and writes that."""
+    """An operation that reads the arrays of all letters but the last, and writes the last."""
     touches = [
         Access(ord(c), ord(c) + 1, i == len(letters) - 1) for i, c in enumerate(letters) if c != "-"
     ]

@@ -1,4 +1,4 @@
-"""The end of a classifier is one launch where it fits, with the results of the many."""
+"""The end of a classifier is one launch if it fits, with the results of separate ones."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_results_are_those_of_the_parts(
 def test_the_next_rows_come_when_nothing_reads_these(
     layers: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows and labels: here the rows are not read by the first product."""
+    """Rows and labels are prefetched; here the first product does not read the rows."""
     runs = [fit(layers, monkeypatch, engine=engine) for engine in ("cuda", "interpreter")]
     np.testing.assert_allclose(runs[0][1].step_loss, runs[1][1].step_loss, rtol=1e-11)
     np.testing.assert_allclose(runs[0][2], runs[1][2], rtol=1e-9, atol=1e-12)
@@ -134,7 +134,7 @@ def test_the_next_rows_come_when_nothing_reads_these(
 def test_parts_that_are_not_as_the_kernel_has_them_stay_apart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Outputs that a function bends, averages that lie apart or weigh otherwise."""
+    """Outputs with an activation, means stored elsewhere or with other weights."""
     parts = list[Operation]()
 
     def keep(operations: list[Operation]) -> list[Operation]:

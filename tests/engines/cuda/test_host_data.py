@@ -1,4 +1,4 @@
-"""Data that the device has no room for: each step fetches its rows from host memory."""
+"""Data that does not fit on the device: each step fetches its rows from host memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_data_that_does_not_fit_stays_in_host_memory(
 
 
 def test_data_in_host_memory_takes_what_it_needs(fake_cupy: Any) -> None:
-    """No power of two, and no longer than it is used."""
+    """Not rounded up to a power of two, and only as long as it is used."""
     backend = network().backend
     x = np.arange(3 * 1000, dtype=np.float32).reshape(1000, 3)
     fake_cupy.machine.free_bytes = 100
@@ -73,7 +73,7 @@ def host_data(fake_cupy: Any, **options: Any) -> Any:
 def test_rows_that_were_brought_are_not_brought_again(
     fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Slow steps are one call of the engine each, and the rows of the next are there already."""
+    """If steps are slow, each is a call of the engine, and its rows have already been fetched."""
     launched: list[str] = []
     launch = RawKernel.__call__
 
@@ -97,7 +97,7 @@ def test_rows_that_were_brought_are_not_brought_again(
 def test_host_memory_that_cannot_be_pinned_is_a_memory_error(
     fake_cupy: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What CuPy's pool keeps is given back first."""
+    """CuPy's pool is emptied first."""
     tried: list[int] = []
 
     def refused(nbytes: int) -> Any:
@@ -111,7 +111,7 @@ def test_host_memory_that_cannot_be_pinned_is_a_memory_error(
 
 
 def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[Any]) -> None:
-    """On a branch of the graph beside the products; a step copies what was brought for it."""
+    """On a branch of the graph parallel to the products; a step copies the rows fetched for it."""
     host_data(fake_cupy)
     (made,) = runner
     operations = [operation for operation, _ in made.launches[id(made.program.full)]]
@@ -131,7 +131,7 @@ def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[A
 
 @pytest.mark.parametrize("steps", [3, 13, 23, pytest.param(50, marks=pytest.mark.slow)])
 def test_prefetched_rows_are_the_steps_own(fake_cupy: Any, steps: int) -> None:
-    """Wherever a run stops, in the ragged batch too, and when another goes on."""
+    """Wherever a run stops, even in the ragged batch, and when another run continues."""
     x, y = images(n=1401)
     options: dict[str, Any] = {"batch_size": 64, "verbose": 0, "steps": steps}
     losses = []

@@ -1,7 +1,7 @@
 """Every kernel of the .cu files against NumPy in float64, run by the simulator (cudasim).
 
-Arrays begin at odd places, with guards around them; threads and blocks run forward, backward and
-at random.
+Arrays start at odd offsets, with guard zones around them; threads and blocks run forwards,
+backwards and in random order.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compi
 
 
 def apart(a: np.ndarray) -> np.ndarray:
-    """A copy at the very end of memory of its own: a sanitizer sees what is read behind it."""
+    """A copy at the very end of its own memory, so that a sanitizer detects reads beyond it."""
     memory = np.full(a.nbytes + 8, FILL, np.uint8)
     found = memory[8:].view(a.dtype).reshape(a.shape)
     found[...] = a
@@ -49,7 +49,7 @@ def apart(a: np.ndarray) -> np.ndarray:
 
 
 def placed(packed: Packed) -> np.ndarray:
-    """The bytes of a case at a multiple of 16."""
+    """The bytes of a case, aligned to 16 bytes."""
     memory = np.empty(packed.bytes.size + 16, np.uint8)
     start = -memory.ctypes.data % 16
     memory[start : start + packed.bytes.size] = packed.bytes
@@ -60,7 +60,7 @@ def run(
     name: str, case: Case, dtype: str, *, schedule: int = cudasim.FORWARD, seed: int = 1,
     library: Path | None = None, tight: bool = False,
 ) -> list[Any]:  # fmt: skip
-    """The arrays after one launch; nothing is written but what the case says."""
+    """The arrays after one launch; checks that only what the case says is written."""
     packed = Packed(case)
     memory = placed(packed)
     arrays, start = packed.arrays(memory), memory.ctypes.data
@@ -106,8 +106,8 @@ def test_every_kernel_has_a_case() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_kernel(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over all shapes; over some, the same bits whatever the order of threads and blocks, and where
-    one block takes all turns.
+    """Over all shapes; for some, the same bits whatever the order of threads and blocks, and if
+    one block does all the work.
     """
     if name in SINGLE:
         dtype = "float32"
@@ -144,14 +144,14 @@ def test_many_blocks_add_up_one_sum(name: str) -> None:
 
 
 def test_a_sum_after_a_sum_in_the_same_room() -> None:
-    """The tickets are back where they were: `run` looks at them after each launch."""
+    """The tickets are reset: `run` checks them after each launch."""
     case = CASES["column_sum"][0](Given("float64", 5000, 3))
     assert launch("column_sum", case.n).grid > 1
     check("column_sum", case, "float64")
 
 
 def test_large_indices_are_divided_in_64_bits() -> None:
-    """row_of and column_of, at the border of 32 bits, by the gather of one far row."""
+    """row_of and column_of around 32 bits, by gathering one distant row."""
     d, n = 1, 1
     far = 2**32 + 5
     x = np.zeros(8, np.float32)
@@ -195,7 +195,7 @@ def test_address_sanitizer_finds_nothing() -> None:
 
 @pytest.mark.slow
 def test_address_sanitizer_would_find_a_row_too_many(tmp_path: Path) -> None:
-    """And says in which line of the .cu file."""
+    """And reports the line of the .cu file."""
     source = mutants.copy(tmp_path)
     text = (source / "batches.cu").read_text()
     wanted = "EACH(i, op.n[0] * op.n[1]) array<Real>(op, 1)[i] = array<const Real>(op, 0)[i];"

@@ -1,4 +1,4 @@
-"""The next epoch's order is drawn while the device works, and nothing depends on when it was."""
+"""The next epoch's order is drawn while the device works; nothing depends on the moment."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def fit(model: MLP, **options: Any) -> np.ndarray:
 
 @pytest.fixture
 def happened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The epochs whose order was drawn, and None wherever the host waited for what one gave."""
+    """The epochs whose order was drawn, in order, and None each time the host read results."""
     found: list[Any] = []
     read = DeviceReader.read
 
@@ -62,7 +62,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_it_is_drawn_before_the_host_waits(
     happened: list[Any], device: str, sampling: str, wanted: list[Any]
 ) -> None:
-    """On a device; each once, and none behind the last epoch."""
+    """On a device; each order is drawn once, and none after the last epoch."""
     fit(network(device), epochs=3, sampling=sampling)
     assert happened == wanted
 
@@ -73,7 +73,7 @@ class Stop(Callback):
 
 
 def test_what_comes_later_does_not_know(happened: list[Any], tmp_path: Path) -> None:
-    """Stopped after an epoch, saved, or within one: it goes on as if nothing had been drawn."""
+    """Stopped within or after an epoch, or saved: it continues as if nothing had been drawn."""
     whole = fit(network(), epochs=4)
     model = network()
     happened.clear()
@@ -89,7 +89,7 @@ def test_what_comes_later_does_not_know(happened: list[Any], tmp_path: Path) -> 
 
 
 def test_another_seed_is_another_order(happened: list[Any]) -> None:
-    """Whenever it was given."""
+    """Whenever the seed was set."""
 
     class Reseed(Callback):
         def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
@@ -101,7 +101,7 @@ def test_another_seed_is_another_order(happened: list[Any]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_the_estimators_draw_theirs_in_turn(happened: list[Any]) -> None:
-    """From a state that moves on: as on the CPU, where nothing is drawn ahead."""
+    """From a random state that advances: as on the CPU, where nothing is drawn ahead."""
     x, y = data(40)
     options: dict[str, Any] = {"max_iter": 3, "random_state": 1, "tol": 0.0}
     on_cuda, on_cpu = (

@@ -1,4 +1,4 @@
-"""Products of rounded factors: TF32, bfloat16 and float16."""
+"""Products with rounded factors: TF32, bfloat16 and float16."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
-    """With the float32 of the fake: it rounds nothing."""
+    """The fake computes in float32, without rounding to TF32."""
     found = []
     for precision in ("float32", "tf32"):
         fake_cupy.cublaslt.computes.clear()
@@ -35,7 +35,7 @@ def test_tf32_is_asked_of_cublaslt(fake_cupy: Any) -> None:
 def test_factors_of_products_alone_are_rounded(
     precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first loss is that of rounded factors, and training goes on from float32 weights."""
+    """The first loss is that of rounded factors, and the weights stay float32."""
     rounded = {"bf16": bf16, "fp16": fp16}[precision]
     model = network()
     weights = {name: W.get() for name, W in model.parameters.items()}
@@ -62,7 +62,7 @@ def test_factors_of_products_alone_are_rounded(
 
 @pytest.mark.parametrize("size", [1e-8, 1e7])
 def test_float16_has_room_for_any_size(size: float) -> None:
-    """Features and gradients far below and above float16's numbers train as in float32."""
+    """Features and gradients far below and above float16's range train as in float32."""
     rng = np.random.default_rng(0)
     x = (size * rng.normal(size=(64, 9))).astype(np.float32)
     y = rng.normal(size=(64, 3)).astype(np.float32)
@@ -92,7 +92,7 @@ def bf16(a: np.ndarray) -> np.ndarray:
 
 
 def fp16(a: np.ndarray) -> np.ndarray:
-    """The nearest numbers with 11 significant bits; the small ones here matter to no sum."""
+    """The nearest numbers with 11 significant bits; denormals here do not matter in any sum."""
     fraction, exponent = np.frexp(a)
     return np.ldexp(np.rint(fraction * 2048) / 2048, exponent).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Products of the CUDA engine: those of cublasLt, their epilogues, and what stands in for them."""
+"""Matrix products of the CUDA engine: cublasLt, its epilogues, and what replaces them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
 
 
 def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
-    """In workspaces of their own: the fake refuses two at a time in one."""
+    """With workspaces of their own: the fake refuses two products at a time in one."""
     train(model=MLP([49, 30, 20, 15, 10], device="cuda"), epochs=1)
     (made,) = runner
     assert made.notes == []
@@ -82,7 +82,7 @@ def test_epilogues_that_cublaslt_does_not_do_are_operations(
 
 
 def test_relu_is_the_end_of_its_products(runner: list[Any]) -> None:
-    """Forward and backward, and so is the sum for the bias; relu's bits fill one row and two."""
+    """Forward and backward, with the sum for the bias; relu's bits fill one row and two."""
     widths = [49, Dense(120, activation="relu"), Dense(130, activation="relu"), 10]
     flats = []
     for engine in ("interpreter", "cuda"):
@@ -98,7 +98,7 @@ def test_relu_is_the_end_of_its_products(runner: list[Any]) -> None:
 
 @pytest.mark.parametrize("lacking", [134, 152])
 def test_relu_without_one_of_its_epilogues(fake_cupy: Any, runner: list[Any], lacking: int) -> None:
-    """Without bits from the way forward the way back is by kernels, and says so."""
+    """Without bits from the forward pass, the backward pass uses kernels, and a note says so."""
     library = fake_cupy.cublaslt
     slow = train("interpreter")[1]
     library.epilogues = [kind for kind in library.epilogues if kind != lacking]
@@ -136,7 +136,7 @@ def test_relu_whose_bits_fail_when_they_are_first_written(
 
 
 def test_gelu_by_tanh_is_the_end_of_its_products(runner: list[Any]) -> None:
-    """Of 16 and 24 numbers, forward and backward; that of 12 is part of the head."""
+    """With 16 and 24 units, forward and backward; the one with 12 is part of the head."""
     f = "gelu_tanh"
     widths = [49, Dense(16, activation=f), Dense(24, activation=f), Dense(12, activation=f), 10]
     flats = []

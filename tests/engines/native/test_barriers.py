@@ -1,4 +1,4 @@
-"""Where threads have to meet: nothing of what they touched is lost."""
+"""Barriers between threads: no conflict of memory accesses is missed."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def slices(count: int, size: int = 100) -> list[Operation]:
 
 
 def conflict(a: Access, b: Access) -> bool:
-    """Whether different threads must not do both at a time: one by one, as the map has it."""
+    """Whether different threads must not do both at once: the definition, for two accesses."""
     apart = a.start >= b.stop or b.start >= a.stop or not (a.writes or b.writes)
     return not apart and (a.division is None or a.division != b.division)
 
 
 @pytest.mark.parametrize("question", ["conflicts", "overlaps"])
 def test_an_access_finds_what_each_before_it_touched(question: str) -> None:
-    """Random accesses of two divisions and none, against all that was added, one by one."""
+    """Random accesses with either of two divisions or none, against a plain search."""
     rng = np.random.default_rng(0)
     divisions = (("rows", 4), UPDATES, None)
     found = set()
@@ -50,7 +50,7 @@ def test_an_access_finds_what_each_before_it_touched(question: str) -> None:
 
 
 def test_neighbours_that_divide_the_rows_alike_are_run_tile_by_tile() -> None:
-    """From two of them on, as far as no thread waits; in tiles of the cache's size."""
+    """If there are at least two without a barrier between them; in tiles that fit the cache."""
     rows, fewer = (
         [touching(Access(i << 22, (i + 1) << 22, True, ("rows", n))) for i in range(3)]
         for n in (4096, 64)

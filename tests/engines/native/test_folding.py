@@ -1,4 +1,4 @@
-"""Which gradients are descended at once, and which are kept for what reads them."""
+"""Which updates are fused with their gradients, and which gradients are kept."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.skipif(load() is None, reason="the native library was n
 
 
 def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
-    """The names of what it runs with updates made at once."""
+    """The names of the operations when the update is fused with the gradient."""
     found, gradient, count = lowered(layers, rule)
     found = update_at_once(found, gradient, count=count, tiled=tiled)
     return [operation.name for operation in found]
 
 
 def test_plain_descent_keeps_no_gradient() -> None:
-    """Where nothing but the rule reads it; several groups of parameters each have their rate."""
+    """If only the rule reads it; several groups of parameters each have their own rate."""
     sgd = Optimizer.table["sgd"]
     for rule in (sgd(0.1), sgd(0.1, rate_multipliers={"bias": 2.0, "0": 0.5})):
         names = operations_of([7, Dense(6, activation="tanh"), 3], rule)
@@ -74,7 +74,7 @@ def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer, til
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_what_is_updated_at_once_is_known_to_be_written(name: str) -> None:
-    """All parameters and moments, each weight's by the thread that has the rows of it."""
+    """All parameters and moments; those of a weight by the thread that has its rows."""
     rule = Optimizer.resolve(name)
     found, gradient, count = lowered([7, Dense(6, activation="tanh"), 3], rule)
     rules = [op for op in found if op.name.startswith("rule_")]
@@ -100,7 +100,7 @@ def test_a_gradient_that_the_rule_does_in_part_is_kept() -> None:
 
 
 def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None:
-    """Here the gradient of what came before, put behind that of the weights it reads."""
+    """Here dx is moved after the gradient of the weights that it reads."""
     operations, gradient, count = lowered(
         [7, Dense(6, activation="tanh"), 3], Optimizer.resolve("adam")
     )
@@ -116,7 +116,7 @@ def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None
 def test_weights_updated_tile_by_tile(
     optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of several tiles of rows, and of columns too."""
+    """With several tiles of rows, and of columns too."""
     monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", 0)
     monkeypatch.setattr(native, "worth_own_sums", lambda *_: False)
     rule = Optimizer.table[optimizer](1e-3)
@@ -128,7 +128,7 @@ def test_weights_updated_tile_by_tile(
 
 
 def test_a_gradient_from_elsewhere_is_descended() -> None:
-    """A rule alone stays a rule, also where only part of the gradient is from elsewhere."""
+    """A rule without its gradient is kept, even if only part of the gradient is missing."""
     found, gradient, count = lowered([7, 3], Optimizer.resolve("sgd"))
     rules = [op for op in found if op.name == "rule_sgd"]
     for given in (rules, [op for op in found if op.name != "column_sum"]):

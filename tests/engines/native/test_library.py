@@ -1,4 +1,4 @@
-"""Which compiled library is taken, and what is said where it starts no threads."""
+"""Which compiled library is used, and the note if it cannot start threads."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ needs_library = pytest.mark.skipif(library.load() is None, reason="the library w
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the library is looked for."""
+    """The folder in which the library is looked for."""
     monkeypatch.setattr(library, "HERE", tmp_path)
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""The native engine computes what the interpreter does, to the same bits each time."""
+"""The native engine computes what the interpreter does, wherever it has an operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(load() is None, reason="the native library was n
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "lamb"])
 def test_single_precision_loses_no_more_than_the_interpreter(name: str) -> None:
-    """1 - beta has all its digits: 1 - 0.999f has five, and moved Adam's loss in the sixth."""
+    """1 - beta keeps all its digits: 1 - 0.999f has five, which moved Adam's loss in the sixth."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(400, 7)), rng.integers(0, 3, size=400)
     losses = {}
@@ -41,7 +41,7 @@ def test_single_precision_loses_no_more_than_the_interpreter(name: str) -> None:
 
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_operations_touch_what_they_are_given(layers: list[Any]) -> None:
-    """All of each array: else no thread would wait for it."""
+    """All of each array; otherwise no thread would wait for it."""
     for name in ("sgd", "adam", "lamb", "muon"):
         found, *_ = lowered(layers, Optimizer.resolve(name))
         for operation in found:
@@ -83,7 +83,7 @@ def test_all_rows_at_once_without_an_optimizer() -> None:
 
 
 def test_dropout_goes_on_where_it_stopped() -> None:
-    """Five epochs and five are ten: the masks go by the steps of the model's life."""
+    """Five epochs and five are ten: the masks depend on the steps over all fits."""
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(45, 7)), rng.integers(0, 3, size=45)
     flats = []
@@ -107,7 +107,7 @@ def test_any_seed_draws_the_same_masks(seed: int) -> None:
 
 
 def test_a_class_of_the_users_is_interpreted() -> None:
-    """Also where it is derived from one of ours, whose operation would do something else."""
+    """Even if it is derived from one of ours, whose operation would do something else."""
 
     class Steeper(LeakyReLU, name="steeper_of_the_tests"):
         def forward(self, xp: Any, z: Any, *, out: Any, work: Any) -> None:

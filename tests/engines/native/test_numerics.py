@@ -1,4 +1,4 @@
-"""How exact the formulas of the native library are, in units in the last place."""
+"""The accuracy of the native library's formulas, in units in the last place."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_every_formula_has_its_bound() -> None:
 
 @pytest.mark.parametrize("name", HELD)
 def test_single_precision(name: str) -> None:
-    """Against the same formula in double precision, which the next test holds."""
+    """Against the same formula in double precision, which the next test checks."""
     rng, info = np.random.default_rng(0), np.finfo(np.float32)
     spread = [rng.uniform(-width, width, 100_000) for width in (1, 20, 100)]
     z = np.concatenate([*spread, rng.normal(size=100_000)]).astype(np.float32)

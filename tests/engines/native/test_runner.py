@@ -1,4 +1,4 @@
-"""Which steps are worth threads, tiles of weights, and sums of each thread's own."""
+"""When threads, tiles of weights and separate sums per thread are worth it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_tiles_of_weights_are_for_few_rows_of_many_parameters(
 def test_own_sums_are_for_what_is_more_than_the_gradients_of_all_threads(
     threads: int, rows: int
 ) -> None:
-    """Of 28 parameters each, and ten numbers a row."""
+    """Here a gradient has 28 parameters, and a row ten numbers."""
     worth = []
     for n in (rows - 1, rows):
         program = step_of([6, 4], n)

@@ -1,4 +1,4 @@
-"""Rows run in tiles that fit the cache, with the results of all at once."""
+"""Rows run in tiles that fit the cache, with the same results as all at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(load() is None, reason="the native library was n
 @pytest.mark.parametrize("own", [True, False], ids=["own sums", "shared sums"])
 @pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
 def test_tiles(layers: list[Any], own: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a batch is no whole number of tiles, and has fewer rows than there are."""
+    """Even if a batch is not a whole number of tiles, or has fewer rows than the data."""
     monkeypatch.setattr(native, "worth_own_sums", lambda *_: own)
     monkeypatch.setattr(tiles, "_tiles", lambda *_, **__: 4)
     agrees("native", layers, batch_size=42, optimizer="momentum")
@@ -39,7 +39,7 @@ def test_parts_of_a_batch_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_run_in_tiles_that_fit_the_cache() -> None:
-    """Gathering, network, loss and the way back are one chain, in tiles of the cache's size."""
+    """Gathering, network, loss and backward pass are one chain, in tiles that fit the cache."""
     model = MLP([100, Dense(50, activation="tanh"), 10])
     data = TrainingData(np.ones((4096, 100), np.float32), np.zeros(4096, np.int64), None)
     program = TrainingProgram(
