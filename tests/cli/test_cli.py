@@ -1,51 +1,25 @@
-"""The command line as such: help, version, errors, and `evaluate` and `predict`."""
+"""The command line as such: help, version, errors, encodings and streams."""
 
 from __future__ import annotations
 
 import json
 import os
-import pickle
 import resource
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from bright_images import ROWS
+from commanding import mlpx as run
 from typer.testing import CliRunner
 
 import mlpx.cli
 from mlpx import MLP
 from mlpx.cli import app
-from mlpx.cli.rows import read_rows
-from mlpx.data import load_dataset
-from mlpx.errors import DataNotFoundError, DeviceError
+from mlpx.errors import DeviceError
 from mlpx.kernels.activations import Activation
 from mlpx.optimizers import Optimizer
-
-
-def run(*arguments):
-    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(
-        app, [str(a) for a in arguments]
-    )
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """A run folder of a small data set of two images, one all dark and one all bright."""
-    folder = tmp_path_factory.mktemp("trained")
-    x = np.repeat(np.array([[0] * 6, [255] * 6], dtype=np.uint8), 20, axis=0).reshape(40, 2, 3)
-    y = np.repeat([0, 1], 20)
-    np.savez(folder / "bright.npz", x_train=x, y_train=y, x_test=x[10:30], y_test=y[10:30])
-    with pytest.MonkeyPatch.context() as patch:
-        # It is slow, and not what is meant here.
-        patch.setattr("mlpx.training.run_folder.learning_curves", lambda *_, **__: None)
-        found = run(
-            "train", folder / "bright.npz", "--out", folder / "run", "--epochs", 30, "--lr", 0.05
-        )
-    assert found.exit_code == 0, found.output
-    return folder / "run"
-
 
 NOT_INSTALLED = """
 import importlib.metadata, json, runpy, sys
@@ -242,181 +216,3 @@ def test_an_unknown_device_is_wrong_usage(command):
     found = run(*command, "--device", "gpu")
     assert found.exit_code == 2
     assert "did you mean 'cuda'" in found.stderr
-
-
-# evaluate
-
-
-def test_evaluate_a_run_uses_its_data_set(trained):
-    found = run("evaluate", trained)
-    assert found.exit_code == 0
-    assert found.stdout.startswith("accuracy        100.00 %\nloss            0.0")
-    assert "bright, 20 rows, on cpu" in found.stdout
-
-
-@pytest.mark.parametrize("what", ["", "model.safetensors"])
-def test_evaluate_json_is_what_the_model_says(trained, what):
-    found = json.loads(run("evaluate", trained / what, "--json").stdout)
-    data = load_dataset(trained.parent / "bright.npz")
-    wanted = MLP.load(trained / "model.safetensors").evaluate(data.x_test, data.y_test)
-    told = {"dataset": "bright", "part": "test", "rows": 20, "device": "cpu"}
-    assert found == {**told, **wanted}
-
-
-def test_evaluate_a_lone_model_file_needs_a_data_set(trained, tmp_path):
-    alone = tmp_path / "model.safetensors"
-    alone.write_bytes((trained / "model.safetensors").read_bytes())
-    found = run("evaluate", alone)
-    assert found.exit_code == 2
-    assert "DATASET" in found.stderr
-    assert run("evaluate", alone, trained.parent / "bright.npz").exit_code == 0
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """The options that MLP.load, evaluate and predict were called with."""
-    seen = {}
-
-    def watch(name):
-        method = getattr(MLP, name)
-
-        def spied(*given, **options):
-            seen[name] = options
-            return method(*given, **options)
-
-        monkeypatch.setattr(MLP, name, spied)
-
-    for name in ("load", "evaluate", "predict"):
-        watch(name)
-    return seen
-
-
-def test_evaluate_where_and_how_it_is_told(trained, calls):
-    assert run("evaluate", trained, "--device", "cpu", "--batch-size", 7).exit_code == 0
-    assert calls["load"] == {"device": "cpu"}
-    assert calls["evaluate"] == {"batch_size": 7}
-
-
-def test_predict_where_and_how_it_is_told(trained, calls, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS)
-    options = ("--device", "cpu", "--batch-size", 2)
-    assert run("predict", trained, tmp_path / "x.npy", *options).stdout == "1\n0\n1\n"
-    assert calls == {"load": {"device": "cpu"}, "predict": {"batch_size": 2}}
-
-
-def test_evaluate_looks_for_data_where_it_is_told(trained, monkeypatch):
-    asked = {}
-
-    def nowhere(name, **options):
-        asked.update(options, name=name)
-        raise DataNotFoundError("nowhere")
-
-    monkeypatch.setattr("mlpx.data.load_dataset", nowhere)
-    run("evaluate", trained, "mnist", "--data-dir", "there", "--no-download")
-    assert asked["name"] == "mnist"
-    assert (asked["data_dir"], asked["download"]) == (Path("there"), False)
-
-
-def test_evaluate_json_is_json_whatever_is_found(trained, monkeypatch):
-    monkeypatch.setattr(MLP, "evaluate", lambda *_, **__: {"loss": float("nan")})
-    found = json.loads(run("evaluate", trained, "--json").stdout, parse_constant=pytest.fail)
-    assert found["loss"] is None
-
-
-def test_evaluate_refuses_data_without_a_test_part(trained, tmp_path):
-    np.savez(tmp_path / "half.npz", x_train=np.zeros((4, 6)), y_train=np.zeros(4, dtype=int))
-    found = run("evaluate", trained, tmp_path / "half.npz")
-    assert found.exit_code == 1
-    assert "has no x_test" in found.stderr
-
-
-def test_evaluate_refuses_data_of_another_width(trained, tmp_path):
-    x, y = np.zeros((4, 5)), np.zeros(4, dtype=int)
-    np.savez(tmp_path / "narrow.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    found = run("evaluate", trained, tmp_path / "narrow.npz")
-    assert found.exit_code == 1
-    assert "narrow: x_test has 5 columns; this model was built for 6" in found.stderr
-
-
-@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"format": "mlpx-run", "version": 99}'])
-def test_a_folder_that_is_no_run_is_refused(trained, tmp_path, content):
-    (tmp_path / "config.json").write_bytes(content)
-    found = run("evaluate", tmp_path)
-    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
-    assert "config.json" in found.stderr
-
-
-# predict
-
-
-ROWS = np.array([[255] * 6, [0] * 6, [250] * 6], dtype=np.uint8)
-
-
-def test_predict_prints_the_class_of_each_row(trained, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS)
-    assert run("predict", trained, tmp_path / "x.npy").stdout == "1\n0\n1\n"
-
-
-def test_predict_takes_images(trained, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS.reshape(3, 2, 3))
-    assert run("predict", trained, tmp_path / "x.npy").stdout == "1\n0\n1\n"
-
-
-def test_predict_probabilities(trained, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS)
-    text = run("predict", trained, tmp_path / "x.npy", "--proba").stdout
-    found = np.array([[float(value) for value in line.split()] for line in text.splitlines()])
-    wanted = MLP.load(trained / "model.safetensors").predict_proba(ROWS)
-    np.testing.assert_allclose(found, wanted, rtol=1e-5)
-
-
-def test_predict_writes_a_file(trained, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS)
-    found = run("predict", trained, tmp_path / "x.npy", "--out", tmp_path / "y.npy")
-    assert found.stdout == ""
-    assert np.load(tmp_path / "y.npy").tolist() == [1, 0, 1]
-    assert found.stderr == f"{tmp_path / 'y.npy'}: 3 rows, shape (3,), int64\n"
-    found = run("predict", trained, tmp_path / "x.npy", "--proba", "--out", tmp_path / "p.npy")
-    assert ": 3 rows, shape (3, 2), float32" in found.stderr
-
-
-def test_predict_does_not_read_the_file_as_a_whole(tmp_path):
-    np.save(tmp_path / "x.npy", ROWS.reshape(3, 2, 3))
-    rows = read_rows(tmp_path / "x.npy", columns=6)
-    assert isinstance(rows, np.memmap)
-    assert rows.tolist() == ROWS.tolist()
-
-
-def refused(trained, path):
-    found = run("predict", trained, path)
-    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
-    return found.stderr
-
-
-def test_predict_refuses_what_is_no_array_of_numbers(trained, tmp_path):
-    assert "does not exist" in refused(trained, tmp_path / "absent.npy")
-    np.save(tmp_path / "objects.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
-    objects = refused(trained, tmp_path / "objects.npy")
-    assert "objects.npy is an array of Python objects, shape (2,)" in objects
-    assert "array.astype('float32')" in objects
-    assert "allow_pickle" not in objects
-    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(1))
-    assert "is a pickle, which could run code" in refused(trained, tmp_path / "pickle.npy")
-    (tmp_path / "text.npy").write_text("1,2,3")
-    assert "numpy.save" in refused(trained, tmp_path / "text.npy")
-    (tmp_path / "empty.npy").write_bytes(b"")
-    assert "numpy.save" in refused(trained, tmp_path / "empty.npy")
-    np.savez(tmp_path / "many.npz", a=ROWS)
-    assert "archive" in refused(trained, tmp_path / "many.npz")
-    np.save(tmp_path / "words.npy", np.array([["a"] * 6]))
-    assert "x " in refused(trained, tmp_path / "words.npy")
-    np.save(tmp_path / "small.npy", ROWS.reshape(3, 2, 3)[:, :, :2])
-    assert "x.shape = (3, 2, 2); wanted (n, 6)" in refused(trained, tmp_path / "small.npy")
-    np.save(tmp_path / "narrow.npy", ROWS[:, :5])
-    assert "x has 5 columns" in refused(trained, tmp_path / "narrow.npy")
-
-
-def test_predict_refuses_a_place_that_is_not_there(trained, tmp_path):
-    np.save(tmp_path / "x.npy", ROWS)
-    found = run("predict", trained, tmp_path / "x.npy", "--out", tmp_path / "absent" / "y.npy")
-    assert (found.exit_code, "cannot write" in found.stderr) == (1, True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlpx import MLP
+from mlpx.errors import UnknownNameError
 from mlpx.gradcheck import cases
 from mlpx.gradcheck.cases import Outcome, outcomes
 from mlpx.layers import Layer
@@ -50,3 +52,24 @@ def test_where_all_points_are_on_kinks_it_is_said(monkeypatch: pytest.MonkeyPatc
     found = relu_at(monkeypatch, 0, 1)
     assert not found.passed
     assert found.detail == "0.b: all kinks, 5 left out at kinks"
+
+
+def test_an_optimizer_that_climbs_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlpx.optimizers import SGD
+
+    @dataclass(frozen=True)
+    class Climbing(SGD):
+        def update(self, xp: Any, p: Any, g: Any, **rest: Any) -> None:
+            before = p.copy()
+            super().update(xp, p, g, **rest)
+            p[...] = before - (p - before)
+
+    monkeypatch.setitem(SGD.table, "climbing", Climbing)
+    (found,) = outcomes("cpu", "float64", ["climbing"])
+    assert not found.passed
+    assert found.detail.startswith("cos -1.00")
+
+
+def test_unknown_words_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="'relus'"):
+        list(outcomes("cpu", "float64", ["relus"]))

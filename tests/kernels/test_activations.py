@@ -1,81 +1,25 @@
-"""Every activation of the table: against the loops, differences, its own contract and its edges."""
+"""Every activation of the table: against loops, by differences, and at the ends of the range."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import fields
 from math import inf, isnan, nan
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from activation_cases import (
+    CASES,
+    ELEMENTWISE,
+    NAMES,
+    backward,
+    forward,
+    learnt,
+    make,
+    points,
+    work_for,
+)
 from reference import activations as reference
 
-import mlpx
-from mlpx import MLP, Dense, Layer
-from mlpx.engines.lowering.formulas import HEADER, codes
-from mlpx.errors import InputError, InputTypeError
-from mlpx.kernels.activations import Activation, LeakyReLU, PReLU, Softmax
-from mlpx.kernels.initializers import Initializer
-from mlpx.records import Record
-
-PACKAGE = Path(mlpx.__file__).parent
-NAMES = sorted(Activation.table)
-ELEMENTWISE = [name for name in NAMES if Activation.table[name].elementwise]
-OTHERS: dict[str, list[dict[str, float]]] = {
-    "leaky_relu": [{"slope": 0.3}, {"slope": 0.0}, {"slope": 1.0}],
-    "prelu": [{"slope": -0.4}, {"slope": 1.7}, {"slope": 0.0}],
-    "elu": [{"alpha": 0.3}, {"alpha": 2.5}, {"alpha": 0.0}, {"alpha": 1e9}],
-    "celu": [{"alpha": 0.3}, {"alpha": 2.5}, {"alpha": 1e-30}],
-}
-"""Hyperparameters to try beside the defaults."""
-CASES = [
-    (name, values) for name in NAMES for values in ({}, *OTHERS.get(name, ()))
-]  # fmt: skip
-
-
-def make(name: str, values: dict[str, float] | None = None) -> Activation:
-    made: Activation = Activation.table[name](**(values or {}))
-    return made
-
-
-def work_for(f: Activation, z: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Scratch that holds rubbish, as it does in a step."""
-    whole = [np.full_like(z, 7.5) for _ in range(f.scratch)]
-    return (*whole, *(np.full((len(z), 1), -3.25, z.dtype) for _ in range(f.columns)))
-
-
-def learnt(f: Activation, z: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: np.full(z.shape[1], start, z.dtype) for name, start in f.parameters().items()}
-
-
-def forward(f: Activation, z: np.ndarray, *, in_place: bool = False, **own: Any) -> np.ndarray:
-    out = z.copy() if in_place else np.full_like(z, nan)
-    f.forward(np, out if in_place else z, out=out, work=work_for(f, z), **(own or learnt(f, z)))
-    return out
-
-
-def backward(
-    f: Activation, dy: np.ndarray, z: np.ndarray, *, in_place: bool = False, **own: Any
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """dz, and the gradients of what the activation learns."""
-    own = own or learnt(f, z)
-    kept = z if f.keeps == "input" else forward(f, z, **own)
-    grads = {f"d{name}": np.full_like(value, nan) for name, value in own.items()}
-    if own:
-        own = {**own, **grads, "ones": np.ones((1, len(z)), z.dtype)}
-    out = dy.copy() if in_place else np.full_like(z, nan)
-    f.backward(np, out if in_place else dy, kept, out=out, work=work_for(f, z), **own)
-    return out, grads
-
-
-def points(f: Activation, dtype: str = "float64") -> np.ndarray:
-    """A matrix (41, 3) of both signs, away from kinks."""
-    z = np.random.default_rng(3).normal(scale=3.0, size=(41, 3))
-    for kink in f.kinks:
-        z[abs(z - kink) < 1e-2] += 0.1
-    return z.astype(dtype)
+from mlpx.kernels.activations import Softmax
 
 
 def test_the_table_is_complete() -> None:
@@ -233,74 +177,6 @@ def test_small_and_column_major(name: str, shape: tuple[int, int]) -> None:
     assert backward(f, np.ones(shape), fortran)[0].shape == shape
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_record_is_complete(name: str) -> None:
-    f = Activation.table[name]
-    assert f.keeps in ("input", "output")
-    assert f.initializer in Initializer.table
-    assert "f" in (f.__doc__ or "")
-    assert "Source:" in (f.__doc__ or "") or name == "identity"
-
-
-def known_to(record: type[Record]) -> list[Path]:
-    """The files that the last paragraph of a docstring names, `Known to: ...`."""
-    *_, last = (record.__doc__ or "").split("\n\n")
-    assert last.strip().startswith("Known to: "), record.__name__
-    return [PACKAGE / name for name in re.findall("`([^`]+)`", last)]
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_record_names_the_files_that_know_it(name: str) -> None:
-    files = known_to(Activation.table[name])
-    assert (HEADER in files) == (name in codes("activation"))
-    for file in files:
-        names = (name, Activation.table[name].__name__)
-        assert any(re.search(rf"\b{word}\b", file.read_text()) for word in names), file
-
-
-def test_layers_name_the_files_that_know_them() -> None:
-    for layer in Layer.table.values():
-        assert all(file.is_file() for file in known_to(layer)), layer.__name__
-
-
-@pytest.mark.parametrize(("name", "values"), CASES)
-def test_config_round_trip(name: str, values: dict[str, float]) -> None:
-    f = make(name, values)
-    assert Record.from_config(f.config()) == f
-
-
-RANGES = [
-    (name, field.name)
-    for name in NAMES
-    for field in fields(Activation.table[name])
-]  # fmt: skip
-WRONG: dict[tuple[str, str], list[float]] = {
-    ("leaky_relu", "slope"): [-0.1, 1.1],
-    ("elu", "alpha"): [-0.1],
-    ("celu", "alpha"): [0.0, -1.0],
-    ("prelu", "slope"): [],
-}
-
-
-@pytest.mark.parametrize(("name", "field"), RANGES)
-def test_hyperparameters_are_checked(name: str, field: str) -> None:
-    for value in (nan, inf, -inf, *WRONG[name, field]):
-        with pytest.raises(InputError, match=rf"{field} = {value!r}; it must be in"):
-            make(name, {field: value})
-    with pytest.raises(InputTypeError, match=f"{field} = 'a'"):
-        Activation.table[name](**{field: "a"})
-
-
-RECTIFIERS = "relu relu6 leaky_relu prelu elu celu silu gelu gelu_tanh mish".split()  # noqa: SIM905
-RULES = dict.fromkeys(RECTIFIERS, "he_normal") | {"selu": "lecun_normal"}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_dense_takes_the_activations_rule(name: str) -> None:
-    rule = Initializer.resolve(RULES.get(name, "glorot_uniform"))
-    assert Dense(3, activation=name).initializer == rule
-
-
 def test_kinks_are_where_the_derivative_jumps() -> None:
     for name in ELEMENTWISE:
         f = make(name, {"alpha": 0.5} if name == "elu" else {})  # for alpha = 1 it has no jump
@@ -323,59 +199,6 @@ def test_no_scratch_is_asked_for_in_vain(name: str) -> None:
     f.backward(np, z, kept, out=np.empty_like(z), work=second, **own, **grads, **ones)
     for before, *after in zip(work_for(f, z), first, second, strict=True):
         assert any((before != array).any() for array in after)
-
-
-def test_leaky_relu_says_what_takes_a_negative_slope() -> None:
-    assert "PReLU" in (LeakyReLU.__doc__ or "")
-    assert PReLU(-0.5).keeps == "input"
-
-
-def test_prelu_learns_a_slope_for_each_unit() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(200, 2))
-    model = MLP([2, Dense(4, activation="prelu"), 2], dtype="float64")
-    places = model.layout.places
-    assert model.parameters["0.slope"].shape == (4,)
-    assert (np.asarray(model.parameters["0.slope"]) == 0.25).all()
-    assert places["0.slope"].parameter.kind == "norm"
-    model.fit(x, (np.abs(x[:, 0]) > 0.7).astype(int), epochs=30, verbose=0)
-    slopes = np.asarray(model.parameters["0.slope"])
-    assert len(set(slopes.tolist())) == 4
-    assert np.abs(slopes - 0.25).max() > 0.01
-
-
-def test_last_softmax_is_left_to_the_loss() -> None:
-    x = np.random.default_rng(0).normal(size=(20, 3))
-    plain = MLP([3, 5, 4], dtype="float64")
-    model = MLP([3, 5, Dense(4, activation="softmax")], dtype="float64")
-    logits = np.asarray(model.predict_logits(x))
-    np.testing.assert_array_equal(logits, plain.predict_logits(x))
-    np.testing.assert_array_equal(model.predict_proba(x), plain.predict_proba(x))
-    wanted = reference.forward("softmax", logits.tolist())
-    np.testing.assert_allclose(model.predict_proba(x), wanted, rtol=1e-14)
-
-
-def test_last_sigmoid_is_left_to_the_loss() -> None:
-    x = np.random.default_rng(0).normal(size=(20, 3))
-    last = Dense(1, activation="sigmoid")
-    model = MLP([3, 5, last], loss="binary_cross_entropy", dtype="float64")
-    plain = MLP([3, 5, 1], loss="binary_cross_entropy", dtype="float64")
-    np.testing.assert_array_equal(model.predict_logits(x), plain.predict_logits(x))
-    kept = MLP([3, 5, last], loss="mean_squared_error", dtype="float64")
-    wanted = reference.forward("sigmoid", np.asarray(plain.predict_logits(x)).tolist())
-    np.testing.assert_allclose(kept.predict(x), wanted, rtol=1e-14)
-
-
-def test_softmax_elsewhere_is_computed() -> None:
-    x = np.random.default_rng(0).normal(size=(20, 3))
-    y = np.random.default_rng(1).dirichlet(np.ones(4), size=20)
-    model = MLP([3, Dense(4, activation="softmax")], loss="mean_squared_error", dtype="float64")
-    np.testing.assert_allclose(np.asarray(model.predict(x)).sum(axis=1), 1, rtol=1e-14)
-    before = model.evaluate(x, y)["loss"]
-    model.fit(x, y, epochs=100, verbose=0)
-    assert model.evaluate(x, y)["loss"] < 0.9 * before
-    hidden = MLP([3, Dense(4, activation=Softmax()), 2])
-    assert hidden.layers[0].nonlinearity == Softmax()
 
 
 def test_softmax_of_large_logits() -> None:

@@ -16,6 +16,8 @@ from mlpx.plan.layout import Layout, Parameter, aligned_zeros
 from mlpx.plan.plan import Buffers, Plan
 from mlpx.program.update import Update
 
+RULES = sorted(name for name in Optimizer.table if name != "lbfgs")
+"""Optimizers with an update rule: all but L-BFGS, which searches along lines."""
 KIND_OF = {"W": "weight", "b": "bias", "n": "norm"}
 
 

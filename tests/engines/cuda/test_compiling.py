@@ -152,3 +152,19 @@ def test_a_file_is_held_against_another_process(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_made_is_not_held(tmp_path: Path) -> None:
     with held(tmp_path / "none" / "lock", wait_s=10.0) as alone:
         assert not alone
+
+
+def test_a_changed_header_is_another_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CuPy's cache is keyed by the text of the file alone."""
+    monkeypatch.setattr(kernels, "HERE", tmp_path)
+    (tmp_path / "some.cu").write_text("// a kernel\n")
+    made = []
+    for text in ("one", "two"):
+        (tmp_path / "operation.cuh").write_text(text)
+        backend = SimpleNamespace(xp=SimpleNamespace(RawModule=lambda **given: given))
+        made.append(kernels.module(backend, "some.cu"))
+    assert made[0]["code"] != made[1]["code"]
+    assert made[0]["code"].endswith("// a kernel\n")
+    assert made[0]["options"] == (f"-I{tmp_path}",)

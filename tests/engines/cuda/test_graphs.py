@@ -1,4 +1,4 @@
-"""Many steps take few launches: graphs of powers of two, each captured when it is worth it."""
+"""Many steps take few launches: graphs captured when it is worth it, and their dependencies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 import cudasim
 import numpy as np
 import pytest
+from cuda_training import train
 
-from mlpx import MLP, Callback
+from mlpx import MLP, Callback, Dense
 from mlpx.engines.cuda import cublaslt
-from mlpx.engines.cuda.graphs import heirs, lanes, needs
+from mlpx.engines.cuda.graphs import capture, heirs, lanes, needs
 from mlpx.engines.cuda.runner import CudaRunner, counts, largest
 from mlpx.engines.lowering import Access, Operation
 
@@ -192,3 +193,77 @@ def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(runner.program.batch, "data", SimpleNamespace(x=elsewhere, y=elsewhere))
     runner.feed()
     assert (runner.graphs, runner.wanted) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("hidden", "steps"), [((50,), 1), ((50,), 3), ((30, 20), 1), ((30, 20, 15), 4)], ids=str
+)
+def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
+    runner: list[Any], hidden: tuple[int, ...], steps: int
+) -> None:
+    """Per step: L - 1 products forward, the head, L - 2 products back, a gradient, and the rule.
+
+    At the end the counters, once. Other gradients and the next rows run in parallel.
+    """
+    layers: list[Any] = [49, *(Dense(units, activation="relu") for units in hidden), 10]
+    model = MLP(layers, device="cuda")
+    train(model=model, optimizer="sgd", epochs=1)
+    (made,) = runner
+    launches = made.launches[id(made.program.full)]
+    graph = capture(made.cuda, launches, steps, made.planner.positions.move_to, made.advance(steps))
+    length: dict[Any, int] = {}
+    for node in graph.nodes:
+        length[node] = 1 + max((length[before] for before in node.after), default=0)
+    products = len(hidden) + 1
+    assert max(length.values()) == steps * (products - 1 + 1 + products - 2 + 1 + 1) + 1
+    assert length[graph.nodes[-1]] == max(length.values())
+    assert all(graph.nodes[-1].follows(node) for node in graph.nodes[:-1])
+
+
+@pytest.mark.parametrize(
+    ("touched", "needed", "placed"),
+    [
+        # What each operation reads and what it writes.
+        ("", [], []),
+        ("-a", [[]], [0]),
+        ("-a ab bc", [[], [0], [1]], [0, 0, 0]),
+        ("-a -b abc", [[], [], [1, 0]], [0, 1, 0]),
+        ("-a aw ab bc c-", [[], [0], [0], [2], [3]], [0, 1, 0, 0, 0]),
+        ("-a ab ac c-", [[], [0], [0], [2]], [0, 1, 0, 0]),  # what is waited for goes on
+        # What comes last is beside what else nobody waits for.
+        ("-a ab bc bd", [[], [0], [1], [1]], [0, 0, 0, 1]),
+    ],
+)
+def test_operations_wait_for_what_they_need_alone(
+    touched: str, needed: list[list[int]], placed: list[int]
+) -> None:
+    operations = [operation_on(*letters) for letters in touched.split()]
+    assert needs(operations) == needed
+    assert lanes(operations) == placed
+
+
+def operation_on(*letters: str) -> Operation:
+    """An operation that reads the arrays of all letters but the last, and writes the last."""
+    touches = [
+        Access(ord(c), ord(c) + 1, i == len(letters) - 1) for i, c in enumerate(letters) if c != "-"
+    ]
+    return Operation("any", (), (), (), tuple(touches))
+
+
+def test_a_step_ends_where_its_last_branch_does(fake_cupy: Any) -> None:
+    done: list[str] = []
+
+    def put(name: str, lane: int) -> tuple[Operation, Any]:
+        stream = fake_cupy.cuda.get_current_stream
+        return Operation(name, (), (), (), (), lane=lane), lambda: stream().put(
+            lambda: done.append(name)
+        )
+
+    launches = [put("first", 2), put("second", 0), put("last", 1)]
+    moved: list[int] = []
+    behind = put("behind", 0)[1]
+    graph = capture(fake_cupy.cuda, launches, 2, moved.append, behind)
+    graph.launch()
+    assert moved == [0, 1, 0]
+    assert done.pop() == "behind"
+    assert sorted(done[:3]) == sorted(done[3:]) == ["first", "last", "second"]

@@ -1,0 +1,135 @@
+"""Which updates are fused with their gradients, and which gradients are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from engine_cases import agrees
+from lowered_step import lowered
+
+from mlpx import BatchNorm, Dense, Optimizer
+from mlpx.engines.lowering.operations import access
+from mlpx.engines.native import runner as native
+from mlpx.engines.native.folding import update_at_once
+from mlpx.engines.native.library import load
+
+pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
+
+
+def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
+    """The names of the operations when the update is fused with the gradient."""
+    found, gradient, count = lowered(layers, rule)
+    found = update_at_once(found, gradient, count=count, tiled=tiled)
+    return [operation.name for operation in found]
+
+
+def test_plain_descent_keeps_no_gradient() -> None:
+    """If only the rule reads it; several groups of parameters each have their own rate."""
+    sgd = Optimizer.table["sgd"]
+    for rule in (sgd(0.1), sgd(0.1, rate_multipliers={"bias": 2.0, "0": 0.5})):
+        names = operations_of([7, Dense(6, activation="tanh"), 3], rule)
+        assert names.count("affine_dW_descend") == names.count("column_sum_descend") == 2
+        assert names.count("activation") == 2  # which add the biases too
+        assert not {"rule_sgd", "affine_dW", "column_sum"} & set(names)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *(Optimizer.resolve(name) for name in ("momentum", "adam", "nadam", "rmsprop")),
+        Optimizer.table["adam"](rate_multipliers={"bias": 2.0, "0": 0.5}),
+    ],
+    ids=["momentum", "adam", "nadam", "rmsprop", "groups"],
+)
+def test_other_rules_follow_tile_by_tile_or_afterwards(rule: Optimizer) -> None:
+    layers = [7, Dense(6, activation="tanh"), 3]
+    names = operations_of(layers, rule)
+    assert names.count("affine_dW_update") == names.count("column_sum") == 2
+    assert "affine_dW" not in names
+    assert len([name for name in names if name.startswith("rule_")]) == 2  # for the biases
+    assert "affine_dW_update" not in operations_of(layers, rule, tiled=False)
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize(
+    ("layers", "rule"),
+    [
+        ([7, 3], Optimizer.table["sgd"](0.1, clip_norm=1.0)),
+        ([7, 3], Optimizer.table["sgd"](0.1, weight_decay=0.1)),
+        ([7, 3], Optimizer.table["adam"](0.1, clip_value=1.0)),
+        ([7, 3], Optimizer.table["sgd"](0.1, accumulate=3)),
+        ([7, Dense(3, penalty="l2")], Optimizer.resolve("sgd")),
+        ([7, BatchNorm(), 3], Optimizer.resolve("sgd")),
+        ([7, 3], Optimizer.resolve("lamb")),
+        ([7, 3], Optimizer.resolve("muon")),
+        ([7, 3], Optimizer.resolve("adamw")),  # weights shrink before the rule
+    ],
+    ids=["clipped", "decay", "values", "parts", "penalty", "norm", "lamb", "muon", "shrunk"],
+)
+def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer, tiled: bool) -> None:
+    names = operations_of(layers, rule, tiled=tiled)
+    assert not [name for name in names if name.endswith(("_descend", "_update"))]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_what_is_updated_at_once_is_known_to_be_written(name: str) -> None:
+    """All parameters and moments; those of a weight by the thread that has its rows."""
+    rule = Optimizer.resolve(name)
+    found, gradient, count = lowered([7, Dense(6, activation="tanh"), 3], rule)
+    rules = [op for op in found if op.name.startswith("rule_")]
+    wanted = [a for op in rules for a in op.touches if a.writes]
+    made = update_at_once(found, gradient, count=count, tiled=True)
+    updates = [op for op in made if op.name.endswith(("_descend", "_update")) or "rule" in op.name]
+    memory = access(gradient, writes=True)
+    written = [a for op in updates for a in op.touches if a.writes and not a.overlaps(memory)]
+    for a in written:
+        assert any(b.start <= a.start < a.stop <= b.stop for b in wanted)
+        assert [b for b in written if a.overlaps(b)] == [a]
+    size = sum(a.stop - a.start for a in written)
+    assert size == count * gradient.itemsize * (1 + len(rule.moments))
+    for op in updates:
+        assert len({a.division for a in op.touches if a.writes}) == 1
+
+
+def test_a_gradient_that_the_rule_does_in_part_is_kept() -> None:
+    found, gradient, count = lowered([300, 400, 3], Optimizer.resolve("adam"))
+    first = next(op for op in found if op.name.startswith("rule_"))
+    part = [op for op in found if op is not first]  # the first slice of the weights is not moved
+    assert update_at_once(part, gradient, count=count, tiled=True) == part
+
+
+def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None:
+    """Here dx is moved after the gradient of the weights that it reads."""
+    operations, gradient, count = lowered(
+        [7, Dense(6, activation="tanh"), 3], Optimizer.resolve("adam")
+    )
+    moved = next(op for op in operations if op.name == "affine_dx")
+    rest = [op for op in operations if op is not moved]
+    first = next(i for i, op in enumerate(rest) if op.name.startswith("rule_"))
+    late = [*rest[:first], moved, *rest[first:]]
+    assert update_at_once(late, gradient, count=count, tiled=True) == late
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam", "amsgrad", "rmsprop"])
+def test_weights_updated_tile_by_tile(
+    optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With several tiles of rows, and of columns too."""
+    monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", 0)
+    monkeypatch.setattr(native, "worth_own_sums", lambda *_: False)
+    rule = Optimizer.table[optimizer](1e-3)
+    options = {"optimizer": rule, "batch_size": batch_size, "rows": min(2 * batch_size, 9)}
+    agrees(
+        "native", [7, Dense(400, activation="tanh"), Dense(400, activation="tanh"), 3], **options
+    )
+    agrees("native", [7, Dense(5000, activation="tanh"), 3], **options)
+
+
+def test_a_gradient_from_elsewhere_is_descended() -> None:
+    """A rule without its gradient is kept, even if only part of the gradient is missing."""
+    found, gradient, count = lowered([7, 3], Optimizer.resolve("sgd"))
+    rules = [op for op in found if op.name == "rule_sgd"]
+    for given in (rules, [op for op in found if op.name != "column_sum"]):
+        assert update_at_once(given, gradient, count=count, tiled=True) == given
