@@ -19,7 +19,7 @@ from mlpx.backend import get_backend
 from mlpx.backend.cpu import usable_cores
 from mlpx.benchmark.workloads import WORKLOADS, Workload
 from mlpx.engines import choose, placement
-from mlpx.engines.cuda.runner import largest
+from mlpx.engines.cuda.replayer import largest
 from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData

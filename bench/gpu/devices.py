@@ -13,6 +13,7 @@ import numpy as np
 from gpu.section import Row, Setup
 from mlpx import get_backend
 from mlpx.benchmark.contenders.base import Contender
+from mlpx.engines.cuda.runner import CudaRunner
 
 
 def free() -> None:
@@ -50,9 +51,10 @@ def engine(made: Contender) -> Row:
         return {}
     notes = list(getattr(runner, "notes", []))
     found: Row = {"engine": type(runner).__name__, "notes": notes}
-    planner = getattr(runner, "planner", None)
-    without_cublaslt = planner is not None and planner.library is None
-    if without_cublaslt or not getattr(runner, "captures", True):
+    fell_back = isinstance(runner, CudaRunner) and (
+        runner.planner.library is None or not runner.replayer.captures
+    )
+    if fell_back:
         found["why"] = f"it fell back: {'; '.join(notes)}"
     return found
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from gpu.data import forced, images, network
 from gpu.section import Row, Setup
-from mlpx.engines.cuda import runner
+from mlpx.engines.cuda import replayer
 from mlpx.types import Array
 
 STEPS, QUICK_STEPS = 200, 5
@@ -99,7 +99,7 @@ def train(
     """The loss of each step, the parameters' bits, and whether it was the engine asked for."""
     x, y = images(50 if setup.quick else ROWS)
     model = network(net.hidden, net.activation, device, net.dtype)
-    refusing = patch.object(runner, "capture", side_effect=RuntimeError("none wanted"))
+    refusing = patch.object(replayer, "capture", side_effect=RuntimeError("none wanted"))
     with nullcontext() if graphs else refusing:
         history = model.fit(
             x, y, steps=QUICK_STEPS if setup.quick else STEPS,

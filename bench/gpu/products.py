@@ -136,7 +136,7 @@ def tried(backend: Any, data: Data, name: str, end: End, precision: str) -> Row:
         end.build(made, name)
         with recorded() as products:
             engine = planned(backend, made, dtype, precision)
-        (launches,) = engine.launches.values()
+        (launches,) = engine.replayer.launches.values()
         mine = [each for each in products if kind(each.operation) == end.kind and each.algorithm]
         kept = [op for op, _ in launches if op.name in FACTORS and kind(op) == end.kind]
         row: Row = {"planned": bool(mine and kept), "passed": True}

@@ -49,7 +49,7 @@ def measured(setup: Setup, small: Small) -> Iterator[Row]:
                 continue
             execute = bench.runner()
             made = ours(bench, small, execute, forward, backward, of_bytes=of_bytes)
-            execute.launches[id(bench.program.full)] = made
+            execute.replayer.launches[id(bench.program.full)] = made
             error = off(trained(bench, execute, start), expected, start)
             row = {
                 "product": "step", "by": f"{forward.name} {backward.name}", "bytes": of_bytes,

@@ -143,7 +143,7 @@ class Bench:
         return made
 
     def launches(self, execute: CudaRunner) -> list[graphs.Launch]:
-        return execute.launches[id(self.program.full)]
+        return execute.replayer.launches[id(self.program.full)]
 
     def step_us(self, execute: CudaRunner) -> float:
         """The median time of a step in an epoch of full batches."""

@@ -16,7 +16,7 @@ from gpu import crossover, device_tests, epoch, memory, sanitized, sanitizer
 from gpu.crossover import Times
 from gpu.device_tests import Chosen
 from gpu.section import Setup
-from mlpx.engines.cuda import CudaEngine, runner
+from mlpx.engines.cuda import CudaEngine, replayer
 
 pytestmark = [
     pytest.mark.skipif(cudasim.compiler() is None, reason="no C++ compiler"),
@@ -57,7 +57,7 @@ def falls_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def capture(*_: Any) -> Any:
         raise RuntimeError("not today")
 
-    monkeypatch.setattr(runner, "capture", capture)
+    monkeypatch.setattr(replayer, "capture", capture)
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ def test_functions_take_device_arrays(fake_cupy: Any) -> None:
         (lambda: metrics.accuracy_score([1, 0], [1, 0, 1]), r"\(2,\).*\(3,\)"),
         (lambda: metrics.accuracy_score([], []), "empty"),
         (lambda: metrics.accuracy_score([[1, 0]], [1]), "wanted the same"),
-        (lambda: metrics.accuracy_score([1], [1], sample_weight=[-1.0]), "not negative"),
+        (lambda: metrics.accuracy_score([1], [1], sample_weight=[-1.0]), "must not be negative"),
         (lambda: metrics.f1_score([0, 1], [0.2, 0.7]), "not whole.*not of predict_proba"),
         (lambda: metrics.f1_score([0, 1, 2], [0, 1, 2]), "two classes; there are 3"),
         (lambda: metrics.f1_score([[0, 1]], [[0, 1]]), "two classes; there are 2"),

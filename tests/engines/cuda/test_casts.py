@@ -49,7 +49,7 @@ def fit(layers: list[Any], precision: str, **options: Any) -> tuple[np.ndarray, 
 
 
 def operations(runner: Any) -> list[Operation]:
-    return [operation for operation, _ in runner.launches[id(runner.program.full)]]
+    return [operation for operation, _ in runner.replayer.launches[id(runner.program.full)]]
 
 
 @pytest.mark.parametrize("precision", HALVES)

@@ -17,7 +17,7 @@ from cuda_training import images, network, train
 
 from mlpx import MLP, BatchNorm, Callback, Dense, Dropout, LayerNorm, Optimizer, Rescale, Residual
 from mlpx.engines.cuda import CudaEngine
-from mlpx.engines.cuda.runner import CudaRunner
+from mlpx.engines.cuda.replayer import Replayer
 from mlpx.engines.lowering.formulas import codes
 from mlpx.engines.native.library import load
 from mlpx.errors import DeviceError, EngineError, InputError
@@ -205,14 +205,14 @@ def test_nothing_is_left_to_do_behind_an_error(
     runner: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work still queued on the stream would use memory that may have been reused by then."""
-    launch = CudaRunner._run
+    launch = Replayer.run
 
-    def interrupted(self: Any, plan: Any, steps: int) -> None:
-        launch(self, plan, steps)
-        assert not self.stream.done
+    def interrupted(self: Replayer, plan: Any, steps: int, stream: Any) -> None:
+        launch(self, plan, steps, stream)
+        assert not stream.done
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CudaRunner, "_run", interrupted)
+    monkeypatch.setattr(Replayer, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train()
     assert runner[0].stream.done

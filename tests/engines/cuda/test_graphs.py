@@ -14,7 +14,8 @@ from cuda_training import train
 from mlpx import MLP, Callback, Dense
 from mlpx.engines.cuda import cublaslt
 from mlpx.engines.cuda.graphs import capture, heirs, lanes, needs
-from mlpx.engines.cuda.runner import CudaRunner, counts, largest
+from mlpx.engines.cuda.replayer import Replayer, counts, largest
+from mlpx.engines.cuda.runner import CudaRunner
 from mlpx.engines.lowering import Access, Operation
 
 pytestmark = [
@@ -35,7 +36,7 @@ class Watch(Callback):
         self.runner: CudaRunner = run.execute
         names = {id(run.program.full): "full", id(run.program.last): "last"}
         before = [sum(launched.get(key, 0) for launched in self.launches) for key in self.keys]
-        found = {(names[p], n): g.launches for (p, n), g in self.runner.graphs.items()}
+        found = {(names[p], n): g.launches for (p, n), g in self.runner.replayer.graphs.items()}
         for key, count in zip(self.keys, before, strict=True):
             found[key] -= count
         self.launches.append({key: count for key, count in found.items() if count})
@@ -142,11 +143,10 @@ def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> 
     def capture(cuda: Any, launches: Any, count: int, *_: Any) -> Any:
         return SimpleNamespace(launch=lambda stream: launched.append(count))
 
-    monkeypatch.setattr("mlpx.engines.cuda.runner.capture", capture)
-    monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", 16)
-    monkeypatch.setattr(CudaRunner, "begin", lambda *_: None)  # the data are no longer there
-    runner.graphs.clear()
-    runner.wanted.clear()
+    monkeypatch.setattr("mlpx.engines.cuda.replayer.capture", capture)
+    monkeypatch.setattr(runner.replayer, "most_steps", 16)
+    runner.replayer.graphs.clear()
+    runner.replayer.wanted.clear()
     for steps, wanted in [
         (6, [1] * 6),
         (20, [16, 4]),
@@ -154,7 +154,7 @@ def test_what_is_asked_once_is_not_captured(monkeypatch: pytest.MonkeyPatch) -> 
         (2, [2]),
         (8, [8]),
     ]:
-        runner._run(plan, steps)
+        runner.replayer.run(plan, steps, runner.stream)
         assert launched == wanted
         launched.clear()
 
@@ -165,7 +165,7 @@ def test_graphs_of_any_size_take_the_steps_of_launches(monkeypatch: pytest.Monke
     found = []
     for most in (1, 4, 32, None):
         if most is None:
-            monkeypatch.setattr(CudaRunner, "_graph", lambda *_: None)
+            monkeypatch.setattr(Replayer, "_graph", lambda *_: None)
         monkeypatch.setattr("mlpx.engines.cuda.runner.MOST_STEPS", most or 32)
         found.append(fit(23, rest=1, epochs=3)[1].step_loss.tobytes())
     assert len(set(found)) == 1
@@ -176,23 +176,23 @@ def test_wide_steps_have_small_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     watch, _ = fit(8, epochs=1)
     runner, plan = watch.runner, watch.runner.program.full
     assert plan is not None
-    size = len(runner.launches[id(plan)])
+    size = len(runner.replayer.launches[id(plan)])
     for nodes, most in ((size - 1, 1), (3 * size, 2), (7 * size, 4), (8 * size, 8)):
-        monkeypatch.setattr("mlpx.engines.cuda.runner.NODES", nodes)
-        assert runner._most(plan) == most
+        monkeypatch.setattr("mlpx.engines.cuda.replayer.NODES", nodes)
+        assert runner.replayer.most(plan) == most
 
 
 def test_other_data_are_captured_as_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs, and the counts of their uses, belong to the addresses of the data."""
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)
     runner = fit(14, epochs=3)[0].runner
-    assert {n for _, n in runner.graphs} == {1, 2, 4, 8}
+    assert {n for _, n in runner.replayer.graphs} == {1, 2, 4, 8}
     runner.feed()  # the program's data are gone
-    assert runner.graphs
+    assert runner.replayer.graphs
     elsewhere = runner.backend.zeros(1)
     monkeypatch.setattr(runner.program.batch, "data", SimpleNamespace(x=elsewhere, y=elsewhere))
     runner.feed()
-    assert (runner.graphs, runner.wanted) == ({}, {})
+    assert (runner.replayer.graphs, runner.replayer.wanted) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,10 @@ def test_the_longest_chain_of_a_step_is_its_products_and_the_rule(
     model = MLP(layers, device="cuda")
     train(model=model, optimizer="sgd", epochs=1)
     (made,) = runner
-    launches = made.launches[id(made.program.full)]
-    graph = capture(made.cuda, launches, steps, made.planner.positions.move_to, made.advance(steps))
+    launches = made.replayer.launches[id(made.program.full)]
+    graph = capture(
+        made.cuda, launches, steps, made.planner.positions.move_to, made.replayer.advance(steps)
+    )
     length: dict[Any, int] = {}
     for node in graph.nodes:
         length[node] = 1 + max((length[before] for before in node.after), default=0)

@@ -41,7 +41,7 @@ def fit(layers: list[Any], monkeypatch: pytest.MonkeyPatch, **options: Any) -> A
     flat = model.backend.to_numpy(model.flat)
     if not made:
         return [], history, flat, None
-    found = [operation for operation, _ in made[-1].launches[id(made[-1].program.full)]]
+    found = [operation for operation, _ in made[-1].replayer.launches[id(made[-1].program.full)]]
     return found, history, flat, made[-1]
 
 

@@ -114,12 +114,12 @@ def test_the_next_rows_come_while_a_step_computes(fake_cupy: Any, runner: list[A
     """On a branch of the graph parallel to the products; a step copies the rows fetched for it."""
     host_data(fake_cupy)
     (made,) = runner
-    operations = [operation for operation, _ in made.launches[id(made.program.full)]]
+    operations = [operation for operation, _ in made.replayer.launches[id(made.program.full)]]
     names = [operation.name for operation in operations]
     start = names.index("copy")
     assert names[start + 1] == "gather"
     assert operations[start + 1].late
-    graph = next(graph for (_, steps), graph in made.graphs.items() if steps == 1)
+    graph = next(graph for (_, steps), graph in made.replayer.graphs.items() if steps == 1)
     ends = {node for other in graph.nodes for node in other.after}
     (joined,) = [node for node in graph.nodes if node not in ends]
     copied, brought = graph.nodes[start], graph.nodes[start + 1]

@@ -55,7 +55,7 @@ def test_factors_of_products_alone_are_rounded(
     replayed = train(precision=precision)[1]
     assert 1e-6 < np.abs(replayed.step_loss - right).max() < 0.1
     assert "cublasLt" not in replayed.engine_reason  # every row is aligned, those of 10 too
-    monkeypatch.setattr("mlpx.engines.cuda.runner.capture", refuse_capture)
+    monkeypatch.setattr("mlpx.engines.cuda.replayer.capture", refuse_capture)
     launched = train(precision=precision)[1]
     np.testing.assert_array_equal(launched.step_loss, replayed.step_loss)
 

@@ -23,7 +23,7 @@ def test_products_beside_each_other_work_apart(runner: list[Any]) -> None:
     train(model=MLP([49, 30, 20, 15, 10], device="cuda"), epochs=1)
     (made,) = runner
     assert made.notes == []
-    assert made.graphs
+    assert made.replayer.graphs
 
 
 def test_without_cublaslt_products_are_plain(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,8 @@ def test_epilogues_that_cublaslt_does_not_do_are_operations(
     assert "affine 8 x 49 x 13 without cublasLt's epilogue: " in history.engine_reason
     assert "affine_dW 6 x 9 x 10 without cublasLt's epilogue: " in history.engine_reason
     names = [
-        [operation.name for operation, _ in made.launches[id(made.program.full)]] for made in runner
+        [operation.name for operation, _ in made.replayer.launches[id(made.program.full)]]
+        for made in runner
     ]
     # Two layers, forward and backward; one that fails is tried again without relu's bits.
     assert len(names[1]) == len(names[0]) + {"unplanned": 6, "failing": 5}[way]
@@ -91,7 +92,7 @@ def test_relu_is_the_end_of_its_products(runner: list[Any]) -> None:
         flats.append(model.backend.to_numpy(model.flat))
     np.testing.assert_allclose(flats[1], flats[0], rtol=1e-11, atol=1e-12)
     (made,) = runner
-    names = {operation.name for operation, _ in made.launches[id(made.program.full)]}
+    names = {operation.name for operation, _ in made.replayer.launches[id(made.program.full)]}
     assert not names & {"activation", "activation_back", "column_sum"}
     assert made.notes == []
 
@@ -105,7 +106,7 @@ def test_relu_without_one_of_its_epilogues(fake_cupy: Any, runner: list[Any], la
     _, history = train("cuda")
     np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
     (made,) = runner
-    names = [operation.name for operation, _ in made.launches[id(made.program.full)]]
+    names = [operation.name for operation, _ in made.replayer.launches[id(made.program.full)]]
     assert names.count("activation") == 0
     assert names.count("activation_back") == names.count("column_sum") == 1
     said = "the way forward keeps no bits of its relu" in history.engine_reason
@@ -131,7 +132,7 @@ def test_relu_whose_bits_fail_when_they_are_first_written(
     assert "the way forward keeps no bits of its relu" in history.engine_reason
     np.testing.assert_allclose(history.step_loss, slow.step_loss, rtol=1e-4, atol=1e-4)
     (made,) = runner
-    names = [operation.name for operation, _ in made.launches[id(made.program.full)]]
+    names = [operation.name for operation, _ in made.replayer.launches[id(made.program.full)]]
     assert names.count("activation_back") == names.count("column_sum") == 1
 
 
@@ -146,6 +147,6 @@ def test_gelu_by_tanh_is_the_end_of_its_products(runner: list[Any]) -> None:
         flats.append(model.backend.to_numpy(model.flat))
     np.testing.assert_allclose(flats[1], flats[0], rtol=1e-11, atol=1e-12)
     (made,) = runner
-    names = [operation.name for operation, _ in made.launches[id(made.program.full)]]
+    names = [operation.name for operation, _ in made.replayer.launches[id(made.program.full)]]
     assert names.count("activation") == names.count("activation_back") == 0
     assert made.notes == []

@@ -21,7 +21,6 @@ from mlpx.program.program import TrainingProgram
 
 NODES = 512
 """About how many operations the graph of several steps holds: its launch costs the host little."""
-MOST_STEPS = 32
 WANTED = 2
 """How many runs must have had a use for a graph of a few steps before it is captured. A capture
 costs the host as much as a launch of every operation of those steps, and saves a launch a step. It
@@ -37,6 +36,8 @@ class Replayer:
         self, program: TrainingProgram, planner: StepPlanner, launches: dict[int, list[Launch]]
     ) -> None:
         self.program, self.planner, self.launches = program, planner, launches
+        self.most_steps = len(planner.positions.rows)
+        """How many steps a graph may hold."""
         backend: Any = program.network.backend
         self.cuda: Any = backend.xp.cuda
         self.graphs: dict[tuple[int, int], Any] = {}
@@ -84,7 +85,7 @@ class Replayer:
 
     def most(self, plan: Plan) -> int:
         """How many steps the largest graph holds."""
-        return largest(min(MOST_STEPS, NODES // len(self.launches[id(plan)])))
+        return largest(min(self.most_steps, NODES // len(self.launches[id(plan)])))
 
     def _warm_up(self, launches: list[Launch]) -> None:
         """One step, in which what cublasLt planned but cannot run is replaced by its parts or by

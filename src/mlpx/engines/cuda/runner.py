@@ -12,13 +12,15 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from mlpx.engines.cuda.planner import StepPlanner
-from mlpx.engines.cuda.replayer import MOST_STEPS, Replayer
+from mlpx.engines.cuda.replayer import Replayer
 from mlpx.engines.lowering import Operation
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 
 AHEAD = 2
 """How many calls the host may be in front of the device."""
+MOST_STEPS = 32
+"""How many steps the largest graph may hold."""
 
 
 class CudaRunner:
