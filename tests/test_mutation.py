@@ -1,4 +1,4 @@
-"""The tool that changes the sources and looks whether a test notices (tests/mutation)."""
+"""The tool that changes the sources and looks whether a test notices (tests/support/mutation)."""
 
 from __future__ import annotations
 
@@ -230,7 +230,12 @@ def test_the_baseline_is_kept_until_a_source_or_a_test_changes(tmp_path):
     counted = ("pyproject.toml", "src/a.py", "src/b/a.py", "src/c.so", "tests/machines/d.py")
     found = [written(name) for name in counted]
     assert len(set(found)) == len(counted)
-    for name in ("src/__pycache__/a.pyc", "tests/mutation/e.py", "src/a.egg-info/f", "g.py"):
+    for name in (
+        "src/__pycache__/a.pyc",
+        "tests/support/mutation/e.py",
+        "src/a.egg-info/f",
+        "g.py",
+    ):
         assert written(name) == found[-1], name
     (tmp_path / "src/a.py").rename(tmp_path / "src/aa.py")
     assert digest(tmp_path) != found[-1]
@@ -316,7 +321,12 @@ def mutate(tmp_path):
         pytest.skip(UNCONFINED)
 
     def run(*options, **env):
-        command = [sys.executable, ROOT / "tests" / "mutation", "--kept", tmp_path / "kept"]
+        command = [
+            sys.executable,
+            ROOT / "tests" / "support" / "mutation",
+            "--kept",
+            tmp_path / "kept",
+        ]
         command += [str(option) for option in options]
         # Not under coverage, where it is measured itself: as nobody it could not write that down.
         ours = {name: value for name, value in os.environ.items() if not name.startswith("COV")}

@@ -18,7 +18,7 @@ from gpu.section import Row, Setup
 from gpu.timing import replay_us
 from mlpx.backend import get_backend
 from mlpx.engines import choose
-from mlpx.engines.cuda import composed, graphs, runner
+from mlpx.engines.cuda import composed, graphs, planner, runner
 from mlpx.engines.cuda.graphs import LANES
 from mlpx.engines.cuda.prefetch import Prefetched
 from mlpx.engines.cuda.products import FACTORS
@@ -67,7 +67,7 @@ class Way(NamedTuple):
     def patches(self) -> Iterator[tuple[Any, str, Any]]:
         """The module, the name and the value of all that it changes."""
         yield runner, "MOST_STEPS", self.graph_steps
-        yield from ((module, "LANES", self.lanes) for module in (graphs, runner))
+        yield from ((module, "LANES", self.lanes) for module in (graphs, planner))
         if not self.heads:
             yield composed, "with_heads", list
         if not self.rows_ahead:

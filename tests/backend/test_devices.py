@@ -1,7 +1,7 @@
 """Every row of every table computes the same on the CPU and on a device.
 
 The device is real hardware where there is some, and the fake CuPy everywhere: of the tables that
-test_cuda_kernels and test_cuda_tables run on the fake, one row.
+engines/cuda/test_kernels and engines/test_tables run on the fake, one row.
 """
 
 from __future__ import annotations

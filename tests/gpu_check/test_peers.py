@@ -238,7 +238,7 @@ def test_peers_take_part_where_they_are_installed() -> None:
         "    for section in (peers_small, peers_large):\n"
         "        for row in section.run(Setup(quick=True)): print(json.dumps(row))"
     )
-    path = os.pathsep.join(str(ROOT / name) for name in ("src", "tests", "bench"))
+    path = os.pathsep.join(str(ROOT / name) for name in ("src", "tests/support", "bench"))
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path},
         capture_output=True, text=True, check=True, timeout=300,

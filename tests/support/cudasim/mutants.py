@@ -18,6 +18,7 @@ from typing import NamedTuple
 import cudasim
 from cudasim.cases import CASES, SINGLE, Given
 from cudasim.checking import ordered, shapes
+from cudasim.running import check
 from mlpx.engines.cuda import launches
 from mlpx.engines.cuda.launches import FILES
 
@@ -236,8 +237,6 @@ def caught(mutant: Mutant, folder: Path) -> bool:
 
 def try_kernels(source: Path, file: str) -> None:
     """Check the kernels of one file, or of all for a header."""
-    import test_cuda_kernels
-
     files = [file] if file in FILES else sorted(FILES)
     for name in [name for each in files for name in FILES[each]]:
         library = cudasim.build(source, ("-O0", "-g0", cudasim.ASAN), only=only(name))
@@ -248,9 +247,7 @@ def try_kernels(source: Path, file: str) -> None:
                 for schedule in (cudasim.FORWARD, *others):
                     launches.MOST_BLOCKS = 1 if schedule == cudasim.RANDOM else 2048
                     case = make(Given(dtype, *shape))
-                    test_cuda_kernels.check(
-                        name, case, dtype, schedule=schedule, library=library, seed=3
-                    )
+                    check(name, case, dtype, schedule=schedule, library=library, seed=3)
 
 
 def only(name: str) -> str:
