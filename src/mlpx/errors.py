@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -38,12 +37,19 @@ class InputError(MlpxError, ValueError):
     """A value, shape or name given by the caller is not acceptable."""
 
 
+def _nearest(word: str, known: list[str]) -> list[str]:
+    """The known name that is most like the word, if one is at all."""
+    from difflib import get_close_matches  # costs as much as the rest of `import mlpx`
+
+    return get_close_matches(word, known, n=1)
+
+
 class UnknownNameError(InputError):
     """A name that the library does not know."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
         known = sorted(known)
-        near = difflib.get_close_matches(str(name).lower(), known, n=1)
+        near = _nearest(str(name).lower(), known)
         hint = f" did you mean {near[0]!r}?" if near else ""
         super().__init__(f"{name!r} is not a known {kind};{hint} known: {', '.join(known)}")
 
@@ -60,7 +66,7 @@ class UnknownOptionError(InputTypeError):
         word = name.lower()
         near = [ours for words in SYNONYMS if word in words.split() for ours in words.split()]
         near = [ours for ours in near if ours in known]
-        near = near or difflib.get_close_matches(word, known, n=1)
+        near = near or _nearest(word, known)
         hint = f" did you mean {near[0]}?" if near else ""
         super().__init__(f"{function} has no option {name!r};{hint} it has: {', '.join(known)}")
 
