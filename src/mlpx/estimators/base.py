@@ -20,18 +20,16 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
 from mlpx.estimators.bookkeeper import Bookkeeper
-from mlpx.estimators.feeding import Shuffled, Window, Windowed, enough_weighing, open_window
+from mlpx.estimators.feeding import enough_weighing, loop_and_feed, open_window
 from mlpx.kernels.losses import Loss
 from mlpx.metrics import Metric
 from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData
 from mlpx.training.callbacks import check_callbacks
-from mlpx.training.epochs import Epochs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import display
-from mlpx.training.run import Loop, Run, RunOptions
-from mlpx.training.sampling import Feed
+from mlpx.training.run import Run, RunOptions
 
 Held = tuple[Any, Any, Any]
 NOT_FINITE = (
@@ -261,23 +259,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             display=tuple(shown),
             threads=self._threads(),
         )
-        loop: Loop = Epochs()
-        feed: Feed
-        if rule.full_batch:
-            loop = self._full_batch(w, constants)
-            room = data.rows if isinstance(data, Window) else n
-            feed = Windowed(model, data, batch_size=room)
-        else:
-            feed = Shuffled(
-                self, model, data, batch_size=options.batch_size, weights=w, constants=constants
-            )
+        loop, feed = loop_and_feed(self, model, data, options, w, constants)
         return Run(model, data, validation, options, loop=loop, feed=feed)
-
-    def _full_batch(self, w: np.ndarray | None, constants: np.ndarray | None) -> FullBatch:
-        """The loop for L-BFGS, with scikit-learn's limits and loss."""
-        limits = {"ftol": None, "maxfun": int(self.max_fun)}
-        constant = 0.0 if constants is None else float(np.average(constants, weights=w))
-        return FullBatch(limits=limits, constant=constant)
 
     def _batch_rows(self, n: int) -> int:
         size = settings.batch_rows(self)

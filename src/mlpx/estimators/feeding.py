@@ -10,6 +10,9 @@ import numpy as np
 from mlpx.estimators.rows import take
 from mlpx.mlp import MLP
 from mlpx.program.data import TrainingData, split_batches
+from mlpx.training.epochs import Epochs
+from mlpx.training.full_batch import FullBatch
+from mlpx.training.run import Loop, RunOptions
 from mlpx.training.sampling import Feed
 
 Part = tuple[Any, Any, Any]
@@ -155,3 +158,22 @@ class Shuffled(Windowed):
         sums = [np.add.reduceat(a[self._order], self.starts) for a in parts]
         means: np.ndarray = sums[0] / sums[1]
         return means
+
+
+def loop_and_feed(
+    estimator: Any, model: MLP, data: TrainingData, options: RunOptions,
+    weights: np.ndarray | None, constants: np.ndarray | None,
+) -> tuple[Loop, Feed]:  # fmt: skip
+    """How the run of an estimator goes over the rows; L-BFGS has scikit-learn's limits and loss.
+
+    `weights` and `constants` as for `Shuffled`.
+    """
+    if not options.optimizer.full_batch:
+        return Epochs(), Shuffled(
+            estimator, model, data, batch_size=options.batch_size, weights=weights,
+            constants=constants,
+        )  # fmt: skip
+    limits = {"ftol": None, "maxfun": int(estimator.max_fun)}
+    constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
+    room = data.rows if isinstance(data, Window) else len(data)
+    return FullBatch(limits=limits, constant=constant), Windowed(model, data, batch_size=room)
