@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.base import Engine, Predictor, RefusedError, Runner
 from mlpx.engines.lowering import UntranslatableError
-from mlpx.engines.native.library import blas, load
+from mlpx.engines.native.library import instruction_set, load
 from mlpx.engines.native.prediction import NativePredictor
 from mlpx.engines.native.runner import NativeRunner, worthwhile_threads
 from mlpx.network.network import Network
@@ -31,7 +31,8 @@ class NativeEngine(Engine, name="native"):
         return MISSING if load() is None else None
 
     def describe(self) -> str:
-        return f"{blas().name}, {usable_cores()} thread{'s' if usable_cores() > 1 else ''}"
+        cores = usable_cores()
+        return f"{instruction_set()}, {cores} thread{'s' if cores > 1 else ''}"
 
     def _runner(self, program: TrainingProgram, threads: int | None) -> Runner:
         if program.network.backend.kind != "cpu":

@@ -5,21 +5,14 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
 from mlpx.engines.lowering import Operation, address
-from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.native.barriers import Scheduled
-from mlpx.engines.native.library import Op, blas, load
+from mlpx.engines.native.library import Op, instruction_set, load
 from mlpx.engines.native.tiles import Link
-
-PRODUCTS = {
-    *("affine", "affine_from", "affine_dx", "affine_dW", "affine_dW_part", "affine_dW_descend"),
-    *("affine_dW_update", "matrix_product"),
-}
-"""The operations that call the BLAS, and so are given its gemm."""
-
 
 class NativeTarget:
     """The compiled library as a target of the lowering."""
@@ -37,37 +30,59 @@ class NativeTarget:
         return code
 
 
+class Assembled(NamedTuple):
+    """Operations in the library's form: `count` that are run, and behind them the gathers by which
+    some of these find their rows.
+    """
+
+    ops: ctypes.Array[Op]
+    count: int
+    gathers: list[tuple[Operation, int]]
+    """Each gather, run or not, and its place in `ops`."""
+
+
 def assemble(
     scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
-) -> ctypes.Array[Op]:
+) -> Assembled:
     """Operations in the library's form; without links, none is run tile by tile."""
     links = links or [Link(operations=1, tiles=1)] * len(scheduled)
-    pairs = zip(scheduled, links, strict=True)
-    return (Op * len(scheduled))(*(_op(*step, *link, dtype) for step, link in pairs))
+    count = len(scheduled)
+    run = [operation for operation, _ in scheduled]
+    sources = list(dict.fromkeys(p for op in run for p in op.p if isinstance(p, Operation)))
+    ops = (Op * (count + len(sources)))()
+    start, size = ctypes.addressof(ops), ctypes.sizeof(Op)
+    places = {source: count + i for i, source in enumerate(sources)}
+    addresses = {source: start + place * size for source, place in places.items()}
+    for op, (operation, wait), (chain, tiles) in zip(ops[:count], scheduled, links, strict=True):
+        op.wait, op.chain, op.tiles = wait, chain, tiles
+        _fill(op, operation, dtype, addresses)
+    for source, place in places.items():
+        _fill(ops[place], source, dtype, addresses)
+    gathers = [(op, i) for i, op in enumerate(run) if op.name == "gather"]
+    return Assembled(ops, count, [*gathers, *places.items()])
 
 
-def _op(operation: Operation, wait: bool, chain: int, tiles: int, dtype: np.dtype) -> Op:
-    """An operation in the library's form."""
-    n = operation.n
-    p = [_kernel(v, dtype) if isinstance(v, str) else address(v) for v in operation.p]
-    op = Op(
-        kernel=_kernel(operation.name, dtype), alone=operation.alone, wait=wait,
-        chain=chain, tiles=tiles,
-    )  # fmt: skip
-    op.n[: len(n)], op.c[: len(operation.c)], op.p[: len(p)] = n, operation.c, p
-    if operation.name in PRODUCTS:
-        places = FIELDS[operation.name].places
-        op.n[places["wide"][1]] = blas().wide
-        op.p[places["gemm"][1]] = blas().gemm[dtype.name]
-    return op
+def _fill(
+    op: Op, operation: Operation, dtype: np.dtype, addresses: dict[Operation, int]
+) -> None:
+    """Give an op of the library what an operation has."""
+    op.kernel, op.alone = _kernel(operation.name, dtype), operation.alone
+    op.n[: len(operation.n)], op.c[: len(operation.c)] = operation.n, operation.c
+    for i, value in enumerate(operation.p):
+        if isinstance(value, str):
+            op.p[i] = _kernel(value, dtype)
+        elif isinstance(value, Operation):
+            op.p[i] = addresses[value]
+        else:
+            op.p[i] = address(value)
 
 
 def _kernel(name: str, dtype: np.dtype) -> int | None:
     library = load()
-    return None if library is None else _address(library, name, dtype)
+    return None if library is None else _address(library, instruction_set(), name, dtype)
 
 
 @cache
-def _address(library: ctypes.CDLL, name: str, dtype: np.dtype) -> int | None:
-    kernel: int | None = library.mlpx_kernel(f"{name}.{dtype.name}".encode())
+def _address(library: ctypes.CDLL, isa: str, name: str, dtype: np.dtype) -> int | None:
+    kernel: int | None = library.mlpx_kernel(isa.encode(), f"{name}.{dtype.name}".encode())
     return kernel

@@ -1,9 +1,9 @@
 """Updates that are made as the gradient is computed, so that it is never stored as a whole.
 
-For small batches a step is little more than reading and writing the parameters and their moments,
-and a gradient that is written and read again costs as much as each of those. So a tile of a
-weight's gradient is computed and the rule applied to it before the next tile; plain SGD does not
-even need the tile.
+A step of few rows is little more than reading and writing the parameters and their moments, and a
+gradient that is written and read again costs as much as each of those. So some rows of a weight's
+gradient are computed and the rule applied to them before the next; plain SGD does not even need
+these.
 """
 
 from __future__ import annotations
@@ -23,20 +23,17 @@ PLAIN = "rule_sgd"
 
 
 def update_at_once(
-    operations: Sequence[Operation], gradient: Array, *, count: int, tiled: bool
+    operations: Sequence[Operation], gradient: Array, *, count: int
 ) -> list[Operation]:
     """The operations with the rule folded into those that write the gradient; unchanged if anything
     but the rule reads the gradient, or if they do not write it for all of `count` parameters.
-
-    Rules other than plain SGD are folded only if `tiled`.
     """
     memory = Access(address(gradient), address(gradient) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
     rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
     rule_of = _rules_by_writer(operations, users, rules)
-    names = {rule.name for rule in rule_of.values()} if rule_of else set()
     written = sum(a.stop - a.start for op in rule_of or () for a in op.touches if a.writes)
-    if not rule_of or not (tiled or names == {PLAIN}) or written < count * gradient.itemsize:
+    if not rule_of or written < count * gradient.itemsize:
         return list(operations)
     folded = {op: fold(op, rule) for op, rule in rule_of.items() if (fold := _fold(op, rule))}
     put_off = [rule for op, rule in rule_of.items() if op not in folded]

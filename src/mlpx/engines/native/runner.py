@@ -5,7 +5,6 @@ The passes over a plan's operations are `passes`; they read in the order in whic
 
 from __future__ import annotations
 
-import ctypes
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ import numpy as np
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.fields import FIELDS
-from mlpx.engines.native.assembly import NativeTarget, assemble
+from mlpx.engines.native.assembly import Assembled, NativeTarget, assemble
 from mlpx.engines.native.barriers import Scheduled, schedule
 from mlpx.engines.native.folding import update_at_once
-from mlpx.engines.native.library import Op, blas, load, pool
+from mlpx.engines.native.fusing import fuse, split_columns
+from mlpx.engines.native.library import Op, load, pool
 from mlpx.engines.native.tiles import chains, sum_by_rows
-from mlpx.engines.threads import blas_threads
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
 from mlpx.types import Array
@@ -28,15 +27,8 @@ LEAST_ROWS, ROWS_BY_PARAMETERS = 30, 4.5e5
 number of parameters: what threads save grows with rows and parameters, and what they cost has one
 part for each parameter and one for each step.
 """
-UNCACHED_PARAMETERS = 4_000_000
-"""From so many on, parameters and their moments fit in no cache, and threads always pay, since
-together they use more of the memory's bandwidth.
-"""
-MOST_TILED_ROWS, LEAST_TILED_PARAMETERS = 32, 100_000
-"""With at most so many rows and at least so many parameters, a step is mostly reading and writing
-parameters, and it pays never to store the gradient as a whole; with more rows a product is slower
-in tiles.
-"""
+MANY_PARAMETERS = 100_000
+"""From so many on threads always pay: they divide the parameters where there are few rows."""
 
 
 class NativeRunner:
@@ -50,36 +42,40 @@ class NativeRunner:
         library = load()
         assert library is not None
         self._run, self._state = library.mlpx_run, address(program.state)
-        self._blas_threads = blas().threads
         others, gradient = threads - 1, program.gradient
         self._others = np.zeros((others, gradient.size), gradient.dtype) if others else None
         """The gradients of all threads but the first, where each adds up its own."""
         self.nbytes = 0 if self._others is None else self._others.nbytes
-        self._ops: dict[int, ctypes.Array[Op]] = {}
+        self._ops: dict[int, Assembled] = {}
         self._kept: list[Any] = []
         """The arrays that ops point to, except for the data."""
         self._sources: list[tuple[Op, str]] = []
         """The ops that read one of the data's arrays, and which one."""
         for plan in program.plans:
-            scheduled, ops = passes(program, plan, threads, self._others)
-            self._ops[id(plan)] = ops
-            self._hold(plan, ops, scheduled)
+            scheduled, assembled = passes(program, plan, threads, self._others)
+            self._ops[id(plan)] = assembled
+            self._hold(plan, assembled, scheduled)
 
-    def _hold(self, plan: Plan, ops: ctypes.Array[Op], scheduled: list[Scheduled]) -> None:
+    def _hold(self, plan: Plan, assembled: Assembled, scheduled: list[Scheduled]) -> None:
         """Keep the arrays that the ops point to, and note which ops read the data."""
         names = {id(plan.calls[i].arguments[1]): name for i, name in plan.reads}
-        for op, (operation, _) in zip(ops, scheduled, strict=True):
-            data = None
-            if operation.name == "gather":
-                data = operation["x"]
-                self._sources.append((op, names[id(data)]))
-            self._kept += [array for array in operation.p if array is not data]
+        data = list[Any]()
+        for gather, place in assembled.gathers:
+            data.append(gather["x"])
+            self._sources.append((assembled.ops[place], names[id(gather["x"])]))
+            self._kept += gather.p[1:]
+        for operation, _ in scheduled:
+            self._kept += [
+                array
+                for array in operation.p
+                if not isinstance(array, Operation) and all(array is not x for x in data)
+            ]
 
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan `steps` times."""
-        ops = self._ops[id(plan)]
-        with blas_threads(self._blas_threads), pool(self.threads) as workers:
-            self._run(ops, len(ops), steps, self._state, workers, self.threads)
+        assembled = self._ops[id(plan)]
+        with pool(self.threads) as workers:
+            self._run(assembled.ops, assembled.count, steps, self._state, workers, self.threads)
 
     def feed(self) -> None:
         """Point the operations that read the data to where they are now."""
@@ -90,14 +86,15 @@ class NativeRunner:
 
 def passes(
     program: TrainingProgram, plan: Plan, threads: int, others: Array | None
-) -> tuple[list[Scheduled], ctypes.Array[Op]]:
+) -> tuple[list[Scheduled], Assembled]:
     """A plan's operations in the order in which they are run, and the same for the library."""
-    operations = lower(program, plan, NativeTarget())
+    operations = fuse(lower(program, plan, NativeTarget()))
+    operations = split_columns(operations, threads=threads)
     if worth_own_sums(operations, program, threads):
         operations = sum_by_rows(operations, program.gradient, others)
     else:
-        count, tiled = len(program.network.layout), worth_tiles(program)
-        operations = update_at_once(operations, program.gradient, count=count, tiled=tiled)
+        count = len(program.network.layout)
+        operations = update_at_once(operations, program.gradient, count=count)
     scheduled = schedule(operations)
     links = chains(scheduled, threads=threads, weights=program.network.flat.nbytes)
     return scheduled, assemble(scheduled, program.network.dtype, links)
@@ -107,13 +104,7 @@ def worthwhile_threads(program: TrainingProgram) -> int:
     """The number of threads that pay for a step of the program."""
     size = max(1, len(program.network.layout))
     many = program.part_rows > LEAST_ROWS + ROWS_BY_PARAMETERS / size
-    return usable_cores() if many or size >= UNCACHED_PARAMETERS else 1
-
-
-def worth_tiles(program: TrainingProgram) -> bool:
-    """Whether it pays to update weights tile by tile, as their gradient is computed."""
-    large = len(program.network.layout) >= LEAST_TILED_PARAMETERS
-    return large and program.part_rows <= MOST_TILED_ROWS
+    return usable_cores() if many or size >= MANY_PARAMETERS else 1
 
 
 def worth_own_sums(operations: list[Operation], program: TrainingProgram, threads: int) -> bool:

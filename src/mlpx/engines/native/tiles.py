@@ -17,6 +17,7 @@ from mlpx.engines.native.barriers import Scheduled, Touched, division
 from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
+FORWARD = ("affine", "layer")
 CACHED_BYTES = 1 << 19
 """How many bytes of a tile's activations are to stay in the cache of one core."""
 
@@ -104,5 +105,7 @@ def _tiles(chain: list[Operation], shared: tuple[str, int], *, threads: int, wei
     taken = [op for op in chain if not op.name.endswith("_part")]
     spans = {(a.start, a.stop) for op in taken for a in op.touches if a.division == shared}
     row_bytes = max(1, sum(stop - start for start, stop in spans) / shared[1])
+    gathers = {op["x"] for op in chain if op.name in FORWARD and op["gathered"]}
+    row_bytes += sum(gather["columns"] * gather["out"].itemsize for gather in gathers)
     rows = max(CACHED_BYTES, weights) / row_bytes
     return max(1, round(float(shared[1] / threads / rows)))

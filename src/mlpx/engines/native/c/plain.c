@@ -1,0 +1,2 @@
+/* The kernels for every processor. */
+#include "table.inc"
