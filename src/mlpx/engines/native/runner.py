@@ -5,6 +5,7 @@ The passes over a plan's operations are `passes`; they read in the order in whic
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -46,14 +47,15 @@ class NativeRunner:
         self._others = np.zeros((others, gradient.size), gradient.dtype) if others else None
         """The gradients of all threads but the first, where each adds up its own."""
         self.nbytes = 0 if self._others is None else self._others.nbytes
-        self._ops: dict[int, Assembled] = {}
+        self._ops: dict[int, tuple[ctypes.Array[Op], int]] = {}
+        """Each plan's operations, and how many of them are run."""
         self._kept: list[Any] = []
         """The arrays that ops point to, except for the data."""
         self._sources: list[tuple[Op, str]] = []
         """The ops that read one of the data's arrays, and which one."""
         for plan in program.plans:
             scheduled, assembled = passes(program, plan, threads, self._others)
-            self._ops[id(plan)] = assembled
+            self._ops[id(plan)] = assembled.ops, assembled.count
             self._hold(plan, assembled, scheduled)
 
     def _hold(self, plan: Plan, assembled: Assembled, scheduled: list[Scheduled]) -> None:
@@ -63,7 +65,7 @@ class NativeRunner:
         for gather, place in assembled.gathers:
             data.append(gather["x"])
             self._sources.append((assembled.ops[place], names[id(gather["x"])]))
-            self._kept += gather.p[1:]
+            self._kept += gather.p[1:]  # all but x
         for operation, _ in scheduled:
             self._kept += [
                 array
@@ -73,9 +75,9 @@ class NativeRunner:
 
     def __call__(self, plan: Plan, steps: int) -> None:
         """Run a plan `steps` times."""
-        assembled = self._ops[id(plan)]
+        ops, count = self._ops[id(plan)]
         with pool(self.threads) as workers:
-            self._run(assembled.ops, assembled.count, steps, self._state, workers, self.threads)
+            self._run(ops, count, steps, self._state, workers, self.threads)
 
     def feed(self) -> None:
         """Point the operations that read the data to where they are now."""
