@@ -51,7 +51,7 @@ def chart(cells: list[Cell], document: Document) -> Spec:
         "bind": "legend",
         "value": [{"series": one.name} for one in series if one.is_shown],
     }
-    layers = _layers(series, cells, legend=_legend(len(series)))
+    layers = _layers(series, cells, legend=_legend(series))
     layers[-1]["params"] = [shown]
     layers = [
         {**layer, "transform": [{"filter": {"param": "shown", "empty": False}}]} for layer in layers
@@ -64,13 +64,13 @@ def chart(cells: list[Cell], document: Document) -> Spec:
     }  # fmt: skip
 
 
-def _legend(entries: int) -> Spec:
-    """Below the chart, in as many columns as there is room for."""
-    return {
-        "orient": "bottom",
-        "title": None,
-        "columns": {"expr": f"clamp(floor(width / 150), 1, {entries})"},
-    }
+def _legend(series: list[Series]) -> Spec:
+    """Below the chart, in as many columns as the page has room for."""
+    entry = 28 + 6.5 * max(len(one.name) for one in series)
+    # The chart's own width depends on the legend's height: by it, an entry might be cut off.
+    room = "(containerSize()[0] || width)"
+    columns = {"expr": f"clamp(floor({room} / {entry}), 1, {len(series)})"}
+    return {"orient": "bottom", "title": None, "columns": columns}
 
 
 def to_svg(document: Document) -> str:
