@@ -12,6 +12,7 @@ from reporting import SIZES, result
 
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report import throughput, vega
+from mlpx.benchmark.report.series import all_series
 from mlpx.benchmark.report.style import DARK, LIGHT
 from mlpx.errors import MissingExtraError
 
@@ -35,7 +36,7 @@ def words(svg):
 
 
 def test_a_library_is_a_line_of_its_fastest_mode_at_each_batch_size(modes):
-    series = {one.name: one for one in throughput.all_series(modes)}
+    series = {one.name: one for one in all_series(modes)}
     assert list(series) == ["mlpx", "torch", "mlpx/x", "torch/eager", "torch/fused", "gemm/numpy"]
     fastest = [found["contender"] for _, found in series["torch"].results]
     assert fastest == ["torch/eager", "torch/eager", "torch/fused"]
@@ -50,7 +51,7 @@ def test_only_the_fastest_are_shown_until_the_legend_is_clicked(modes, document)
     for layer in spec["layer"][:3]:
         assert layer["transform"] == [{"filter": {"param": "shown", "empty": False}}]
         domain = layer["encoding"]["stroke"]["scale"]["domain"]
-        assert domain == [one.name for one in throughput.all_series(modes)]
+        assert domain == [one.name for one in all_series(modes)]
 
 
 def test_every_figure_of_every_contender_is_in_the_chart(document):

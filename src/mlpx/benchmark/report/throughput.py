@@ -4,42 +4,23 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from mlpx.benchmark.report.answer import OURS, Cell, Result, fastest
-from mlpx.benchmark.report.document import TABLE_KEYS, Document, grouped, measured, summary
+from mlpx.benchmark.report.answer import OURS, Cell
+from mlpx.benchmark.report.document import TABLE_KEYS, Document, grouped, measured
+from mlpx.benchmark.report.series import TOLD, Series, all_series, name_of, points
 from mlpx.benchmark.report.style import LIGHT, colour_of
-from mlpx.benchmark.report.tables import columns_of, heading
-from mlpx.benchmark.report.units import duration, figures, gigaflops, megabytes
+from mlpx.benchmark.report.tables import heading
 from mlpx.benchmark.report.vega import CONFIG, ROUND, Spec, logarithmic, picture
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right")
 DASHES = ([1, 0], [7, 4], [2, 3], [9, 3, 2, 3], [12, 4], [4, 2])
-TOOLTIP = ("contender", "batch size", "samples/s", "a step", "status", "GFLOP/s", "memory")
 TROUBLE = ("wrong", "failed", "rejected")
 """What is marked at the foot of a chart; the tables list all that was left out."""
 PANELS = 2
 """Charts beside each other in a picture."""
 
 NOTHING: Spec = {"title": "No figures", "data": {"values": []}, "mark": "point"}
-
-
-@dataclass(frozen=True)
-class Series:
-    """A line: a library's fastest mode at each batch size, or one mode."""
-
-    name: str
-    library: str
-    device: str
-    variant: int
-    """0: the fastest; else the place of a mode among its library's."""
-    results: tuple[tuple[Cell, Result], ...]
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether it is drawn before anyone asks for it."""
-        return self.variant == 0
 
 
 def chart(cells: list[Cell], document: Document) -> Spec:
@@ -59,7 +40,7 @@ def chart(cells: list[Cell], document: Document) -> Spec:
     return {
         "width": "container", "height": 380, "autosize": {"type": "fit-x", "contains": "padding"},
         "config": CONFIG | {"background": None},
-        "data": {"values": _points(series)},
+        "data": {"values": points(series)},
         "layer": [*layers, *_troubles(cells), *_crossovers(cells, document)],
     }  # fmt: skip
 
@@ -112,80 +93,19 @@ def _panel(cells: list[Cell], series: list[Series], together: list[Series]) -> S
         "title": {"text": title, "subtitle": subtitle, "fontSize": 13},
         "width": 335,
         "height": 210,
-        "data": {"values": _points(series)},
+        "data": {"values": points(series)},
         "layer": _layers(together, cells, legend=legend),
     }
-
-
-def all_series(cells: list[Cell]) -> list[Series]:
-    """First the fastest of each library, ours in front, then the modes and the floors."""
-    several = len({cell["device"] for cell in cells}) > 1
-    columns = sorted(columns_of(cells), key=lambda column: column[1].startswith("gemm/"))
-    best: dict[tuple[str, str], list[tuple[Cell, Result]]] = {}
-    modes: dict[tuple[str, str], list[tuple[Cell, Result]]] = {column: [] for column in columns}
-    for cell in sorted(cells, key=lambda cell: int(cell["batch_size"])):
-        for library, result in fastest(cell).items():
-            best.setdefault((cell["device"], library), []).append((cell, result))
-        for result in measured(cell, floors=True):
-            modes[cell["device"], result["contender"]].append((cell, result))
-    found = [
-        Series(_label(library, device, several), library, device, 0, tuple(results))
-        for (device, library), results in best.items()
-    ]
-    found.sort(key=lambda one: one.library != OURS)
-    places: dict[tuple[str, str], int] = {}
-    for (device, name), results in modes.items():
-        library = name.partition("/")[0]
-        places[device, library] = place = places.get((device, library), 0) + 1
-        found.append(Series(_label(name, device, several), library, device, place, tuple(results)))
-    return found
-
-
-def _label(name: str, device: str, several: bool) -> str:
-    return f"{name}, {device}" if several else name
-
-
-def _on_gpu(cell: Cell) -> bool:
-    return bool(cell["device"] != "cpu")
-
-
-def _points(series: list[Series]) -> list[dict[str, Any]]:
-    """A row for each figure; ours last, so that it is drawn on top."""
-    return [
-        _point(one, cell, result)
-        for one in sorted(series, key=lambda one: one.library == OURS)
-        for cell, result in one.results
-    ]
-
-
-def _point(series: Series, cell: Cell, result: Result) -> dict[str, Any]:
-    step, n = summary(result), cell["batch_size"]
-    return {
-        "series": series.name, "variant": series.variant % len(DASHES), "batch": n,
-        "rate": n / step.median, "low": n / step.high, "high": n / step.low,
-        "contender": _label(result["contender"], cell["device"], _on_gpu(cell)),
-        "batch size": f"{n}",
-        "samples/s": f"{figures(n / step.median, 4)} "
-        f"[{figures(n / step.high, 4)} to {figures(n / step.low, 4)}]",
-        "a step": f"{duration(step.median)} [{duration(step.low)} to {duration(step.high)}]",
-        "status": _status(result, step.rounds),
-        "GFLOP/s": gigaflops(result.get("gflops")),
-        "memory": megabytes(result.get("peak_device_bytes") or result.get("peak_host_bytes")),
-    }  # fmt: skip
-
-
-def _status(result: Result, rounds: int) -> str:
-    rejected = sum((result.get("rejected_rounds") or {}).values())
-    return f"{result['status']}, {rounds} rounds" + (f", {rejected} rejected" if rejected else "")
 
 
 def _layers(series: list[Series], cells: list[Cell], *, legend: Spec) -> list[Spec]:
     """Intervals, lines and marks of the points; the legend shows the marks."""
     names = [one.name for one in series]
     hues = [colour_of(one.library) for one in series]
+    variants = sorted({one.variant for one in series})
     dashes = {
         "field": "variant", "type": "nominal", "legend": None,
-        "scale": {"domain": list(range(len(DASHES))), "range": DASHES},
+        "scale": {"domain": variants, "range": [DASHES[i % len(DASHES)] for i in variants]},
     }  # fmt: skip
     shapes = [SHAPES[one.variant % len(SHAPES)] for one in series]
     # Hollow marks for a GPU.
@@ -219,7 +139,7 @@ def _layers(series: list[Series], cells: list[Cell], *, legend: Spec) -> list[Sp
             "encoding": {
                 **place, "stroke": stroke, "fill": by_series(fills, legend=legend),
                 "shape": by_series(shapes, legend=legend),
-                "tooltip": _told(TOOLTIP),
+                "tooltip": _told(TOLD),
             },
         },
     ]  # fmt: skip
@@ -255,7 +175,7 @@ def _troubles(cells: list[Cell]) -> Iterator[Spec]:
                 n = cell["batch_size"]
                 rows.append({
                     "batch": n, "batch size": f"{n}", "place": crossed[n],
-                    "contender": _label(result["contender"], cell["device"], _on_gpu(cell)),
+                    "contender": name_of(cell, result),
                     "status": f"{result['status']}: {result['reason']}",
                 })  # fmt: skip
                 crossed[n] += 1
