@@ -1,24 +1,16 @@
-"""Drawings of a document: the benchmark's own, each a file that stands alone."""
+"""Drawings of a document by Vega-Lite: each a file that stands alone."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from html import escape
 
 from gpu.document import Document, Row, cells, net_of, rows
-from mlpx.benchmark.report.style import CSS, DARK, LIGHT
-from mlpx.benchmark.report.svg import HEIGHT, WIDE, Chart, Point, Series, draw, key
+from mlpx.benchmark.report.style import LIGHT, colour_of
 from mlpx.benchmark.report.units import duration
+from mlpx.benchmark.report.vega import CONFIG, ROUND, Spec, logarithmic, picture
 
-HEAD, BAR, NAMES, VALUES = 56, 24, 210, 90
-"""The height of a title, that of a bar, and the widths for its name and its value."""
-STYLE = (
-    "svg {" + LIGHT + " color-scheme: light dark; background: var(--surface);"
-    " font: 13px system-ui, sans-serif; }\n"
-    "@media (prefers-color-scheme: dark) { svg {" + DARK + "} }\n"
-    + CSS[CSS.index(".label") : CSS.index(".scroll")]
-    + ".title { fill: var(--ink); font-size: 15px; font-weight: 600; } .bar { fill: var(--hue); }"
-)  # fmt: skip
+WIDTH, HEIGHT, BAR = 620, 280, 24
+"""Of what is drawn, without its numbers and names, and of a bar."""
 
 
 def drawings(document: Document) -> dict[str, str]:
@@ -26,14 +18,12 @@ def drawings(document: Document) -> dict[str, str]:
     lines = document["sections"]
     found = {}
     for i, (cell, row) in enumerate(cells(lines).items(), 1):
-        bars = {name: (us, name.partition("/")[0]) for name, us in row["step_us"].items()}
-        found[f"contenders-{i}"] = bar_chart(f"A training step: {cell}", bars)
+        found[f"contenders-{i}"] = bar_chart(f"A training step: {cell}", row["step_us"])
     for i, (net, row) in enumerate(operations(lines).items(), 1):
-        bars = {name: (us, "mlpx") for name, us in row["us"].items()}
-        found[f"operations-{i}"] = bar_chart(f"{row['title']}: {net}", bars)
+        found[f"operations-{i}"] = bar_chart(f"{row['title']}: {net}", row["us"])
     for i, (net, points) in enumerate(crossing(lines).items(), 1):
         found[f"crossover-{i}"] = line_chart(f"A training step on CPU and GPU: {net}", points)
-    return {name: svg for name, svg in found.items() if svg}
+    return {name: picture(spec) for name, spec in found.items()}
 
 
 def operations(lines: list[Row]) -> dict[str, Row]:
@@ -56,52 +46,65 @@ def crossing(lines: list[Row]) -> dict[str, dict[str, list[tuple[int, float]]]]:
     return found
 
 
-def line_chart(title: str, points: dict[str, list[tuple[int, float]]]) -> str:
+def line_chart(title: str, points: dict[str, list[tuple[int, float]]]) -> Spec:
     """Microseconds against the batch size, a line for each device."""
-    series = tuple(
-        Series(device, tuple(point(*at) for at in sorted(of)), "mlpx", i, device != "cpu")
-        for i, (device, of) in enumerate(points.items())
-    )
-    chart = Chart(title, series, lambda us: duration(us / 1e6), wide=True)
-    keys, x = [], 16
-    for each in series:
-        keys.append(key(each).replace("<svg", f'<svg x="{x}" y="32" width="34" height="14"', 1))
-        keys.append(f'<text class="label" x="{x + 42}" y="44">{escape(each.name)}</text>')
-        x += 60 + 8 * len(each.name)
-    moved = draw(chart).replace("<svg", f'<svg y="{HEAD}" width="{WIDE}" height="{HEIGHT}"', 1)
-    return alone(title, WIDE, HEIGHT, [*keys, moved])
+    values = [
+        {"device": device, "batch": batch, "us": us}
+        for device, of in points.items()
+        for batch, us in of
+    ]
+    sizes = sorted({row["batch"] for row in values})
+    colours = [LIGHT["soft"] if device == "cpu" else colour_of("mlpx") for device in points]
+    return alone(title, values) | {
+        "width": WIDTH,
+        "height": HEIGHT,
+        "mark": {"type": "line", "point": {"size": 50}},
+        "encoding": {
+            "x": logarithmic("batch", title="batch size", values=sizes, grid=False),
+            "y": logarithmic("us", title="microseconds a step", values=ROUND, format="~s"),
+            "color": {
+                "field": "device", "type": "nominal", "title": None,
+                "scale": {"domain": list(points), "range": colours},
+            },
+        },
+    }  # fmt: skip
 
 
-def point(batch: int, us: float) -> Point:
-    return Point(batch, us, us, us, f"batch {batch}, {duration(us / 1e6)}")
+def bar_chart(title: str, us: dict[str, float]) -> Spec:
+    """Microseconds as bars from zero, by name."""
+    values = [{"name": name, "us": each, "says": duration(each / 1e6)} for name, each in us.items()]
+    colours = [colour_of(library if slash else "mlpx") for library, slash, _ in
+               (name.partition("/") for name in us)]  # fmt: skip
+    place = {
+        "y": {
+            "field": "name", "type": "nominal", "sort": None,
+            "axis": {
+                "title": None, "domain": False, "ticks": False, "labelPadding": 8,
+                "labelLimit": 300,
+            },
+        },
+        "x": {"field": "us", "type": "quantitative", "axis": None},
+    }  # fmt: skip
+    fill = {
+        "field": "name", "type": "nominal", "legend": None,
+        "scale": {"domain": list(us), "range": colours},
+    }  # fmt: skip
+    words = {"type": "text", "align": "left", "dx": 6, "fill": LIGHT["ink"], "fontSize": 12}
+    return alone(title, values) | {
+        "width": WIDTH,
+        "height": {"step": BAR},
+        "layer": [
+            {"mark": {"type": "bar", "height": BAR - 6}, "encoding": {**place, "fill": fill}},
+            {"mark": words, "encoding": {**place, "text": {"field": "says"}}},
+        ],
+    }
 
 
-def bar_chart(title: str, bars: dict[str, tuple[float, str]]) -> str:
-    """Microseconds as bars from zero: name to time and hue."""
-    longest, room = max((us for us, _ in bars.values()), default=0.0), WIDE - NAMES - VALUES
-    parts = []
-    for i, (name, (us, hue)) in enumerate(bars.items()):
-        y, wide = HEAD + BAR * i - 12, room * us / longest if longest else 0.0
-        parts.append(
-            f'<text class="label" x="{NAMES - 8}" y="{y + 16}" text-anchor="end">'
-            f"{escape(name)}</text>"
-            f'<rect class="bar" style="--hue: var(--{hue})" x="{NAMES}" y="{y + 3}" rx="2" '
-            f'width="{wide:.1f}" height="{BAR - 6}"/>'
-            f'<text class="note" x="{NAMES + wide + 6:.1f}" y="{y + 16}">'
-            f"{duration(us / 1e6)}</text>"
-        )
-    return alone(title, WIDE, BAR * len(bars), parts)
-
-
-def alone(title: str, width: int, height: int, parts: list[str]) -> str:
-    """An SVG file with its own colours, light and dark."""
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + HEAD}" '
-            f'width="{width}" height="{height + HEAD}" role="img" aria-label="{escape(title)}">',
-            f"<style>{STYLE}</style>",
-            f'<text class="title" x="16" y="22">{escape(title)}</text>',
-            *parts,
-            "</svg>",
-        ]
-    )
+def alone(title: str, values: list[Row]) -> Spec:
+    """What both kinds have."""
+    return {
+        "title": {"text": title, "offset": 12},
+        "padding": 14,
+        "config": CONFIG | {"aria": False},
+        "data": {"values": values},
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from typing import ClassVar
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_the_document_has_what_it_promises(folder):
     assert document["load"].keys() == {"idle_before", "idle_after"}
     assert document["complete"] is True
     assert sorted(path.name for path in folder.iterdir()) == [
-        "bench.csv", "bench.html", "bench.json", "bench.md"
+        "bench.csv", "bench.html", "bench.json", "bench.md", "bench.svg"
     ]  # fmt: skip
 
 
@@ -119,6 +120,15 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(run, tmp_p
     assert done.exit_code == 1
     assert "us/step" not in done.output
     assert "Not a directory" in done.output
+
+
+def test_a_package_the_report_lacks_is_said_before_anything_runs(run, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    monkeypatch.setattr(session.Bench, "cell", lambda bench, task: pytest.fail("measured"))
+    done = run(*SMALL, "--out", tmp_path)
+    assert done.exit_code == 1
+    assert "pip install 'mlpx[bench]'" in done.output
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_contender_has_figures_or_a_reason(folder):

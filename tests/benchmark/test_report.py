@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
-from xml.etree import ElementTree
+from html.parser import HTMLParser
 
 import pytest
 from reporting import SIZES
 
 from mlpx.benchmark.advise import advice, choose, thread_counts
-from mlpx.benchmark.report import charts
+from mlpx.benchmark.contenders.base import LIBRARIES
+from mlpx.benchmark.report import answer, html
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report.compare import compare, differences, has_regressed, parse_share
 from mlpx.benchmark.report.html import to_html
 from mlpx.benchmark.report.style import CSS, DARK, LIGHT
-from mlpx.benchmark.report.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
 from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
 from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
 from mlpx.cli.bench.compare import show_changes
@@ -188,64 +189,158 @@ def test_only_times_and_rates_have_a_winner_in_bold(document):
     assert text.count("**") == 2 * 2 * len(SIZES)
 
 
-def test_intervals_stand_the_right_way_up(document):
-    chart = charts.throughput(document["cells"][:1], document)
-    (point,) = next(one for one in chart.series if one.name == "mlpx/x").points
-    assert point.low < point.y < point.high
-    share = charts.floor_share(document["cells"][:1])
-    assert all(p.low < p.y < p.high for one in share.series for p in one.points)
-
-
 def test_csv_has_a_line_a_result(document):
     lines = to_csv(document).splitlines()
     assert len(lines) == 1 + 5 * len(SIZES)
     assert lines[0].startswith("workload,phase,dtype,threads,device,batch_size,contender,status")
 
 
-VOID = ("<meta ", "<!doctype html>")
+class Page(HTMLParser):
+    """What a browser finds in a page: elements that are all closed, their text, the charts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.texts, self.attributes, self.charts = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open[-1:] != ["script"]:
+            self.texts += [(self.open[-1], data)] if data.strip() else []
+        elif self.attributes[-1] == ("script", "type", "application/json"):
+            self.charts.append(json.loads(data))
+
+    def under(self, tag):
+        return [text for found, text in self.texts if found == tag]
 
 
-def parse(page):
-    """The page as XML: everything in it is closed and escaped."""
-    lines = [line for line in page.splitlines() if line.strip() != VOID[1]]
-    return ElementTree.fromstring(re.sub(r"<meta ([^>]*)>", r"<meta \1/>", "\n".join(lines)))
+def test_the_page_asks_for_nothing_from_outside(document):
+    text = to_html(document)
+    page = Page(text)
+    asking = {"src", "href", "srcset", "data", "action", "poster", "background"}
+    assert not [each for each in page.attributes if each[1] in asking]
+    assert not {tag for tag, *_ in page.attributes} & {"link", "iframe", "img", "base", "object"}
+    assert not re.search(r"@import|url\(", CSS)
+    assert ("meta", "content", html.POLICY) in page.attributes
+    assert html.POLICY.startswith("default-src 'none';")
+    assert not re.search(r"https?:|//|connect-src|img-src", html.POLICY)
+    assert "Content-Security-Policy" in text.partition("<style>")[0]
 
 
-def test_the_page_stands_alone_and_draws_everything(document):
-    page = to_html(document)
-    root = parse(page)
-    assert not re.search(r"https?://|<script|<link|@import|url\(", page)
-    titles = [h.text for h in root.iter("h3")]
-    assert titles == [
-        "Samples a second",
-        "Share of the matrix-product floor",
-        "Peak memory of the process",
-        "Peak memory on the device",
-        "Time to 95 % on MNIST",
+def test_the_page_opens_with_the_answer_and_has_every_figure(document):
+    page = Page(to_html(document))
+    assert page.under("h2")[:3] == [
+        "Samples a second", "How it was measured",
+        "mnist: 784-50-10, sigmoid, sgd, train, float32, 2 threads",
+    ]  # fmt: skip
+    first = page.under("p")[:2]
+    assert first[0].startswith("2026-01-01T00:00:00+00:00: A <CPU>, 2 processors usable")
+    assert first[1] == answer.headline(document)
+    assert page.under("h3") == [
+        f"mnist: 784-50-10, sigmoid, sgd, train, float32, 2 threads, {device}"
+        for device in ("cpu", "cuda")
     ]
-    throughput = next(root.iter("figure"))
-    lines = [g for g in throughput.iter("g") if (g.get("class") or "").startswith("series")]
-    assert len(lines) == 4
-    ours = next(line for line in lines if "mlpx/x, cpu: batch 1," in line[1][0].text)
-    heights = [float(p.split(",")[1]) for p in ours.find("polyline").get("points").split()]
-    assert heights == sorted(heights, reverse=True)  # more samples a second lie higher
-    for line in lines:
-        polyline = line.find("polyline")
-        assert len(polyline.get("points").split()) == len(SIZES)
-        assert len([p for p in line.iter("path") if p.get("class") == "interval"]) == len(SIZES)
-    told = [t.text for t in throughput.iter("title")]
-    assert "mlpx/x, cpu: batch 32, 865 k samples/s, 37.0 µs a step" in told
-    assert any("cuda is ahead from batch" in (t.text or "") for t in throughput.iter("text"))
-    assert "loss &lt;differs&gt;" in page
-    assert "A &lt;CPU&gt;" in page
+    assert page.under("td")[:6] == ["mlpx, a step", "6.00 µs", "37.0 µs", "517 µs", "torch", "3.00"]
+    titles = [value for tag, name, value in page.attributes if (tag, name) == ("td", "title")]
+    assert titles[1] == "mlpx/x: 36.6 µs to 37.4 µs"
+    assert titles[3] == "torch/eager 18.0 µs, mlpx/x 6.00 µs: 2.96 to 3.04 times"
+    (spec,) = page.charts
+    assert {row["contender"] for row in spec["data"]["values"]} == {
+        "gemm/numpy", "mlpx/x", "torch/eager", "mlpx/x, cuda"
+    }  # fmt: skip
+    assert any(li.startswith("jax/jit, wrong: loss <differs>") for li in page.under("li"))
+    assert "jax/jit: about jax/jit" in page.under("li")
 
 
-def test_every_colour_has_a_light_and_a_dark_value(document):
-    names = [set(re.findall(r"--[\w-]+(?=:)", colours)) for colours in (LIGHT, DARK)]
-    assert names[0] == names[1]
-    used = set(re.findall(r"var\((--[\w-]+)\)", CSS + to_html(document))) - {"--hue"}
-    assert used <= names[0]
+def test_names_are_only_text(document):
+    bad = "</script><script>alert('1')</script>&amp;\"x\""
+    for cell in document["cells"]:
+        cell["workload"] = bad
+        cell["results"][0]["contender"] = f"{bad}/{bad}"
+    document["contenders"][f"{bad}/{bad}"] = {"note": bad, "floors": []}
+    document["environment"]["cpu"]["model"] = bad
+    page = Page(to_html(document))
+    scripts = [value for tag, _, value in page.attributes if tag == "script"]
+    assert scripts == ["application/json", "module", "module"]
+    assert f"{bad}/{bad}: {bad}" in page.under("li")
+    assert any(row["contender"] == f"{bad}/{bad}" for row in page.charts[0]["data"]["values"])
+    assert page.under("figcaption")[0].startswith(bad)
+
+
+def test_a_page_without_cells(document):
+    page = Page(to_html({**document, "cells": [], "crossovers": [], "accuracy": None}))
+    assert page.under("p")[1] == "No cell has figures of mlpx and of another library."
+    assert page.under("h2") == ["How it was measured", "Left out", "Who is who"]
+    assert page.charts == []
+    assert not [tag for tag, *_ in page.attributes if tag == "script"]
+
+
+def test_a_page_of_what_failed_and_one_batch_size(document):
+    document["cells"] = document["cells"][:1]
+    for one in document["cells"][0]["results"]:
+        one.update(status="rejected", reason="busy")
+    page = Page(to_html(document))
+    assert (page.under("h3"), page.charts) == ([], [])
+    assert page.under("h2")[1].startswith("mnist")
+    document["cells"][0]["results"][1]["status"] = "ok"
+    page = Page(to_html(document))
+    assert page.under("td")[:2] == ["mlpx, a step", "6.00 µs"]
+    assert len(page.charts[0]["data"]["values"]) == 2  # as the library's, and as its own
+
+
+def test_the_headline(document):
+    assert answer.headline(document) == (
+        "mlpx is 3.00 times as fast as the fastest other library, in the geometric mean of 3 "
+        "cells, and behind in none."
+    )
+    nearer = copy.deepcopy(document)
+    for cell in nearer["cells"][::2]:  # JAX takes twice our time, PyTorch still three times
+        cell["results"][3] = {**cell["results"][1], "contender": "jax/jit"}
+        cell["results"][3]["step_s"] = {
+            key: 2 * cell["results"][1]["step_s"][key] for key in ("median", "low", "high")
+        } | {"coverage": 1.0, "rounds": 6}
+    assert answer.headline(nearer).startswith("mlpx is 2.00 times as fast as the fastest other")
+    slower = changed(document, 1 / 4, name="torch/eager")
+    assert answer.headline(slower) == (
+        "mlpx is 0.750 times as fast as the fastest other library, in the geometric mean of 3 "
+        "cells, and behind in 3: mnist at 1 (0.750 times torch/eager), mnist at 32 (0.750 times "
+        "torch/eager), mnist at 512 (0.750 times torch/eager)."
+    )
+    slower["cells"] = slower["cells"][:1]
+    assert answer.headline(slower) == (
+        "mlpx is 0.750 times as fast as the fastest other library: mnist at 1, torch/eager."
+    )
+
+
+def test_the_fastest_mode_of_each_library_counts(document):
+    cell = document["cells"][0]
+    other = copy.deepcopy(cell["results"][2]) | {"contender": "torch/fused"}
+    other["step_s"] = cell["results"][1]["step_s"]
+    slow = copy.deepcopy(cell["results"][2]) | {"contender": "mlpx/slow"}
+    cell["results"] += [other, slow]
+    assert {name: r["contender"] for name, r in answer.fastest(cell).items()} == {
+        "mlpx": "mlpx/x", "torch": "torch/fused"
+    }  # fmt: skip
+    assert answer.rivals(cell)["torch"].gain == 1
+    assert answer.mean_gains([cell, document["cells"][2]]) == {"torch": pytest.approx(3**0.5)}
+    del cell["results"][1]
+    assert answer.rivals({**cell, "results": [other]}) == {}
+
+
+def test_every_colour_has_a_light_and_a_dark_value():
+    assert LIGHT.keys() == DARK.keys()
+    assert set(re.findall(r"var\(--(\w+)\)", CSS)) <= LIGHT.keys()
     assert "prefers-color-scheme: dark" in CSS
+    assert len(set(LIGHT.values())) == len(LIGHT)  # a drawing's colours are told apart by these
+    assert set(LIBRARIES) <= LIGHT.keys()
 
 
 def luminance(colour):
@@ -256,30 +351,13 @@ def luminance(colour):
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_lines_and_words_stand_out(colours):
-    values = dict(re.findall(r"--([\w-]+): (#\w{6})", colours))
-    surface = luminance(values["surface"])
-    for name, colour in values.items():
+    surface = luminance(colours["surface"])
+    for name, colour in colours.items():
         if name in ("page", "surface", "line", "axis"):
             continue
         low, high = sorted((luminance(colour), surface))
-        wanted = 4.5 if name in ("ink", "soft") else 3.0  # WCAG 2.1: text, graphics
+        wanted = 4.5 if name in ("ink", "soft", "good", "bad") else 3.0  # WCAG 2.1: text, graphics
         assert (high + 0.05) / (low + 0.05) >= wanted, name
-
-
-def test_scales_and_ticks():
-    scale = Scale(1, 100, 0, 200)
-    assert (scale(1), scale(10), scale(100)) == pytest.approx((0, 100, 200))
-    assert ticks(scale) == [1, 2, 5, 10, 20, 50, 100]
-    assert ticks(Scale(1, 1e6, 0, 1)) == [10.0**i for i in range(7)]
-    assert ticks(Scale(0, 1.08, 0, 1, log=False)) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
-    assert [nice_step(high) for high in (1.08, 4, 30, 90)] == pytest.approx([0.2, 1, 5, 20])
-    assert Scale(2, 2, 0, 10)(2) == 5
-
-
-def test_a_chart_of_nothing_is_nothing():
-    assert draw(Chart("empty", (), rate)) == ""
-    alone = Series("one", (Point(1, 5, 5, 5, "here"),), "mlpx")
-    assert "here" in draw(Chart("one", (alone,), rate))
 
 
 @pytest.mark.parametrize(
@@ -322,8 +400,3 @@ def test_thread_counts():
     assert thread_counts(1) == [1]
     assert thread_counts(6) == [1, 2, 4, 6]
     assert thread_counts(8) == [1, 2, 4, 8]
-
-
-def test_a_scale_shorter_than_a_decade_has_ticks_too():
-    assert ticks(Scale(230, 470, 0, 1)) == [250, 300, 350, 400, 450]
-    assert ticks(Scale(30, 70, 0, 1)) == [30, 40, 50, 60, 70]

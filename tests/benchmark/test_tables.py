@@ -63,7 +63,7 @@ def test_without_a_folder_the_report_is_printed(document, tmp_path, capsys):
     _report(document, None)
     assert capsys.readouterr().out == to_markdown(document) + "\n"
     _report(document, tmp_path)
-    assert capsys.readouterr().out == f"wrote {tmp_path}/bench.json, .csv, .md and .html\n"
+    assert capsys.readouterr().out == f"wrote {tmp_path}/bench.json, .csv, .md, .html and .svg\n"
     assert (tmp_path / "bench.md").read_text(encoding="utf-8") == to_markdown(document) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -166,8 +167,9 @@ def test_markdown_and_drawings(tmp_path: Path) -> None:
     for each in tmp_path.glob("*.svg"):
         assert f"({each.name})" in text
         ElementTree.parse(each)
-    bars = ElementTree.parse(tmp_path / f"{path.stem}-contenders-1.svg")
-    widths = [float(each.attrib["width"]) for each in bars.iter() if each.tag.endswith("rect")]
+    bars = (tmp_path / f"{path.stem}-contenders-1.svg").read_text()
+    widths = [float(each) for each in re.findall(r"h([\d.]+)v18h", bars)]
+    assert len(widths) == 4
     assert max(widths) / min(widths) == pytest.approx(300 / 40, rel=0.01)
 
 
@@ -235,4 +237,11 @@ def test_committed_documents_are_what_the_check_makes(tmp_path: Path) -> None:
         again = report.write(found["sections"], tmp_path, **more)
         assert json.loads(again.read_text()) == found
         for made in tmp_path.glob(f"{path.stem}*"):
-            assert made.read_text() == (RESULTS / made.name).read_text(), made.name
+            # Another version of Vega may place what is drawn a little differently.
+            told = words if made.suffix == ".svg" else Path.read_text
+            assert told(made) == told(RESULTS / made.name), made.name
+
+
+def words(drawing: Path) -> list[str | None]:
+    tree = ElementTree.parse(drawing)
+    return [each.text for each in tree.iter() if each.tag.endswith("text")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import groupby
 from math import isfinite, log10
@@ -40,11 +39,6 @@ def gigaflops(gflops: float | None) -> str:
 def megabytes(count: float | None) -> str:
     """Such as `68.4 MB`; a dash if unknown."""
     return "–" if count is None else f"{figures(count / 1e6)} MB"
-
-
-def compact(text: str) -> str:
-    """A quantity without trailing zeros: `10 k` for `10.0 k`."""
-    return re.sub(r"\.0+(?!\d)", "", text)
 
 
 def widths_text(widths: Iterable[int]) -> str:

@@ -121,7 +121,9 @@ def run_bench(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Write bench.json, .csv, .md and .html there.", parser=folder
+            metavar="FOLDER",
+            help="Write bench.json, .csv, .md, .html and .svg there.",
+            parser=folder,
         ),
     ] = None,
     debug: Debug = False,

@@ -23,11 +23,14 @@ def measure(options: BenchOptions) -> bool:
 
     from mlpx.backend import get_backend
     from mlpx.benchmark.live import Live
+    from mlpx.benchmark.report import vega
     from mlpx.benchmark.session import run
 
     session = session_options(options)
     for device in session.devices:
         get_backend(device)  # fails before anything is measured
+    if options.out is not None:
+        vega.library()  # so does this
     with Live(Console(stderr=True)) as live:
         if options.advise:
             return _advise(session, live)
@@ -107,6 +110,7 @@ def _report(document: dict[str, Any], out: Path | None) -> None:
     from mlpx.benchmark.report import document as documents
     from mlpx.benchmark.report.html import to_html
     from mlpx.benchmark.report.tables import to_csv, to_markdown
+    from mlpx.benchmark.report.throughput import to_svg
 
     text = to_markdown(document)
     if out is None:
@@ -116,4 +120,5 @@ def _report(document: dict[str, Any], out: Path | None) -> None:
     (out / "bench.csv").write_text(to_csv(document), encoding="utf-8")
     (out / "bench.md").write_text(text + "\n", encoding="utf-8")
     (out / "bench.html").write_text(to_html(document), encoding="utf-8")
-    typer.echo(f"wrote {out}/bench.json, .csv, .md and .html")
+    (out / "bench.svg").write_text(to_svg(document), encoding="utf-8")
+    typer.echo(f"wrote {out}/bench.json, .csv, .md, .html and .svg")
