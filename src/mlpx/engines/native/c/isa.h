@@ -7,6 +7,17 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Before a loop. UNROLL: its rounds, n at most, one after the other, so that an array that it walks is in registers.
+ * INDEPENDENT: no round reads what another writes; arrays are the same or apart. */
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define UNROLL(n) PRAGMA(clang loop unroll(full))
+#define INDEPENDENT PRAGMA(clang loop vectorize(assume_safety))
+#else
+#define UNROLL(n) PRAGMA(GCC unroll n)
+#define INDEPENDENT PRAGMA(GCC ivdep)
+#endif
+
 #if defined(ISA_AVX512)
 #include <immintrin.h>
 #define ISA(x) x##_avx512
