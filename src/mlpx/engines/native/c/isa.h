@@ -69,6 +69,9 @@ static inline Part_f64 first_f64(int64_t n) {
 #define ISA(x) x##_plain
 #define VECTOR_BYTES 16
 #if defined(__aarch64__)
+#if !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns") /* which loads numbers early, and has no registers left for the sums */
+#endif
 #define TILES(X) X(4, 6) X(3, 8) X(2, 12) X(1, 12)
 enum { WIDEST = 4, USUAL = 4 };
 #else
