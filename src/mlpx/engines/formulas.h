@@ -19,6 +19,7 @@ FN REAL NAME(abs_)(REAL x) { return fabs(x); }
 
 #if IS_DOUBLE
 #define INTEGER int64_t
+#define BITS uint64_t
 #define MANTISSA_BITS 52
 #define EXPONENT_BIAS 1023
 #define EXP_MOST 800
@@ -27,6 +28,7 @@ FN REAL NAME(abs_)(REAL x) { return fabs(x); }
 FN double NAME(round_)(double x) { return __builtin_rint(x); }
 #else
 #define INTEGER int32_t
+#define BITS uint32_t
 #define MANTISSA_BITS 23
 #define EXPONENT_BIAS 127
 #define EXP_MOST 110
@@ -35,10 +37,10 @@ FN double NAME(round_)(double x) { return __builtin_rint(x); }
 FN float NAME(round_)(float x) { return __builtin_rintf(x); }
 #endif
 
-/* 2**n for n in the exponent's range, by its bits. */
+/* 2**n for n in the exponent's range, by its bits; anything for what a NaN became as an integer. */
 FN REAL NAME(power_of_two)(INTEGER n) {
-    union { INTEGER i; REAL x; } bits;
-    bits.i = (n + EXPONENT_BIAS) << MANTISSA_BITS;
+    union { BITS i; REAL x; } bits;
+    bits.i = (BITS)(n + EXPONENT_BIAS) << MANTISSA_BITS;
     return bits.x;
 }
 
@@ -114,6 +116,7 @@ FN REAL NAME(tanh_)(REAL x) {
 }
 
 #undef INTEGER
+#undef BITS
 #undef MANTISSA_BITS
 #undef EXPONENT_BIAS
 #undef EXP_MOST
