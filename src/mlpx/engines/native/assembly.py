@@ -53,9 +53,12 @@ def assemble(
     start, size = ctypes.addressof(ops), ctypes.sizeof(Op)
     places = {source: count + i for i, source in enumerate(sources)}
     addresses = {source: start + place * size for source, place in places.items()}
-    for op, (operation, wait), (chain, tiles) in zip(ops[:count], scheduled, links, strict=True):
-        op.wait, op.chain, op.tiles = wait, chain, tiles
-        _fill(op, operation, dtype, addresses)
+    for i, ((operation, wait), link) in enumerate(zip(scheduled, links, strict=True)):
+        ops[i].wait, ops[i].chain, ops[i].tiles = wait, link.operations, link.tiles
+        _fill(ops[i], operation, dtype, addresses)
+    for i, link in enumerate(links):
+        for op in ops[i : i + link.operations] if link.local else ():
+            op.local[:] = [link.local.get(at or 0, 0) for at in op.p]
     for source, place in places.items():
         _fill(ops[place], source, dtype, addresses)
     gathers = [(op, i) for i, op in enumerate(run) if op.name == "gather"]

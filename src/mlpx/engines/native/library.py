@@ -34,6 +34,7 @@ class Op(ctypes.Structure):
         ("n", ctypes.c_int64 * NUMBERS),
         ("c", ctypes.c_double * NUMBERS),
         ("p", ctypes.c_void_p * ARRAYS),
+        ("local", ctypes.c_int32 * ARRAYS),
     )
 
 
