@@ -20,14 +20,13 @@ from mlpx.engines.native.assembly import NativeTarget, assemble
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.fusing import fuse
 from mlpx.engines.native.library import Forward, Op, load, pool
+from mlpx.engines.native.tiles import CACHED_BYTES
 from mlpx.kernels import batches
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
 from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
-CACHED_BYTES = 1 << 19
-"""How many bytes of a chunk's activations are to stay in the cache of one core."""
 MOST_ROWS = 1024
 SHORT_BYTES = 1 << 14
 WORK_FOR_THREADS = 5e5

@@ -70,7 +70,7 @@ class NativeRunner:
             self._kept += [
                 array
                 for array in operation.p
-                if not isinstance(array, Operation) and all(array is not x for x in data)
+                if not isinstance(array, Operation | tuple) and all(array is not x for x in data)
             ]
 
     def __call__(self, plan: Plan, steps: int) -> None:

@@ -13,14 +13,15 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple, TypeGuard
 
+from mlpx.backend.cpu import second_level_cache
 from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.barriers import Scheduled, Touched, division
 from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
 FORWARD = ("affine", "layer")
-CACHED_BYTES = 1 << 19
-"""How many bytes of a tile's activations are to stay in the cache of one core."""
+CACHED_BYTES = second_level_cache() // 2
+"""How many bytes of a tile's rows are to stay in the cache of one core."""
 
 
 def sum_by_rows(
