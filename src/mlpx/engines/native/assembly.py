@@ -43,9 +43,15 @@ class Assembled(NamedTuple):
 
 
 def assemble(
-    scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
+    scheduled: Sequence[Scheduled],
+    dtype: np.dtype,
+    links: Sequence[Link] | None = None,
+    *,
+    half: bool = False,
 ) -> Assembled:
-    """Operations in the library's form; without links, none is run tile by tile."""
+    """Operations in the library's form; without links, none is run tile by tile. half: products
+    round their factors to bfloat16.
+    """
     links = links or [Link(operations=1, tiles=1)] * len(scheduled)
     count = len(scheduled)
     run = [operation for operation, _ in scheduled]
@@ -56,6 +62,7 @@ def assemble(
     addresses = {operation: start + place * size for operation, place in places.items()}
     for i, ((operation, wait), link) in enumerate(zip(scheduled, links, strict=True)):
         ops[i].wait, ops[i].chain, ops[i].tiles = wait, link.operations, link.tiles
+        ops[i].half = half
         _fill(ops[i], operation, dtype, addresses)
     for i, link in enumerate(links):
         for op in ops[i : i + link.operations] if link.local else ():

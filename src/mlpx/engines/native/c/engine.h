@@ -26,6 +26,7 @@ typedef void (*Kernel)(const Op *op, const Where *at);
 struct Op {
     Kernel kernel;
     int32_t alone, wait, chain, tiles;
+    int32_t half, unused; /* half: the factors of products are rounded to bfloat16 */
     int64_t n[8];      /* sizes and strides */
     double c[8];       /* constants */
     void *p[12];       /* arrays */
