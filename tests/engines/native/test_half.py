@@ -86,7 +86,7 @@ def test_training_in_bf16_follows_float32(batch_size: int, threads: int) -> None
     np.testing.assert_array_equal(rounded, again)
     assert 1e-6 < abs(rounded[0] - exact[0]) < 5e-3
     assert abs(rounded - exact).mean() < 0.02
-    assert rounded[-1] < 0.8 * rounded[0]
+    assert rounded[-5:].mean() < 0.95 * rounded[:5].mean()
 
 
 def test_a_processor_without_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

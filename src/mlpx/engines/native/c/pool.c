@@ -11,7 +11,7 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 1000, MOST = 256 };
+enum { SPINS = 1000, MOST = 256, STACK_BYTES = 4 << 20 };
 
 struct Pool {
     pthread_mutex_t lock;
@@ -61,12 +61,15 @@ Pool *pool_new(int threads) {
     atomic_init(&pool->arrived, 0);
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->asleep, 0);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES); /* blocks of factors are there; some systems give 128 KB */
     for (int i = 1; i < threads; i++) {
         pthread_t id;
         Worker *worker = malloc(sizeof *worker);
         if (!worker) return NULL;
         *worker = (Worker){pool, i};
-        if (pthread_create(&id, NULL, work, worker)) return NULL;
+        if (pthread_create(&id, &attributes, work, worker)) return NULL;
         pthread_detach(id);
     }
     return pool;
