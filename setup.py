@@ -59,12 +59,12 @@ setup(
     ext_modules=[
         Extension(
             "mlpx.engines.native._native",
-            [f"{SOURCES}/{name}.c" for name in ("engine", "gemm", "kernels", "pool")],
+            [f"{SOURCES}/{name}.c" for name in ("engine", "gemm", "kernels", "machine", "pool")],
             depends=[
                 *(f"{SOURCES}/{name}.h" for name in ("engine", "pool")),
                 *(
                     f"{SOURCES}/{name}.inc"
-                    for name in ("gemm", "kernels", "layers", "losses", "updates")
+                    for name in ("gemm", "kernels", "layers", "losses", "machine", "updates")
                 ),
                 "src/mlpx/engines/formulas.h",
             ],
