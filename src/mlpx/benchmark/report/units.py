@@ -56,9 +56,14 @@ def widths_text(widths: Iterable[int]) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Such as `1 round` and `2 rounds`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 def thread_text(count: int) -> str:
     """Such as `1 thread`."""
-    return f"{count} thread{'s' if count != 1 else ''}"
+    return counted(count, "thread")
 
 
 def percent(share: float | None) -> str:
