@@ -22,7 +22,7 @@ WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
 """The phases that do a whole training step; they differ in what surrounds it."""
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5
-CHECK_FLOPS = 1.0e12
+CHECK_FLOPS = 7e11
 """Of all steps of a check at most, unless one step alone takes more."""
 LEAST_ROWS = 8192
 LONGEST_CALL = 1024

@@ -9,6 +9,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from mlpx.benchmark.machine import RATES
 from mlpx.benchmark.report.document import (
     CELL_KEYS,
     Document,
@@ -126,9 +127,10 @@ def machine_lines(document: Document) -> list[str]:
         f"GB/s read, {triad} GB/s triad; second-level caches {l2} GB/s read"
     ]
     if found["one_core"]:
+        both, alone = (next(iter(found[name].values())) for name in RATES[:2])
         lines.append(
-            "- the two processors seem to be threads of one core: together they do "
-            f"{figures(found['speedup'])} times the multiply-adds of one"
+            f"- the two processors seem to be threads of one core: {figures(both)} GFLOP/s of "
+            f"multiply-adds on both, {figures(alone)} on one"
         )
     return lines
 
