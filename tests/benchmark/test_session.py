@@ -71,14 +71,16 @@ def watcher(log):
     return SimpleNamespace(
         cell=lambda task, names: log.append(("cell", task.batch_size)),
         says=lambda task, name, text: text == "building" or log.append((text, name)),
-        rounds=lambda task, seats: None,
+        rounds=lambda task, seats, peak: log.append(("peak", peak)),
     )
 
 
 def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
     tasks = [Task(parse_workload("8-4-2"), size) for size in (4, 16)]
     modes = ("well", "refused", "build", "warm", "run", "memory")
-    with Bench(tasks, kinds(*modes), RULES, watcher(log)) as bench:
+    played = kinds(*modes)
+    played[0].compiles = True
+    with Bench(tasks, played, RULES, watcher(log)) as bench:
         cells = [bench.cell(task) for task in tasks]
     assert not Path(bench.scratch.name).exists()
     for cell in cells:
@@ -103,6 +105,8 @@ def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
     for cell in cells:
         assert (cell["machine"]["isa"], cell["machine"]["fma_gflops"]["rounds"]) == ("x", 6)
         assert cell["results"][0]["compile_s"] == 1.5
+        assert cell["results"][-1]["compile_s"] is None
+    assert ("peak", 7.0) in log
     assert log.count(("settle", "gemm/well")) == 2 * (1 + RULES.most_rounds)  # and once it is warm
     dead = [entry for entry in log if entry[1] == "gemm/build"]
     assert dead[:2] == [("start", "gemm/build"), ("close", "gemm/build")]
@@ -134,7 +138,7 @@ def test_what_is_asked_and_told_in_a_cell(monkeypatch):
     assert first == (["gemm/well", "gemm/absent"],)
     assert building == ("gemm/well", "building")
     assert gone == ("gemm/absent", "absent: no_such_module not installed")
-    assert [len(seats) for (seats,) in rounds] == [1] * 6
+    assert [(len(seats), peak) for seats, peak in rounds] == [(1, 7.0)] * 6
     status = [result["status"] for result in cell["results"]]
     assert (status, cell["foreign_share"]) == (["ok", "absent", "unsupported"], 0.3)
     assert cell["results"][0]["step_s"]["median"] == 0.5 / 4

@@ -65,13 +65,12 @@ def test_what_no_cell_knows_has_no_table(document):
 
 def test_compiling_is_shown_apart_where_it_takes_a_while(document):
     for cell, taken_s in zip(document["cells"][::2], (2.0, 3.0, 4.0), strict=True):
-        cell["results"][1]["compile_s"] = 0.049
         cell["results"][2]["compile_s"] = taken_s
     line = compile_line(document["cells"])
-    assert line == "Compiling before the first step, at each batch size: torch/eager 3.00 s."
+    assert line == "Compiling before the first step, at each batch size: torch/eager 3.0 s."
     text = to_markdown(document)
     table = text[text.index("Compiling before") : text.index("Peak memory")]
-    assert "| torch/eager, cpu | 2.00 s | 3.00 s | 4.00 s |" in table
+    assert "| torch/eager, cpu | 2.0 s | 3.0 s | 4.0 s |" in table
     assert "mlpx/x" not in table
 
 

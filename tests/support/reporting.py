@@ -17,7 +17,7 @@ def result(name, step_s, width=0.01, **more):
         "contender": name, "status": "ok", "reason": None, "check": None,
         "step_s": {**summarise(values).to_json(), "all": values}, "device_step_s": None,
         "rejected_rounds": {"busy": 0, "above_peak": 0}, "peak_host_bytes": 50 * 2**20,
-        "peak_device_bytes": None, "compile_s": 0.0, **more,
+        "peak_device_bytes": None, "compile_s": None, **more,
     }  # fmt: skip
 
 

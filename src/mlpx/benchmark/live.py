@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
 from mlpx.benchmark.report.text import ASCII, aligned
-from mlpx.benchmark.report.units import counted, duration, rate, thread_text, widths_text
+from mlpx.benchmark.report.units import counted, duration, percent, rate, thread_text, widths_text
 from mlpx.benchmark.rounds import Seat
 from mlpx.benchmark.statistics import summarise
 from mlpx.benchmark.workloads import Task
 
-WIDE = 72
+WIDE = 80
 """Columns of a terminal that has room for the counts of rounds too."""
 
 
@@ -24,6 +25,7 @@ class Live:
         self.texts: dict[str, str] = {}
         self.told: set[tuple[str, str]] = set()
         self.seats: dict[str, Seat] = {}
+        self.peak_gflops: float | None = None
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -63,8 +65,9 @@ class Live:
                 self._print(f"  {name}: {text}")
         self._show()
 
-    def rounds(self, task: Task, seats: list[Seat]) -> None:
+    def rounds(self, task: Task, seats: list[Seat], peak_gflops: float | None = None) -> None:
         """A round is done."""
+        self.peak_gflops = peak_gflops
         self.seats = {seat.name: seat for seat in seats}
         for seat in seats:
             if seat.error and seat.name in self.texts:
@@ -95,10 +98,12 @@ class Live:
         """The cell so far, the fastest first."""
         from rich.text import Text
 
-        headings = ["contender", "a step", "95 %", "samples/s", "rounds", "rejected"]
+        headings = ["contender", "a step", "95 %", "samples/s", "peak", "rounds", "rejected"]
         rows = [headings, *(self._row(name) for name in sorted(self.texts, key=self._order))]
-        shown = len(headings) if self.console.width >= WIDE else 4
-        head, *lines = aligned([row[:shown] for row in rows], left={0})
+        hidden = {"rounds", "rejected"} if self.console.width < WIDE else set()
+        hidden |= set() if self.peak_gflops else {"peak"}
+        shown = [i for i, heading in enumerate(headings) if heading not in hidden]
+        head, *lines = aligned([[row[i] for i in shown] for row in rows], left={0})
         made = Text(f"{title(self.task)}\n", style="bold")
         made.append(f"{head}\n", style="not bold underline")
         return made.append("\n".join(lines), style="not bold")
@@ -123,13 +128,14 @@ class Live:
         seat = self.seats.get(name)
         if seat is None or not seat.step_s:
             rejected = str(seat.busy + seat.above_peak) if seat else ""
-            return [name, "" if seat else self.texts[name], "", "", "", rejected]
+            return [name, "" if seat else self.texts[name], "", "", "", "", rejected]
         step = summarise(seat.step_s)
         return [
             name,
             duration(step.median),
             f"±{100 * step.relative_width:.1f} %",
             rate(self.task.batch_size / step.median),
+            percent(self.task.step_flops / step.median / 1e9 / (self.peak_gflops or inf)),
             str(step.rounds),
             str(seat.busy + seat.above_peak),
         ]

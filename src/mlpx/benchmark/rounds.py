@@ -64,8 +64,8 @@ class Seat:
     device_step_s: list[float] = field(default_factory=list)
     cpu_share: list[float] = field(default_factory=list)
     """CPU seconds per wall second of each round kept: how many processors it used."""
-    compile_s: float = 0.0
-    """How much longer its first runs took than steps do."""
+    compile_s: float | None = None
+    """How much longer its first runs took than steps do, if they compiled."""
     busy: int = 0
     above_peak: int = 0
     disturbed: int = 0
@@ -96,6 +96,12 @@ class Gauge:
         """The answer of the machine's process to a turn of about so many seconds."""
         return self.process.ask("rates", threads=threads, dtype=self.dtype, seconds=seconds)
 
+    @property
+    def peak_gflops(self) -> float | None:
+        """The median of its turns, if there are any."""
+        found = [rates["fma_gflops"] for rates in self.rates]
+        return summarise(found).median if found else None
+
     def least_s(self, answer: dict[str, Any]) -> float:
         """The least time of a step that a turn of the machine's allows for."""
         peak: float = answer["rates"]["fma_gflops"] * 1e9
@@ -115,7 +121,8 @@ class Turn:
         return self.foreign is None or self.foreign <= self.limit
 
 
-Progress = Callable[[list[Seat]], None]
+Progress = Callable[[list[Seat], float | None], None]
+"""Receives the seats after each round, and the machine's peak in GFLOP/s if it is known."""
 
 
 class Table:
@@ -131,14 +138,14 @@ class Table:
         self.foreign: list[float] = []
         """The share of the processors that others took, turn by turn."""
 
-    def measure(self, progress: Progress = lambda seats: None) -> None:
+    def measure(self, progress: Progress = lambda seats, peak: None) -> None:
         """Rounds until all intervals are narrow, the budget is spent or most_rounds are done."""
         order = random.Random(self.rules.seed)
         deadline_s = time.perf_counter() + self.rules.budget_s
         late = False
         for number in range(self.rules.most_rounds):
             self._round(order, [seat for seat in self.seats if self._plays(seat, late)])
-            progress(self.seats)
+            progress(self.seats, self.gauge.peak_gflops if self.gauge else None)
             enough = all(self._is_done(seat) for seat in self.seats)
             late = time.perf_counter() > deadline_s
             if enough or (late and number + 1 >= LEAST_ROUNDS):

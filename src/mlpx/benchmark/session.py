@@ -69,8 +69,8 @@ class Watcher(Protocol):
     def says(self, task: Task, name: str, text: str) -> None:
         """Something about one contender: "building", "wrong: ..."."""
 
-    def rounds(self, task: Task, seats: list[Seat]) -> None:
-        """A round is done."""
+    def rounds(self, task: Task, seats: list[Seat], peak_gflops: float | None) -> None:
+        """A round is done; the machine's peak so far, if it is measured."""
 
 
 def roster(options: SessionOptions) -> list[type[Contender]]:
@@ -209,7 +209,7 @@ class Bench:
         ready_s = time.perf_counter()
         threads, gauge = None if task.on_gpu else task.threads, self._gauge(task)
         table = Table(seats, threads=threads, rules=self.rules, gauge=gauge)
-        table.measure(lambda seats: self.watcher.rounds(task, seats))
+        table.measure(lambda seats, peak: self.watcher.rounds(task, seats, peak))
         self._write(record, seats, task)
         record["foreign_share"] = max(table.foreign, default=None)
         record["machine"] = machine_record(gauge)
@@ -271,7 +271,7 @@ class Bench:
         self.versions |= built["versions"]
         overhead_s = built["facts"].get("call_overhead_s", 0.0)
         seat = Seat(kind.name(), process, warm["steps"], overhead_s)
-        seat.compile_s = warm["compile_s"]
+        seat.compile_s = warm["compile_s"] if kind.compiles else None
         seats.append(seat)
         return refusal(kind, "ok", None, verdict)
 

@@ -53,6 +53,8 @@ class Contender(ABC):
     """The contenders that run the same matrix products alone with the same BLAS; the fastest
     counts.
     """
+    compiles: ClassVar[bool] = False
+    """Whether its first runs compile; what they take longer is reported."""
     environment: ClassVar[dict[str, str]] = {}
     """Environment variables of its process."""
 

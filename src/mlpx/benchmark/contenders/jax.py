@@ -23,6 +23,7 @@ class Jax(Contender):
     devices = ("cpu", "cuda")
     precisions = ("float32", "tf32", "bf16")
     floors = ("gemm/numpy", "gemm/torch")
+    compiles = True
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)

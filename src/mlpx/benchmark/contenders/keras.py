@@ -20,6 +20,7 @@ class Keras(Contender):
     environment: ClassVar[dict[str, str]] = {"KERAS_BACKEND": "jax"}
     epsilon = "inside"
     floors = ("gemm/numpy", "gemm/torch")
+    compiles = True
     steps_per_execution: ClassVar[int] = 1
 
     @classmethod

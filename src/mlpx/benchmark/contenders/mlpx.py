@@ -17,6 +17,7 @@ def contenders() -> list[type[Contender]]:
             "engine": name,
             "devices": engine.devices,
             "precisions": engine.precisions,
+            "compiles": name == "cuda",
             "floors": () if name == "native" else ("gemm/numpy",),  # the others call its BLAS
         }
         kinds.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))

@@ -26,12 +26,11 @@ from mlpx.benchmark.report.units import (
     percent,
     rate,
     thread_text,
+    waiting,
     widths_text,
 )
 from mlpx.benchmark.statistics import geometric_mean, ratio
 
-COMPILES_S = 0.05
-"""A shorter difference between first and later runs is no compiling."""
 COLUMNS = (
     *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
     "rounds", "rejected_busy", "rejected_above_peak", "device_step_s", "samples_per_s",
@@ -154,7 +153,7 @@ def _group(cells: list[dict[str, Any]]) -> list[str]:
         ("GFLOP/s of the matrix products", "gflops", gigaflops),
         ("Share of the machine's peak", "peak_fraction", percent),
         ("Share of the BLAS's products in a step", "floor_fraction", percent),
-        ("Compiling before the first step", "compile_s", compiling),
+        ("Compiling before the first step", "compile_s", waiting),
         ("Peak memory of the process", "peak_host_bytes", megabytes),
     ):
         having = {
@@ -204,20 +203,15 @@ def gain_line(cells: list[dict[str, Any]]) -> str:
     )
 
 
-def compiling(taken_s: float | None) -> str:
-    """A duration; a dash if unknown, or too short to be compiling."""
-    return "–" if taken_s is None or taken_s < COMPILES_S else duration(taken_s)
-
-
 def compile_line(cells: list[dict[str, Any]]) -> str:
     """How long each contender compiles in a cell, the longest first; empty if none does."""
     taken: dict[str, list[float]] = {}
     for cell in cells:
         for result in measured(cell):
-            if (result.get("compile_s") or 0.0) >= COMPILES_S:
+            if result.get("compile_s") is not None:
                 taken.setdefault(result["contender"], []).append(result["compile_s"])
     longest = sorted(((median(all_s), name) for name, all_s in taken.items()), reverse=True)
-    shown = ", ".join(f"{name} {duration(typical_s)}" for typical_s, name in longest)
+    shown = ", ".join(f"{name} {waiting(typical_s)}" for typical_s, name in longest)
     return f"Compiling before the first step, at each batch size: {shown}." if shown else ""
 
 

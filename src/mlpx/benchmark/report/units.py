@@ -24,6 +24,11 @@ def duration(seconds: float) -> str:
     return f"{figures(seconds * 1e9)} ns"
 
 
+def waiting(seconds: float | None) -> str:
+    """Such as `1.2 s`, without more places; a dash if unknown."""
+    return "–" if seconds is None else f"{seconds:.1f} s"
+
+
 def rate(per_second: float) -> str:
     """Such as `1.23 M`."""
     for unit, size in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
