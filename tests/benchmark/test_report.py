@@ -43,6 +43,9 @@ def test_share_of_the_peak(document):
         result = found(document, 32, "cpu", name)
         assert result["peak_fraction"] == pytest.approx(factor * 2e-4 * 32 / 37e-6 / 400)
     assert found(document, 32, "cuda", "mlpx/x")["peak_fraction"] is None
+    found(document, 32, "cpu", "mlpx/x")["gflops"] = 0.0  # it multiplies nothing
+    documents.finish(document)
+    assert found(document, 32, "cpu", "mlpx/x")["peak_fraction"] is None
 
 
 def test_the_machine_over_all_cells(document):

@@ -39,7 +39,7 @@ def test_the_best_mode_of_each_library_is_shown_and_the_others_counted(document)
     document["cells"] = document["cells"][2:3]  # batch 32 on the CPU
     slower = {**document["cells"][0]["results"][2], "contender": "torch/slow"}
     slower["step_s"] = {**slower["step_s"], "median": 1.0}
-    document["cells"][0]["results"].append(slower)
+    document["cells"][0]["results"].insert(0, slower)
     assert rows_of(to_text(document, width=80)) == [
         "batch  contender       a step  95 %  samples/s  peak  x ours",
         "   32  gemm/numpy     18.5 µs  ±1 %     1.73 M  86 %   0.500",
@@ -98,6 +98,7 @@ def test_in_a_pipe_there_is_a_line_for_each_contender_in_each_cell(document):
     assert {tuple(row[6:-1]) for row in wrong} == {("wrong", *"------")}
     assert "# jax/jit, wrong: loss <differs>" in text
     assert "# 2026-01-01" in text
+    assert "1 % before, - after" in text
 
 
 def test_who_did_not_take_part_has_no_line(document):

@@ -78,12 +78,13 @@ def test_what_first_runs_take_longer_is_compiling(monkeypatch, tmp_path, chunk, 
     for module in (worker, timing):
         monkeypatch.setattr(module, "time", clock)
     made = Idle(Task(NET, 16), None)
-    made.chunk, seen = chunk, set()
+    made.chunk, seen, runs = chunk, set(), []
     made.outcome = list
 
     def run(steps, longer_s=0.0):
         clock.now += 1.0 * steps + (0.0 if steps in seen else 3.0 + longer_s)
         seen.add(steps)
+        runs.append(steps)
 
     made.run, made.run_checked = run, lambda steps: run(steps, 2.0)
     if chunk == 1:
@@ -94,6 +95,9 @@ def test_what_first_runs_take_longer_is_compiling(monkeypatch, tmp_path, chunk, 
     told = by.warm({"seconds": 0.5, "round_s": round_s})
     assert told["compile_s"] == pytest.approx(wanted_s)
     assert told["step_s"] == 1.0
+    assert len(runs) == 3 + (told["steps"] != chunk) - (chunk == 1)  # nothing twice for nothing
+    by.build({"task": Task(NET, 16).to_json(), "contender": "mlpx/predict"})
+    assert (by.compiled_s, by.compiled_steps) == (0.0, 0)
 
 
 class Idle(contenders.Contender):
