@@ -53,7 +53,11 @@ def to_text(document: Document, *, width: int) -> str:
 
 
 def _prose(lines: Iterable[str], width: int) -> list[str]:
-    return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
+    return [
+        part
+        for line in lines
+        for part in wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
+    ]
 
 
 def _table(cells: list[dict[str, Any]], width: int) -> list[str]:
