@@ -14,9 +14,10 @@ from mlpx.benchmark.report import charts
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report.compare import compare, differences, has_regressed, parse_share
 from mlpx.benchmark.report.html import to_html
+from mlpx.benchmark.report.spreadsheet import to_csv
 from mlpx.benchmark.report.style import CSS, DARK, LIGHT
 from mlpx.benchmark.report.svg import Chart, Point, Scale, Series, draw, nice_step, ticks
-from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
+from mlpx.benchmark.report.tables import against_best_peer, to_markdown
 from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
 from mlpx.cli.bench.compare import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError

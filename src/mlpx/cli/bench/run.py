@@ -105,7 +105,8 @@ def _report(document: dict[str, Any], out: Path | None) -> None:
     """Text on stdout, or everything into the folder `out`."""
     from mlpx.benchmark.report import document as documents
     from mlpx.benchmark.report.html import to_html
-    from mlpx.benchmark.report.tables import to_csv, to_markdown
+    from mlpx.benchmark.report.spreadsheet import to_csv
+    from mlpx.benchmark.report.tables import to_markdown
 
     if out is None:
         typer.echo(_text(document))
