@@ -4,7 +4,8 @@
 #include <stdint.h>
 #include <time.h>
 
-enum { BLOCK = 1 << 13, STRETCH = 1 << 12 }; /* numbers, times: some microseconds between two looks at the clock */
+/* Numbers and rounds between two looks at the clock: some microseconds. */
+enum { BLOCK = 1 << 13, STRETCH = 1 << 12 };
 
 static double opaque(double value) {
     volatile double hidden = value; /* the compiler knows no sum beforehand */
