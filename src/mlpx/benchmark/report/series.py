@@ -11,7 +11,13 @@ from mlpx.benchmark.report.tables import columns_of
 from mlpx.benchmark.report.units import duration, figures, gigaflops, megabytes, percent
 
 TOLD = (
-    "contender", "batch size", "samples/s", "a step", "status", "GFLOP/s", "of peak",
+    "contender",
+    "batch size",
+    "samples/s",
+    "a step",
+    "status",
+    "GFLOP/s",
+    "of peak",
     "memory",
 )
 """The fields of a point that are for reading."""
