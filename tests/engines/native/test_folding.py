@@ -17,10 +17,10 @@ from mlpx.engines.native.library import load
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 
 
-def operations_of(layers: list[Any], rule: Optimizer, *, tiled: bool = True) -> list[str]:
+def operations_of(layers: list[Any], rule: Optimizer) -> list[str]:
     """The names of the operations when the update is fused with the gradient."""
     found, gradient, count = lowered(layers, rule)
-    found = update_at_once(found, gradient, count=count, tiled=tiled)
+    found = update_at_once(found, gradient, count=count)
     return [operation.name for operation in found]
 
 
@@ -42,16 +42,14 @@ def test_plain_descent_keeps_no_gradient() -> None:
     ],
     ids=["momentum", "adam", "nadam", "rmsprop", "groups"],
 )
-def test_other_rules_follow_tile_by_tile_or_afterwards(rule: Optimizer) -> None:
+def test_other_rules_follow_tile_by_tile(rule: Optimizer) -> None:
     layers = [7, Dense(6, activation="tanh"), 3]
     names = operations_of(layers, rule)
     assert names.count("affine_dW_update") == names.count("column_sum") == 2
     assert "affine_dW" not in names
     assert len([name for name in names if name.startswith("rule_")]) == 2  # for the biases
-    assert "affine_dW_update" not in operations_of(layers, rule, tiled=False)
 
 
-@pytest.mark.parametrize("tiled", [True, False])
 @pytest.mark.parametrize(
     ("layers", "rule"),
     [
@@ -67,8 +65,8 @@ def test_other_rules_follow_tile_by_tile_or_afterwards(rule: Optimizer) -> None:
     ],
     ids=["clipped", "decay", "values", "parts", "penalty", "norm", "lamb", "muon", "shrunk"],
 )
-def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer, tiled: bool) -> None:
-    names = operations_of(layers, rule, tiled=tiled)
+def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer) -> None:
+    names = operations_of(layers, rule)
     assert not [name for name in names if name.endswith(("_descend", "_update"))]
 
 
@@ -79,7 +77,7 @@ def test_what_is_updated_at_once_is_known_to_be_written(name: str) -> None:
     found, gradient, count = lowered([7, Dense(6, activation="tanh"), 3], rule)
     rules = [op for op in found if op.name.startswith("rule_")]
     wanted = [a for op in rules for a in op.touches if a.writes]
-    made = update_at_once(found, gradient, count=count, tiled=True)
+    made = update_at_once(found, gradient, count=count)
     updates = [op for op in made if op.name.endswith(("_descend", "_update")) or "rule" in op.name]
     memory = access(gradient, writes=True)
     written = [a for op in updates for a in op.touches if a.writes and not a.overlaps(memory)]
@@ -96,7 +94,7 @@ def test_a_gradient_that_the_rule_does_in_part_is_kept() -> None:
     found, gradient, count = lowered([300, 400, 3], Optimizer.resolve("adam"))
     first = next(op for op in found if op.name.startswith("rule_"))
     part = [op for op in found if op is not first]  # the first slice of the weights is not moved
-    assert update_at_once(part, gradient, count=count, tiled=True) == part
+    assert update_at_once(part, gradient, count=count) == part
 
 
 def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None:
@@ -108,19 +106,18 @@ def test_weights_that_are_read_before_the_rule_are_not_updated_at_once() -> None
     rest = [op for op in operations if op is not moved]
     first = next(i for i, op in enumerate(rest) if op.name.startswith("rule_"))
     late = [*rest[:first], moved, *rest[first:]]
-    assert update_at_once(late, gradient, count=count, tiled=True) == late
+    assert update_at_once(late, gradient, count=count) == late
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [1, 8, 40])
 @pytest.mark.parametrize("optimizer", ["nesterov", "adam", "amsgrad", "rmsprop"])
 def test_weights_updated_tile_by_tile(
     optimizer: str, batch_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With several tiles of rows, and of columns too."""
-    monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", 0)
     monkeypatch.setattr(native, "worth_own_sums", lambda *_: False)
     rule = Optimizer.table[optimizer](1e-3)
-    options = {"optimizer": rule, "batch_size": batch_size, "rows": min(2 * batch_size, 9)}
+    options = {"optimizer": rule, "batch_size": batch_size, "rows": batch_size + 1}
     agrees(
         "native", [7, Dense(400, activation="tanh"), Dense(400, activation="tanh"), 3], **options
     )
@@ -132,4 +129,4 @@ def test_a_gradient_from_elsewhere_is_descended() -> None:
     found, gradient, count = lowered([7, 3], Optimizer.resolve("sgd"))
     rules = [op for op in found if op.name == "rule_sgd"]
     for given in (rules, [op for op in found if op.name != "column_sum"]):
-        assert update_at_once(given, gradient, count=count, tiled=True) == given
+        assert update_at_once(given, gradient, count=count) == given

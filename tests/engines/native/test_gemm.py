@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlpx.engines.native import NativeEngine, library
-from mlpx.engines.native.library import available, blas, load
+from mlpx.engines.native.library import load
 from mlpx.errors import EngineError
 
 OURS = available().get("mlpx")

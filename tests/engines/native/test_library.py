@@ -57,31 +57,6 @@ def test_one_of_another_version_is_not_taken(monkeypatch: pytest.MonkeyPatch) ->
     assert read() is None
 
 
-@pytest.mark.parametrize(
-    ("has", "wide"),
-    [
-        ({"scipy_cblas_sgemm64_", "scipy_cblas_dgemm64_", "cblas_sgemm", "cblas_dgemm"}, True),
-        ({"cblas_sgemm64_", "cblas_dgemm64_"}, True),
-        ({"cblas_sgemm", "cblas_dgemm"}, False),
-        ({"cblas_sgemm"}, None),
-    ],
-)
-def test_the_width_of_integers_is_told_by_the_names(
-    has: set[str], wide: bool | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    controller = SimpleNamespace(internal_api="somebodys", filepath="libsomebody.so")
-    names = SimpleNamespace(**dict.fromkeys(has))
-    monkeypatch.setattr(library, "controllers", lambda: [controller])
-    monkeypatch.setattr(library, "load", lambda: None)
-    monkeypatch.setattr(ctypes, "CDLL", lambda path: names)
-    monkeypatch.setattr(library, "_addresses", lambda found, named: set(named.values()))
-    found = library.available.__wrapped__()
-    assert {name: blas.wide for name, blas in found.items()} == (
-        {} if wide is None else {"somebodys": wide}
-    )
-    assert all(blas.gemm <= has for blas in found.values())
-
-
 def test_threads_that_do_not_start_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "load", lambda: SimpleNamespace(mlpx_pool=lambda count: None))
     with pytest.raises(EngineError, match="cannot start 4000 threads"):

@@ -1,4 +1,4 @@
-"""When threads, tiles of weights and separate sums per thread are worth it."""
+"""When threads and separate sums per thread are worth it."""
 
 from __future__ import annotations
 
@@ -35,16 +35,8 @@ def test_threads_are_for_what_is_worth_them(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(native, "ROWS_BY_PARAMETERS", 0)
     assert [threads([7, 10], native.LEAST_ROWS + n) for n in (0, 1)] == [0, 1]
     for least, worth in ((80, True), (81, False)):
-        monkeypatch.setattr(native, "UNCACHED_PARAMETERS", least)
+        monkeypatch.setattr(native, "MANY_PARAMETERS", least)
         assert threads([7, 10], 1) == worth
-
-
-def test_tiles_of_weights_are_for_few_rows_of_many_parameters(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for least, rows, worth in ((80, 32, True), (81, 32, False), (80, 33, False), (81, 33, False)):
-        monkeypatch.setattr(native, "LEAST_TILED_PARAMETERS", least)
-        assert native.worth_tiles(step_of([7, 10], rows)) == worth
 
 
 @pytest.mark.parametrize(("threads", "rows"), [(1, 6), (2, 6), (5, 15)])

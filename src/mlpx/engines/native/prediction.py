@@ -20,15 +20,15 @@ from mlpx.engines.native.assembly import NativeTarget, assemble
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.fusing import fuse
 from mlpx.engines.native.library import Forward, Op, load, pool
+from mlpx.engines.native.tiles import CACHED_BYTES, FORWARD
 from mlpx.kernels import batches
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
 from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
-CACHED_BYTES = 1 << 19
-"""How many bytes of a chunk's activations are to stay in the cache of one core."""
 MOST_ROWS = 1024
+SHORT_BYTES = 1 << 14
 WORK_FOR_THREADS = 5e5
 """The number of multiplications from which on a prediction is worth waking threads for."""
 
@@ -60,6 +60,8 @@ class NativePredictor:
         n, threads, size = len(x), 1, min(self.rows, rows)
         if n > 1 and n * self.size > WORK_FOR_THREADS:
             threads = usable_cores()
+        elif n <= size:
+            return self._at_once(x, classes)
         rounds = -(-n // (threads * size))
         size = -(-n // (threads * rounds))  # so that all threads have equally many rows
         return self._chunked(x, classes, size, min(threads, -(-n // size)))
@@ -73,10 +75,21 @@ class NativePredictor:
         ]
         return np.concatenate([part for part, _ in pieces]), all(fine for _, fine in pieces)
 
+    def _at_once(self, x: np.ndarray, classes: bool) -> tuple[Array, bool]:
+        """Predict for a single chunk, on this thread."""
+        lane = self._take()
+        try:
+            chunk = lane.chunk(len(x), x.dtype, classes=classes)
+            out = chunk.run(x)
+            return out, lane.finite()
+        finally:
+            self._lanes.append(lane)
+
     def _chunked(self, x: np.ndarray, classes: bool, size: int, threads: int) -> tuple[Array, bool]:
-        network, n, rest, library = self.network, len(x), len(x) % size, load()
+        n, rest, library = len(x), len(x) % size, load()
         assert library is not None
-        out = np.empty(n, np.int64) if classes else np.empty((n, network.d_out), network.dtype)
+        d_out, dtype = self.network.d_out, self.network.dtype
+        out = np.empty(n, np.int64) if classes else np.empty((n, d_out), dtype)
         lanes = [self._take() for _ in range(threads)]
         try:
             whole = [lane.chunk(size, x.dtype, classes=classes) for lane in lanes]
@@ -107,7 +120,7 @@ class Lane:
         self.network = network
         self.buffers = Buffers(network.backend, rows, network.dtype)
         self.flag = np.zeros(1, np.int64)
-        self._chunks: dict[tuple[int, bool, str], Chunk] = {}
+        self._chunks: dict[tuple[int, bool, np.dtype], Chunk] = {}
 
     def finite(self) -> bool:
         """Whether no number since the last call was infinite, NaN or too large for the model's
@@ -120,7 +133,7 @@ class Lane:
 
     def chunk(self, rows: int, dtype: np.dtype, *, classes: bool) -> Chunk:
         """The operations on `rows` rows of an array of `dtype`, wherever it is."""
-        key = (rows, classes, dtype.str)
+        key = (rows, classes, dtype)
         return self._chunks.get(key) or self._chunks.setdefault(key, Chunk(self, *key))
 
     def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
@@ -141,34 +154,36 @@ class Chunk:
     chunk.
     """
 
-    def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
-        (to, x, results), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
-        operations = to.translate()
-        to.operations = []
-        columns, code = x.shape[1], DTYPES[dtype.newbyteorder("=").name]
-        sizes = {"columns": columns, "dtype": code, "stride": 0, "swapped": not dtype.isnative}
-        touches = to.rows_divided(x, writes=True)
-        to.emit("gather", rows=rows, **sizes, x=None, indices=None, out=x, touches=touches)
-        (gather,) = to.operations
-        kept = fuse([gather, *operations])
-        read = next((op["x"] for op in kept if op.name == "layer" and op["gathered"]), x)
-        if dtype.kind == "f":
-            limit, flag = float(np.finfo(lane.network.dtype).max), lane.flag
-            sizes = {"rows": rows, "columns": columns, "gathered": isinstance(read, Operation)}
-            to.operations = []
-            to.emit("out_of_range", **sizes, limit=limit, x=read, flag=flag, touches=to.rows_divided(x))
-            kept[kept[0] is gather : kept[0] is gather] = to.operations
-        to.operations = []
+    def __init__(self, lane: Lane, rows: int, classes: bool, dtype: np.dtype) -> None:
+        to, x, results = lane.plan(rows, classes)
+        operations = reading(to, x, dtype, lane.flag)
         to.emit("store", nbytes=results.nbytes, x=results, touches=to.rows_divided(results))
-        scheduled = schedule([*kept, *to.operations])
-        assembled = assemble(scheduled, lane.network.dtype)
-        self.ops, self.count = assembled.ops, assembled.count
-        self.kept = scheduled
+        self.kept = schedule([*operations, to.operations.pop()])
+        assembled = assemble(self.kept, lane.network.dtype)
+        self.ops, self.count = assembled.ops, assembled.number
         self.words = np.frombuffer(self.ops, np.int64)  # faster to write to than ctypes' fields
         ((_, source),) = assembled.gathers
         self.x, self.rows = (word("gather", source, field) for field in ("x", "stride"))
         last = self.count - 1
         self.out, self.out_bytes = (word("store", last, field) for field in ("out", "stride"))
+        library = load()
+        assert library is not None
+        self._call, alone = library.mlpx_forward, forward([self], [], chunks=1)
+        alone.count -= 1  # all but the store: the caller copies the results
+        self._alone, self._results = ctypes.byref(alone), results
+        short = x.nbytes <= SHORT_BYTES and x.dtype == dtype
+        self._copy: Array | None = x if short else None
+        self._copy_at = address(x)
+
+    def run(self, x: Array) -> Array:
+        """The results for one chunk, x, computed on this thread."""
+        if self._copy is None:
+            self.words[self.x] = address(x)
+        else:  # a copy takes less time than asking NumPy for the address
+            np.copyto(self._copy, x)
+            self.words[self.x] = self._copy_at
+        self._call(self._alone, None)
+        return self._results.copy()
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
         """Have them read chunks of `rows` rows from address x on, and write chunks of `out_bytes`
@@ -176,6 +191,35 @@ class Chunk:
         """
         self.words[self.x], self.words[self.rows] = x, rows
         self.words[self.out], self.words[self.out_bytes] = out, out_bytes
+
+
+def reading(to: Translator, x: Array, dtype: np.dtype, flag: Array) -> list[Operation]:
+    """A forward pass from x, whose rows are read where they are, in an array of `dtype`; the flag
+    is set if one of their numbers is not finite in the network's dtype.
+    """
+    operations = to.translate()
+    to.operations = []
+    rows, columns = x.shape
+    code = DTYPES[dtype.newbyteorder("=").name]
+    sizes = {"columns": columns, "dtype": code, "stride": 0, "swapped": not dtype.isnative}
+    touches = to.rows_divided(x, writes=True)
+    to.emit("gather", rows=rows, **sizes, x=None, indices=None, out=x, touches=touches)
+    gather = to.operations.pop()
+    fused = fuse([gather, *operations])
+    gathers = fused[0] is gather
+    if dtype.kind == "f":
+        to.emit(
+            "out_of_range",
+            rows=rows,
+            columns=columns,
+            gathered=not gathers,
+            limit=float(np.finfo(to.dtype).max),
+            x=x if gathers else next(op["x"] for op in fused if op.name in FORWARD),
+            flag=flag,
+            touches=to.rows_divided(x),
+        )
+        fused.insert(int(gathers), to.operations.pop())
+    return fused
 
 
 def word(name: str, i: int, field: str) -> int:
