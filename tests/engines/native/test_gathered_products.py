@@ -1,0 +1,100 @@
+"""Products of rows that are read where they lie against float64's, for every instruction set."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+from native_kernels import Layer, close, formula, output, run
+
+from mlpx.engines.lowering import Operation
+from mlpx.engines.lowering.translator import DTYPES
+from mlpx.engines.native.library import load
+
+pytestmark = [
+    pytest.mark.skipif(load() is None, reason="the native library was not built"),
+    pytest.mark.usefixtures("isa"),
+]
+RATE = 0.125
+GATHERED = {
+    **{name: (name, False) for name in ("float16", "float32", "float64", "bool", "uint8", "int8")},
+    **{name: (name, False) for name in ("uint16", "int16", "uint32", "int32", "uint64", "int64")},
+    **{f"{name} swapped": (f">{name}", False) for name in ("f2", "f4", "f8", "i2", "u4", "i8")},
+    "uint8 scaled": ("uint8", True),
+    "float32 scaled": ("float32", True),
+    "float64 scaled": ("float64", True),
+    "float64 swapped and scaled": (">f8", True),
+}
+"""The dtype of x, and whether it is scaled."""
+SCALE, OFFSET = 0.375, -11.0
+MANY = 1100
+"""The rows of x, of which a step takes some, in any order."""
+
+
+@cache
+def table(dtype: str, columns: int) -> np.ndarray:
+    rng, kind = np.random.default_rng(columns), np.dtype(dtype)
+    if kind.kind == "f":
+        values = rng.normal(size=(MANY, columns)) * 30
+    else:
+        values = rng.integers(0, 2 if kind.kind == "b" else 120, size=(MANY, columns))
+        values -= 60 * (kind.kind == "i")
+    return values.astype(dtype)
+
+
+class Gathered:
+    """A gather of the second step's rows, and what it brings."""
+
+    def __init__(self, of: Layer, dtype: str, *, scaled: bool, shuffled: bool) -> None:
+        source = table(dtype, of.d)
+        self.x = output(source, dtype) if source.dtype.kind == "f" else source
+        order = np.random.default_rng(5).permutation(MANY) if shuffled else np.arange(MANY)
+        self.indices = order if shuffled else None
+        self.out = of.blank(of.rows, of.d)
+        kind = source.dtype
+        code = DTYPES[kind.newbyteorder("=").name]
+        sizes = {"rows": of.rows, "columns": of.d, "dtype": code, "stride": of.rows}
+        self.fields = sizes | {"swapped": not kind.isnative, "x": self.x, "indices": self.indices}
+        rows = source[order[of.rows : 2 * of.rows]].astype(of.dtype).astype(float)
+        self.rows, self.size = rows, abs(rows)
+        if scaled:
+            self.fields |= {"scaled": True, "scale": SCALE, "offset": OFFSET}
+            self.rows, self.size = rows * SCALE + OFFSET, abs(rows) * SCALE + abs(OFFSET)
+        self.operation = Operation.of("gather", touches=(), **self.fields, out=self.out)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 70), (53, 600, 5), (530, 47, 20)], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", GATHERED.values(), ids=GATHERED)
+def test_gathered_rows(given: tuple[str, bool], dtype: str, shape: tuple[int, int, int]) -> None:
+    """Products of rows that are read where they lie, in the order of the epoch."""
+    of, (kind, scaled) = Layer(dtype, *shape), given
+    for shuffled in (True, False):
+        gather = Gathered(of, kind, scaled=scaled, shuffled=shuffled)
+        run("gather", dtype, **gather.fields, out=gather.out, threads=2)
+        close(gather.out, gather.rows, 2 * of.eps * gather.size)
+        gather.out[...] = np.nan  # nothing reads it now
+        x, threads = gather.operation, 3 if shuffled else 2
+        z, bound = of.blank(of.rows, of.k), of.bound(of.d, gather.size @ abs(of.exact.W))
+        of.run("affine", "W", x=x, out=z, gathered=True, threads=threads)
+        close(z, gather.rows @ of.exact.W, bound)
+        fields = {"gathered": True, "formula": formula("identity"), "constants": (), "bias": None}
+        y = of.blank(of.rows, of.k)
+        of.run("layer", "W", **fields, x=x, z=y, y=y, split=shuffled, threads=threads)
+        close(y, gather.rows @ of.exact.W, bound)
+        gradient, bound = gather.rows.T @ of.exact.dz, gather.size.T @ abs(of.exact.dz)
+        bound = of.bound(of.rows, bound)
+        dW, part = of.blank(of.d, of.k), of.blank(of.d, of.k)
+        of.run("affine_dW", "dz", x=x, dW=dW, gathered=True, threads=threads)
+        close(dW, gradient, bound)
+        fields = {"dW": part, "others": None, "stride": 0, "gathered": True}
+        of.run("affine_dW_part", "dz", x=x, **fields, tiles=3)
+        close(part, gradient, bound)
+        for name in ("affine_dW_descend", "affine_dW_update"):
+            W, rate = output(of.exact.W, dtype), np.array([np.nan, RATE], dtype)
+            fields = {"parameters": W, "scalars": rate, "table_columns": 1, "gathered": True}
+            if name == "affine_dW_update":
+                fields |= {"dW": dW, "rule": "rule_sgd", "moments": [None] * 4, "constants": ()}
+            of.run(name, "dz", x=x, **fields, threads=threads)
+            close(W, of.exact.W - RATE * gradient, bound + 2 * of.eps * abs(of.exact.W))
