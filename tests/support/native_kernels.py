@@ -32,14 +32,18 @@ class Where(ctypes.Structure):
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.POINTER(Op), ctypes.POINTER(Where))
 
 
-def run(name: str, real: str, *, threads: int = 1, tiles: int = 1, **fields: Any) -> None:
-    """An operation, one thread's share after the other: in falling order for an odd number of
-    threads, so that one that writes beyond its own share is found on either side.
+def run(
+    name: str, real: str, *, threads: int = 1, tiles: int = 1, only: int | None = None, **fields: Any
+) -> None:
+    """An operation, one thread's share after the other, or the share of `only` one: in falling
+    order for an odd number of threads, so that one that writes beyond its own share is found on
+    either side.
     """
     operation = Operation.of(name, touches=(), **fields)
     assembled = assemble([Scheduled(operation, wait=False)], np.dtype(real))
     kernel = KERNEL(assembled.ops[0].kernel)
-    for thread in range(threads)[:: -1 if threads % 2 else 1]:
+    order = range(threads)[:: -1 if threads % 2 else 1]
+    for thread in order if only is None else [only]:
         for tile in range(tiles):
             kernel(assembled.ops, Where(POSITION, 0, thread, threads, tile, tiles))
 

@@ -37,9 +37,11 @@ def table(dtype: str, columns: int) -> np.ndarray:
     rng, kind = np.random.default_rng(columns), np.dtype(dtype)
     if kind.kind == "f":
         values = rng.normal(size=(MANY, columns)) * 30
+    elif kind.kind == "b":
+        values = rng.integers(0, 2, size=(MANY, columns))
     else:
-        values = rng.integers(0, 2 if kind.kind == "b" else 120, size=(MANY, columns))
-        values -= 60 * (kind.kind == "i")
+        info, own = np.iinfo(kind), kind.newbyteorder("=")
+        values = rng.integers(info.min, info.max, size=(MANY, columns), dtype=own, endpoint=True)
     return values.astype(dtype)
 
 
@@ -98,3 +100,12 @@ def test_gathered_rows(given: tuple[str, bool], dtype: str, shape: tuple[int, in
                 fields |= {"dW": dW, "rule": "rule_sgd", "moments": [None] * 4, "constants": ()}
             of.run(name, "dz", x=x, **fields, threads=threads)
             close(W, of.exact.W - RATE * gradient, bound + 2 * of.eps * abs(of.exact.W))
+
+
+def test_rows_that_are_cast_for_large_weights() -> None:
+    """Weights that are copied part by part; of the rows, as many are cast as there is room for."""
+    of = Layer("float32", 100, 1030, 1100)
+    gather = Gathered(of, "uint8", scaled=False, shuffled=True)
+    z = of.blank(of.rows, of.k)
+    of.run("affine", "W", x=gather.operation, out=z, gathered=True)
+    close(z, gather.rows @ of.exact.W, of.bound(of.d, gather.size @ abs(of.exact.W)))

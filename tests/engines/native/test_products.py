@@ -137,7 +137,7 @@ PRODUCTS: dict[str, Callable[[Layer, int], Iterator[Any]]] = {
 SHAPES = [
     (1, 1, 1), (1, 50, 3), (1, 513, 130), (2, 10, 1), (3, 40, 7), (5, 33, 65), (13, 513, 10),
     (20, 20, 200), (49, 97, 33), (70, 130, 600), (97, 3, 129), (130, 64, 1), (520, 17, 3),
-    (600, 40, 47), (1030, 30, 5),
+    (600, 100, 47), (1030, 30, 5),
 ]  # fmt: skip
 """Rows, inputs and outputs: around a vector, a tile, a panel, a block of 48 rows or 512 steps."""
 LARGE = [(530, 7, 1500), (20, 1030, 1100), (100, 1030, 1100)]
@@ -152,6 +152,24 @@ def test_products(operation: str, dtype: str, shape: tuple[int, int, int]) -> No
     for threads in (1, 2, 3, 5) if shape in SHAPES else (2,):
         for found in PRODUCTS[operation](of, threads):
             close(*found)
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_threads_share_the_rows_or_the_columns(split: bool) -> None:
+    """Each writes all of its own share, and nothing else."""
+    of = Layer("float32", 20, 190, 200)
+    found = list[np.ndarray]()
+    for thread in range(3):
+        y, out = of.blank(20, 200), of.blank(20, 190)
+        fields = {"formula": formula("tanh"), "constants": (), "split": split}
+        layer, only = {"z": y, "y": y, "bias": None, "gathered": False}, {"only": thread}
+        of.run("layer", "x", "W", **layer, **fields, threads=3, **only)
+        of.run("layer_back", "dz", "W", "kept", out=out, **fields, threads=3, **only)
+        written = [~np.isnan(array).T if split else ~np.isnan(array) for array in (y, out)]
+        assert all((mask == mask[:, :1]).all() for mask in written)
+        found.append(np.concatenate([mask[:, 0] for mask in written]))
+    assert (np.sum(found, axis=0) == 1).all()
+    assert all(share.any() for share in found)
 
 
 @pytest.mark.parametrize("turned_B", [False, True])
