@@ -109,3 +109,15 @@ def test_rows_that_are_cast_for_large_weights() -> None:
     z = of.blank(of.rows, of.k)
     of.run("affine", "W", x=gather.operation, out=z, gathered=True)
     close(z, gather.rows @ of.exact.W, of.bound(of.d, gather.size @ abs(of.exact.W)))
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_half_is_what_it_is(dtype: str, swapped: bool) -> None:
+    """Those below the normal ones, infinities and NaN too."""
+    halves = np.arange(2**16, dtype=np.uint16).reshape(64, 1024).view(np.float16)
+    x, out = halves.astype(">f2" if swapped else "f2"), np.zeros((64, 1024), dtype)
+    sizes = {"rows": 64, "columns": 1024, "dtype": DTYPES["float16"], "stride": 0}
+    run("gather", dtype, **sizes, swapped=swapped, x=x, indices=None, out=out)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(out, halves.astype(dtype))
