@@ -72,13 +72,13 @@ setup(
     ext_modules=[
         Extension(
             "mlpx.engines.native._native",
-            [f"{SOURCES}/{name}.c" for name in ("avx2", "avx512", "dispatch", "engine", "plain", "pool")],
+            [
+                f"{SOURCES}/{name}.c"
+                for name in ("avx2", "avx512", "dispatch", "engine", "machine", "plain", "pool")
+            ],
             depends=[
                 *(f"{SOURCES}/{name}.h" for name in ("engine", "isa", "pool")),
-                *(
-                    f"{SOURCES}/{name}.inc"
-                    for name in ("kernels", "layers", "losses", "products", "table", "updates")
-                ),
+                *map(str, sorted(Path(SOURCES).glob("*.inc"))),
                 "src/mlpx/engines/formulas.h",
             ],
             extra_compile_args=FLAGS,

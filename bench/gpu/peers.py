@@ -117,8 +117,8 @@ class Bench:
         self.judge.task = task
         verdict = self.judge.verdict(made.outcome(), epsilon=kind.epsilon)
         pace = self.pace
-        step_s = warm_up(made, seconds=pace.warm_s)
-        steps = steps_for(made, step_s=step_s, seconds=pace.turn_s)
+        _, warm = warm_up(made, seconds=pace.warm_s)
+        steps = steps_for(made, step_s=warm.step_s, seconds=pace.turn_s)
         made.reset()
         timed(made, steps)  # compiles what depends on the number of steps
         self.seats.append(Seat(name, made, steps, not verdict.reason))

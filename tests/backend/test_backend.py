@@ -246,3 +246,19 @@ def test_threads_where_the_system_tells_no_affinity(monkeypatch):
 def test_host_out_of_memory_says_how_much():
     with pytest.raises(DeviceMemoryError, match="needs 4000000000000000000 bytes; the host has"):
         get_backend("cpu").empty((10**9, 10**9))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2048K\n", 2 << 20), ("524288", 512 << 10), ("0K", 1 << 20), ("?", 1 << 20)]
+)
+def test_second_level_cache(
+    text: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "size").write_text(text)
+    monkeypatch.setattr(cpu, "CACHE", tmp_path / "size")
+    cpu.second_level_cache.cache_clear()
+    assert cpu.second_level_cache() == size
+    monkeypatch.setattr(cpu, "CACHE", tmp_path / "absent")
+    cpu.second_level_cache.cache_clear()
+    assert cpu.second_level_cache() == 1 << 20
+    cpu.second_level_cache.cache_clear()

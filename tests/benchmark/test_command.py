@@ -103,7 +103,7 @@ def test_an_interrupt_prints_the_cells_that_are_done(run, monkeypatch):
     assert done.exit_code == 130
     assert "after 1 of 3 cells" in done.output
     assert "interrupted before all cells were measured" in done.output
-    assert "## 8-4-2" in done.output
+    assert "4           ok" in done.output
 
 
 def test_an_interrupt_in_the_first_cell_leaves_nothing(run, monkeypatch, tmp_path):
@@ -136,6 +136,7 @@ def test_every_contender_has_figures_or_a_reason(folder):
     for cell in document["cells"]:
         names = {result["contender"] for result in cell["results"]}
         assert names == set(document["contenders"])
+        assert not any(name.startswith("mlpx/cuda") for name in names)  # not for this device
         for result in cell["results"]:
             if result["status"] != "ok":
                 assert result["reason"]
@@ -146,7 +147,8 @@ def test_every_contender_has_figures_or_a_reason(folder):
             if not result["contender"].startswith("gemm/"):
                 assert result["check"]["reason"] == ""
                 assert result["check"]["value_error"] <= result["check"]["value_tolerance"]
-                assert result["floor_fraction"] > 0
+                uses_blas = "gemm/numpy" in document["contenders"][result["contender"]]["floors"]
+                assert (result["floor_fraction"] is not None) is uses_blas
     status = {r["contender"]: r["status"] for r in document["cells"][0]["results"]}
     assert status["mlpx/interpreter"] == "ok"
     assert status["sklearn/partial_fit"] == "ok"
@@ -164,7 +166,6 @@ def test_csv_and_markdown(folder):
     assert "8-4-2, relu, adam, train" in text
     assert "| mlpx/interpreter |" in text
     assert "## Left out" in text
-    assert "gemm/numpy split, unsupported: nothing to split" in text
 
 
 def test_comparing_with_itself_finds_nothing(folder, run):
@@ -253,6 +254,7 @@ def test_advice_is_one_line(run, monkeypatch):
         ("784,50,10", ("784,50,10",)),
         ("20,16x300,2", ("20,16x300,2",)),
         ("784-50-10,mnist", ("784-50-10", "mnist")),
+        (" all ", ("mnist", "tabular", "wide", "deep")),
     ],
 )
 def test_names_and_widths_share_the_comma(text, names):
@@ -279,6 +281,8 @@ class Wrong:
 
     def ask(self, do, **details):
         self.asked.append((self.name, do))
+        if do == "rates":
+            return {"refused": "not here"}
         if do == "build":
             self.task = Task.from_json(details["task"])
             return {"versions": {}, "facts": {}}

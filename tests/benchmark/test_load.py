@@ -39,12 +39,12 @@ def test_busy_reads_the_processors_asked_for(tmp_path, monkeypatch):
 
 def test_own_time_is_the_process_and_its_reset(monkeypatch):
     ticks = iter([130])
-    seat = Seat("a/1", SimpleNamespace(cpu_ticks=lambda: next(ticks)), 1)
+    process = SimpleNamespace(cpu_ticks=lambda: next(ticks))
     monkeypatch.setattr(load, "_tick_s", lambda: 0.01)
-    assert rounds._own_seconds(seat, 100, 0.1) == pytest.approx(0.3)
+    assert rounds._own_seconds(process, 100, 0.1) == pytest.approx(0.3)
     for before, now in ((None, None), (None, 130), (100, None)):
-        seat.process.cpu_ticks = lambda now=now: now
-        assert rounds._own_seconds(seat, before, 0.1) == 0.1
+        process.cpu_ticks = lambda now=now: now
+        assert rounds._own_seconds(process, before, 0.1) == 0.1
 
 
 def test_a_turn_is_judged_by_its_length_its_processors_and_its_own_time(monkeypatch):
@@ -60,7 +60,7 @@ def test_a_turn_is_judged_by_its_length_its_processors_and_its_own_time(monkeypa
         ask=lambda do, steps: ran, cpu_ticks=lambda: next(ticks), settle=lambda: None
     )
     seat = Seat("a/1", process, 10)
-    Table([seat], threads=2, rules=Rules(foreign_share=0.07), bounded=True)._turn(seat)
+    Table([seat], threads=2, rules=Rules(foreign_share=0.07))._turn(seat)
     before, after = load.Busy([4, 7], 3.0), load.Busy([4, 7], 5.0)
     assert asked == [
         ((before, after), {"own_s": 0.5, "count": 2}),

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from mlpx.benchmark import workloads
 from mlpx.benchmark.check import Judge
 from mlpx.benchmark.contenders.base import PEERS, modes
 from mlpx.benchmark.contenders.sklearn import PartialFit
@@ -94,6 +95,18 @@ def agrees(kind, task):
 def test_a_peer_in_this_process_agrees_with_the_reference(kind):
     for phase in kind.phases():
         agrees(kind, Task(NETS[0], 16, phase, seed=2))
+
+
+@pytest.mark.xdist_group("peers")
+@pytest.mark.usefixtures("settings_put_back")
+def test_a_scan_shorter_than_the_check_is_checked_on_all_its_batches(monkeypatch):
+    monkeypatch.setattr(workloads, "CALL_FLOPS", 1.0)
+    scan = next((kind for kind in INSTALLED if kind.name() == "jax/scan"), None)
+    if scan is None:
+        pytest.skip("no GPU stack: JAX is not installed")
+    task = Task(NETS[0], 16, seed=2)
+    assert task.steps_a_call == 1 < task.check_steps
+    agrees(scan, task)
 
 
 @pytest.mark.parametrize(

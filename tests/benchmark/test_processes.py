@@ -14,13 +14,11 @@ import pytest
 from mlpx.benchmark import load, memory
 from mlpx.benchmark.accuracy import HIGHEST_RATE, climb, scaled_rate
 from mlpx.benchmark.contenders.base import contender
-from mlpx.benchmark.contenders.floor import NumpyFloor, SplitFloor
-from mlpx.benchmark.contenders.floor_native import NativeFloor
+from mlpx.benchmark.contenders.floor import NumpyFloor
 from mlpx.benchmark.processes import ContenderError, Process, thread_environment
 from mlpx.benchmark.timing import timed
 from mlpx.benchmark.worker import serve
 from mlpx.benchmark.workloads import Task, Workload, make_problem
-from mlpx.engines.native.library import available
 
 pytestmark = pytest.mark.xdist_group("alone")
 NET = Workload("tiny", (6, 5, 3), "sigmoid", "sgd", 0.1)
@@ -69,8 +67,9 @@ def test_a_failure_is_an_answer_and_not_the_end(process):
 
 
 def test_a_refusal_is_told(process):
-    told = process.ask("build", task=TASK.to_json(), contender="gemm/numpy split")
-    assert told["refused"] == "nothing to split"
+    task = Task(NET, 16, "predict").to_json()
+    told = process.ask("build", task=task, contender="mlpx/native")
+    assert told["refused"] == "has no phase 'predict'"
 
 
 @pytest.mark.parametrize("waits", [True, False], ids=["before it is asked", "meanwhile"])
@@ -120,6 +119,7 @@ def test_the_worker_answers_line_by_line():
     built, warm, refused = map(json.loads, out.getvalue().splitlines())
     assert built["facts"]["call_overhead_s"] > 0
     assert warm["steps"] >= 1
+    assert warm["compile_s"] >= 0
     assert refused == {"ok": False, "error": "KeyError: 'nonsense'"}
 
 
@@ -176,34 +176,6 @@ def test_a_deep_net_tries_each_shape_once_on_matrices_of_each_product(monkeypatc
     assert [out.shape for out in outs] == [(m, n) for m, _, n in shapes]
     assert len({out.ctypes.data for out in outs}) == len(shapes)
     assert not any(out.flags.c_contiguous for out in outs if out.shape[0] > 1)  # the last is best
-
-
-def test_the_native_floor_computes_its_products_with_every_blas():
-    if NativeFloor.refuses(TASK):
-        assert NativeFloor.refuses(TASK) == "the native library was not built"
-        return
-    made = NativeFloor(TASK, make_problem(TASK))
-    for shape in ((4, 7, 5), (1, 7, 5), (4, 1, 5)):
-        made.kept.clear()
-        calls = made._variants(shape)
-        factors, outs = list(zip(made.kept[::3], made.kept[1::3], strict=True)), made.kept[2::3]
-        assert len(calls) == 3 * len(available())
-        for i, call in enumerate(calls):
-            out = outs[i // len(available())]
-            a, b = factors[i // len(available())]
-            out[...] = 0
-            call()
-            assert np.allclose(out, a @ b, atol=1e-5)
-    assert NativeFloor(Task(NET, 15, threads=2), make_problem(TASK)).batch_rows() == 8
-    assert NativeFloor(Task(NET, 1, threads=2), make_problem(TASK)).batch_rows() == 1
-
-
-def test_the_split_floor_takes_one_share():
-    task = Task(NET, 15, threads=2)
-    assert SplitFloor(task, make_problem(task)).batch_rows() == 8
-    assert SplitFloor.refuses(task) is None
-    assert SplitFloor.refuses(Task(NET, 1, threads=2)) == "nothing to split"
-    assert SplitFloor.environment["OPENBLAS_NUM_THREADS"] == "1"
 
 
 def test_peak_memory_is_seen_and_reset():

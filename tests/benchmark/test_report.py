@@ -8,7 +8,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from reporting import SIZES
+from reporting import SIZES, machine
 
 from mlpx.benchmark.advise import advice, choose, thread_counts
 from mlpx.benchmark.contenders.base import LIBRARIES
@@ -16,8 +16,9 @@ from mlpx.benchmark.report import answer, html
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report.compare import compare, differences, has_regressed, parse_share
 from mlpx.benchmark.report.html import to_html
+from mlpx.benchmark.report.spreadsheet import to_csv
 from mlpx.benchmark.report.style import CSS, DARK, LIGHT
-from mlpx.benchmark.report.tables import against_best_peer, to_csv, to_markdown
+from mlpx.benchmark.report.tables import against_best_peer, to_markdown
 from mlpx.benchmark.report.units import duration, figures, megabytes, percent, rate
 from mlpx.cli.bench.compare import show_changes
 from mlpx.errors import DataFormatError, DataNotFoundError, InputError
@@ -37,6 +38,64 @@ def test_share_of_the_floor(document):
     assert found(document, 32, "cpu", "torch/eager")["floor_fraction"] == pytest.approx(1 / 6)
     assert found(document, 32, "cuda", "mlpx/x")["floor_fraction"] is None
     assert "floor_fraction" not in found(document, 32, "cpu", "gemm/numpy")
+
+
+def test_share_of_the_peak(document):
+    for name, factor in (("mlpx/x", 1), ("gemm/numpy", 2)):
+        result = found(document, 32, "cpu", name)
+        assert result["peak_fraction"] == pytest.approx(factor * 2e-4 * 32 / 37e-6 / 400)
+    assert found(document, 32, "cuda", "mlpx/x")["peak_fraction"] is None
+    found(document, 32, "cpu", "mlpx/x")["gflops"] = 0.0  # it multiplies nothing
+    documents.finish(document)
+    assert found(document, 32, "cpu", "mlpx/x")["peak_fraction"] is None
+
+
+def test_the_machine_over_all_cells(document):
+    assert document["machine"] == {
+        "isa": "avx512", "fma_gflops": {"float32": 400.0},
+        "fma_gflops_one_thread": {"float32": 200.0}, "read_bytes_per_s": 40e9,
+        "triad_bytes_per_s": 30e9, "l2_bytes_per_s": 300e9, "speedup": 2.0, "one_core": False,
+    }  # fmt: skip
+    cells = [cell for cell in document["cells"] if cell["machine"]]
+    cells[0].update(dtype="float64", machine=machine(200.0, 90.0))
+    made = documents.finish(document)["machine"]
+    assert made["fma_gflops"] == {"float64": 200.0, "float32": 400.0}
+    for cell in document["cells"]:
+        cell["machine"] = None
+    assert documents.finish(document)["machine"] is None
+
+
+@pytest.mark.parametrize(
+    ("peak", "disturbed", "threads", "said"),
+    [(269.0, 0, 2, True), (271.0, 0, 2, False), (210.0, 1, 2, False), (210.0, 0, 3, False)],
+)
+def test_two_threads_of_one_core_are_told(document, peak, disturbed, threads, said):
+    for cell in document["cells"]:
+        if cell["machine"]:
+            cell["machine"] = {**machine(peak, 200.0), "disturbed_rounds": disturbed}
+    document["environment"]["threads"] = threads
+    made = documents.finish(document)
+    assert made["machine"]["one_core"] is said
+    line = f"threads of one core: {peak:.0f} GFLOP/s of multiply-adds on both, 200 on one\n"
+    assert (line in to_markdown(document)) is said
+    assert f"float32 {peak:.0f} GFLOP/s (200 on one thread)" in to_markdown(document)
+
+
+def test_documents_of_version_1_are_read(document, tmp_path):
+    old = copy.deepcopy(document)
+    old["schema"] = "mlpx-bench/1"
+    del old["machine"]
+    for cell in old["cells"]:
+        del cell["machine"]
+        for result in cell["results"]:
+            for name in ("peak_fraction", "compile_s"):
+                result.pop(name, None)
+            if result["status"] == "ok":
+                result["rejected_rounds"] = {"busy": 0, "below_floor": 0}
+    documents.save(old, tmp_path / "old.json")
+    changes = compare(documents.load(tmp_path / "old.json"), document)
+    assert {change.outcome for change in changes} == {"same"}
+    assert "Share of the machine's peak" not in to_markdown(old)
 
 
 def test_time_to_accuracy_is_steps_times_the_step(document):
@@ -175,7 +234,7 @@ def test_markdown_says_who_is_fastest_and_what_is_left_out(document):
     text = to_markdown(document)
     assert "| mlpx/x, cpu | **6.00 µs (±1)** | **37.0 µs (±1)** | 517 µs (±1) |" in text
     assert "| mlpx/x, cuda | 50.0 µs (±1) | 50.3 µs (±1) | **55.1 µs (±1)** |" in text
-    assert "Ours against the best peer, geometric mean: 3.00 times." in text
+    assert "Ours against the best peer, geometric mean: 3.00 times; least 3.00, at batch 1." in text
     assert "- jax/jit, wrong: loss <differs>" in text
     assert "commit aaaaaaaaaaaa" in text
     assert "| 512 | 0.1 | not in 900 | 0.9500 |" in text

@@ -11,6 +11,7 @@ import pytest
 from mlpx.benchmark import load
 from mlpx.benchmark.accuracy import TARGET, load_images, scaled_rate
 from mlpx.benchmark.contenders.base import Contender
+from mlpx.benchmark.machine import RATES
 from mlpx.benchmark.processes import ContenderError, device_environment
 from mlpx.benchmark.rounds import Rules
 from mlpx.benchmark.session import Bench, SessionOptions, _accuracy
@@ -21,8 +22,9 @@ pytestmark = pytest.mark.xdist_group("alone")
 RULES = Rules(budget_s=0.0, most_rounds=6, accept_noise=True)
 ANSWERS = {
     "build": {"versions": {"it": "1.0"}, "facts": {"call_overhead_s": 0.025}},
-    "warm": {"steps": 4},
+    "warm": {"steps": 4, "compile_s": 1.5},
     "run": {"steps": 4, "wall_s": 0.5, "cpu_s": 0.25, "device_s": None},
+    "rates": {"isa": "x", "rates": dict.fromkeys(RATES, 7.0), "cpu_s": 0.1},
     "memory": {"peak_host_bytes": 9, "before_bytes": 5, "peak_device_bytes": None},
 }
 
@@ -69,14 +71,16 @@ def watcher(log):
     return SimpleNamespace(
         cell=lambda task, names: log.append(("cell", task.batch_size)),
         says=lambda task, name, text: text == "building" or log.append((text, name)),
-        rounds=lambda task, seats: None,
+        rounds=lambda task, seats, peak: log.append(("peak", peak)),
     )
 
 
 def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
     tasks = [Task(parse_workload("8-4-2"), size) for size in (4, 16)]
     modes = ("well", "refused", "build", "warm", "run", "memory")
-    with Bench(tasks, kinds(*modes), RULES, watcher(log)) as bench:
+    played = kinds(*modes)
+    played[0].compiles = True
+    with Bench(tasks, played, RULES, watcher(log)) as bench:
         cells = [bench.cell(task) for task in tasks]
     assert not Path(bench.scratch.name).exists()
     for cell in cells:
@@ -97,6 +101,12 @@ def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
     counts = {name: log.count(("start", f"gemm/{name}")) for name in modes}
     assert counts == {"well": 1, "refused": 1, "build": 2, "warm": 2, "run": 1, "memory": 1}
     assert all(log.count(("close", f"gemm/{name}")) == counts[name] for name in modes)
+    assert [log.count((do, "machine")) for do in ("start", "close")] == [1, 1]
+    for cell in cells:
+        assert (cell["machine"]["isa"], cell["machine"]["fma_gflops"]["rounds"]) == ("x", 6)
+        assert cell["results"][0]["compile_s"] == 1.5
+        assert cell["results"][-1]["compile_s"] is None
+    assert ("peak", 7.0) in log
     assert log.count(("settle", "gemm/well")) == 2 * (1 + RULES.most_rounds)  # and once it is warm
     dead = [entry for entry in log if entry[1] == "gemm/build"]
     assert dead[:2] == [("start", "gemm/build"), ("close", "gemm/build")]
@@ -104,7 +114,7 @@ def test_who_dies_is_started_anew_for_the_next_cell_and_the_others_go_on(log):
 
 
 def test_what_is_asked_and_told_in_a_cell(monkeypatch):
-    asked, told, shares = [], [], iter((0.1, 0.3, 0.2, 0.1, 0.1, 0.1))
+    asked, told, shares = [], [], iter((0.1, 0.3, *[0.2] * 10))
     monkeypatch.setattr(load, "foreign_share", lambda *_, **__: next(shares))
     process = SimpleNamespace(cpu_ticks=lambda: None, settle=lambda: None, close=lambda: None)
     answers = {**ANSWERS, "build": {"versions": {}, "facts": {}}}
@@ -118,29 +128,82 @@ def test_what_is_asked_and_told_in_a_cell(monkeypatch):
         cell = bench.cell(task)
     warm = ("warm", {"seconds": RULES.warm_s, "round_s": RULES.round_s})
     build = ("build", {"task": task.to_json(), "contender": "gemm/well"})
-    assert asked == [build, warm, *[("run", {"steps": 4})] * 6, ("memory", {})]
+    rates = ("rates", {"threads": 1, "dtype": "float32", "seconds": RULES.round_s})
+    assert asked[:3] == [build, warm, rates]
+    assert asked[-1] == ("memory", {})
+    played = asked[3:-1]
+    assert (played.count(("run", {"steps": 4})), len(played)) == (6, 12)
+    assert all(("threads" in given) is (do == "rates") for do, given in played)
     first, building, gone, *rounds = told
     assert first == (["gemm/well", "gemm/absent"],)
     assert building == ("gemm/well", "building")
     assert gone == ("gemm/absent", "absent: no_such_module not installed")
-    assert [len(seats) for (seats,) in rounds] == [1] * 6
+    assert [(len(seats), peak) for seats, peak in rounds] == [(1, 7.0)] * 6
     status = [result["status"] for result in cell["results"]]
     assert (status, cell["foreign_share"]) == (["ok", "absent", "unsupported"], 0.3)
     assert cell["results"][0]["step_s"]["median"] == 0.5 / 4
+
+
+def test_a_cell_says_how_long_it_took(monkeypatch, log):
+    ticks = iter((1.0, 4.0, 9.0))
+    monkeypatch.setattr("mlpx.benchmark.session.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("mlpx.benchmark.session.Table.measure", lambda *_: None)
+    task = Task(parse_workload("8-4-2"), 4)
+    with Bench([task], [], RULES, watcher(log)) as bench:
+        cell = bench.cell(task)
+    assert (cell["preparing_s"], cell["measuring_s"]) == (3.0, 5.0)
+
+
+@pytest.mark.parametrize("does", ["refuses", "dies"])
+def test_without_the_machine_the_others_are_measured(monkeypatch, log, does):
+    def ask(self, do, **_):
+        if self.name != "machine":
+            return ANSWERS[do]
+        if does == "dies":
+            raise ContenderError("it died")
+        return {"refused": "the native library was not built"}
+
+    monkeypatch.setattr(Played, "ask", ask)
+    task = Task(parse_workload("8-4-2"), 4)
+    with Bench([task], kinds("well"), RULES, watcher(log)) as bench:
+        cell = bench.cell(task)
+    assert cell["machine"] is None
+    assert cell["results"][0]["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"), [("cuda", "float32"), ("cpu", "bf16")], ids=["GPU", "rounded"]
+)
+def test_where_multiply_adds_are_no_peak_there_is_none(monkeypatch, log, device, precision):
+    task = Task(parse_workload("8-4-2"), 4, device=device, precision=precision)
+    (kind,) = kinds("well")
+    kind.devices, kind.precisions = (device,), (precision,)
+    with Bench([task], [kind], RULES, watcher(log)) as bench:
+        assert bench.cell(task)["machine"] is None
+    assert ("start", "machine") not in log
+
+
+def test_who_is_for_another_device_is_not_listed(log):
+    task = Task(parse_workload("8-4-2"), 4)
+    here, elsewhere = kinds("here", "elsewhere")
+    elsewhere.devices = ("cuda",)
+    with Bench([task], [here, elsewhere], RULES, watcher(log)) as bench:
+        cell = bench.cell(task)
+    assert [result["contender"] for result in cell["results"]] == ["gemm/here"]
 
 
 @pytest.mark.parametrize(
     ("device", "status", "threads", "processors"),
     [("cpu", "rejected", 1, 1), ("cuda", "ok", 8, None)],
 )
-def test_what_is_faster_than_its_products_is_rejected_on_a_cpu(
+def test_what_is_faster_than_the_machine_is_rejected_on_a_cpu(
     monkeypatch, device, status, threads, processors
 ):
     started, counted = {}, []
 
     def play(name, **given):
         started[name] = given
-        process, wall_s = Played([], name), 0.5 if name == "mlpx/fast" else 5.0
+        process, wall_s = Played([], name), 1e-9 if name == "mlpx/fast" else 5.0
         process.ask = lambda do, **_: {**ANSWERS[do], "wall_s": wall_s}
         return process
 
@@ -160,6 +223,7 @@ def test_what_is_faster_than_its_products_is_rejected_on_a_cpu(
     assert started == {
         "gemm/floor": {**common, "environment": environment},
         "mlpx/fast": {**common, "environment": {**environment, "A": "1"}},
+        **({"machine": {**common, "environment": environment}} if device == "cpu" else {}),
     }
 
 

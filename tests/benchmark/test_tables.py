@@ -9,7 +9,14 @@ from typer.testing import CliRunner
 
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.report.html import _inline, to_html
-from mlpx.benchmark.report.tables import conditions, to_markdown
+from mlpx.benchmark.report.tables import (
+    compile_line,
+    conditions,
+    left_out,
+    step_lines,
+    to_markdown,
+)
+from mlpx.benchmark.report.text import to_lines
 from mlpx.cli import app
 from mlpx.cli.bench.run import PartialResults, _report
 
@@ -46,6 +53,45 @@ def test_why_there_is_no_time_to_accuracy(document):
     )
 
 
+def test_what_no_cell_knows_has_no_table(document):
+    text = to_markdown(document)
+    assert "Share of the machine's peak:" in text
+    assert "Compiling" not in text
+    rows = [line for line in text.splitlines() if line.startswith("| mlpx/x, cuda |")]
+    assert "| mlpx/x, cuda | – | – | – |" not in rows
+    document["cells"] = [cell for cell in document["cells"] if cell["device"] == "cuda"]
+    assert "Share of" not in to_markdown(documents.finish(document))
+
+
+def test_compiling_is_shown_apart_where_it_takes_a_while(document):
+    for cell, taken_s in zip(document["cells"][::2], (2.0, 3.0, 4.0), strict=True):
+        cell["results"][2]["compile_s"] = taken_s
+    line = compile_line(document["cells"])
+    assert line == "Compiling before the first step, at each batch size: torch/eager 3.0 s."
+    text = to_markdown(document)
+    table = text[text.index("Compiling before") : text.index("Peak memory")]
+    assert "| torch/eager, cpu | 2.0 s | 3.0 s | 4.0 s |" in table
+    assert "mlpx/x" not in table
+
+
+def test_the_least_gain_has_its_batch(document):
+    document["cells"][2]["results"][2]["step_s"]["median"] = 1e-6 * 37 * 0.5
+    assert "times; least 0.500, at batch 32." in "\n".join(step_lines(document["cells"]))
+
+
+def test_a_mode_without_the_phase_is_left_out_silently_if_another_has_it(document):
+    lacking = [
+        {"contender": name, "status": "unsupported", "reason": "has no phase 'train'"}
+        for name in ("torch/graph", "onnxruntime/session")
+    ]
+    document["cells"] = document["cells"][:1]
+    document["cells"][0]["results"] += lacking
+    assert left_out(document) == [
+        "- jax/jit, wrong: loss <differs>",
+        "- onnxruntime/session, unsupported: has no phase 'train'",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
@@ -61,7 +107,7 @@ def test_marks_that_are_no_pair_stay(text, wanted):
 
 def test_without_a_folder_the_report_is_printed(document, tmp_path, capsys):
     _report(document, None)
-    assert capsys.readouterr().out == to_markdown(document) + "\n"
+    assert capsys.readouterr().out == to_lines(document) + "\n"
     _report(document, tmp_path)
     assert capsys.readouterr().out == f"wrote {tmp_path}/bench.json, .csv, .md, .html and .svg\n"
     assert (tmp_path / "bench.md").read_text(encoding="utf-8") == to_markdown(document) + "\n"

@@ -73,9 +73,21 @@ def test_warm_up_goes_by_time_and_whole_chunks(monkeypatch, thousandths, runs):
     monkeypatch.setattr(timing, "time", clock)
     slow, step_s = Slow(), 1 / 1024
     slow.work = lambda steps: setattr(clock, "now", clock.now + steps * step_s)
-    assert warm_up(slow, seconds=thousandths * step_s) == step_s
+    first, last = warm_up(slow, seconds=thousandths * step_s)
+    assert (first.steps, last.step_s) == (4, step_s)
     assert slow.runs == runs
     assert slow.resets == len(runs)
+
+
+def test_one_long_step_is_warm_up_enough(monkeypatch):
+    """A contender of single steps compiled them when it was checked; one of many, only now."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, process_time=lambda: 0.0)
+    monkeypatch.setattr(timing, "time", clock)
+    for chunk, seconds, runs in ((1, 2.0, [1]), (1, 2.1, [1, 1]), (4, 2.0, [4, 4])):
+        slow = Slow()
+        slow.chunk, slow.work = chunk, lambda steps: setattr(clock, "now", clock.now + 2 * steps)
+        first, last = warm_up(slow, seconds=seconds)
+        assert (slow.runs, first.step_s, last.step_s) == (runs, 2.0, 2.0)
 
 
 def test_a_turn_is_whole_chunks_about_as_long_as_asked_for():

@@ -16,12 +16,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from mlpx.benchmark import load, memory, processes, worker
+from mlpx.benchmark import load, memory, processes, timing, worker
 from mlpx.benchmark.check import Judge
 from mlpx.benchmark.contenders import base as contenders
-from mlpx.benchmark.contenders import floor_native
 from mlpx.benchmark.contenders.floor import TorchFloor
-from mlpx.benchmark.contenders.floor_native import NativeFloor
 from mlpx.benchmark.processes import ContenderError, Process
 from mlpx.benchmark.timing import timed
 from mlpx.benchmark.workloads import Task, Workload, make_problem
@@ -65,10 +63,41 @@ def test_a_conversation(name, phase, tmp_path):
 def test_what_is_refused_is_not_built():
     task = Task(NET, 16).to_json()
     told, lost = asked(
-        {"do": "build", "task": task, "contender": "gemm/numpy split"}, {"do": "run", "steps": 1}
+        {"do": "build", "task": task, "contender": "mlpx/predict"}, {"do": "run", "steps": 1}
     )
-    assert told == {"ok": True, "refused": "nothing to split"}
+    assert told == {"ok": True, "refused": "has no phase 'train'"}
     assert lost["error"].startswith("AttributeError")
+
+
+@pytest.mark.parametrize(
+    ("chunk", "round_s", "wanted_s"), [(1, 0.0, 5.0), (1, 8.0, 5.0 + 3.0), (4, 0.0, 5.0 + 3.0)]
+)
+def test_what_first_runs_take_longer_is_compiling(monkeypatch, tmp_path, chunk, round_s, wanted_s):
+    """Here the first run of each number of steps compiles: three seconds, in the check two more."""
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now, process_time=lambda: 0.0)
+    for module in (worker, timing):
+        monkeypatch.setattr(module, "time", clock)
+    made = Idle(Task(NET, 16), None)
+    made.chunk, seen, runs = chunk, set(), []
+    made.outcome = list
+
+    def run(steps, longer_s=0.0):
+        clock.now += 1.0 * steps + (0.0 if steps in seen else 3.0 + longer_s)
+        seen.add(steps)
+        runs.append(steps)
+
+    made.run, made.run_checked = run, lambda steps: run(steps, 2.0)
+    if chunk == 1:
+        seen.add(1)  # compiled by the check
+    by = worker.Worker()
+    by.contender = made
+    by.check({"file": str(tmp_path / "outcome.npz")})
+    told = by.warm({"seconds": 0.5, "round_s": round_s})
+    assert told["compile_s"] == pytest.approx(wanted_s)
+    assert told["step_s"] == 1.0
+    assert len(runs) == 3 + (told["steps"] != chunk) - (chunk == 1)  # nothing twice for nothing
+    by.build({"task": Task(NET, 16).to_json(), "contender": "mlpx/predict"})
+    assert (by.compiled_s, by.compiled_steps) == (0.0, 0)
 
 
 class Idle(contenders.Contender):
@@ -186,11 +215,6 @@ def test_the_floor_of_torch_computes_its_products_in_every_layout(
     assert made.device_peak_bytes() is None
     assert fake_torch == Counter({f"{threads} threads": 1, "waits": waits})
     assert set(Tensor.moves) == {device}
-
-
-def test_the_native_floor_needs_its_library(monkeypatch):
-    monkeypatch.setattr(floor_native, "load", lambda: None)
-    assert NativeFloor.refuses(Task(NET, 16)) == "the native library was not built"
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 from mlpx.benchmark.workloads import (
     ARITHMETIC,
     CHECK_STEPS,
+    LONGEST_CALL,
     PHASES,
     WORKLOADS,
     Task,
@@ -142,6 +143,21 @@ def test_what_moves_is_compared_after_five_steps():
     longer = {phase for phase, task in found.items() if task.check_steps == CHECK_STEPS}
     assert longer == moving - {"start"}
     assert {task.check_steps for phase, task in found.items() if phase not in longer} == {1}
+
+
+def test_a_heavy_check_has_fewer_steps():
+    deep = WORKLOADS["deep"]
+    found = {size: Task(deep, size).check_steps for size in (512, 2048, 65536)}
+    assert found == {512: 4, 2048: 2, 65536: 2}
+    assert Task(deep, 2048, "update").check_steps == CHECK_STEPS
+
+
+def test_a_call_is_an_epoch_or_about_a_second():
+    assert Task(WORKLOADS["mnist"], 1).steps_a_call == LONGEST_CALL
+    assert Task(WORKLOADS["mnist"], 32).steps_a_call == 8192 // 32
+    assert Task(WORKLOADS["deep"], 32).steps_a_call == 43
+    assert Task(WORKLOADS["deep"], 2048).steps_a_call == 1
+    assert Task(WORKLOADS["mnist"], 32, "update").steps_a_call == 8192 // 32
 
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", 2), ("sigmoid", 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mlpx.benchmark.machine import RATES
 from mlpx.benchmark.report import document as documents
 from mlpx.benchmark.statistics import summarise
 
@@ -15,8 +16,8 @@ def result(name, step_s, width=0.01, **more):
     return {
         "contender": name, "status": "ok", "reason": None, "check": None,
         "step_s": {**summarise(values).to_json(), "all": values}, "device_step_s": None,
-        "rejected_rounds": {"busy": 0, "below_floor": 0}, "peak_host_bytes": 50 * 2**20,
-        "peak_device_bytes": None, **more,
+        "rejected_rounds": {"busy": 0, "above_peak": 0}, "peak_host_bytes": 50 * 2**20,
+        "peak_device_bytes": None, "compile_s": None, **more,
     }  # fmt: skip
 
 
@@ -24,11 +25,20 @@ def cell(size, device, *results):
     for one in results:
         if one["status"] == "ok":
             one["samples_per_s"] = size / one["step_s"]["median"]
+            one["gflops"] = 2e-4 * one["samples_per_s"]
     return {
         "workload": "mnist", "layers": [784, 50, 10], "activation": "sigmoid", "optimizer": "sgd",
         "phase": "train", "dtype": "float32", "threads": 2, "device": device, "batch_size": size,
-        "results": list(results),
+        "machine": None if device == "cuda" else machine(), "results": list(results),
     }  # fmt: skip
+
+
+def machine(fma=400.0, alone=200.0):
+    """The ceilings of a machine in one cell."""
+    figures = (fma, alone, 40e9, 30e9, 300e9)
+    rates = {name: summarise([figure] * 6) for name, figure in zip(RATES, figures, strict=True)}
+    rates = {name: found.to_json() for name, found in rates.items()}
+    return {"isa": "avx512", "disturbed_rounds": 0, **rates}
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from mlpx.types import Array
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
+CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 
 
 class CpuBackend(Backend):
@@ -164,6 +165,16 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+@lru_cache(maxsize=1)
+def second_level_cache() -> int:
+    """The bytes of a core's second-level cache; 1 MiB if the system does not say."""
+    try:
+        text = CACHE.read_text().strip()
+        return int(text.removesuffix("K")) * (1024 if text.endswith("K") else 1) or 1 << 20
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 @lru_cache(maxsize=1)

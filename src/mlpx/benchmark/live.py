@@ -1,11 +1,13 @@
-"""The live table: what is measured and what is known so far; plain lines without a terminal."""
+"""The live table: what is measured and what is known so far; a line a cell without a terminal."""
 
 from __future__ import annotations
 
+from math import inf
 from types import TracebackType
 from typing import Any, Self
 
-from mlpx.benchmark.report.units import duration, rate, thread_text, widths_text
+from mlpx.benchmark.report.text import ASCII, aligned
+from mlpx.benchmark.report.units import counted, duration, percent, rate, thread_text, widths_text
 from mlpx.benchmark.rounds import Seat
 from mlpx.benchmark.statistics import summarise
 from mlpx.benchmark.workloads import Task
@@ -21,7 +23,9 @@ class Live:
         self.console = console
         self.display: Any = None
         self.texts: dict[str, str] = {}
+        self.told: set[tuple[str, str]] = set()
         self.seats: dict[str, Seat] = {}
+        self.peak_gflops: float | None = None
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
@@ -48,19 +52,22 @@ class Live:
         self.texts = dict.fromkeys(names, "waiting")
         self.seats = {}
         if self.display is None:
-            self.console.print(title(task), markup=False, highlight=False)
+            self._print(title(task))
 
     def says(self, task: Task, name: str, text: str) -> None:
         """A contender's state changed."""
         if text == "building":
             self.texts[name] = text
-        else:  # a line instead of a row
+        else:  # a line instead of a row, once for all cells
             self.texts.pop(name, None)
-            self.console.print(f"  {name}: {text}", markup=False, highlight=False)
+            if (name, text) not in self.told:
+                self.told.add((name, text))
+                self._print(f"  {name}: {text}")
         self._show()
 
-    def rounds(self, task: Task, seats: list[Seat]) -> None:
+    def rounds(self, task: Task, seats: list[Seat], peak_gflops: float | None = None) -> None:
         """A round is done."""
+        self.peak_gflops = peak_gflops
         self.seats = {seat.name: seat for seat in seats}
         for seat in seats:
             if seat.error and seat.name in self.texts:
@@ -73,30 +80,44 @@ class Live:
 
     def _leave(self) -> None:
         """Print the finished cell's table for good."""
-        if self.seats:
-            if self.display is not None:
-                self.display.update("", refresh=True)
+        if self.seats and self.display is not None:
+            self.display.update("", refresh=True)
             self.console.print(self.table())
+        elif self.seats:
+            self._print(f"  {self.line()}".translate(ASCII))
 
     def finish(self) -> None:
         """The last cell is done."""
         self._leave()
         self.seats = {}
 
+    def _print(self, line: str) -> None:
+        self.console.print(line, markup=False, highlight=False, soft_wrap=self.display is None)
+
     def table(self) -> Any:
         """The cell so far, the fastest first."""
-        from rich.markup import escape
-        from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=escape(title(self.task)), title_justify="left", title_style="bold")
-        table.add_column("contender", no_wrap=True)
-        headings = ("a step", "95 %", "samples/s", "rounds", "rejected")
-        shown = len(headings) if self.console.width >= WIDE else 3
-        for heading in headings[:shown]:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name in sorted(self.texts, key=self._order):
-            table.add_row(*map(escape, self._row(name)[: shown + 1]))
-        return table
+        headings = ["contender", "a step", "95 %", "samples/s", "peak", "rounds", "rejected"]
+        rows = [headings, *(self._row(name) for name in sorted(self.texts, key=self._order))]
+        hidden = {"rounds", "rejected"} if self.console.width < WIDE else set()
+        hidden |= set() if self.peak_gflops else {"peak"}
+        shown = [i for i, heading in enumerate(headings) if heading not in hidden]
+        head, *lines = aligned([[row[i] for i in shown] for row in rows], left={0})
+        made = Text(f"{title(self.task)}\n", style="bold")
+        made.append(f"{head}\n", style="not bold underline")
+        return made.append("\n".join(lines), style="not bold")
+
+    def line(self) -> str:
+        """The finished cell: our fastest, the fastest of the peers, and how much was measured."""
+        seats = [seat for name, seat in self.seats.items() if name in self.texts]
+        medians = [(summarise(seat.step_s).median, seat.name) for seat in seats if seat.step_s]
+        ours = [found for found in medians if found[1].startswith("mlpx/")]
+        theirs = [found for found in medians if not found[1].startswith(("mlpx/", "gemm/"))]
+        fastest = [min(found) for found in (ours, theirs) if found]
+        rounds = max(map(_turns, seats), default=0)
+        told = [f"{name} {duration(step_s)}" for step_s, name in fastest]
+        return ", ".join([*told, counted(len(seats), "contender"), counted(rounds, "round")])
 
     def _order(self, name: str) -> tuple[bool, float]:
         seat = self.seats.get(name)
@@ -106,17 +127,22 @@ class Live:
     def _row(self, name: str) -> list[str]:
         seat = self.seats.get(name)
         if seat is None or not seat.step_s:
-            rejected = str(seat.busy + seat.below_floor) if seat else ""
-            return [name, "" if seat else self.texts[name], "", "", "", rejected]
+            rejected = str(seat.busy + seat.above_peak) if seat else ""
+            return [name, "" if seat else self.texts[name], "", "", "", "", rejected]
         step = summarise(seat.step_s)
         return [
             name,
             duration(step.median),
             f"±{100 * step.relative_width:.1f} %",
             rate(self.task.batch_size / step.median),
+            percent(self.task.step_flops / step.median / 1e9 / (self.peak_gflops or inf)),
             str(step.rounds),
-            str(seat.busy + seat.below_floor),
+            str(seat.busy + seat.above_peak),
         ]
+
+
+def _turns(seat: Seat) -> int:
+    return len(seat.step_s) + seat.busy + seat.above_peak
 
 
 def title(task: Task) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from mlpx.benchmark.environment import describe
 from mlpx.benchmark.processes import ContenderError, Process, device_environment
 from mlpx.benchmark.reference import Arrays
 from mlpx.benchmark.report.document import SCHEMA, finish
-from mlpx.benchmark.report.results import cell_record, refusal, result_record
-from mlpx.benchmark.rounds import Rules, Seat, Table
+from mlpx.benchmark.report.results import cell_record, machine_record, refusal, result_record
+from mlpx.benchmark.rounds import Gauge, Rules, Seat, Table
 from mlpx.benchmark.workloads import ARITHMETIC, Phase, Task, Workload, make_problem
 from mlpx.engines import Engine
 from mlpx.errors import UnknownNameError
@@ -47,19 +48,16 @@ class SessionOptions:
     """
 
     def tables(self) -> Iterator[list[Task]]:
-        """The tasks that share their processes: one list for each workload, phase, dtype and
-        device.
-        """
+        """The tasks that share their processes: one list for each workload and device."""
         for workload in self.workloads:
-            sizes = self.batch_sizes or workload.batch_sizes
             for device in self.devices:
-                for dtype in self.dtypes:
-                    array, precision = ARITHMETIC[dtype]
-                    for phase in self.phases:
-                        task = Task(
-                            workload, 1, phase, array, device, self.threads, self.seed, precision
-                        )
-                        yield [replace(task, batch_size=size) for size in sizes]
+                task = Task(workload, 1, device=device, threads=self.threads, seed=self.seed)
+                yield [
+                    replace(task, batch_size=size, phase=phase, dtype=array, precision=precision)
+                    for array, precision in (ARITHMETIC[dtype] for dtype in self.dtypes)
+                    for phase in self.phases
+                    for size in self.batch_sizes or workload.batch_sizes
+                ]
 
 
 class Watcher(Protocol):
@@ -71,12 +69,13 @@ class Watcher(Protocol):
     def says(self, task: Task, name: str, text: str) -> None:
         """Something about one contender: "building", "wrong: ..."."""
 
-    def rounds(self, task: Task, seats: list[Seat]) -> None:
-        """A round is done."""
+    def rounds(self, task: Task, seats: list[Seat], peak_gflops: float | None) -> None:
+        """A round is done; the machine's peak so far, if it is measured."""
 
 
 def roster(options: SessionOptions) -> list[type[Contender]]:
-    """The contenders that take part: our engines, the floors, and every mode of the peers.
+    """The contenders that take part: our engines, the floors, and every mode of the peers that
+    runs on one of the devices.
 
     Raises UnknownNameError for an unknown peer or engine.
     """
@@ -91,7 +90,8 @@ def roster(options: SessionOptions) -> list[type[Contender]]:
     theirs = [kind for library in options.peers for kind in modes(library)]
     wanted = {floor for kind in [*ours, *theirs] for floor in kind.floors}
     floors = [kind for kind in modes("gemm") if kind.name() in wanted]
-    return [*floors, *ours, *theirs]
+    kinds = [*floors, *ours, *theirs]
+    return [kind for kind in kinds if any(map(kind.runs_on, options.devices))]
 
 
 def others_than(phase: Phase, kinds: list[type[Contender]]) -> list[type[Contender]]:
@@ -173,14 +173,14 @@ def _accuracy(options: SessionOptions) -> dict[str, Any] | None:
 
 
 class Bench:
-    """The processes of one workload, phase, dtype and device, through all batch sizes."""
+    """The processes of one workload and device, through all phases, dtypes and batch sizes."""
 
     def __init__(
         self, tasks: list[Task], kinds: list[type[Contender]], rules: Rules, watcher: Watcher
     ) -> None:
         self.rules, self.watcher = rules, watcher
         self.versions: dict[str, str] = {}
-        self.kinds, self.tasks = kinds, tasks
+        self.kinds = [kind for kind in kinds if kind.runs_on(tasks[0].device)]
         self.processes: dict[str, Process] = {}
         self.scratch = tempfile.TemporaryDirectory(prefix="mlpx-bench-")
 
@@ -194,6 +194,7 @@ class Bench:
 
     def cell(self, task: Task) -> dict[str, Any]:
         """Build and check every contender, let them take turns, and write down what came out."""
+        started_s = time.perf_counter()
         record = cell_record(task)
         unasked = others_than(task.phase, self.kinds)
         self.watcher.cell(task, [kind.name() for kind in self.kinds if kind not in unasked])
@@ -205,12 +206,31 @@ class Bench:
             if result["status"] != "ok" and kind not in unasked:
                 self.watcher.says(task, kind.name(), f"{result['status']}: {result['reason']}")
         del judge
-        threads = None if task.on_gpu else task.threads
-        table = Table(seats, threads=threads, rules=self.rules, bounded=not task.on_gpu)
-        table.measure(lambda seats: self.watcher.rounds(task, seats))
+        ready_s = time.perf_counter()
+        threads, gauge = None if task.on_gpu else task.threads, self._gauge(task)
+        table = Table(seats, threads=threads, rules=self.rules, gauge=gauge)
+        table.measure(lambda seats, peak: self.watcher.rounds(task, seats, peak))
         self._write(record, seats, task)
         record["foreign_share"] = max(table.foreign, default=None)
+        record["machine"] = machine_record(gauge)
+        record["preparing_s"] = ready_s - started_s
+        record["measuring_s"] = time.perf_counter() - ready_s
         return record
+
+    def _gauge(self, task: Task) -> Gauge | None:
+        """What measures the machine beside this task; None where nothing here can: on a GPU, for
+        rounded factors, or without the native library.
+        """
+        if task.on_gpu or task.precision != "float32":
+            return None
+        process = self._process("machine", task, {})
+        gauge = Gauge(process, task.dtype, task.workload.flops(task.batch_size, task.phase))
+        try:
+            first = gauge.measure(task.threads, seconds=self.rules.round_s)
+            return None if "refused" in first else gauge
+        except ContenderError:
+            self._drop("machine")
+            return None
 
     def _write(self, record: dict[str, Any], seats: list[Seat], task: Task) -> None:
         by_name = {seat.name: seat for seat in seats}
@@ -236,7 +256,7 @@ class Bench:
             return refusal(kind, "absent" if "not installed" in reason else "unsupported", reason)
         self.watcher.says(task, kind.name(), "building")
         try:
-            process = self._process(kind, task)
+            process = self._process(kind.name(), task, kind.environment)
             built = process.ask("build", task=task.to_json(), contender=kind.name())
             if "refused" in built:
                 return refusal(kind, "unsupported", built["refused"])
@@ -245,27 +265,29 @@ class Bench:
                 return refusal(kind, "wrong", verdict.reason, verdict)
             warm = process.ask("warm", seconds=self.rules.warm_s, round_s=self.rules.round_s)
         except ContenderError as error:
-            self._drop(kind)
+            self._drop(kind.name())
             return refusal(kind, "failed", str(error))
         process.settle()
         self.versions |= built["versions"]
         overhead_s = built["facts"].get("call_overhead_s", 0.0)
-        seats.append(Seat(kind.name(), process, warm["steps"], overhead_s))
+        seat = Seat(kind.name(), process, warm["steps"], overhead_s)
+        seat.compile_s = warm["compile_s"] if kind.compiles else None
+        seats.append(seat)
         return refusal(kind, "ok", None, verdict)
 
-    def _process(self, kind: type[Contender], task: Task) -> Process:
-        if kind.name() not in self.processes:
-            self.processes[kind.name()] = Process(
-                kind.name(),
+    def _process(self, name: str, task: Task, environment: dict[str, str]) -> Process:
+        if name not in self.processes:
+            self.processes[name] = Process(
+                name,
                 threads=task.host_threads,
                 pinned=not task.on_gpu,
-                environment={**device_environment(task.device), **kind.environment},
+                environment={**device_environment(task.device), **environment},
             )
-        return self.processes[kind.name()]
+        return self.processes[name]
 
-    def _drop(self, kind: type[Contender]) -> None:
-        """End a process that failed; the next batch size starts a fresh one."""
-        self.processes.pop(kind.name()).close()
+    def _drop(self, name: str) -> None:
+        """End a process that failed; the next cell starts a fresh one."""
+        self.processes.pop(name).close()
 
     def _check(self, process: Process, kind: type[Contender], judge: Judge) -> Verdict:
         file = Path(self.scratch.name) / "outcome.npz"

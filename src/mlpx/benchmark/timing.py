@@ -23,6 +23,11 @@ class Timing:
         """Plain values."""
         return asdict(self)
 
+    @property
+    def step_s(self) -> float:
+        """Wall time of a step."""
+        return self.wall_s / self.steps
+
 
 def timed(contender: Contender, steps: int) -> Timing:
     """Run `steps` steps. The device is idle when the clock starts, and waited for before it
@@ -49,20 +54,26 @@ def timed(contender: Contender, steps: int) -> Timing:
     return Timing(steps, wall_s, time.process_time() - cpu_s, device_s)
 
 
-def warm_up(contender: Contender, *, seconds: float) -> float:
-    """Run for about `seconds`, at least twice; returns seconds a step of the last stretch.
+def warm_up(contender: Contender, *, seconds: float) -> tuple[Timing, Timing]:
+    """Run for at least `seconds`; returns the first run, which may have compiled, and the last.
 
-    Each stretch is as long as the ones before together, so caches, pools and compilers have settled
-    by time, not by a count of steps that means little on another net.
+    It runs stretches of at most a quarter of that, so that caches, pools and compilers have settled
+    by time, not by a count of steps that means little on another net. One long step is enough: a
+    contender that runs single steps has compiled them when it was checked.
     """
-    steps, started_s = contender.chunk, time.perf_counter()
-    contender.reset()
-    timed(contender, steps)  # compiles
-    while True:
+
+    def stretch(steps: int) -> Timing:
         contender.reset()
-        last = timed(contender, steps)
+        return timed(contender, steps)
+
+    steps, started_s = contender.chunk, time.perf_counter()
+    first = stretch(steps)
+    if steps == 1 and first.wall_s >= seconds:
+        return first, first
+    while True:
+        last = stretch(steps)
         if time.perf_counter() - started_s >= seconds:
-            return last.wall_s / last.steps
+            return first, last
         if last.wall_s < seconds / 4:
             steps *= 2
 

@@ -22,7 +22,13 @@ WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
 """The phases that do a whole training step; they differ in what surrounds it."""
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5
+CHECK_FLOPS = 3e11
+"""Of all steps of a check at most, but it has two: Adam's first step knows only signs."""
 LEAST_ROWS = 8192
+LONGEST_CALL = 1024
+"""Steps that one call of a contender runs at most."""
+CALL_FLOPS = 2e11
+"""About a second's work: a call runs no more steps than that."""
 GPU_HOST_THREADS = 8
 ARITHMETIC: dict[str, tuple[str, str]] = {
     "float32": ("float32", "float32"),
@@ -172,7 +178,22 @@ class Task:
     @property
     def check_steps(self) -> int:
         """Steps up to the comparison with the reference; each step of "start" is a first one."""
-        return CHECK_STEPS if self.moves and self.phase != "start" else 1
+        if not self.moves or self.phase == "start":
+            return 1
+        return max(2, min(CHECK_STEPS, int(CHECK_FLOPS / max(self.step_flops, 1))))
+
+    @property
+    def step_flops(self) -> int:
+        """Floating-point operations of the matrix products of a step."""
+        return self.workload.flops(self.batch_size, self.phase)
+
+    @property
+    def steps_a_call(self) -> int:
+        """Steps of one call, where a library runs many in one: an epoch, but no more than a turn
+        has room for.
+        """
+        most = int(CALL_FLOPS / max(self.step_flops, 1))
+        return max(1, min(self.steps_per_epoch, LONGEST_CALL, most))
 
     @property
     def rows(self) -> int:

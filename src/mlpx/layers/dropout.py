@@ -52,7 +52,7 @@ class Dropout(_Masked, name="dropout"):
     "Dropout", 2014.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
     `network/summary.py`, `estimators/settings.py`, `estimators/saving.py`.
     """
 
@@ -75,7 +75,7 @@ class AlphaDropout(_Masked, name="alpha_dropout"):
     Source: Klambauer et al., "Self-normalizing neural networks", 2017.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
     `network/summary.py`.
     """
 
@@ -95,7 +95,7 @@ class GaussianNoise(Layer, name="gaussian_noise"):
     """y = x + N(0, std**2) in training, y = x in prediction; as the first layer, input noise.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
     `network/summary.py`.
     """
 

@@ -94,7 +94,7 @@ class BatchNorm(_Normalization, name="batch_norm"):
     refused. Source: Ioffe and Szegedy, "Batch normalization", 2015.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     momentum: float = 0.1
@@ -149,7 +149,7 @@ class LayerNorm(_Normalization, name="layer_norm"):
     Source: Ba, Kiros and Hinton, "Layer normalization", 2016.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-5
@@ -166,7 +166,7 @@ class RMSNorm(_Normalization, name="rms_norm"):
     Source: Zhang and Sennrich, "Root mean square layer normalization", 2019.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`.
     """
 
     epsilon: float = 1e-6

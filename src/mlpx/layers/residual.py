@@ -29,7 +29,7 @@ class Residual(Layer, name="residual"):
     Raises InputError or InputTypeError. Source: He et al., "Deep residual learning", 2016.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
+    `engines/native/c/table.inc`, `engines/cuda/layers.cu`, `engines/cuda/launches.py`,
     `engines/lowering/batches.py` (a copy of dy), `network/summary.py`.
     """
 

@@ -81,9 +81,9 @@ def fit(
     record_gradient_norms: fill `history.gradient_norms`.
     engine: "auto" or an engine's name. threads: how many the engine and the BLAS may use, reset
     afterwards; None picks as many as suit the net and batch.
-    precision: "float32"; on CUDA also "tf32", "bf16" or "fp16": products of float32 arrays round
-    their factors to 10, 7 or 10 bits of fraction; fp16 scales them to its range first. Sums,
-    weights and moments stay float32.
+    precision: "float32"; "bf16" on CUDA and on CPUs with AVX512_BF16, "tf32" or "fp16" on CUDA:
+    products of float32 arrays round their factors to 7, 10 or 10 bits of fraction; fp16 scales them
+    to its range first. Sums, weights and moments stay float32.
     verbose: 0 silent, 1 a bar, 2 a line per epoch, None a bar on a terminal, else about ten lines.
 
     A second call with an equal optimizer continues where the first stopped: its moments, the epoch
@@ -265,10 +265,14 @@ def _share(split: float | None, data: Any) -> float:
 def _precision(precision: str, model: Network) -> str:
     if precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    if precision != "float32" and (model.dtype != np.float32 or model.backend.kind != "cuda"):
+    anywhere = precision in ("float32", "bf16")
+    narrows = precision != "float32" and model.dtype != np.float32
+    if narrows or not (anywhere or model.backend.kind == "cuda"):
+        where = "" if anywhere else " on CUDA"
         raise InputError(
             f"precision={precision!r} with a model of {model.dtype} on {model.device}; it rounds "
-            "float32 on CUDA: leave it out, or use dtype='float32' and device='cuda'"
+            f"float32{where}: leave it out, or use dtype='float32'"
+            + ("" if anywhere else " and device='cuda'")
         )
     return precision
 

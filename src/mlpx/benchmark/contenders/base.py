@@ -17,7 +17,7 @@ from mlpx.errors import UnknownNameError
 
 LIBRARIES: dict[str, str] = {
     "mlpx": "mlpx.benchmark.contenders.mlpx",
-    "gemm": "mlpx.benchmark.contenders.floors",
+    "gemm": "mlpx.benchmark.contenders.floor",
     "torch": "mlpx.benchmark.contenders.torch",
     "jax": "mlpx.benchmark.contenders.jax",
     "keras": "mlpx.benchmark.contenders.keras",
@@ -49,10 +49,12 @@ class Contender(ABC):
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     """What its products can round float32 factors to."""
     epsilon: ClassVar[Epsilon] = "outside"
-    floors: ClassVar[tuple[str, ...]] = ("gemm/numpy", "gemm/numpy split")
+    floors: ClassVar[tuple[str, ...]] = ("gemm/numpy",)
     """The contenders that run the same matrix products alone with the same BLAS; the fastest
     counts.
     """
+    compiles: ClassVar[bool] = False
+    """Whether its first runs compile; what they take longer is reported."""
     environment: ClassVar[dict[str, str]] = {}
     """Environment variables of its process."""
 
@@ -72,6 +74,11 @@ class Contender(ABC):
         return tuple(phase for phase in PHASES if getattr(cls, phase, None) is not None)
 
     @classmethod
+    def runs_on(cls, device: str) -> bool:
+        """Whether it is for this kind of device at all."""
+        return device.partition(":")[0] in cls.devices
+
+    @classmethod
     def refuses(cls, task: Task) -> str | None:
         """Why it does not take part in this task, or None. Imports nothing heavy."""
         absent = [module for module in cls.requires if find_spec(module) is None]
@@ -79,7 +86,7 @@ class Contender(ABC):
             return f"{', '.join(absent)} not installed"
         if task.phase not in cls.phases():
             return f"has no phase {task.phase!r}"
-        if task.device.partition(":")[0] not in cls.devices:
+        if not cls.runs_on(task.device):
             return f"does not run on {task.device}"
         return cls._refuses_precision(task)
 

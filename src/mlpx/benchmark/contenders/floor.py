@@ -2,7 +2,7 @@
 of the calls.
 
 What a step takes beyond that is everything else: bias, activation, loss, optimizer, gathering,
-overhead. A contender well below the floor of its BLAS has skipped work or was not waited for.
+overhead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 from mlpx.benchmark.contenders.base import Contender
 from mlpx.benchmark.contenders.clocks import CupyClock, DeviceClock
-from mlpx.benchmark.processes import thread_environment
 from mlpx.benchmark.workloads import Problem, Task
 
 Product = Callable[[], Any]
@@ -36,13 +35,9 @@ class Floor(Contender):
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
         self.open()
-        shapes = task.workload.gemms(self.batch_rows(), task.phase)
+        shapes = task.workload.gemms(task.batch_size, task.phase)
         self.products = self._fastest(shapes)
         self.empty = [self._variants((1, 1, 1))[0] for _ in shapes]
-
-    def batch_rows(self) -> int:
-        """Rows of each product."""
-        return self.task.batch_size
 
     def open(self) -> None:
         """Get the library and device."""
@@ -161,26 +156,6 @@ class NumpyFloor(Floor):
         return CupyClock(self.xp) if self.backend.kind == "cuda" else None
 
 
-class SplitFloor(NumpyFloor):
-    """One thread's share of the batch with a BLAS of one thread: the bound of splitting the
-    batch.
-    """
-
-    mode = "numpy split"
-    note = "one thread's share of the batch, its matrix products alone on one thread"
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    environment = thread_environment(1)
-
-    @classmethod
-    def refuses(cls, task: Task) -> str | None:
-        if task.threads < 2 or task.batch_size < task.threads:
-            return "nothing to split"
-        return super().refuses(task)
-
-    def batch_rows(self) -> int:
-        return -(-self.task.batch_size // self.task.threads)
-
-
 class TorchFloor(Floor):
     """The BLAS that PyTorch brings."""
 
@@ -206,3 +181,8 @@ class TorchFloor(Floor):
     def synchronize(self) -> None:
         if self.task.device != "cpu":
             self.torch.cuda.synchronize()
+
+
+def contenders() -> list[type[Contender]]:
+    """Every floor."""
+    return [NumpyFloor, TorchFloor]

@@ -13,7 +13,13 @@ def contenders() -> list[type[Contender]]:
     kinds: list[type[Contender]] = [Predicted, FitABatch, PartialFit]
     for name, engine in Engine.table.items():
         base = Interpreted if name == "interpreter" else Bare
-        of = {"engine": name, "devices": engine.devices, "precisions": engine.precisions}
+        of = {
+            "engine": name,
+            "devices": engine.devices,
+            "precisions": engine.precisions,
+            "compiles": name == "cuda",
+            "floors": () if name == "native" else ("gemm/numpy",),  # the others call its BLAS
+        }
         kinds.append(type(f"Bare_{name}", (base,), {**of, "mode": name}))
         kinds.append(type(f"Fit_{name}", (Fitted,), {**of, "mode": f"{name} fit"}))
     return kinds

@@ -29,7 +29,7 @@ class Ours(Contender):
 
     library = "mlpx"
     devices = ("cpu", "cuda")
-    floors = ("gemm/numpy", "gemm/numpy split", "gemm/native")
+    floors = ()
     engine: ClassVar[str]
 
     def __init__(self, task: Task, problem: Problem) -> None:

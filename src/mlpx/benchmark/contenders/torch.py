@@ -197,6 +197,7 @@ class Compiled(Torch):
 
     mode = "compiled"
     note = "torch.compile of the loss and of the optimizer's step"
+    compiles = True
 
     def __init__(self, task: Task, problem: Problem) -> None:
         super().__init__(task, problem)
@@ -217,6 +218,7 @@ class Whole(Torch):
 
     mode = "whole"
     note = "the whole step, gathering and optimizer included, as one compiled graph"
+    compiles = True
     forward = backward = update = predict = None  # type: ignore[assignment]
 
     def __init__(self, task: Task, problem: Problem) -> None:

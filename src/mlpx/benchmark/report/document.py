@@ -10,12 +10,16 @@ import os
 from collections.abc import Iterator
 from math import exp, log
 from pathlib import Path
+from statistics import median
 from typing import Any
 
+from mlpx.benchmark.machine import ONE_CORE, RATES
 from mlpx.benchmark.statistics import Summary
 from mlpx.errors import DataFormatError, DataNotFoundError
 
-SCHEMA = "mlpx-bench/1"
+SCHEMA = "mlpx-bench/2"
+READABLE = ("mlpx-bench/1", SCHEMA)
+"""Version 1 knows nothing of the machine, and rejected what was faster than a BLAS's products."""
 TABLE_KEYS = ("workload", "phase", "dtype", "threads")
 CELL_KEYS = (*TABLE_KEYS, "device", "batch_size")
 
@@ -23,14 +27,44 @@ Document = dict[str, Any]
 
 
 def finish(document: Document) -> Document:
-    """Add what needs several results: share of the floor, time to accuracy, crossover batches."""
+    """Add what needs several results: shares of the machine's peak and of the floor, time to
+    accuracy, crossover batches, and what the machine can do over all cells.
+    """
     for cell in document["cells"]:
+        _add_peak_share(cell)
         _add_floor_share(cell, document["contenders"])
         _add_time_to_accuracy(cell, document.get("accuracy"))
     document["crossovers"] = [
         _crossover(key, cells) for key, cells in grouped(document).items() if _devices(cells) > 1
     ]
+    document["machine"] = machine(document)
     return document
+
+
+def machine(document: Document) -> dict[str, Any] | None:
+    """The medians of the machine's ceilings over all cells, multiply-adds by dtype; None if none
+    were measured. `one_core`: whether two processors seem to be threads of one core.
+    """
+    gauged = [(cell["dtype"], cell["machine"]) for cell in document["cells"] if cell.get("machine")]
+    if not gauged:
+        return None
+    found: dict[str, Any] = {"isa": gauged[0][1]["isa"]}
+    for name in RATES:
+        if name.startswith("fma"):
+            found[name] = {
+                dtype: median(rates[name]["median"] for of, rates in gauged if of == dtype)
+                for dtype in dict(gauged)
+            }
+        else:
+            found[name] = median(rates[name]["median"] for _, rates in gauged)
+    found["speedup"] = median(
+        rates["fma_gflops"]["median"] / rates["fma_gflops_one_thread"]["median"]
+        for _, rates in gauged
+    )
+    disturbed = any(rates["disturbed_rounds"] for _, rates in gauged)
+    two = document["environment"]["threads"] == 2
+    found["one_core"] = two and not disturbed and found["speedup"] < ONE_CORE
+    return found
 
 
 def measured(cell: dict[str, Any], *, floors: bool = False) -> list[dict[str, Any]]:
@@ -54,6 +88,14 @@ def grouped(document: Document) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     for cell in document["cells"]:
         groups.setdefault(tuple(cell[key] for key in TABLE_KEYS), []).append(cell)
     return groups
+
+
+def _add_peak_share(cell: dict[str, Any]) -> None:
+    rates = cell.get("machine") or {}
+    peak = rates.get("fma_gflops", {}).get("median")
+    for result in measured(cell, floors=True):
+        known = peak and result["gflops"]  # moving parameters alone multiplies no matrices
+        result["peak_fraction"] = result["gflops"] / peak if known else None
 
 
 def _add_floor_share(cell: dict[str, Any], contenders: dict[str, Any]) -> None:
@@ -132,8 +174,9 @@ def load(path: str | Path) -> Document:
     except (OSError, ValueError) as error:
         raise DataFormatError(f"{path} cannot be read as JSON: {error}") from None
     schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        raise DataFormatError(f"{path}: schema is {schema!r}; this version reads {SCHEMA!r}")
+    if schema not in READABLE:
+        wanted = " and ".join(map(repr, READABLE))
+        raise DataFormatError(f"{path}: schema is {schema!r}; this version reads {wanted}")
     return document  # type: ignore[no-any-return]
 
 

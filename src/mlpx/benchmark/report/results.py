@@ -6,12 +6,10 @@ from typing import Any
 
 from mlpx.benchmark.check import Verdict
 from mlpx.benchmark.contenders.base import Contender
-from mlpx.benchmark.rounds import Seat
+from mlpx.benchmark.machine import RATES
+from mlpx.benchmark.rounds import LEAST_KEPT, Gauge, Seat
 from mlpx.benchmark.statistics import summarise
 from mlpx.benchmark.workloads import Task
-
-LEAST_KEPT = 3
-"""Fewer rounds than this and there is no figure."""
 
 
 def cell_record(task: Task) -> dict[str, Any]:
@@ -47,9 +45,10 @@ def refusal(
 
 def result_record(result: dict[str, Any], seat: Seat, task: Task, memory: dict[str, Any]) -> None:
     """Add a seat's figures to its result, or why there are none."""
-    result["rejected_rounds"] = {"busy": seat.busy, "below_floor": seat.below_floor}
+    result["rejected_rounds"] = {"busy": seat.busy, "above_peak": seat.above_peak}
     result["disturbed_rounds"] = seat.disturbed
     result["steps_a_round"] = seat.steps
+    result["compile_s"] = seat.compile_s
     if seat.error:
         result.update(status="failed", reason=seat.error)
         return
@@ -72,12 +71,24 @@ def result_record(result: dict[str, Any], seat: Seat, task: Task, memory: dict[s
     result["peak_device_bytes"] = memory.get("peak_device_bytes")
 
 
+def machine_record(gauge: Gauge | None) -> dict[str, Any] | None:
+    """The machine's ceilings over all rounds, and its instruction set; None if there are none."""
+    if gauge is None or not gauge.rates:
+        return None
+    found = {name: [rates[name] for rates in gauge.rates] for name in RATES}
+    return {
+        "isa": gauge.isa,
+        "disturbed_rounds": gauge.disturbed,
+        **{name: {**summarise(all_).to_json(), "all": all_} for name, all_ in found.items()},
+    }
+
+
 def _why_rejected(seat: Seat) -> str:
     reasons = []
     if seat.busy:
         reasons.append(f"other processes took the processors in {seat.busy} rounds")
-    if seat.below_floor:
-        reasons.append(f"{seat.below_floor} rounds were faster than their matrix products alone")
+    if seat.above_peak:
+        reasons.append(f"{seat.above_peak} rounds were faster than this machine can multiply")
     return "; ".join(reasons) or "too few rounds"
 
 

@@ -1,15 +1,14 @@
-"""The document as Markdown and CSV."""
+"""The document as Markdown."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import partial
+from statistics import median
 from typing import Any
 
+from mlpx.benchmark.machine import RATES
 from mlpx.benchmark.report.document import (
-    CELL_KEYS,
     Document,
     best_peer,
     grouped,
@@ -24,44 +23,10 @@ from mlpx.benchmark.report.units import (
     percent,
     rate,
     thread_text,
+    waiting,
     widths_text,
 )
 from mlpx.benchmark.statistics import geometric_mean, ratio
-
-COLUMNS = (
-    *CELL_KEYS, "contender", "status", "reason", "step_s", "step_s_low", "step_s_high", "coverage",
-    "rounds", "rejected_busy", "rejected_below_floor", "device_step_s", "samples_per_s",
-    "steps_per_s", "gflops", "floor_fraction", "peak_host_bytes", "host_growth_bytes",
-    "peak_device_bytes", "time_to_accuracy_s",
-)  # fmt: skip
-
-
-def to_csv(document: Document) -> str:
-    """One line per result, with or without figures."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in document["cells"]:
-        for result in cell["results"]:
-            flat = _flat(cell, result)
-            writer.writerow([flat.get(name, "") for name in COLUMNS])
-    return out.getvalue()
-
-
-def _flat(cell: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
-    step, rejected = result.get("step_s") or {}, result.get("rejected_rounds") or {}
-    flat = {**{key: cell[key] for key in CELL_KEYS}, **result}
-    flat |= {
-        "step_s": step.get("median"),
-        "step_s_low": step.get("low"),
-        "step_s_high": step.get("high"),
-        "coverage": step.get("coverage"),
-        "rounds": step.get("rounds"),
-        "rejected_busy": rejected.get("busy"),
-        "rejected_below_floor": rejected.get("below_floor"),
-        "device_step_s": (result.get("device_step_s") or {}).get("median"),
-    }
-    return {name: "" if value is None else value for name, value in flat.items()}
 
 
 def to_markdown(document: Document) -> str:
@@ -92,6 +57,7 @@ def conditions(document: Document) -> list[str]:
         f"- processors busy with others: {idle[0]} before, {idle[1]} after; rounds with more than "
         f"{percent(rules['foreign_share'])} were "
         + ("kept (noise was accepted)" if rules["accept_noise"] else "rejected"),
+        *machine_lines(document),
         "- medians with a 95 % interval; every step gathers its shuffled rows; each contender was "
         "checked against a float64 reference first",
     ]
@@ -99,6 +65,34 @@ def conditions(document: Document) -> list[str]:
         lines.append("- interrupted before all cells were measured")
     if document["command"]:
         lines.append(f"- made by `{' '.join(document['command'])}`")
+    return lines
+
+
+def machine_lines(document: Document) -> list[str]:
+    """What the machine can do at most, as Markdown; nothing if it was not measured."""
+    found = document.get("machine")
+    if not found:
+        return []
+    fused = ", ".join(
+        f"{dtype} {figures(gflops)} GFLOP/s ({figures(alone)} on one thread)"
+        for (dtype, gflops), alone in zip(
+            found["fma_gflops"].items(), found["fma_gflops_one_thread"].values(), strict=True
+        )
+    )
+    read, triad, l2 = (
+        figures(found[name] / 1e9)
+        for name in ("read_bytes_per_s", "triad_bytes_per_s", "l2_bytes_per_s")
+    )
+    lines = [
+        f"- the machine's peak: fused multiply-adds ({found['isa']}) in {fused}; memory {read} "
+        f"GB/s read, {triad} GB/s triad; second-level caches {l2} GB/s read"
+    ]
+    if found["one_core"]:
+        both, alone = (next(iter(found[name].values())) for name in RATES[:2])
+        lines.append(
+            f"- the two processors seem to be threads of one core: {figures(both)} GFLOP/s of "
+            f"multiply-adds on both, {figures(alone)} on one"
+        )
     return lines
 
 
@@ -119,10 +113,20 @@ def _group(cells: list[dict[str, Any]]) -> list[str]:
     lines += step_lines(cells)
     for text, field, show in (
         ("GFLOP/s of the matrix products", "gflops", gigaflops),
-        ("Share of the matrix-product floor", "floor_fraction", percent),
+        ("Share of the machine's peak", "peak_fraction", percent),
+        ("Share of the BLAS's products in a step", "floor_fraction", percent),
+        ("Compiling before the first step", "compile_s", waiting),
         ("Peak memory of the process", "peak_host_bytes", megabytes),
     ):
-        lines += [f"{text}:", "", *_table(cells, partial(_shown, field, show)), ""]
+        having = {
+            (cell["device"], result["contender"])
+            for cell in cells
+            for result in measured(cell, floors=True)
+            if show(result.get(field)) != "–"
+        }
+        if having:
+            table = _table(cells, partial(_shown, field, show), rows=having)
+            lines += [f"{text}:", "", *table, ""]
     return lines
 
 
@@ -139,12 +143,38 @@ def step_lines(cells: list[dict[str, Any]]) -> list[str]:
     """Times of a step and samples a second, as Markdown."""
     lines = ["Time of a step (half the interval in per cent):", ""]
     lines += _table(cells, _step, bold=True)
-    gains = [gain for cell in cells if (gain := against_best_peer(cell)) is not None]
-    if gains:
-        mean = geometric_mean([gain[0] for gain in gains])
-        lines += ["", f"Ours against the best peer, geometric mean: {figures(mean)} times."]
+    gain = gain_line(cells)
+    lines += ["", gain] if gain else []
     return [*lines, "", "Samples a second:", "",
             *_table(cells, lambda r: rate(r["samples_per_s"]), bold=True), ""]  # fmt: skip
+
+
+def gain_line(cells: list[dict[str, Any]]) -> str:
+    """How many times as fast ours is as the best peer, over all cells; empty without peers."""
+    gains = {
+        (cell["device"], cell["batch_size"]): gain[0]
+        for cell in cells
+        if (gain := against_best_peer(cell)) is not None
+    }
+    if not gains:
+        return ""
+    (_, size), least = min(gains.items(), key=lambda item: item[1])
+    return (
+        f"Ours against the best peer, geometric mean: {figures(geometric_mean([*gains.values()]))} "
+        f"times; least {figures(least)}, at batch {size}."
+    )
+
+
+def compile_line(cells: list[dict[str, Any]]) -> str:
+    """How long each contender compiles in a cell, the longest first; empty if none does."""
+    taken: dict[str, list[float]] = {}
+    for cell in cells:
+        for result in measured(cell):
+            if result.get("compile_s") is not None:
+                taken.setdefault(result["contender"], []).append(result["compile_s"])
+    longest = sorted(((median(all_s), name) for name, all_s in taken.items()), reverse=True)
+    shown = ", ".join(f"{name} {waiting(typical_s)}" for typical_s, name in longest)
+    return f"Compiling before the first step, at each batch size: {shown}." if shown else ""
 
 
 def against_best_peer(cell: dict[str, Any]) -> tuple[float, float, float] | None:
@@ -166,8 +196,16 @@ def columns_of(cells: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return list(columns)
 
 
-def _table(cells: list[dict[str, Any]], show: Any, *, bold: bool = False) -> list[str]:
-    """Rows are contenders, columns batch sizes; the fastest of each column in bold if asked for."""
+def _table(
+    cells: list[dict[str, Any]],
+    show: Any,
+    *,
+    bold: bool = False,
+    rows: Container[tuple[str, str]] | None = None,
+) -> list[str]:
+    """Rows are devices and contenders, these if given, columns batch sizes; the fastest of each
+    column in bold if asked for.
+    """
     sizes = sorted({cell["batch_size"] for cell in cells})
     devices = {cell["device"] for cell in cells}
     lines = [
@@ -175,6 +213,8 @@ def _table(cells: list[dict[str, Any]], show: Any, *, bold: bool = False) -> lis
         "|---|" + "---:|" * len(sizes),
     ]
     for device, name in columns_of(cells):
+        if rows is not None and (device, name) not in rows:
+            continue
         shown = [_entry(cells, device, name, size, show, bold) for size in sizes]
         label = name if len(devices) == 1 else f"{name}, {device}"
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
@@ -244,11 +284,17 @@ def _time(document: Document, label: str, size: int) -> str:
 
 
 def left_out(document: Document) -> list[str]:
-    """Every contender without a figure, and why; those with the same reasons share a line."""
+    """Every contender without a figure, and why; those with the same reasons share a line. A mode
+    that lacks the phase is not worth a word where another mode of its library has it.
+    """
     places: dict[tuple[str, ...], list[str]] = {}
     for cell in document["cells"]:
+        there = {r["contender"].partition("/")[0] for r in measured(cell, floors=True)}
         for result in cell["results"]:
-            if result["status"] != "ok":
+            lacks = str(result["reason"]).startswith("has no phase")
+            if result["status"] != "ok" and not (
+                lacks and result["contender"].partition("/")[0] in there
+            ):
                 key = (result["contender"], result["status"], str(result["reason"]))
                 places.setdefault(key, []).append(f"{cell['workload']} {cell['batch_size']}")
     alike: dict[tuple[str, ...], list[str]] = {}

@@ -23,6 +23,11 @@ def duration(seconds: float) -> str:
     return f"{figures(seconds * 1e9)} ns"
 
 
+def waiting(seconds: float | None) -> str:
+    """Such as `1.2 s`, without more places; a dash if unknown."""
+    return "–" if seconds is None else f"{seconds:.1f} s"
+
+
 def rate(per_second: float) -> str:
     """Such as `1.23 M`."""
     for unit, size in ((" G", 1e9), (" M", 1e6), (" k", 1e3)):
@@ -50,9 +55,14 @@ def widths_text(widths: Iterable[int]) -> str:
     )
 
 
+def counted(count: int, noun: str) -> str:
+    """Such as `1 round` and `2 rounds`."""
+    return f"{count} {noun}{'s' if count != 1 else ''}"
+
+
 def thread_text(count: int) -> str:
     """Such as `1 thread`."""
-    return f"{count} thread{'s' if count != 1 else ''}"
+    return counted(count, "thread")
 
 
 def percent(share: float | None) -> str:

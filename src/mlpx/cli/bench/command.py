@@ -35,8 +35,8 @@ def run_bench(
         str,
         typer.Option(
             metavar="NAME",
-            help=f"{listed(WORKLOADS)}, or widths such as 784,50,10; several with commas, widths "
-            "then as 784-50-10.",
+            help=f"{listed(WORKLOADS)}, or all, or widths such as 784,50,10; several with commas, "
+            "widths then as 784-50-10.",
         ),
     ] = "mnist",
     layers: Annotated[
@@ -94,7 +94,7 @@ def run_bench(
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0.1, help="Budget of a cell (workload x batch size ...).")
-    ] = 60.0,
+    ] = 12.0,
     precision: Annotated[
         str, typer.Option(metavar="SHARE", help="Stop when half of each interval is within this.")
     ] = "2%",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mlpx.benchmark.workloads import WORKLOADS
 from mlpx.cli.options import ALL_PEERS, known, parts, sizes
 from mlpx.engines import Engine
 from mlpx.errors import MlpxError
@@ -84,8 +85,10 @@ def session_options(options: BenchOptions) -> SessionOptions:
 
 
 def _workload_names(text: str) -> tuple[str, ...]:
-    """Names with commas between, or one net's widths."""
+    """Names with commas between, all of them, or one net's widths."""
     names = parts(text)
+    if names == ("all",):
+        return tuple(WORKLOADS)
     widths = names and all(part.replace("x", "").isdigit() for part in names)
     return (text,) if widths else names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -67,8 +68,6 @@ class PartialResults:
 
     def stopped(self, cells: int) -> str:
         """How many of `cells` are done and which file has them; without a file, prints them."""
-        from mlpx.benchmark.report.tables import to_markdown
-
         done = len(self.document["cells"])
         text = f"interrupted after {done} of {cells} cells"
         if not done:
@@ -76,7 +75,7 @@ class PartialResults:
         elif self.file is not None:
             text += f"; {self.file} has them"
         else:
-            typer.echo(to_markdown(self.document))
+            typer.echo(_text(self.document))
         return text
 
     def close(self) -> None:
@@ -106,19 +105,28 @@ def _advise(session: SessionOptions, live: Any) -> bool:
 
 
 def _report(document: dict[str, Any], out: Path | None) -> None:
-    """Markdown on stdout, or everything into the folder `out`."""
+    """Text on stdout, or everything into the folder `out`."""
     from mlpx.benchmark.report import document as documents
     from mlpx.benchmark.report.html import to_html
-    from mlpx.benchmark.report.tables import to_csv, to_markdown
+    from mlpx.benchmark.report.spreadsheet import to_csv
+    from mlpx.benchmark.report.tables import to_markdown
     from mlpx.benchmark.report.throughput import to_svg
 
-    text = to_markdown(document)
     if out is None:
-        typer.echo(text)
+        typer.echo(_text(document))
         return
     documents.save(document, out / "bench.json")
     (out / "bench.csv").write_text(to_csv(document), encoding="utf-8")
-    (out / "bench.md").write_text(text + "\n", encoding="utf-8")
+    (out / "bench.md").write_text(to_markdown(document) + "\n", encoding="utf-8")
     (out / "bench.html").write_text(to_html(document), encoding="utf-8")
     (out / "bench.svg").write_text(to_svg(document), encoding="utf-8")
     typer.echo(f"wrote {out}/bench.json, .csv, .md, .html and .svg")
+
+
+def _text(document: dict[str, Any]) -> str:
+    """Tables for a terminal, of its width; for a pipe or a file, a line for each contender."""
+    from mlpx.benchmark.report.text import to_lines, to_text
+
+    if not sys.stdout.isatty():
+        return to_lines(document)
+    return to_text(document, width=shutil.get_terminal_size().columns)

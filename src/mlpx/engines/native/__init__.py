@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.base import Engine, Predictor, RefusedError, Runner
 from mlpx.engines.lowering import UntranslatableError
-from mlpx.engines.native.library import instruction_set, load
+from mlpx.engines.native.library import instruction_set, load, rounds_to_bf16
 from mlpx.engines.native.prediction import NativePredictor
 from mlpx.engines.native.runner import NativeRunner, worthwhile_threads
 from mlpx.network.network import Network
@@ -26,6 +26,7 @@ class NativeEngine(Engine, name="native"):
     """Runs on the CPU whatever its library has an operation for."""
 
     devices = ("cpu",)
+    precisions = ("float32", "bf16")
 
     def missing(self) -> str | None:
         return MISSING if load() is None else None
@@ -40,6 +41,8 @@ class NativeEngine(Engine, name="native"):
         missing = self.missing()
         if missing:
             raise RefusedError(missing)
+        if program.precision == "bf16" and not rounds_to_bf16():
+            raise RefusedError("precision='bf16' needs a processor with AVX512_BF16")
         return NativeRunner(program, threads or worthwhile_threads(program))
 
     def predictor(self, network: Network) -> Predictor | None:

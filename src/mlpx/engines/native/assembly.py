@@ -5,12 +5,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mlpx.engines.lowering import Operation, address
 from mlpx.engines.native.barriers import Scheduled
+from mlpx.engines.native.folding import places_of_numbers
 from mlpx.engines.native.library import Op, instruction_set, load
 from mlpx.engines.native.tiles import Link
 
@@ -31,8 +32,8 @@ class NativeTarget:
 
 
 class Assembled(NamedTuple):
-    """Operations in the library's form: `count` that are run, and behind them the gathers by which
-    some of these find their rows.
+    """Operations in the library's form: `count` that are run, and behind them those which they are
+    given: gathers by which they find their rows, and updates.
     """
 
     ops: ctypes.Array[Op]
@@ -42,24 +43,44 @@ class Assembled(NamedTuple):
 
 
 def assemble(
-    scheduled: Sequence[Scheduled], dtype: np.dtype, links: Sequence[Link] | None = None
+    scheduled: Sequence[Scheduled],
+    dtype: np.dtype,
+    links: Sequence[Link] | None = None,
+    *,
+    half: bool = False,
 ) -> Assembled:
-    """Operations in the library's form; without links, none is run tile by tile."""
+    """Operations in the library's form; without links, none is run tile by tile. half: products
+    round their factors to bfloat16.
+    """
     links = links or [Link(operations=1, tiles=1)] * len(scheduled)
     count = len(scheduled)
     run = [operation for operation, _ in scheduled]
-    sources = list(dict.fromkeys(p for op in run for p in op.p if isinstance(p, Operation)))
-    ops = (Op * (count + len(sources)))()
+    given = list(dict.fromkeys(inner for op in run for p in op.p for inner in _operations(p)))
+    ops = (Op * (count + len(given)))()
     start, size = ctypes.addressof(ops), ctypes.sizeof(Op)
-    places = {source: count + i for i, source in enumerate(sources)}
-    addresses = {source: start + place * size for source, place in places.items()}
-    for op, (operation, wait), (chain, tiles) in zip(ops[:count], scheduled, links, strict=True):
-        op.wait, op.chain, op.tiles = wait, chain, tiles
-        _fill(op, operation, dtype, addresses)
-    for source, place in places.items():
-        _fill(ops[place], source, dtype, addresses)
-    gathers = [(op, i) for i, op in enumerate(run) if op.name == "gather"]
-    return Assembled(ops, count, [*gathers, *places.items()])
+    places = {operation: count + i for i, operation in enumerate(given)}
+    addresses = {operation: start + place * size for operation, place in places.items()}
+    for i, ((operation, wait), link) in enumerate(zip(scheduled, links, strict=True)):
+        ops[i].wait, ops[i].chain, ops[i].tiles = wait, link.operations, link.tiles
+        ops[i].half = half
+        _fill(ops[i], operation, dtype, addresses)
+    for i, link in enumerate(links):
+        for op in ops[i : i + link.operations] if link.local else ():
+            op.local[:] = [link.local.get(at or 0, 0) for at in op.p]
+    for operation, place in places.items():
+        _fill(ops[place], operation, dtype, addresses)
+        if operation.name != "gather":
+            for at in places_of_numbers(operation):
+                ops[place].local[at] = dtype.itemsize
+    every = [*((op, i) for i, op in enumerate(run)), *places.items()]
+    return Assembled(ops, count, [(op, i) for op, i in every if op.name == "gather"])
+
+
+def _operations(value: Any) -> tuple[Operation, ...]:
+    """The operations that an operation is given as an array."""
+    if isinstance(value, Operation):
+        return (value,)
+    return value if isinstance(value, tuple) else ()
 
 
 def _fill(
@@ -71,8 +92,8 @@ def _fill(
     for i, value in enumerate(operation.p):
         if isinstance(value, str):
             op.p[i] = _kernel(value, dtype)
-        elif isinstance(value, Operation):
-            op.p[i] = addresses[value]
+        elif inner := _operations(value):
+            op.p[i] = addresses[inner[0]]
         else:
             op.p[i] = address(value)
 

@@ -2,138 +2,180 @@
 
 A step of few rows is little more than reading and writing the parameters and their moments, and a
 gradient that is written and read again costs as much as each of those. So some rows of a weight's
-gradient are computed and the rule applied to them before the next; plain SGD does not even need
-these.
+gradient are computed, and what a step does with them, number by number, is done before the next: a
+penalty's gradient, decay, clipped values and the rule. Plain SGD does not even need these rows.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from mlpx.engines.lowering import Access, Operation, address
+from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.native.barriers import Touched
 from mlpx.types import Array
 
 GRADIENTS = {"affine_dW": "dW", "column_sum": "db"}
-"""The operations that write a gradient and can apply the rule to it, and the field with it."""
+"""The operations that write a gradient and can be followed at once, and the field with it."""
 PLAIN = "rule_sgd"
 """The rule without moments, which needs no gradient in memory."""
+OF_NUMBERS = {
+    "rule": ("gradient", "parameters", "moments"),
+    "add_decay": ("gradient", "parameters"),
+    "clip_values": ("gradient",),
+    "penalty_gradient": ("dW", "W"),
+    "scale_by": ("a",),
+}
+"""What works on each number of parameters by itself, and its fields with arrays of these numbers."""
 
 
 def update_at_once(
     operations: Sequence[Operation], gradient: Array, *, count: int
 ) -> list[Operation]:
-    """The operations with the rule folded into those that write the gradient; unchanged if anything
-    but the rule reads the gradient, or if they do not write it for all of `count` parameters.
+    """The operations with the update folded into those that write the gradient; unchanged if
+    anything but the update reads the gradient, or if they do not write it for all of `count`
+    parameters.
     """
     memory = Access(address(gradient), address(gradient) + gradient.nbytes, True)
     users = {op for op in operations if any(a.overlaps(memory) for a in op.touches)}
-    rules = Rules(op for op in operations if op in users and op.name.startswith("rule_"))
-    rule_of = _rules_by_writer(operations, users, rules)
-    written = sum(a.stop - a.start for op in rule_of or () for a in op.touches if a.writes)
-    if not rule_of or written < count * gradient.itemsize:
+    updates = Updates(operations, users)
+    steps_of = _steps_by_writer(operations, users, updates)
+    written = sum(a.stop - a.start for op in steps_of or () for a in op.touches if a.writes)
+    if not steps_of or written < count * gradient.itemsize:
         return list(operations)
-    folded = {op: fold(op, rule) for op, rule in rule_of.items() if (fold := _fold(op, rule))}
-    put_off = [rule for op, rule in rule_of.items() if op not in folded]
-    first = next(i for i, op in enumerate(operations) if op in rules)
+    folded, put_off = dict[Operation, Operation](), list[Operation]()
+    for op, steps in steps_of.items():
+        if [step.name for step in steps] == [PLAIN]:
+            folded[op] = _descent(op, steps[0])
+        elif op.name == "affine_dW":
+            folded[op] = _update(op, steps)
+        else:
+            put_off += steps
+    first = next(i for i, op in enumerate(operations) if op in updates)
     kept = [*operations[:first], *put_off, *operations[first:]]
-    return [folded.get(op) or op for op in kept if op not in rules]
+    return [folded.get(op) or op for op in kept if op not in updates]
 
 
-def _rules_by_writer(
-    operations: Sequence[Operation], users: set[Operation], rules: Rules
-) -> dict[Operation, Operation] | None:
-    """The rule for each operation that writes a part of the gradient; None if anything else uses
-    the gradient, or if an operation before the last rule reads or writes what the rules write.
+def _steps_by_writer(
+    operations: Sequence[Operation], users: set[Operation], updates: Updates
+) -> dict[Operation, list[Operation]] | None:
+    """What follows each operation that writes a part of the gradient; None if anything else uses
+    the gradient, or if an operation before the last update reads or writes what the updates write.
     """
-    rule_of: dict[Operation, Operation] = {}
-    later, after_rules = Touched(), True
+    steps_of: dict[Operation, list[Operation]] = {}
+    later, after_updates = Touched(), True
     for op in reversed(operations):
-        if op in rules:
-            after_rules = False
+        if op in updates:
+            after_updates = False
             continue
         if op in users:
-            rule = rules.of(op) if op.name in GRADIENTS else None
-            if rule is None or later.precedes(*(a for a in rule.touches if a.writes)):
+            steps = updates.of(op) if op.name in GRADIENTS else None
+            if steps is None or later.precedes(*(a for s in steps for a in s.touches if a.writes)):
                 return None
-            rule_of[op] = rule
-        if not after_rules:
+            steps_of[op] = steps
+        if not after_updates:
             later.add(*op.touches)
-    return dict(reversed(rule_of.items()))
+    return dict(reversed(steps_of.items()))
 
 
-def _fold(operation: Operation, rule: Operation) -> Callable[..., Operation] | None:
-    """The function that makes one operation of the two; None if the rule stays an operation of its
-    own.
-    """
-    if rule.name == PLAIN:
-        return _descent
-    return _update if operation.name == "affine_dW" else None
+class Updates:
+    """The operations that update parameters number by number, each in a slice of them."""
 
-
-class Rules:
-    """The operations that apply the rule, each to a slice of the gradient, in the slices' order."""
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        self._all = sorted(operations, key=lambda rule: _gradient(rule).start)
-        self._set = set(self._all)
-        self._starts = [_gradient(rule).start for rule in self._all]
+    def __init__(self, operations: Sequence[Operation], users: set[Operation]) -> None:
+        rules = [op for op in operations if op in users and _kind(op) == "rule"]
+        shifts = {address(op["gradient"]) - address(op["parameters"]) for op in rules}
+        self._shift = shifts.pop() if len(shifts) == 1 else 0
+        """From a parameter's address to its gradient's."""
+        parameters = Touched()
+        parameters.add(*(a for op in rules for a in op.touches if a.writes))
+        slices = [
+            (self._start(op), i, op)
+            for i, op in enumerate(operations if shifts or self._shift else rules)
+            if op in users and _kind(op) or op.name == "scale_by" and op["table_columns"]
+            and parameters.precedes(*op.touches)
+        ]  # fmt: skip
+        self._slices = sorted(slices, key=lambda each: each[:2])
+        self._set = {op for *_, op in slices}
+        self._starts = [start for start, *_ in self._slices]
+        self._longest = max((_nbytes(op) for op in self._set), default=0)
 
     def __contains__(self, operation: Operation) -> bool:
         return operation in self._set
 
-    def of(self, operation: Operation) -> Operation | None:
-        """One rule for the gradient that an operation writes, whose slices may have a rule each;
-        None if some of it has no rule, or if the rules differ.
+    def of(self, operation: Operation) -> list[Operation] | None:
+        """What is done with the gradient that an operation writes, in its order, each as one
+        operation; None if that is not the same for all of it, or if no rule is among it.
         """
         (out,) = (access for access in operation.touches if access.writes)
-        before = bisect_right(self._starts, out.start) - 1
-        first = bisect_left(self._starts, self._starts[before]) if before >= 0 else 0
+        first = bisect_left(self._starts, out.start - self._longest + 1)
         stop = bisect_left(self._starts, out.stop)
-        return _joined(operation, out, self._all[first:stop])
+        near = sorted((i, start, op) for start, i, op in self._slices[first:stop])
+        steps = _joined(out, ((start, op) for _, start, op in near))
+        return steps if steps and _kind(steps[-1]) == "rule" else None
+
+    def _start(self, op: Operation) -> int:
+        """Where the gradient of the numbers that an update works on begins."""
+        field = OF_NUMBERS[_kind(op)][0]
+        return address(op[field]) + (self._shift if field == "a" else 0)
 
 
-def _gradient(rule: Operation) -> Access:
-    """The slice of the gradient that a rule reads."""
-    (g,) = (access for access in rule.touches if not access.writes)
-    return g
+def _kind(op: Operation) -> str:
+    """The key of an operation in OF_NUMBERS, "" if it has none."""
+    kind = "rule" if op.name.startswith("rule_") else op.name
+    return kind if kind in OF_NUMBERS else ""
 
 
-def _joined(operation: Operation, out: Access, rules: Iterable[Operation]) -> Operation | None:
-    """One rule for `out`, which the operation writes, from those of its slices; None as in
-    `Rules.of`.
+def _nbytes(op: Operation) -> int:
+    """The bytes of one of the arrays that an update works on."""
+    return max(a.stop - a.start for a in op.touches)
+
+
+def places_of_numbers(op: Operation) -> list[int]:
+    """Where in p an update has the arrays whose numbers it works on."""
+    places = list[int]()
+    for field in OF_NUMBERS[_kind(op)]:
+        _, at = FIELDS[op.name].places[field]
+        places += range(at.start, at.stop) if isinstance(at, slice) else [at]
+    return [at for at in places if op.p[at] is not None]
+
+
+def _joined(out: Access, slices: Iterable[tuple[int, Operation]]) -> list[Operation] | None:
+    """One operation for `out`, part of the gradient, from those of each kind for its slices; None
+    if there are not the same for all of it.
     """
-    alike, covered = set(), 0
-    for rule in rules:
-        g = _gradient(rule)
-        common = min(g.stop, out.stop) - max(g.start, out.start)
-        if common > 0:
-            covered += common
-            arrays = (rule["parameters"], rule["gradient"], *rule["moments"])
-            moved = tuple(None if a is None else address(a) + out.start - g.start for a in arrays)
-            alike.add((rule.name, rule["constants"], rule["table_columns"], rule["scalars"], moved))
-    if len(alike) != 1 or covered < out.stop - out.start:
+    found, covered = dict[Any, Operation](), dict[Any, int]()
+    for start, op in slices:
+        common = min(start + _nbytes(op), out.stop) - max(start, out.start)
+        if common <= 0:
+            continue
+        moved = _moved(op, start, out)
+        key = (moved.name, moved.n[1:], moved.c, tuple(address(a) for a in moved.p))
+        found.setdefault(key, moved)
+        covered[key] = covered.get(key, 0) + common
+    whole = out.stop - out.start
+    names = [op.name for op in found.values()]
+    if len(set(names)) < len(names) or any(size != whole for size in covered.values()):
         return None
-    name, constants, columns, scalars, (parameters, gradient, *moments) = alike.pop()
-    nbytes, count = out.stop - out.start, operation[GRADIENTS[operation.name]].size
+    return list(found.values())
+
+
+def _moved(op: Operation, start: int, out: Access) -> Operation:
+    """The operation for all of `out`, made from that for a slice, which begins at `start`."""
+    places, by = places_of_numbers(op), out.start - start
+    p = [address(a) + by if at in places else a for at, a in enumerate(op.p)]
+    numbers = {address(op.p[at]) for at in places}
+    nbytes = out.stop - out.start
+    count = op.n[0] * nbytes // _nbytes(op)
     touches = tuple(
-        Access(start, start + nbytes, start != gradient, ("elements", count))
-        for start in (parameters, gradient, *moments)
-        if start is not None
+        Access(a.start + by, a.start + by + nbytes, a.writes, ("elements", count))
+        if a.start in numbers
+        else a
+        for a in op.touches
     )
-    return Operation.of(
-        name,
-        elements=count,
-        table_columns=columns,
-        constants=constants,
-        parameters=parameters,
-        gradient=gradient,
-        moments=moments,
-        scalars=scalars,
-        touches=touches,
-    )
+    return replace(op, n=(count, *op.n[1:]), p=tuple(p), touches=touches)
 
 
 def _descent(operation: Operation, rule: Operation) -> Operation:
@@ -150,19 +192,21 @@ def _descent(operation: Operation, rule: Operation) -> Operation:
     return operation.turned_into(name, **of_rule, touches=touches, late=operation.late)
 
 
-def _update(operation: Operation, rule: Operation) -> Operation:
-    """The product as an update of the weights, tile by tile; each thread keeps its tile where its
-    share of the gradient begins.
+def _update(operation: Operation, steps: Sequence[Operation]) -> Operation:
+    """The product with what follows for some of its rows at a time; each thread keeps these where
+    its share of the gradient begins.
     """
     (out,) = (access for access in operation.touches if access.writes)
-    touches = tuple(replace(a, division=out.division) for a in rule.touches if a.writes)
-    of_rule = {
-        key: rule[key] for key in ("parameters", "moments", "constants", "table_columns", "scalars")
-    }
+    touches = dict.fromkeys(
+        replace(a, division=out.division) if a.division is not None else a
+        for step in steps
+        for a in step.touches
+        if a.start != out.start
+    )
     return operation.turned_into(
         "affine_dW_update",
-        **of_rule,
-        rule=rule.name,
+        steps=len(steps),
+        updates=tuple(steps),
         touches=(*operation.touches, *touches),
         late=operation.late,
     )

@@ -31,9 +31,12 @@ class Op(ctypes.Structure):
         ("wait", ctypes.c_int32),
         ("chain", ctypes.c_int32),
         ("tiles", ctypes.c_int32),
+        ("half", ctypes.c_int32),
+        ("unused", ctypes.c_int32),
         ("n", ctypes.c_int64 * NUMBERS),
         ("c", ctypes.c_double * NUMBERS),
         ("p", ctypes.c_void_p * ARRAYS),
+        ("local", ctypes.c_int32 * ARRAYS),
     )
 
 
@@ -70,6 +73,7 @@ def _declare(library: ctypes.CDLL) -> None:
     library.mlpx_isa.argtypes = [ctypes.c_int32]
     library.mlpx_kernel.restype = ctypes.c_void_p
     library.mlpx_kernel.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+    library.mlpx_has_half.argtypes = [ctypes.c_char_p]
     library.mlpx_activation.argtypes = [ctypes.c_char_p]
     library.mlpx_loss.argtypes = [ctypes.c_char_p]
     library.mlpx_pool.restype = ctypes.c_void_p
@@ -108,6 +112,12 @@ def instruction_set() -> str:
             "leave MLPX_ISA out"
         )
     return wanted or known[0]
+
+
+def rounds_to_bf16() -> bool:
+    """Whether kernels have products whose factors are rounded to bfloat16."""
+    library = load()
+    return library is not None and bool(library.mlpx_has_half(instruction_set().encode()))
 
 
 class Pool:

@@ -20,15 +20,15 @@ from mlpx.engines.native.assembly import NativeTarget, assemble
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.fusing import fuse
 from mlpx.engines.native.library import Forward, Op, load, pool
+from mlpx.engines.native.tiles import CACHED_BYTES
 from mlpx.kernels import batches
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
 from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
-CACHED_BYTES = 1 << 19
-"""How many bytes of a chunk's activations are to stay in the cache of one core."""
 MOST_ROWS = 1024
+SHORT_BYTES = 1 << 14
 WORK_FOR_THREADS = 5e5
 """The number of multiplications from which on a prediction is worth waking threads for."""
 
@@ -60,6 +60,8 @@ class NativePredictor:
         n, threads, size = len(x), 1, min(self.rows, rows)
         if n > 1 and n * self.size > WORK_FOR_THREADS:
             threads = usable_cores()
+        elif n <= size:
+            return self._at_once(x, classes)
         rounds = -(-n // (threads * size))
         size = -(-n // (threads * rounds))  # so that all threads have equally many rows
         return self._chunked(x, classes, size, min(threads, -(-n // size)))
@@ -73,10 +75,21 @@ class NativePredictor:
         ]
         return np.concatenate([part for part, _ in pieces]), all(fine for _, fine in pieces)
 
+    def _at_once(self, x: np.ndarray, classes: bool) -> tuple[Array, bool]:
+        """Predict for a single chunk, on this thread."""
+        lane = self._take()
+        try:
+            chunk = lane.chunk(len(x), x.dtype, classes=classes)
+            out = chunk.run(x)
+            return out, lane.finite()
+        finally:
+            self._lanes.append(lane)
+
     def _chunked(self, x: np.ndarray, classes: bool, size: int, threads: int) -> tuple[Array, bool]:
-        network, n, rest, library = self.network, len(x), len(x) % size, load()
+        n, rest, library = len(x), len(x) % size, load()
         assert library is not None
-        out = np.empty(n, np.int64) if classes else np.empty((n, network.d_out), network.dtype)
+        d_out, dtype = self.network.d_out, self.network.dtype
+        out = np.empty(n, np.int64) if classes else np.empty((n, d_out), dtype)
         lanes = [self._take() for _ in range(threads)]
         try:
             whole = [lane.chunk(size, x.dtype, classes=classes) for lane in lanes]
@@ -107,7 +120,7 @@ class Lane:
         self.network = network
         self.buffers = Buffers(network.backend, rows, network.dtype)
         self.flag = np.zeros(1, np.int64)
-        self._chunks: dict[tuple[int, bool, str], Chunk] = {}
+        self._chunks: dict[tuple[int, bool, np.dtype], Chunk] = {}
 
     def finite(self) -> bool:
         """Whether no number since the last call was infinite, NaN or too large for the model's
@@ -120,7 +133,7 @@ class Lane:
 
     def chunk(self, rows: int, dtype: np.dtype, *, classes: bool) -> Chunk:
         """The operations on `rows` rows of an array of `dtype`, wherever it is."""
-        key = (rows, classes, dtype.str)
+        key = (rows, classes, dtype)
         return self._chunks.get(key) or self._chunks.setdefault(key, Chunk(self, *key))
 
     def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
@@ -141,8 +154,8 @@ class Chunk:
     chunk.
     """
 
-    def __init__(self, lane: Lane, rows: int, classes: bool, dtype_name: str) -> None:
-        (to, x, results), dtype = lane.plan(rows, classes), np.dtype(dtype_name)
+    def __init__(self, lane: Lane, rows: int, classes: bool, dtype: np.dtype) -> None:
+        to, x, results = lane.plan(rows, classes)
         operations = to.translate()
         to.operations = []
         columns, code = x.shape[1], DTYPES[dtype.newbyteorder("=").name]
@@ -169,6 +182,23 @@ class Chunk:
         self.x, self.rows = (word("gather", source, field) for field in ("x", "stride"))
         last = self.count - 1
         self.out, self.out_bytes = (word("store", last, field) for field in ("out", "stride"))
+        library = load()
+        assert library is not None
+        self._call, alone = library.mlpx_forward, forward([self], [], chunks=1)
+        alone.count -= 1  # all but the store: the caller copies the results
+        self._alone, self._results = ctypes.byref(alone), results
+        short = x.nbytes <= SHORT_BYTES and x.dtype == dtype
+        self._copy, self._copy_at = (x, address(x)) if short else (None, 0)
+
+    def run(self, x: Array) -> Array:
+        """The results for one chunk, x, computed on this thread."""
+        if self._copy is None:
+            self.words[self.x] = address(x)
+        else:  # a copy takes less time than asking NumPy for the address
+            np.copyto(self._copy, x)
+            self.words[self.x] = self._copy_at
+        self._call(self._alone, None)
+        return self._results.copy()
 
     def point(self, x: int, out: int, *, rows: int, out_bytes: int) -> None:
         """Have them read chunks of `rows` rows from address x on, and write chunks of `out_bytes`

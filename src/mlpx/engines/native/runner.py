@@ -70,7 +70,7 @@ class NativeRunner:
             self._kept += [
                 array
                 for array in operation.p
-                if not isinstance(array, Operation) and all(array is not x for x in data)
+                if not isinstance(array, Operation | tuple) and all(array is not x for x in data)
             ]
 
     def __call__(self, plan: Plan, steps: int) -> None:
@@ -99,7 +99,8 @@ def passes(
         operations = update_at_once(operations, program.gradient, count=count)
     scheduled = schedule(operations)
     links = chains(scheduled, threads=threads, weights=program.network.flat.nbytes)
-    return scheduled, assemble(scheduled, program.network.dtype, links)
+    half = program.precision == "bf16"
+    return scheduled, assemble(scheduled, program.network.dtype, links, half=half)
 
 
 def worthwhile_threads(program: TrainingProgram) -> int:

@@ -8,18 +8,20 @@ computed; the parts are summed at the end, in a fixed order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple, TypeGuard
 
+from mlpx.backend.cpu import second_level_cache
 from mlpx.engines.lowering import Access, Operation, address
 from mlpx.engines.native.barriers import Scheduled, Touched, division
 from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
 FORWARD = ("affine", "layer")
-CACHED_BYTES = 1 << 19
-"""How many bytes of a tile's activations are to stay in the cache of one core."""
+CACHED_BYTES = second_level_cache() // 2
+"""How many bytes of a tile's rows are to stay in the cache of one core."""
 
 
 def sum_by_rows(
@@ -69,10 +71,13 @@ def _total(gradient: Array, others: Array) -> Operation:
 
 
 class Link(NamedTuple):
-    """How many operations from one on are run tile by tile, and in how many tiles."""
+    """How many operations from one on are run tile by tile, and in how many tiles; `local` has the
+    bytes of a row of each array that is needed within a tile only, by its address.
+    """
 
     operations: int
     tiles: int
+    local: Mapping[int, int] = MappingProxyType({})
 
 
 def chains(scheduled: Sequence[Scheduled], *, threads: int, weights: int) -> list[Link]:
@@ -90,9 +95,33 @@ def chains(scheduled: Sequence[Scheduled], *, threads: int, weights: int) -> lis
             chain = [operation for operation, _ in scheduled[i:stop]]
             tiles = _tiles(chain, shared, threads=threads, weights=weights)
             if tiles > 1:
-                links[i] = Link(len(chain), tiles)
+                others = [op for op, _ in (*scheduled[:i], *scheduled[stop:])]
+                links[i] = Link(len(chain), tiles, _local(chain, others, shared))
         i = stop  # a chain that is not worth tiles as a whole is not in part either
     return links
+
+
+def _local(
+    chain: list[Operation], others: list[Operation], shared: tuple[str, int]
+) -> dict[int, int]:
+    """The bytes of a row of each array that a chain writes before it reads it, row by row, and no
+    other operation touches, by the array's address.
+    """
+    elsewhere, before, found = Touched(), Touched(), dict[int, int]()
+    elsewhere.add(*(replace(a, writes=True) for op in others for a in op.touches))
+    for op in chain:
+        for a in op.touches:
+            row, rest = divmod(a.stop - a.start, shared[1])
+            whole = a.writes and a.division == shared and not rest
+            if whole and not before.precedes(a) and not elsewhere.precedes(a):
+                found[a.start] = row
+        before.add(*op.touches)
+    parts = [a for op in chain for a in op.touches if a.start not in found]
+    return {
+        start: row
+        for start, row in found.items()
+        if not any(a.start < start + row * shared[1] and start < a.stop for a in parts)
+    }
 
 
 def _is_of_rows(shared: object) -> TypeGuard[tuple[str, int]]:

@@ -103,7 +103,7 @@ class PReLU(Activation, name="prelu"):
     become negative, so the input is kept. Source: He et al., "Delving deep into rectifiers", 2015.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`.
+    `engines/native/c/table.inc`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`.
     """
 
     slope: float = 0.25

@@ -18,7 +18,7 @@ class Softmax(Activation, name="softmax"):
     classification network outputs", 1990.
 
     Known to: `engines/lowering/layers.py`, `engines/native/c/layers.inc`,
-    `engines/native/c/kernels.c`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`,
+    `engines/native/c/table.inc`, `engines/cuda/activations.cu`, `engines/cuda/launches.py`,
     `kernels/losses/base.py` (a link), `network/architecture.py` (left to the loss).
     """
 

@@ -39,6 +39,16 @@ const char *mlpx_isa(int32_t i) {
     return NULL;
 }
 
+/* Whether an instruction set has products of factors rounded to bfloat16 on this processor. */
+int32_t mlpx_has_half(const char *isa) {
+#if defined(__x86_64__)
+    return !strcmp(isa, "avx512") && __builtin_cpu_supports("avx512bf16");
+#else
+    (void)isa;
+    return 0;
+#endif
+}
+
 /* The kernel called `name` ("affine.float32") for an instruction set, NULL if there is none. */
 Kernel mlpx_kernel(const char *isa, const char *name) {
     Set all[3];

@@ -1,4 +1,5 @@
 /* The loop over steps and operations. */
+#include <string.h>
 #include "engine.h"
 #include "pool.h"
 
@@ -34,6 +35,28 @@ static void set_back(unsigned control) {
 #endif
 }
 
+enum { MOST_LINKS = 64 };
+
+/* A chain of operations, tile by tile. */
+static void run_tiles(const Op *chain, Where *at) {
+    Op moved[MOST_LINKS];
+    int64_t first, end, lo;
+    int32_t links = chain->chain <= MOST_LINKS ? chain->chain : 0;
+    share(chain->n[0], 1, at, &first, &end);
+    memcpy(moved, chain, sizeof(Op) * (size_t)links);
+    for (at->tiles = chain->tiles, at->tile = 0; at->tile < at->tiles; at->tile++) {
+        share(chain->n[0], 1, at, &lo, &end);
+        for (int32_t l = 0; l < links; l++)
+            for (int a = 0; a < 12; a++)
+                if (chain[l].local[a]) moved[l].p[a] = (char *)chain[l].p[a] + (first - lo) * chain[l].local[a];
+        for (int32_t l = 0; l < chain->chain; l++) {
+            const Op *link = links ? moved + l : chain + l;
+            link->kernel(link, at);
+        }
+    }
+    at->tile = 0, at->tiles = 1;
+}
+
 static void run_thread(void *argument, int thread) {
     const Run *run = argument;
     unsigned control = flush_denormals(); /* moments decay to denormals */
@@ -42,7 +65,8 @@ static void run_thread(void *argument, int thread) {
         for (const Op *op = run->ops, *end = op + run->count; op < end; op += op->chain) {
             if (op->wait && run->threads > 1) pool_meet(run->pool);
             if (op->alone && thread != 0) continue;
-            for (at.tile = 0, at.tiles = op->tiles; at.tile < at.tiles; at.tile++)
+            if (op->tiles > 1) run_tiles(op, &at);
+            else
                 for (const Op *link = op; link < op + op->chain; link++) link->kernel(link, &at);
         }
     }

@@ -21,13 +21,16 @@ typedef struct {
 typedef void (*Kernel)(const Op *op, const Where *at);
 
 /* `chain` operations from this one on divide the same thing in the same way: a thread runs all of them on the first
- * of `tiles` tiles of its share, then on the next, so that each finds in the cache what the one before it wrote. */
+ * of `tiles` tiles of its share, then on the next, so that each finds in the cache what the one before it wrote. What only
+ * the tile at hand needs is in the same memory for all tiles of a thread, that of its first. */
 struct Op {
     Kernel kernel;
     int32_t alone, wait, chain, tiles;
-    int64_t n[8];  /* sizes and strides */
-    double c[8];   /* constants */
-    void *p[12];   /* arrays */
+    int32_t half, unused; /* half: the factors of products are rounded to bfloat16 */
+    int64_t n[8];      /* sizes and strides */
+    double c[8];       /* constants */
+    void *p[12];       /* arrays */
+    int32_t local[12]; /* the bytes of a row of each array that is needed within a tile only, 0 for the others */
 };
 
 /* [lo, hi): this thread's share of n things, or the tile of it, in multiples of `grain`. */

@@ -1,6 +1,5 @@
 /* Threads that live as long as the process, meet at a barrier within a step, and sleep between calls. */
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include "pool.h"
@@ -12,16 +11,17 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 1000, MOST = 256 };
+enum { SPINS = 1000, MOST = 256, STACK_BYTES = 4 << 20 };
 
 struct Pool {
     pthread_mutex_t lock;
-    pthread_cond_t start, done;
+    pthread_cond_t start, done, met;
     int threads, generation, running;
     Task task;
     void *argument;
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_int phase;
+    atomic_int asleep;
 };
 
 typedef struct {
@@ -55,16 +55,21 @@ Pool *pool_new(int threads) {
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->start, NULL);
     pthread_cond_init(&pool->done, NULL);
+    pthread_cond_init(&pool->met, NULL);
     pool->threads = threads;
     pool->generation = pool->running = 0;
     atomic_init(&pool->arrived, 0);
     atomic_init(&pool->phase, 0);
+    atomic_init(&pool->asleep, 0);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_BYTES); /* blocks of factors are there; some systems give 128 KB */
     for (int i = 1; i < threads; i++) {
         pthread_t id;
         Worker *worker = malloc(sizeof *worker);
         if (!worker) return NULL;
         *worker = (Worker){pool, i};
-        if (pthread_create(&id, NULL, work, worker)) return NULL;
+        if (pthread_create(&id, &attributes, work, worker)) return NULL;
         pthread_detach(id);
     }
     return pool;
@@ -88,12 +93,22 @@ void pool_meet(Pool *pool) {
     int phase = atomic_load_explicit(&pool->phase, memory_order_acquire);
     if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->threads - 1) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&pool->phase, phase + 1, memory_order_release);
+        atomic_store(&pool->phase, phase + 1);
+        if (atomic_load(&pool->asleep)) {
+            pthread_mutex_lock(&pool->lock);
+            pthread_cond_broadcast(&pool->met);
+            pthread_mutex_unlock(&pool->lock);
+        }
         return;
     }
-    /* Spinning is quickest while every thread has a core; yielding keeps the rest alive when not. */
-    for (int spins = 0; atomic_load_explicit(&pool->phase, memory_order_acquire) == phase; spins++) {
-        if (spins < SPINS) RELAX();
-        else sched_yield();
+    /* Spinning is quickest while every thread has a core; a thread that waits for one without leaves its own to others. */
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (atomic_load_explicit(&pool->phase, memory_order_acquire) != phase) return;
+        RELAX();
     }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->asleep, 1);
+    while (atomic_load(&pool->phase) == phase) pthread_cond_wait(&pool->met, &pool->lock);
+    atomic_fetch_sub(&pool->asleep, 1);
+    pthread_mutex_unlock(&pool->lock);
 }
