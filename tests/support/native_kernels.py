@@ -32,15 +32,23 @@ class Where(ctypes.Structure):
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.POINTER(Op), ctypes.POINTER(Where))
 
 
-def run(
-    name: str, real: str, *, threads: int = 1, tiles: int = 1, only: int | None = None, **fields: Any
+def operation(name: str, **fields: Any) -> Operation:
+    return Operation.of(name, touches=(), **fields)
+
+
+def run(name: str, real: str, *, threads: int = 1, tiles: int = 1, **fields: Any) -> None:
+    """The operation called `name`, one thread's share after the other."""
+    perform(operation(name, **fields), real, threads=threads, tiles=tiles)
+
+
+def perform(
+    made: Operation, real: str, *, threads: int = 1, tiles: int = 1, only: int | None = None
 ) -> None:
     """An operation, one thread's share after the other, or the share of `only` one: in falling
     order for an odd number of threads, so that one that writes beyond its own share is found on
     either side.
     """
-    operation = Operation.of(name, touches=(), **fields)
-    assembled = assemble([Scheduled(operation, wait=False)], np.dtype(real))
+    assembled = assemble([Scheduled(made, wait=False)], np.dtype(real))
     kernel = KERNEL(assembled.ops[0].kernel)
     order = range(threads)[:: -1 if threads % 2 else 1]
     for thread in order if only is None else [only]:
@@ -126,9 +134,13 @@ class Layer:
         self.given = {name: placed(a, self.dtype) for name, a in self.exact.factors.items()}
         self.eps = float(np.finfo(self.dtype).eps)
 
-    def run(self, name: str, *factors: str, **fields: Any) -> None:
+    def run(
+        self, name: str, *factors: str, threads: int = 1, tiles: int = 1, only: int | None = None,
+        **fields: Any,
+    ) -> None:  # fmt: skip
         sizes = {"rows": self.rows, "inputs": self.d, "outputs": self.k}
-        run(name, self.dtype, **sizes, **{f: self.given[f] for f in factors}, **fields)
+        made = operation(name, **sizes, **{f: self.given[f] for f in factors}, **fields)
+        perform(made, self.dtype, threads=threads, tiles=tiles, only=only)
 
     def bound(self, depth: int, size: Any) -> Any:
         """The largest error of a sum of so many products: for each, eps of all their sizes."""

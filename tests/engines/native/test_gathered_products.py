@@ -6,9 +6,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from native_kernels import Layer, close, formula, output, run
+from native_kernels import Layer, close, formula, operation, output, run
 
-from mlpx.engines.lowering import Operation
 from mlpx.engines.lowering.translator import DTYPES
 from mlpx.engines.native.library import load
 
@@ -63,7 +62,7 @@ class Gathered:
         if scaled:
             self.fields |= {"scaled": True, "scale": SCALE, "offset": OFFSET}
             self.rows, self.size = rows * SCALE + OFFSET, abs(rows) * SCALE + abs(OFFSET)
-        self.operation = Operation.of("gather", touches=(), **self.fields, out=self.out)
+        self.operation = operation("gather", **self.fields, out=self.out)
 
 
 @pytest.mark.parametrize("shape", [(1, 40, 70), (53, 600, 5), (530, 47, 20)], ids=str)
@@ -95,10 +94,12 @@ def test_gathered_rows(given: tuple[str, bool], dtype: str, shape: tuple[int, in
         close(part, gradient, bound)
         for name in ("affine_dW_descend", "affine_dW_update"):
             W, rate = output(of.exact.W, dtype), np.array([np.nan, RATE], dtype)
-            fields = {"parameters": W, "scalars": rate, "table_columns": 1, "gathered": True}
+            fields = {"parameters": W, "scalars": rate, "table_columns": 1}
             if name == "affine_dW_update":
-                fields |= {"dW": dW, "rule": "rule_sgd", "moments": [None] * 4, "constants": ()}
-            of.run(name, "dz", x=x, **fields, threads=threads)
+                more = {"gradient": dW, "moments": [None] * 4, "constants": ()}
+                rule = operation("rule_sgd", elements=W.size, **fields, **more)
+                fields = {"dW": dW, "updates": (rule,), "steps": 1}
+            of.run(name, "dz", x=x, **fields, gathered=True, threads=threads)
             close(W, of.exact.W - RATE * gradient, bound + 2 * of.eps * abs(of.exact.W))
 
 

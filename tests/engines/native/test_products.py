@@ -11,8 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_kernels import UNTOUCHED, Layer, alone, close, formula, output, placed, run
+from native_kernels import (
+    UNTOUCHED,
+    Layer,
+    alone,
+    close,
+    formula,
+    operation,
+    output,
+    perform,
+    placed,
+    run,
+)
 
+from mlpx.engines.lowering import Operation
 from mlpx.engines.native.library import load
 
 pytestmark = [
@@ -97,36 +109,51 @@ RULES: dict[str, tuple[int, tuple[float, ...]]] = {
 """How many moments a rule has, and its constants."""
 
 
+def updates(
+    rule: str, W: np.ndarray, moments: list[np.ndarray], gradient: np.ndarray, *, all_of_them: bool
+) -> tuple[Operation, ...]:
+    """The rule, with all that a step may do with each number of a gradient before."""
+    count, constants = RULES[rule]
+    table = placed([[np.nan] * 3, [RATE, 0.5, 1e-8]], W.dtype.name)
+    sizes, of = {"elements": W.size}, {"parameters": W, "gradient": gradient}
+    arrays = of | {"moments": [*moments[:count], *[None] * (4 - count)], "scalars": table}
+    made = [operation(f"rule_{rule}", **sizes, table_columns=3, constants=constants, **arrays)]
+    if all_of_them:
+        numbers = {"inputs": len(W), "outputs": W.shape[1], "l1": 0.5, "twice_l2": 0.25}
+        made = [
+            operation("penalty_gradient", **numbers, W=W, dW=gradient, weight=None),
+            operation("add_decay", **sizes, decay=0.125, **of),
+            operation("clip_values", **sizes, limit=3.0, gradient=gradient),
+            operation("scale_by", **sizes, table_columns=3, a=W, factor=table[0, 1:]),
+            *made,
+        ]
+    return tuple(made)
+
+
 def affine_dW_update(of: Layer, threads: int) -> Iterator[Any]:
-    """The rule, in float64, for the exact gradient."""
+    """Against the same updates, one after the other in float64, of the exact gradient."""
     gradient, size = of.exact.gradient
-    start = [of.exact.W, *(0.75 + np.zeros((3, *gradient.shape)))]
-    for name in RULES if gradient.size < 1e6 else ["adam"]:
-        count, constants = RULES[name]
-        wanted, found = ([f(a, kind) for a in start] for f, kind in
-                         ((placed, "float64"), (output, of.dtype)))  # fmt: skip
-        for kind, arrays, given in (
-            ("float64", wanted, None), (of.dtype, found, of.blank(of.d, of.k))
-        ):  # fmt: skip
-            table = np.array([[np.nan] * 3, [RATE, 0.5, 1e-8]], kind)
-            moments = [*arrays[1 : 1 + count], *[None] * (4 - count)]
-            fields = {"parameters": arrays[0], "moments": moments, "constants": constants,
-                      "table_columns": 3, "scalars": table}  # fmt: skip
-            if given is None:
-                gradients = {"gradient": gradient, "elements": gradient.size}
-                run(f"rule_{name}", "float64", **gradients, **fields)
-            else:
-                more = {"dW": given, "rule": f"rule_{name}", "gathered": False}
-                of.run("affine_dW_update", "x", "dz", **more, **fields, threads=threads)
-        bound = of.bound(of.rows, size) * (1 + abs(gradient)) + 8 * of.eps * abs(of.exact.W)
-        for array, exactly in zip(found[: 1 + count], wanted, strict=False):
-            yield array, exactly, bound + of.eps * abs(exactly)
-        assert given is not None  # in which anything may be left of the gradient
-        assert alone(given)
+    moments = 0.75 + np.zeros((3, *gradient.shape))
+    for rule in RULES if gradient.size < 1e6 else ["adam"]:
+        for all_of_them in (False, True) if rule == "adam" else (False,):
+            exactly, *rest = wanted = [placed(a, "float64") for a in (of.exact.W, *moments)]
+            g = gradient.copy()
+            for update in updates(rule, exactly, rest, g, all_of_them=all_of_them):
+                perform(update, "float64")
+            W, *rest = found = [output(a, of.dtype) for a in (of.exact.W, *moments)]
+            dW = of.blank(of.d, of.k)
+            steps = updates(rule, W, rest, dW, all_of_them=all_of_them)
+            fields = {"dW": dW, "updates": steps, "steps": len(steps), "gathered": False}
+            of.run("affine_dW_update", "x", "dz", **fields, threads=threads)
+            scale = 1 + abs(gradient) + abs(of.exact.W)
+            bound = (of.bound(of.rows, size) + 8 * of.eps * scale) * scale
+            for array, exact in zip(found, wanted, strict=True):
+                yield array, exact, bound + of.eps * abs(exact)
+            assert alone(dW)  # in which anything may be left of the gradient
 
 
-def split(operation: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    return lambda of, threads: operation(of, threads, split=True)
+def split(product: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
+    return lambda of, threads: product(of, threads, split=True)
 
 
 PRODUCTS: dict[str, Callable[[Layer, int], Iterator[Any]]] = {
@@ -146,11 +173,11 @@ LARGE = [(530, 7, 1500), (20, 1030, 1100), (100, 1030, 1100)]
 
 @pytest.mark.parametrize("shape", [*SHAPES, *LARGE], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("operation", PRODUCTS)
-def test_products(operation: str, dtype: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products(name: str, dtype: str, shape: tuple[int, int, int]) -> None:
     of = Layer(dtype, *shape)
     for threads in (1, 2, 3, 5) if shape in SHAPES else (2,):
-        for found in PRODUCTS[operation](of, threads):
+        for found in PRODUCTS[name](of, threads):
             close(*found)
 
 
@@ -218,11 +245,11 @@ def test_nan_and_infinity_come_through(rows: int) -> None:
     assert (np.delete(np.delete(dW, 2, axis=0), 3, axis=1) == rows).all()
 
 
-@pytest.mark.parametrize("operation", PRODUCTS)
-def test_the_same_bits_every_time(operation: str) -> None:
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_the_same_bits_every_time(name: str) -> None:
     found = []
     for _ in range(2):
         of = Layer("float32", 130, 70, 33)
-        found.append([np.copy(array) for array, *_ in PRODUCTS[operation](of, 3)])
+        found.append([np.copy(array) for array, *_ in PRODUCTS[name](of, 3)])
     for first, second in zip(*found, strict=True):
         assert first.tobytes() == second.tobytes()
