@@ -78,8 +78,13 @@ def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer) -> 
             Optimizer.table["momentum"](weight_decay=0.1, clip_value=1.0),
             ["penalty_gradient", "clip_values", "add_decay", "rule_momentum"],
         ),
+        (
+            [7, 6, Dense(3, penalty="l2")],  # the rule's slice begins before the penalty's
+            Optimizer.resolve("momentum"),
+            ["penalty_gradient", "rule_momentum"],
+        ),
     ],
-    ids=["decay", "values", "penalty", "shrunk", "all"],
+    ids=["decay", "values", "penalty", "shrunk", "all", "of the second layer"],
 )
 def test_what_is_done_number_by_number_follows_too(
     layers: list[Any], rule: Optimizer, steps: list[str]
@@ -87,13 +92,23 @@ def test_what_is_done_number_by_number_follows_too(
     """In its order; for the bias it is done afterwards."""
     found, gradient, count = lowered(layers, rule)
     made = update_at_once(found, gradient, count=count)
-    (update,) = (op for op in made if op.name == "affine_dW_update")
+    update = max((op for op in made if op.name.endswith("_update")), key=lambda op: op["steps"])
     assert [step.name for step in update["updates"]] == steps
-    weights = next(op["W"] for op in found if op.name == "affine")
+    weights = [op["W"] for op in found if op.name == "affine"][-1]
     after = made[made.index(update) + 1 :]
     assert not any(a.overlaps(access(weights, writes=True)) for op in after for a in op.touches)
     for step in update["updates"]:
         assert step.n[0] in (weights.size, len(weights))
+
+
+def test_what_comes_after_the_rule_or_twice_is_done_by_itself() -> None:
+    found, gradient, count = lowered([7, 3], Optimizer.table["momentum"](0.1, clip_value=1.0))
+    clip = next(op for op in found if op.name == "clip_values")
+    rule = next(op for op in found if op.name == "rule_momentum")
+    rest = [op for op in found if op not in (clip, rule)]
+    for steps in ([rule, clip], [clip, clip.replaced(limit=0.5), rule]):
+        assert update_at_once([*rest, *steps], gradient, count=count) == [*rest, *steps]
+    assert update_at_once([*rest, clip, rule], gradient, count=count) != [*rest, clip, rule]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

@@ -98,6 +98,7 @@ def test_what_a_tile_needs_for_itself_has_one_tiles_memory(
     assert link.operations == 2
     assert link.tiles > 1
     assert link.local == ({size: 1024, 2 * size: 1024} if is_local else {2 * size: 1024})
-    swapped = [Operation("", (), (), (), t) for t in (chain[1], chain[0])]  # read, then written
-    scheduled = [Scheduled(op, wait=False) for op in swapped]
-    assert size not in tiles.chains(scheduled, threads=1, weights=0)[0].local
+    part = replace(x, start=x.start + 1024, writes=False)
+    for other in ((chain[1], chain[0]), (chain[0], (part, y))):  # read before, and read in part
+        scheduled = [Scheduled(Operation("", (), (), (), t), wait=False) for t in other]
+        assert size not in tiles.chains(scheduled, threads=1, weights=0)[0].local
