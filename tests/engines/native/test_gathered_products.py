@@ -65,42 +65,57 @@ class Gathered:
         self.operation = operation("gather", **self.fields, out=self.out)
 
 
-@pytest.mark.parametrize("shape", [(1, 40, 70), (53, 600, 5), (530, 47, 20)], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("given", GATHERED.values(), ids=GATHERED)
-def test_gathered_rows(given: tuple[str, bool], dtype: str, shape: tuple[int, int, int]) -> None:
-    """Products of rows that are read where they lie, in the order of the epoch."""
-    of, (kind, scaled) = Layer(dtype, *shape), given
-    for shuffled in (True, False):
+each_shape = pytest.mark.parametrize("shape", [(1, 40, 70), (53, 600, 5), (530, 47, 20)], ids=str)
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+each_source = pytest.mark.parametrize("source", GATHERED.values(), ids=GATHERED)
+
+
+@each_shape
+@each_dtype
+@each_source
+def test_layers(source: tuple[str, bool], dtype: str, shape: tuple[int, int, int]) -> None:
+    """The rows are those that the gather brings, and the products read them without it."""
+    of, (kind, scaled) = Layer(dtype, *shape), source
+    for shuffled, threads in ((True, 3), (False, 2)):
         gather = Gathered(of, kind, scaled=scaled, shuffled=shuffled)
         run("gather", dtype, **gather.fields, out=gather.out, threads=2)
         close(gather.out, gather.rows, 2 * of.eps * gather.size)
         gather.out[...] = np.nan  # nothing reads it now
-        x, threads = gather.operation, 3 if shuffled else 2
-        z, bound = of.blank(of.rows, of.k), of.bound(of.d, gather.size @ abs(of.exact.W))
-        of.run("affine", "W", x=x, out=z, gathered=True, threads=threads)
-        close(z, gather.rows @ of.exact.W, bound)
-        fields = {"gathered": True, "formula": formula("identity"), "constants": (), "bias": None}
-        y = of.blank(of.rows, of.k)
-        of.run("layer", "W", **fields, x=x, z=y, y=y, split=shuffled, threads=threads)
-        close(y, gather.rows @ of.exact.W, bound)
-        gradient, bound = gather.rows.T @ of.exact.dz, gather.size.T @ abs(of.exact.dz)
-        bound = of.bound(of.rows, bound)
+        wanted, bound = gather.rows @ of.exact.W, of.bound(of.d, gather.size @ abs(of.exact.W))
+        fields = {"x": gather.operation, "gathered": True, "threads": threads}
+        z, y = of.blank(of.rows, of.k), of.blank(of.rows, of.k)
+        of.run("affine", "W", **fields, out=z)
+        close(z, wanted, bound)
+        fields |= {"formula": formula("identity"), "constants": (), "bias": None}
+        of.run("layer", "W", **fields, z=y, y=y, split=shuffled)
+        close(y, wanted, bound)
+
+
+@each_shape
+@each_dtype
+@each_source
+def test_gradients(source: tuple[str, bool], dtype: str, shape: tuple[int, int, int]) -> None:
+    of, (kind, scaled) = Layer(dtype, *shape), source
+    for shuffled, threads in ((True, 3), (False, 2)):
+        gather = Gathered(of, kind, scaled=scaled, shuffled=shuffled)
+        gather.out[...] = np.nan
+        wanted = gather.rows.T @ of.exact.dz
+        bound = of.bound(of.rows, gather.size.T @ abs(of.exact.dz))
+        fields = {"x": gather.operation, "gathered": True}
         dW, part = of.blank(of.d, of.k), of.blank(of.d, of.k)
-        of.run("affine_dW", "dz", x=x, dW=dW, gathered=True, threads=threads)
-        close(dW, gradient, bound)
-        fields = {"dW": part, "others": None, "stride": 0, "gathered": True}
-        of.run("affine_dW_part", "dz", x=x, **fields, tiles=3)
-        close(part, gradient, bound)
-        for name in ("affine_dW_descend", "affine_dW_update"):
-            W, rate = output(of.exact.W, dtype), np.array([np.nan, RATE], dtype)
-            fields = {"parameters": W, "scalars": rate, "table_columns": 1}
-            if name == "affine_dW_update":
-                more = {"gradient": dW, "moments": [None] * 4, "constants": ()}
-                rule = operation("rule_sgd", elements=W.size, **fields, **more)
-                fields = {"dW": dW, "updates": (rule,), "steps": 1}
-            of.run(name, "dz", x=x, **fields, gathered=True, threads=threads)
-            close(W, of.exact.W - RATE * gradient, bound + 2 * of.eps * abs(of.exact.W))
+        of.run("affine_dW", "dz", **fields, dW=dW, threads=threads)
+        close(dW, wanted, bound)
+        of.run("affine_dW_part", "dz", **fields, dW=part, others=None, stride=0, tiles=3)
+        close(part, wanted, bound)
+        table = {"scalars": np.array([np.nan, RATE], dtype), "table_columns": 1}
+        down, updated = output(of.exact.W, dtype), output(of.exact.W, dtype)
+        of.run("affine_dW_descend", "dz", **fields, **table, parameters=down, threads=threads)
+        arrays = {"parameters": updated, "gradient": dW, "moments": [None] * 4}
+        rule = operation("rule_sgd", elements=dW.size, constants=(), **table, **arrays)
+        steps = {"dW": dW, "updates": (rule,), "steps": 1}
+        of.run("affine_dW_update", "dz", **fields, **steps, threads=threads)
+        for W in (down, updated):
+            close(W, of.exact.W - RATE * wanted, bound + 2 * of.eps * abs(of.exact.W))
 
 
 def test_rows_that_are_cast_for_large_weights() -> None:

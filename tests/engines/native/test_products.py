@@ -34,7 +34,7 @@ pytestmark = [
 RATE = 0.125
 
 
-def affine(of: Layer, threads: int) -> Iterator[Any]:
+def plain_product(of: Layer, threads: int) -> Iterator[Any]:
     out, (wanted, size) = of.blank(of.rows, of.k), of.exact.forward
     of.run("affine", "x", "W", out=out, threads=threads)
     yield out, wanted, of.bound(of.d, size)
@@ -60,7 +60,7 @@ def layer_in_place(of: Layer, threads: int, *, split: bool = False) -> Iterator[
         yield z, f(wanted + bias), of.bound(of.d, size + abs(bias))
 
 
-def affine_dx(of: Layer, threads: int) -> Iterator[Any]:
+def gradient_of_rows(of: Layer, threads: int) -> Iterator[Any]:
     dx, (wanted, size) = of.blank(of.rows, of.d), of.exact.back
     of.run("affine_dx", "dz", "W", dx=dx, threads=threads)
     yield dx, wanted, of.bound(of.k, size)
@@ -73,13 +73,13 @@ def layer_back(of: Layer, threads: int, *, split: bool = False) -> Iterator[Any]
     yield out, wanted * (1 - of.exact.kept**2), of.bound(of.k, size)
 
 
-def affine_dW(of: Layer, threads: int) -> Iterator[Any]:
+def gradient_of_weights(of: Layer, threads: int) -> Iterator[Any]:
     dW, (wanted, size) = of.blank(of.d, of.k), of.exact.gradient
     of.run("affine_dW", "x", "dz", dW=dW, threads=threads)
     yield dW, wanted, of.bound(of.rows, size)
 
 
-def affine_dW_part(of: Layer, threads: int) -> Iterator[Any]:
+def gradient_by_part(of: Layer, threads: int) -> Iterator[Any]:
     """Each thread's rows in tiles, of which some have no row where there are few."""
     (wanted, size), count = of.exact.gradient, of.d * of.k
     for tiles in (1, 4):
@@ -92,7 +92,7 @@ def affine_dW_part(of: Layer, threads: int) -> Iterator[Any]:
         yield others[:, count:], UNTOUCHED, 0
 
 
-def affine_dW_descend(of: Layer, threads: int) -> Iterator[Any]:
+def descent(of: Layer, threads: int) -> Iterator[Any]:
     W, (gradient, size) = output(of.exact.W, of.dtype), of.exact.gradient
     fields = {"parameters": W, "table_columns": 1, "gathered": False}
     scalars = placed([np.nan, RATE], of.dtype)
@@ -130,7 +130,7 @@ def updates(
     return tuple(made)
 
 
-def affine_dW_update(of: Layer, threads: int) -> Iterator[Any]:
+def followed_by_updates(of: Layer, threads: int) -> Iterator[Any]:
     """Against the same updates, one after the other in float64, of the exact gradient."""
     gradient, size = of.exact.gradient
     moments = 0.75 + np.zeros((3, *gradient.shape))
@@ -157,9 +157,18 @@ def split(product: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]
 
 
 PRODUCTS: dict[str, Callable[[Layer, int], Iterator[Any]]] = {
-    **{f.__name__: f for f in (affine, layer, layer_in_place, affine_dx, layer_back)},
-    **{f"{f.__name__} by columns": split(f) for f in (layer, layer_in_place, layer_back)},
-    **{f.__name__: f for f in (affine_dW, affine_dW_part, affine_dW_descend, affine_dW_update)},
+    "affine": plain_product,
+    "layer": layer,
+    "layer in place": layer_in_place,
+    "layer by columns": split(layer),
+    "layer in place by columns": split(layer_in_place),
+    "affine_dx": gradient_of_rows,
+    "layer_back": layer_back,
+    "layer_back by columns": split(layer_back),
+    "affine_dW": gradient_of_weights,
+    "affine_dW_part": gradient_by_part,
+    "affine_dW_descend": descent,
+    "affine_dW_update": followed_by_updates,
 }
 SHAPES = [
     (1, 1, 1), (1, 50, 3), (1, 513, 130), (2, 10, 1), (3, 40, 7), (5, 33, 65), (13, 513, 10),
@@ -189,9 +198,9 @@ def test_threads_share_the_rows_or_the_columns(split: bool) -> None:
     for thread in range(3):
         y, out = of.blank(20, 200), of.blank(20, 190)
         fields = {"formula": formula("tanh"), "constants": (), "split": split}
-        layer, only = {"z": y, "y": y, "bias": None, "gathered": False}, {"only": thread}
-        of.run("layer", "x", "W", **layer, **fields, threads=3, **only)
-        of.run("layer_back", "dz", "W", "kept", out=out, **fields, threads=3, **only)
+        more = {"z": y, "y": y, "bias": None, "gathered": False}
+        of.run("layer", "x", "W", **more, **fields, threads=3, only=thread)
+        of.run("layer_back", "dz", "W", "kept", out=out, **fields, threads=3, only=thread)
         written = [~np.isnan(array).T if split else ~np.isnan(array) for array in (y, out)]
         assert all((mask == mask[:, :1]).all() for mask in written)
         found.append(np.concatenate([mask[:, 0] for mask in written]))
