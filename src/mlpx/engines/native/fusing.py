@@ -104,7 +104,7 @@ def _is_worth_splitting(op: Operation, threads: int) -> bool:
     if op.name not in ("layer", "layer_back") or op["rows"] >= LEAST_ROWS * threads:
         return False
     width = op["outputs"] if op.name == "layer" else op["inputs"]
-    return width >= LEAST_COLUMNS * threads and op["inputs"] * op["outputs"] >= LEAST_WEIGHTS
+    return bool(width >= LEAST_COLUMNS * threads) and bool(op["inputs"] * op["outputs"] >= LEAST_WEIGHTS)
 
 
 def _split(op: Operation) -> Operation:
