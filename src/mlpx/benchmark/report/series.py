@@ -8,9 +8,18 @@ from typing import Any
 from mlpx.benchmark.report.answer import OURS, Cell, Result, fastest
 from mlpx.benchmark.report.document import measured, summary
 from mlpx.benchmark.report.tables import columns_of
-from mlpx.benchmark.report.units import duration, figures, gigaflops, megabytes
+from mlpx.benchmark.report.units import duration, figures, gigaflops, megabytes, percent
 
-TOLD = ("contender", "batch size", "samples/s", "a step", "status", "GFLOP/s", "memory")
+TOLD = (
+    "contender",
+    "batch size",
+    "samples/s",
+    "a step",
+    "status",
+    "GFLOP/s",
+    "of peak",
+    "memory",
+)
 """The fields of a point that are for reading."""
 
 
@@ -85,6 +94,7 @@ def _point(series: Series, cell: Cell, result: Result) -> dict[str, Any]:
         "a step": f"{duration(step.median)} [{duration(step.low)} to {duration(step.high)}]",
         "status": _status(result, step.rounds),
         "GFLOP/s": gigaflops(result.get("gflops")),
+        "of peak": percent(result.get("peak_fraction")),
         "memory": megabytes(result.get("peak_device_bytes") or result.get("peak_host_bytes")),
     }  # fmt: skip
 

@@ -103,7 +103,8 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "to_fp16": ("rows columns stride", "", "x out scale"),
     "scale_of": ("elements products", "", "x scale others*"),
     # Affine maps and other products. Where `gathered`, x is the gather that would bring it;
-    # `updates` are operations on the weights, in their order; left, right and back are the factors in 16 bits and what scales their product back.
+    # `updates` are operations on the weights, in their order; left, right and back are the factors
+    # in 16 bits and what scales their product back.
     "affine": ("rows inputs outputs | gathered", "", "x W out | left right back"),
     "affine_dx": ("rows inputs outputs", "", "dz W dx | left right back"),
     "affine_dW": ("rows inputs outputs | gathered", "", "x dz dW | left right back"),
@@ -114,7 +115,7 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
         "x dz parameters scalars",
     ),
     "affine_dW_update": ("rows inputs outputs gathered steps", "", "x dz dW updates"),
-    "layer": ("rows inputs outputs gathered formula | split", "constants*", "x W z y bias"),
+    "layer": ("rows inputs outputs gathered formula | split", "constants*", "x W z y bias | flag"),
     "layer_back": ("rows inputs outputs formula | split", "constants*", "dz W kept out"),
     "matrix_product": ("rows columns inner turned_A turned_B", "alpha beta", "A B out"),
     "column_sum": ("rows columns", "", "dz db"),

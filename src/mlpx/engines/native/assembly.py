@@ -15,6 +15,7 @@ from mlpx.engines.native.folding import places_of_numbers
 from mlpx.engines.native.library import Op, instruction_set, load
 from mlpx.engines.native.tiles import Link
 
+
 class NativeTarget:
     """The compiled library as a target of the lowering."""
 
@@ -32,12 +33,12 @@ class NativeTarget:
 
 
 class Assembled(NamedTuple):
-    """Operations in the library's form: `count` that are run, and behind them those which they are
+    """Operations in the library's form: `number` that are run, and behind them those which they are
     given: gathers by which they find their rows, and updates.
     """
 
     ops: ctypes.Array[Op]
-    count: int
+    number: int
     gathers: list[tuple[Operation, int]]
     """Each gather, run or not, and its place in `ops`."""
 
@@ -83,19 +84,13 @@ def _operations(value: Any) -> tuple[Operation, ...]:
     return value if isinstance(value, tuple) else ()
 
 
-def _fill(
-    op: Op, operation: Operation, dtype: np.dtype, addresses: dict[Operation, int]
-) -> None:
+def _fill(op: Op, operation: Operation, dtype: np.dtype, addresses: dict[Operation, int]) -> None:
     """Give an op of the library what an operation has."""
     op.kernel, op.alone = _kernel(operation.name, dtype), operation.alone
     op.n[: len(operation.n)], op.c[: len(operation.c)] = operation.n, operation.c
     for i, value in enumerate(operation.p):
-        if isinstance(value, str):
-            op.p[i] = _kernel(value, dtype)
-        elif inner := _operations(value):
-            op.p[i] = addresses[inner[0]]
-        else:
-            op.p[i] = address(value)
+        inner = _operations(value)
+        op.p[i] = addresses[inner[0]] if inner else address(value)
 
 
 def _kernel(name: str, dtype: np.dtype) -> int | None:

@@ -29,7 +29,7 @@ OF_NUMBERS = {
     "penalty_gradient": ("dW", "W"),
     "scale_by": ("a",),
 }
-"""What works on each number of parameters by itself, and its fields with arrays of these numbers."""
+"""What works on each number of the parameters, and its fields with arrays of these numbers."""
 
 
 def update_at_once(
@@ -94,8 +94,8 @@ class Updates:
         slices = [
             (self._start(op), i, op)
             for i, op in enumerate(operations if shifts or self._shift else rules)
-            if op in users and _kind(op) or op.name == "scale_by" and op["table_columns"]
-            and parameters.precedes(*op.touches)
+            if (op in users and _kind(op)) or (op.name == "scale_by" and op["table_columns"]
+            and parameters.precedes(*op.touches))
         ]  # fmt: skip
         self._slices = sorted(slices, key=lambda each: each[:2])
         self._set = {op for *_, op in slices}

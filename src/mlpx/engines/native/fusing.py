@@ -25,7 +25,9 @@ READERS = {"affine", "affine_dW"}
 
 
 def fuse(operations: Sequence[Operation]) -> list[Operation]:
-    """The operations with as many of them joined as can be; each result is what it was, to rounding."""
+    """The operations with as many of them joined as can be; each result is what it was,
+    to rounding.
+    """
     return join_slopes(join_activations(read_in_place(operations)))
 
 
@@ -81,7 +83,7 @@ def _reads(operation: Operation, gather: Operation) -> bool:
     """Whether an operation reads whole rows as its x, and nothing else of what a gather brings."""
     out = gather["out"]
     memory = access(out, writes=True)
-    return (
+    return bool(
         operation.name in READERS
         and address(operation["x"]) == address(out)
         and operation["inputs"] == gather["columns"]
@@ -102,7 +104,7 @@ def _is_worth_splitting(op: Operation, threads: int) -> bool:
     if op.name not in ("layer", "layer_back") or op["rows"] >= LEAST_ROWS * threads:
         return False
     width = op["outputs"] if op.name == "layer" else op["inputs"]
-    return width >= LEAST_COLUMNS * threads and op["inputs"] * op["outputs"] >= LEAST_WEIGHTS
+    return bool(width >= LEAST_COLUMNS * threads) and bool(op["inputs"] * op["outputs"] >= LEAST_WEIGHTS)
 
 
 def _split(op: Operation) -> Operation:

@@ -1,8 +1,8 @@
 """The compiled library of the native engine: plain C behind ctypes, built with the package where
 there is a compiler.
 
-It has every kernel for several instruction sets and takes the best that the processor has. The
-environment variable MLPX_ISA names another, for tests: "avx512", "avx2" or "plain" on x86-64, "neon"
+It has every kernel for several instruction sets and takes the best that the processor has. For
+tests the environment variable MLPX_ISA names another: "avx512", "avx2" or "plain" on x86-64, "neon"
 on aarch64.
 """
 

@@ -20,7 +20,7 @@ from mlpx.engines.native.assembly import NativeTarget, assemble
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.fusing import fuse
 from mlpx.engines.native.library import Forward, Op, load, pool
-from mlpx.engines.native.tiles import CACHED_BYTES
+from mlpx.engines.native.tiles import CACHED_BYTES, FORWARD
 from mlpx.kernels import batches
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
@@ -156,27 +156,11 @@ class Chunk:
 
     def __init__(self, lane: Lane, rows: int, classes: bool, dtype: np.dtype) -> None:
         to, x, results = lane.plan(rows, classes)
-        operations = to.translate()
-        to.operations = []
-        columns, code = x.shape[1], DTYPES[dtype.newbyteorder("=").name]
-        sizes = {"columns": columns, "dtype": code, "stride": 0, "swapped": not dtype.isnative}
-        touches = to.rows_divided(x, writes=True)
-        to.emit("gather", rows=rows, **sizes, x=None, indices=None, out=x, touches=touches)
-        (gather,) = to.operations
-        kept = fuse([gather, *operations])
-        read = next((op["x"] for op in kept if op.name == "layer" and op["gathered"]), x)
-        if dtype.kind == "f":
-            limit, flag = float(np.finfo(lane.network.dtype).max), lane.flag
-            sizes = {"rows": rows, "columns": columns, "gathered": isinstance(read, Operation)}
-            to.operations = []
-            to.emit("out_of_range", **sizes, limit=limit, x=read, flag=flag, touches=to.rows_divided(x))
-            kept[kept[0] is gather : kept[0] is gather] = to.operations
-        to.operations = []
+        operations = reading(to, x, dtype, lane.flag)
         to.emit("store", nbytes=results.nbytes, x=results, touches=to.rows_divided(results))
-        scheduled = schedule([*kept, *to.operations])
-        assembled = assemble(scheduled, lane.network.dtype)
-        self.ops, self.count = assembled.ops, assembled.count
-        self.kept = scheduled
+        self.kept = schedule([*operations, to.operations.pop()])
+        assembled = assemble(self.kept, lane.network.dtype)
+        self.ops, self.count = assembled.ops, assembled.number
         self.words = np.frombuffer(self.ops, np.int64)  # faster to write to than ctypes' fields
         ((_, source),) = assembled.gathers
         self.x, self.rows = (word("gather", source, field) for field in ("x", "stride"))
@@ -188,7 +172,8 @@ class Chunk:
         alone.count -= 1  # all but the store: the caller copies the results
         self._alone, self._results = ctypes.byref(alone), results
         short = x.nbytes <= SHORT_BYTES and x.dtype == dtype
-        self._copy, self._copy_at = (x, address(x)) if short else (None, 0)
+        self._copy: Array | None = x if short else None
+        self._copy_at = address(x)
 
     def run(self, x: Array) -> Array:
         """The results for one chunk, x, computed on this thread."""
@@ -206,6 +191,37 @@ class Chunk:
         """
         self.words[self.x], self.words[self.rows] = x, rows
         self.words[self.out], self.words[self.out_bytes] = out, out_bytes
+
+
+def reading(to: Translator, x: Array, dtype: np.dtype, flag: Array) -> list[Operation]:
+    """A forward pass from x, whose rows are read where they are, in an array of `dtype`; the flag
+    is set if one of their numbers is not finite in the network's dtype.
+    """
+    operations = to.translate()
+    to.operations = []
+    rows, columns = x.shape
+    code = DTYPES[dtype.newbyteorder("=").name]
+    sizes = {"columns": columns, "dtype": code, "stride": 0, "swapped": not dtype.isnative}
+    touches = to.rows_divided(x, writes=True)
+    to.emit("gather", rows=rows, **sizes, x=None, indices=None, out=x, touches=touches)
+    gather = to.operations.pop()
+    fused = fuse([gather, *operations])
+    gathers = fused[0] is gather
+    if dtype.kind == "f" and fused[0].name == "layer":  # it looks at its sums instead
+        fused[0] = fused[0].replaced(flag=flag)
+    elif dtype.kind == "f":
+        to.emit(
+            "out_of_range",
+            rows=rows,
+            columns=columns,
+            gathered=not gathers,
+            limit=float(np.finfo(to.dtype).max),
+            x=x if gathers else next(op["x"] for op in fused if op.name in FORWARD),
+            flag=flag,
+            touches=to.rows_divided(x),
+        )
+        fused.insert(int(gathers), to.operations.pop())
+    return fused
 
 
 def word(name: str, i: int, field: str) -> int:

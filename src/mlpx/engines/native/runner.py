@@ -55,7 +55,7 @@ class NativeRunner:
         """The ops that read one of the data's arrays, and which one."""
         for plan in program.plans:
             scheduled, assembled = passes(program, plan, threads, self._others)
-            self._ops[id(plan)] = assembled.ops, assembled.count
+            self._ops[id(plan)] = assembled.ops, assembled.number
             self._hold(plan, assembled, scheduled)
 
     def _hold(self, plan: Plan, assembled: Assembled, scheduled: list[Scheduled]) -> None:
