@@ -254,6 +254,23 @@ def test_nan_and_infinity_come_through(rows: int) -> None:
     assert (np.delete(np.delete(dW, 2, axis=0), 3, axis=1) == rows).all()
 
 
+@pytest.mark.parametrize("rows", [1, 5, 100])
+@pytest.mark.parametrize("name", ["identity", "tanh", "relu"])
+def test_sums_that_are_not_finite_are_told(name: str, rows: int) -> None:
+    """Wherever they are, and if the activation is finite; not the numbers around the arrays."""
+    of = Layer("float32", rows, 7, 33)
+    fields = {"formula": formula(name), "constants": (), "gathered": False}
+    for i, j, value, told in (
+        (0, 0, 1.0, 0), (0, 0, np.nan, 1), (rows - 1, 6, -np.inf, 1), (rows // 2, 3, 1e38, 0),
+        (rows // 2, 3, 3e38, 1),  # whose products overflow
+    ):  # fmt: skip
+        flag, y = np.zeros(1, np.int64), of.blank(rows, 33)
+        x = placed(of.exact.x, "float32")
+        x[i, j] = value
+        of.run("layer", "W", "bias", x=x, z=y, y=y, flag=flag, **fields, threads=2)
+        assert flag == told
+
+
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_the_same_bits_every_time(name: str) -> None:
     found = []
