@@ -92,7 +92,8 @@ def test_what_is_not_finite_is_seen(case: str) -> None:
     layers, _ = READ_IN_PLACE[case]
     for d, j, bias in ((8, 7, True), (1100, 0, True), (1100, 1099, True), (1100, 1099, False)):
         wide = [d, Dense(8, bias=bias), *layers[1:]] if d > 8 else layers
-        forward, x = NativePredictor(MLP(wide)), rows(3, d=d, dtype="float64")
+        forward, x = NativePredictor(MLP(wide)), np.full((5, d), np.nan)[1:4]
+        x[...] = rows(3, d=d, dtype="float64")  # what is around them is not looked at
         for value, finite in ((np.nan, False), (np.inf, False), (3.5e38, False), (1e37, True)):
             x[1, j] = value
             assert forward.run(x, classes=False, rows=3)[1] == finite
