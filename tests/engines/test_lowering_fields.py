@@ -124,9 +124,7 @@ def test_what_is_left_out_is_nothing() -> None:
     assert (rule["moments"], rule["constants"], rule["scalars"]) == ((3, 4, None, None), rule.c, 9)
 
 
-FUNCTION = re.compile(
-    r"KERNEL\((\w+)\)|NAME\((\w+)\)\(|^#define (\w+)|\b(?!NAME\b)(\w+)\("
-)
+FUNCTION = re.compile(r"KERNEL\((\w+)\)|NAME\((\w+)\)\(|^#define (\w+)|\b(?!NAME\b)(\w+)\(")
 """The name of a function or macro where it begins; NAME(Rows) is a type."""
 
 

@@ -119,7 +119,7 @@ class Rows:
         x = np.zeros((9, 4))
         self.gather = operation("gather", **sizes, x=x, indices=np.arange(3), out=out)
         sizes = {"rows": 3, "inputs": columns, "outputs": 5}
-        self.affine = operation("affine", **sizes, x=out, W=self.W, **{"out": self.z})
+        self.affine = operation("affine", **sizes, x=out, W=self.W, out=self.z)
 
 
 def test_each_gather_is_for_the_products_before_the_next() -> None:
