@@ -251,9 +251,7 @@ def test_host_out_of_memory_says_how_much():
 @pytest.mark.parametrize(
     ("text", "size"), [("2048K\n", 2 << 20), ("524288", 512 << 10), ("0K", 1 << 20), ("?", 1 << 20)]
 )
-def test_second_level_cache(
-    text: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_level_cache(text, size, tmp_path, monkeypatch):
     (tmp_path / "size").write_text(text)
     monkeypatch.setattr(cpu, "CACHE", tmp_path / "size")
     cpu.second_level_cache.cache_clear()

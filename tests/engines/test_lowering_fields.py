@@ -124,6 +124,10 @@ def test_what_is_left_out_is_nothing() -> None:
     assert (rule["moments"], rule["constants"], rule["scalars"]) == ((3, 4, None, None), rule.c, 9)
 
 
+FUNCTION = re.compile(r"KERNEL\((\w+)\)|NAME\((\w+)\)\(|^#define (\w+)|\b(?!NAME\b)(\w+)\(")
+"""The name of a function or macro where it begins; NAME(Rows) is a type."""
+
+
 @cache
 def pieces(engine: str) -> dict[str, str]:
     """The functions and macros of an engine's sources by name, and its kernels as `KERNEL name`."""
@@ -133,7 +137,7 @@ def pieces(engine: str) -> dict[str, str]:
             continue
         text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
         for piece in re.split(r"\n\s*\n(?=\S)", text):
-            named = re.search(r"KERNEL\((\w+)\)|NAME\((\w+)\)\(|^#define (\w+)|\b(?!NAME\b)(\w+)\(", piece)
+            named = FUNCTION.search(piece)
             kernel, *others = named.groups() if named else (None,)
             name = f"KERNEL {kernel}" if kernel else next(filter(None, others), "")
             if re.search(r"\bop\b", piece):

@@ -63,7 +63,9 @@ READ_IN_PLACE: dict[str, tuple[list[Any], bool]] = {
     "fewer numbers": ([8, 4, 2], True),
     "more": ([8, 9, 2], True),
     "activated": ([8, Dense(4, activation="tanh"), 2], True),
+    "without a bias": ([8, Dense(4, bias=False), 2], True),
     "scaled first": ([8, Rescale(0.5, 0.25), 4, 2], True),
+    "scaled and without a bias": ([8, Rescale(0.5, 0.25), Dense(4, bias=False), 2], True),
     "read again later": ([8, Residual([Dense(4), Dense(8)]), 2], False),
     "activated first": ([8, "tanh", 4, 2], False),
     "normalised first": ([8, LayerNorm(), 4, 2], False),
@@ -85,13 +87,14 @@ def test_rows_are_read_in_place_where_only_a_product_reads_them(case: str, dtype
 
 
 @pytest.mark.parametrize("case", READ_IN_PLACE)
-def test_what_is_not_finite_is_seen_before_it_is_scaled(case: str) -> None:
-    """Numbers are looked at wherever they are read, and all of a long row."""
+def test_what_is_not_finite_is_seen(case: str) -> None:
+    """By the first sums, or number by number where there are none; all of a long row."""
     layers, _ = READ_IN_PLACE[case]
-    for d, j in ((8, 7), (1100, 0), (1100, 1099)):
-        wide = [d, Dense(8), *layers[1:]] if d > 8 else layers
-        forward, x = NativePredictor(MLP(wide)), rows(3, d=d, dtype="float64")
-        for value, finite in ((np.nan, False), (np.inf, False), (3.5e38, False), (3.3e38, True)):
+    for d, j, bias in ((8, 7, True), (1100, 0, True), (1100, 1099, True), (1100, 1099, False)):
+        wide = [d, Dense(8, bias=bias), *layers[1:]] if d > 8 else layers
+        forward, x = NativePredictor(MLP(wide)), np.full((5, d), np.nan)[1:4]
+        x[...] = rows(3, d=d, dtype="float64")  # what is around them is not looked at
+        for value, finite in ((np.nan, False), (np.inf, False), (3.5e38, False), (1e37, True)):
             x[1, j] = value
             assert forward.run(x, classes=False, rows=3)[1] == finite
 

@@ -122,19 +122,27 @@ class Bar(Callback):
         )
         self.started_s = self.shown_s = time.perf_counter()
         self.logs: Logs = {}
+        self.unseen = False
         self.task = self.bar.add_task("", total=max(run.total_steps, 1), tail="")
         self.bar.start()
 
     def on_steps(self, run: Run) -> None:
-        now = time.perf_counter()
-        if now - self.shown_s < REFRESH_S:
-            return
-        self.shown_s = now
-        self._show(run, {**self.logs, "loss": run.recent_loss()})
+        if self._is_due():
+            self._show(run, {**self.logs, "loss": run.recent_loss()})
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        self.logs = logs
-        self._show(run, logs)
+        self.logs, self.unseen = logs, True
+        if self._is_due():
+            self._show(run, logs)
+            self.unseen = False
+
+    def _is_due(self) -> bool:
+        """Whether what the bar shows is old; from then on it is not."""
+        now = time.perf_counter()
+        due = now - self.shown_s >= REFRESH_S
+        if due:
+            self.shown_s = now
+        return due
 
     def _show(self, run: Run, logs: dict[str, float]) -> None:
         seconds = max(time.perf_counter() - self.started_s, 1e-9)
@@ -154,6 +162,8 @@ class Bar(Callback):
         )
 
     def on_train_end(self, run: Run) -> None:
+        if self.unseen:
+            self._show(run, self.logs)
         self.bar.stop()
 
 

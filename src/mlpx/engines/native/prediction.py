@@ -207,7 +207,9 @@ def reading(to: Translator, x: Array, dtype: np.dtype, flag: Array) -> list[Oper
     gather = to.operations.pop()
     fused = fuse([gather, *operations])
     gathers = fused[0] is gather
-    if dtype.kind == "f":
+    if dtype.kind == "f" and fused[0].name == "layer":  # it looks at its sums instead
+        fused[0] = fused[0].replaced(flag=flag)
+    elif dtype.kind == "f":
         to.emit(
             "out_of_range",
             rows=rows,

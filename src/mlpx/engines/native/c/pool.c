@@ -15,13 +15,16 @@ enum { SPINS = 1000, MOST = 256, STACK_BYTES = 4 << 20 };
 
 struct Pool {
     pthread_mutex_t lock;
-    pthread_cond_t start, done, met;
-    int threads, generation, running;
+    pthread_cond_t moved;
+    unsigned threads;
     Task task;
     void *argument;
-    _Alignas(64) atomic_int arrived;
-    _Alignas(64) atomic_int phase;
-    atomic_int asleep;
+    /* What threads wait for, and how many of them sleep meanwhile. */
+    _Alignas(64) atomic_uint generation;
+    _Alignas(64) atomic_uint running;
+    _Alignas(64) atomic_uint arrived;
+    _Alignas(64) atomic_uint phase;
+    _Alignas(64) atomic_uint asleep;
 };
 
 typedef struct {
@@ -29,21 +32,36 @@ typedef struct {
     int thread;
 } Worker;
 
+/* Returns when *number is no longer `old`. Spinning is quickest while every thread has a core; a thread that waits for
+ * longer leaves its core to others. */
+static void wait_for(Pool *pool, atomic_uint *number, unsigned old) {
+    for (int spins = 0; spins < SPINS; spins++) {
+        if (atomic_load_explicit(number, memory_order_acquire) != old) return;
+        RELAX();
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_fetch_add(&pool->asleep, 1);
+    while (atomic_load(number) == old) pthread_cond_wait(&pool->moved, &pool->lock);
+    atomic_fetch_sub(&pool->asleep, 1);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+/* Wakes those that sleep, after a number they may wait for has changed. */
+static void wake(Pool *pool) {
+    if (!atomic_load(&pool->asleep)) return;
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->moved);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 static void *work(void *given) {
     Worker me = *(Worker *)given;
     free(given);
-    int seen = 0;
-    for (;;) {
-        pthread_mutex_lock(&me.pool->lock);
-        while (me.pool->generation == seen) pthread_cond_wait(&me.pool->start, &me.pool->lock);
-        seen = me.pool->generation;
-        Task task = me.pool->task;
-        void *argument = me.pool->argument;
-        pthread_mutex_unlock(&me.pool->lock);
-        task(argument, me.thread);
-        pthread_mutex_lock(&me.pool->lock);
-        if (--me.pool->running == 0) pthread_cond_signal(&me.pool->done);
-        pthread_mutex_unlock(&me.pool->lock);
+    for (unsigned seen = 0;; seen++) {
+        wait_for(me.pool, &me.pool->generation, seen);
+        me.pool->task(me.pool->argument, me.thread);
+        atomic_fetch_sub(&me.pool->running, 1);
+        wake(me.pool);
     }
     return NULL;
 }
@@ -53,11 +71,10 @@ Pool *pool_new(int threads) {
     Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
     if (!pool) return NULL;
     pthread_mutex_init(&pool->lock, NULL);
-    pthread_cond_init(&pool->start, NULL);
-    pthread_cond_init(&pool->done, NULL);
-    pthread_cond_init(&pool->met, NULL);
-    pool->threads = threads;
-    pool->generation = pool->running = 0;
+    pthread_cond_init(&pool->moved, NULL);
+    pool->threads = (unsigned)threads;
+    atomic_init(&pool->generation, 0);
+    atomic_init(&pool->running, 0);
     atomic_init(&pool->arrived, 0);
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->asleep, 0);
@@ -76,39 +93,22 @@ Pool *pool_new(int threads) {
 }
 
 void pool_run(Pool *pool, Task task, void *argument) {
-    pthread_mutex_lock(&pool->lock);
     pool->task = task;
     pool->argument = argument;
-    pool->running = pool->threads - 1;
-    pool->generation++;
-    pthread_cond_broadcast(&pool->start);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store(&pool->running, pool->threads - 1);
+    atomic_fetch_add(&pool->generation, 1);
+    wake(pool);
     task(argument, 0);
-    pthread_mutex_lock(&pool->lock);
-    while (pool->running) pthread_cond_wait(&pool->done, &pool->lock);
-    pthread_mutex_unlock(&pool->lock);
+    for (unsigned left; (left = atomic_load_explicit(&pool->running, memory_order_acquire)) > 0;) wait_for(pool, &pool->running, left);
 }
 
 void pool_meet(Pool *pool) {
-    int phase = atomic_load_explicit(&pool->phase, memory_order_acquire);
-    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) == pool->threads - 1) {
-        atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-        atomic_store(&pool->phase, phase + 1);
-        if (atomic_load(&pool->asleep)) {
-            pthread_mutex_lock(&pool->lock);
-            pthread_cond_broadcast(&pool->met);
-            pthread_mutex_unlock(&pool->lock);
-        }
+    unsigned phase = atomic_load_explicit(&pool->phase, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&pool->arrived, 1, memory_order_acq_rel) < pool->threads - 1) {
+        wait_for(pool, &pool->phase, phase);
         return;
     }
-    /* Spinning is quickest while every thread has a core; a thread that waits for one without leaves its own to others. */
-    for (int spins = 0; spins < SPINS; spins++) {
-        if (atomic_load_explicit(&pool->phase, memory_order_acquire) != phase) return;
-        RELAX();
-    }
-    pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->asleep, 1);
-    while (atomic_load(&pool->phase) == phase) pthread_cond_wait(&pool->met, &pool->lock);
-    atomic_fetch_sub(&pool->asleep, 1);
-    pthread_mutex_unlock(&pool->lock);
+    atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
+    atomic_store(&pool->phase, phase + 1);
+    wake(pool);
 }
