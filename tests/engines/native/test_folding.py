@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_cases import agrees
 from lowered_step import lowered
@@ -109,6 +111,27 @@ def test_what_comes_after_the_rule_or_twice_is_done_by_itself() -> None:
     for steps in ([rule, clip], [clip, clip.replaced(limit=0.5), rule]):
         assert update_at_once([*rest, *steps], gradient, count=count) == [*rest, *steps]
     assert update_at_once([*rest, clip, rule], gradient, count=count) != [*rest, clip, rule]
+
+
+def test_a_factor_that_the_step_computes_is_applied_by_itself() -> None:
+    """The weights shrink by a number of a table; one that the step computes may come too late."""
+    found, gradient, count = lowered([7, 3], Optimizer.resolve("adamw"))
+    shrinks = [op for op in found if op.name == "scale_by"]
+    computed = [op.replaced(table_columns=0) if op in shrinks else op for op in found]
+    assert shrinks
+    assert update_at_once(computed, gradient, count=count) == computed
+
+
+def test_what_scales_other_numbers_stays() -> None:
+    """Numbers of a table scale a vector that is none of the parameters."""
+    found, gradient, count = lowered([7, 3], Optimizer.resolve("adamw"))
+    shrink = next(op for op in found if op.name == "scale_by")
+    other = np.ones(shrink["elements"], np.float32)
+    scaling = replace(shrink.replaced(a=other), touches=(access(other, writes=True),))
+    made = update_at_once([*found, scaling], gradient, count=count)
+    assert made[-1] is scaling
+    assert [op.name for op in made].count("scale_by") == 1
+    assert "affine_dW_update" in [op.name for op in made]
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam"])

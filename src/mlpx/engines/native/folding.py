@@ -91,12 +91,13 @@ class Updates:
         """From a parameter's address to its gradient's."""
         parameters = Touched()
         parameters.add(*(a for op in rules for a in op.touches if a.writes))
-        slices = [
-            (self._start(op), i, op)
-            for i, op in enumerate(operations if shifts or self._shift else rules)
-            if (op in users and _kind(op)) or (op.name == "scale_by" and op["table_columns"]
-            and parameters.precedes(*op.touches))
-        ]  # fmt: skip
+        found = [
+            (i, op)
+            for i, op in enumerate(operations)
+            if (op in users and _kind(op) not in ("", "scale_by"))
+            or (op.name == "scale_by" and op["table_columns"] and parameters.precedes(*op.touches))
+        ]
+        slices = [(self._start(op), i, op) for i, op in found] if rules and not shifts else []
         self._slices = sorted(slices, key=lambda each: each[:2])
         self._set = {op for *_, op in slices}
         self._starts = [start for start, *_ in self._slices]

@@ -39,6 +39,8 @@ static inline Part_f64 first_f64(int64_t n) { return (Part_f64)(n >= 8 ? 0xff : 
 #define LOAD_PART_f64(p, part) _mm512_maskz_loadu_pd(part, p)
 #define STORE_PART_f32(p, part, v) _mm512_mask_storeu_ps(p, part, (__m512)(v))
 #define STORE_PART_f64(p, part, v) _mm512_mask_storeu_pd(p, part, (__m512d)(v))
+#define SUM_f32(v) _mm512_reduce_add_ps((__m512)(v))
+#define SUM_f64(v) _mm512_reduce_add_pd((__m512d)(v))
 
 #elif defined(ISA_AVX2)
 #include <immintrin.h>
