@@ -143,6 +143,7 @@ def test_make_lists_its_targets():
         "test",
         "test-quick",
         "test-slow",
+        "test-arm",
         "mutate",
         "coverage",
         "lint",
