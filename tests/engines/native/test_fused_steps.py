@@ -21,7 +21,7 @@ from mlpx.engines.native.fusing import (
     read_in_place,
     split_columns,
 )
-from mlpx.engines.native.library import load
+from mlpx.engines.native.library import instruction_sets, load
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 Pass = Callable[[Sequence[Operation]], list[Operation]]
@@ -79,12 +79,21 @@ def unfused(name: str) -> tuple[np.ndarray, np.ndarray]:
     return trained(name, list, threads=1)
 
 
+CASES = [
+    *((change, instruction_sets()[:1]) for change in PASSES),
+    ("splitting", instruction_sets()[1:]),  # the others divide columns in other multiples
+]
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
-@pytest.mark.parametrize("change", PASSES)
+@pytest.mark.parametrize(
+    ("change", "isa"), [(change, isa) for change, isas in CASES for isa in isas]
+)
 def test_each_pass_changes_no_result(
-    change: str, name: str, monkeypatch: pytest.MonkeyPatch
+    change: str, isa: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By more than rounding, on one thread and on three."""
+    monkeypatch.setenv("MLPX_ISA", isa)
     for limit in ("LEAST_COLUMNS", "LEAST_WEIGHTS"):
         monkeypatch.setattr(fusing, limit, 1)
     for threads in (1, 3):
