@@ -29,6 +29,7 @@ from mlpx.types import Array
 
 MOST_ROWS = 1024
 SHORT_BYTES = 1 << 14
+"""Rows of up to so many bytes are copied, since asking NumPy for their address takes longer."""
 WORK_FOR_THREADS = 5e5
 """The number of multiplications from which on a prediction is worth waking threads for."""
 

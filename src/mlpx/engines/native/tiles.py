@@ -20,6 +20,7 @@ from mlpx.engines.native.folding import GRADIENTS
 from mlpx.types import Array
 
 FORWARD = ("affine", "layer")
+"""The products that read rows of x, or of a layer's output."""
 CACHED_BYTES = second_level_cache() // 2
 """How many bytes of a tile's rows are to stay in the cache of one core."""
 

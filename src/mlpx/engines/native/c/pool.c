@@ -99,8 +99,8 @@ void pool_run(Pool *pool, Task task, void *argument) {
     atomic_fetch_add(&pool->generation, 1);
     wake(pool);
     task(argument, 0);
-    for (unsigned left; (left = atomic_load_explicit(&pool->running, memory_order_acquire)) > 0;) wait_for(pool,
-            &pool->running, left);
+    for (unsigned left; (left = atomic_load_explicit(&pool->running, memory_order_acquire)) > 0;)
+        wait_for(pool, &pool->running, left);
 }
 
 void pool_meet(Pool *pool) {
