@@ -101,7 +101,7 @@ def split_columns(operations: Sequence[Operation], *, threads: int) -> list[Oper
 
 
 def _is_worth_splitting(op: Operation, threads: int) -> bool:
-    if op.name not in ("layer", "layer_back") or op["rows"] >= LEAST_ROWS * threads:
+    if op.name not in ("layer", "layer_back") or (op["rows"] >= LEAST_ROWS * threads and op["inputs"]*op["outputs"]<2e6):
         return False
     inputs, outputs = int(op["inputs"]), int(op["outputs"])
     width = outputs if op.name == "layer" else inputs

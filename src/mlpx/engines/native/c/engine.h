@@ -43,4 +43,12 @@ static inline void share(int64_t n, int64_t grain, const Where *at, int64_t *lo,
     *hi = last * grain < n ? last * grain : n;
 }
 
+enum {
+    PACKED_BYTES = 4 << 20, /* of copies of one factor of a product, */
+    ROOM_BYTES = 1 << 20,   /* and of the other's */
+};
+
+/* PACKED_BYTES + ROOM_BYTES of this thread's own memory. */
+void *mlpx_scratch(void);
+
 #endif

@@ -41,6 +41,8 @@ static inline Part_f64 first_f64(int64_t n) { return (Part_f64)(n >= 8 ? 0xff : 
 #define STORE_PART_f64(p, part, v) _mm512_mask_storeu_pd(p, part, (__m512d)(v))
 #define SUM_f32(v) _mm512_reduce_add_ps((__m512)(v))
 #define SUM_f64(v) _mm512_reduce_add_pd((__m512d)(v))
+#define PICK_f32(a, lanes, b) _mm512_permutex2var_ps((__m512)(a), (__m512i)(lanes), (__m512)(b))
+#define PICK_f64(a, lanes, b) _mm512_permutex2var_pd((__m512d)(a), (__m512i)(lanes), (__m512d)(b))
 
 #elif defined(ISA_AVX2)
 #include <immintrin.h>

@@ -1,7 +1,9 @@
 /* Threads that live as long as the process, meet at a barrier within a step, and sleep between calls. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include "engine.h"
 #include "pool.h"
 
 #if defined(__x86_64__)
@@ -90,6 +92,25 @@ Pool *pool_new(int threads) {
         pthread_detach(id);
     }
     return pool;
+}
+
+static pthread_key_t scratch;
+static pthread_once_t has_scratch = PTHREAD_ONCE_INIT;
+
+static void make_scratch(void) { pthread_key_create(&scratch, free); }
+
+void *mlpx_scratch(void) {
+    pthread_once(&has_scratch, make_scratch);
+    void *memory = pthread_getspecific(scratch);
+    if (!memory) {
+        memory = aligned_alloc(64, PACKED_BYTES + ROOM_BYTES);
+        if (!memory) {
+            fputs("mlpx: no memory left for the factors of a product\n", stderr);
+            abort();
+        }
+        pthread_setspecific(scratch, memory);
+    }
+    return memory;
 }
 
 void pool_run(Pool *pool, Task task, void *argument) {
