@@ -264,14 +264,17 @@ def test_ways_around_and_masks_keep_their_slopes_apart() -> None:
         (1, 1000, 95, 3, (False, True)),
         (1, 240, 250, 2, (True, True)),
         (1, 240, 249, 2, (False, False)),
+        (100, 512, 1024, 2, (False, False)),
+        (100, 512, 1025, 2, (True, True)),
     ],
 )
-def test_few_rows_of_large_weights_are_split_by_columns(
+def test_few_rows_or_large_weights_are_split_by_columns(
     rows: int, inputs: int, outputs: int, threads: int, split: tuple[bool, bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for limit, value in (("ROWS", 24), ("COLUMNS", 32), ("WEIGHTS", 60_000)):
         monkeypatch.setattr(fusing, f"LEAST_{limit}", value)
+    monkeypatch.setattr(fusing, "LARGE_BYTES", 4 << 20)
     x, W, z = np.zeros((rows, inputs)), np.zeros((inputs, outputs)), np.zeros((rows, outputs))
     y, kept, out = np.zeros_like(z), np.zeros_like(x), np.zeros_like(x)
     bias, sizes = np.zeros(outputs), {"rows": rows, "inputs": inputs, "outputs": outputs}

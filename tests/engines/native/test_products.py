@@ -176,8 +176,10 @@ SHAPES = [
     (600, 100, 47), (1030, 30, 5),
 ]  # fmt: skip
 """Rows, inputs and outputs: around a vector, a tile, a panel, a block of 48 rows or 512 steps."""
-LARGE = [(530, 7, 1500), (20, 1030, 1100), (100, 1030, 1100)]
+LARGE = [(530, 7, 1500), (20, 1030, 1100), (100, 1030, 1100), (520, 200, 700)]
 """Those that are read or copied in another way, since they are too large for a cache."""
+LONG = (5600, 100, 260), (12, 10, 34_000)
+"""With sums of more terms than are copied together, over rows and over outputs."""
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, *LARGE], ids=str)
@@ -188,6 +190,15 @@ def test_products(name: str, dtype: str, shape: tuple[int, int, int]) -> None:
     for threads in (1, 2, 3, 5) if shape in SHAPES else (2,):
         for found in PRODUCTS[name](of, threads):
             close(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("affine_dW", LONG[0]), ("affine_dW_update", LONG[0]), ("layer_back", LONG[1])],
+)
+def test_long_sums(name: str, shape: tuple[int, int, int]) -> None:
+    for found in PRODUCTS[name](Layer("float32", *shape), 1):
+        close(*found)
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -211,7 +222,16 @@ def test_threads_share_the_rows_or_the_columns(split: bool) -> None:
 @pytest.mark.parametrize("turned_B", [False, True])
 @pytest.mark.parametrize("turned_A", [False, True])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 1), (1, 50, 784), (13, 33, 257), (24, 64, 20), (97, 130, 520), (600, 9, 33)]
+    "shape",
+    [
+        (1, 1, 1),
+        (1, 50, 784),
+        (13, 33, 257),
+        (24, 64, 20),
+        (97, 130, 520),
+        (600, 9, 33),
+        (200, 600, 530),
+    ],
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_either_factor_may_be_turned(

@@ -20,6 +20,8 @@ LEAST_ROWS, LEAST_COLUMNS, LEAST_WEIGHTS = 24, 32, 60_000
 """The rows and the columns for each thread, and the number of weights, from which on threads divide
 the rows of a product, or may divide its columns.
 """
+LARGE_BYTES = 4 << 20
+"""Of weights that are copied, each column by one thread, however many rows there are."""
 READERS = {"affine", "affine_dW"}
 """The operations that can read their rows as a gather would bring them."""
 
@@ -92,8 +94,8 @@ def _reads(operation: Operation, gather: Operation) -> bool:
 
 
 def split_columns(operations: Sequence[Operation], *, threads: int) -> list[Operation]:
-    """The operations with each product of few rows and large weights divided among the threads by
-    its columns, so that each reads only its part of the weights.
+    """The operations with each product of few rows and many weights, or of large weights, divided
+    among the threads by its columns, so that each reads only its part of the weights.
     """
     if threads < 2:
         return list(operations)
@@ -101,11 +103,13 @@ def split_columns(operations: Sequence[Operation], *, threads: int) -> list[Oper
 
 
 def _is_worth_splitting(op: Operation, threads: int) -> bool:
-    if op.name not in ("layer", "layer_back") or (op["rows"] >= LEAST_ROWS * threads and op["inputs"]*op["outputs"]<2e6):
+    if op.name not in ("layer", "layer_back"):
         return False
     inputs, outputs = int(op["inputs"]), int(op["outputs"])
     width = outputs if op.name == "layer" else inputs
-    return width >= LEAST_COLUMNS * threads and inputs * outputs >= LEAST_WEIGHTS
+    few = op["rows"] < LEAST_ROWS * threads and inputs * outputs >= LEAST_WEIGHTS
+    large = op["W"].nbytes > LARGE_BYTES
+    return width >= LEAST_COLUMNS * threads and (few or large)
 
 
 def _split(op: Operation) -> Operation:
