@@ -31,7 +31,7 @@ fastest has no turns beyond LEAST_KEPT.
 class Rules:
     """How long and how carefully to measure."""
 
-    warm_s: float = 0.5
+    warm_s: float = 0.3
     round_s: float = 0.2
     """About how long a contender's turn is."""
     budget_s: float = 12.0
