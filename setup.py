@@ -74,10 +74,13 @@ setup(
             "mlpx.engines.native._native",
             [
                 f"{SOURCES}/{name}.c"
-                for name in ("avx2", "avx512", "dispatch", "engine", "machine", "plain", "pool")
+                for name in (
+                    *("avx2", "avx512", "dispatch", "engine"),
+                    *("machine", "order", "plain", "pool"),
+                )
             ],
             depends=[
-                *(f"{SOURCES}/{name}.h" for name in ("engine", "isa", "pool")),
+                *(f"{SOURCES}/{name}.h" for name in ("engine", "isa", "philox", "pool")),
                 *map(str, sorted(Path(SOURCES).glob("*.inc"))),
                 "src/mlpx/engines/formulas.h",
             ],

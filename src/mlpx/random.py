@@ -123,12 +123,21 @@ def permutation(raw: Words) -> NDArray[np.int64]:
     The low bits of each word are replaced by the element's index, so all keys differ and any
     correct sort of them gives the same permutation on every machine and device.
     """
-    index = np.arange(len(raw), dtype=np.uint64)
-    low = np.uint64((1 << max(len(raw) - 1, 1).bit_length()) - 1)
-    keys = (raw & ~low) | index
+    keys = raw & ~low_bits(len(raw))
+    keys |= np.arange(len(raw), dtype=np.uint64)
+    return places(keys)
+
+
+def low_bits(count: int) -> np.uint64:
+    """The bits that hold any index below `count`."""
+    return np.uint64((1 << max(count - 1, 1).bit_length()) - 1)
+
+
+def places(keys: Words) -> NDArray[np.int64]:
+    """The indices of keys in ascending order; each has its own in its low bits. In their memory."""
     keys.sort()
-    order: NDArray[np.int64] = (keys & low).astype(np.int64)
-    return order
+    keys &= low_bits(len(keys))
+    return keys.view(np.int64)
 
 
 def integers(raw: Words, bound: int) -> NDArray[np.int64]:

@@ -175,6 +175,18 @@ def test_synchronize_and_stream(backend, fake_cupy):
         assert fake_cupy.counters.synchronizations == 3  # on entry and on leaving
 
 
+@pytest.mark.parametrize("make", ["empty", "zeros"])
+def test_arrays_on_the_host_begin_at_a_cache_line(make):
+    kept = []
+    for shape in (0, 1, 7, np.int64(100), (3, 5), (0, 4), (2, 3, 1), 100_000):
+        for dtype in (np.float32, "float64", np.int8, bool):
+            kept.append(made := getattr(get_backend("cpu"), make)(shape, dtype))
+            assert (made.shape, made.dtype) == (np.empty(shape).shape, dtype)
+            assert made.size == 0 or made.ctypes.data % 64 == 0
+            assert made.flags.c_contiguous
+            assert make == "empty" or not made.any()
+
+
 def test_slice_elements():
     assert get_backend("cpu").slice_elements == 65536
     with fakecupy.installed():

@@ -104,6 +104,19 @@ def test_a_second_start_is_the_first_again(kind, phase):
     assert all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
 
 
+def test_a_second_start_allocates_and_plans_nothing(monkeypatch):
+    task = Task(NETS["relu adam"], 16, seed=2)
+    made = contender("mlpx/interpreter fit")(task, make_problem(task))
+    made.run(3)
+    moments = made.model.training_state.moments
+    monkeypatch.setattr("mlpx.training.run.program_of", None)
+    made.reset()
+    assert made.model.training_state.step == 0
+    assert not any(moment.any() for moment in moments.values())
+    made.run(3)
+    assert all(made.model.training_state.moments[name] is moments[name] for name in moments)
+
+
 def test_training_goes_on_over_the_end_of_an_epoch():
     """Adam's bias correction counts all steps, not those of the epoch."""
     task = Task(NETS["relu adam"], 2048, "train", "float64")

@@ -92,9 +92,12 @@ def test_float32_follows_float64(name: str) -> None:
     np.testing.assert_allclose(rough, exact, atol=bound * np.abs(exact).max())
 
 
+@pytest.mark.parametrize(
+    "options", [{"weight_decay": 0.1, "clip_norm": 1.0}, {"clip_value": 0.5}], ids=str
+)
 @pytest.mark.parametrize("name", RULES)
-def test_slices_change_nothing(name: str) -> None:
-    optimizer = Optimizer.table[name](0.05, weight_decay=0.1, clip_norm=1.0, average=EMA(0.5))
+def test_slices_change_nothing(name: str, options: dict[str, float]) -> None:
+    optimizer = Optimizer.table[name](0.05, average=EMA(0.5), **options)
     arrays = {"0.W": START, "0.b": START[0], "1.W": START.T.copy()}
     drivers = [Driver(optimizer, arrays, slice_elements=n) for n in (None, 7)]
     for k in range(5):

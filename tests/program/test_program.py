@@ -315,3 +315,10 @@ def test_what_is_wrong_in_a_device_array_is_named(part: str, row: Any, value: fl
             buffers.vector("v", 4)
         with pytest.raises(ValueError, match="asked for 3 wide, float32, by row"):
             buffers.get("v", 1, 3)
+
+
+def test_the_update_of_many_parameters_is_no_more_calls() -> None:
+    x, y = data()
+    small, large = (program(MLP([D, width, K]), x, y) for width in (8, 40_000))
+    assert large.network.layout.size > 10 * large.network.backend.slice_elements
+    assert len(large.full.calls) == len(small.full.calls)

@@ -180,6 +180,15 @@ def test_the_bar_is_one_line_of_the_terminal(columns, words):
     assert re.search(rf"loss \d.*{words}in 0:0\d$", last)
 
 
+def test_the_bar_is_drawn_as_training_goes_on():
+    code = (
+        "import numpy as np, mlpx, mlpx.training.progress as p; p.REFRESH_S = 0; x = np.eye(4);"
+        "mlpx.MLP([4, 4]).fit(x, np.arange(4), epochs=3, batch_size=2)"
+    )
+    drawn = re.findall(r"epoch (\d)/3 .*? loss [\d.]+ ", on_a_terminal(code, 80))
+    assert set(drawn) == {"1", "2", "3"}
+
+
 def epochs_told(capsys, **options):
     x, y = np.eye(4, dtype=np.float32), np.arange(4)
     MLP([4, 4]).fit(x, y, batch_size=4, **options)

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from mlpx.backend.cpu import aligned
 from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.penalties import Penalty
 from mlpx.types import Array
@@ -106,6 +107,4 @@ class Layout:
 
 def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
     """Zeros in host memory, aligned to ALIGNMENT_BYTES as CUDA allocations are."""
-    raw = np.zeros(size * dtype.itemsize + ALIGNMENT_BYTES, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
-    return raw[start : start + size * dtype.itemsize].view(dtype)
+    return aligned(np.zeros, size * dtype.itemsize, to=ALIGNMENT_BYTES).view(dtype)

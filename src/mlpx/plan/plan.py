@@ -8,7 +8,7 @@ advances.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, count
@@ -31,10 +31,37 @@ class Call:
     kernel: Kernel
     arguments: tuple[Any, ...]
     keywords: dict[str, Any]
+    slices: tuple[slice, ...] = ()
+    """Slices of the call's vectors that are to be worked on one after the other, so that each stays
+    in the cache; () for the whole at once. Engines with loops of their own need no slices.
+    """
 
     def bind(self, xp: Any) -> Callable[[], None]:
         """A function without arguments that runs the call."""
+        if self.slices:
+            return partial(_run_all, [self.part(each).bind(xp) for each in self.slices])
         return partial(self.kernel, xp, *self.arguments, **self.keywords)
+
+    def part(self, each: slice) -> Call:
+        """The call for a slice of its vectors. Arrays of another length are single numbers, which
+        are for all slices, or scratch, which is as long as the longest slice.
+        """
+        size, length = self.slices[-1].stop, each.stop - each.start
+
+        def cut(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(map(cut, value))
+            if not hasattr(value, "shape") or value.size == 1:
+                return value
+            return value[each] if value.size == size else value[:length]
+
+        keywords = {name: cut(value) for name, value in self.keywords.items()}
+        return Call(self.kernel, cut(self.arguments), keywords)
+
+
+def _run_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 class Buffers:
@@ -135,6 +162,14 @@ class Plan:
     def call(self, kernel: Kernel, *arguments: Any, **keywords: Any) -> None:
         """Append a call."""
         self.calls.append(Call(kernel, arguments, keywords))
+
+    def call_in_slices(
+        self, slices: Iterable[slice], kernel: Kernel, *arguments: Any, **keywords: Any
+    ) -> None:
+        """Append a call on vectors that are to be worked on slice by slice; see `Call.part`."""
+        several = tuple(slices)
+        several = several if len(several) > 1 else ()
+        self.calls.append(Call(kernel, arguments, keywords, several))
 
     def buffer(self, name: str, columns: int, **kind: Any) -> Array:
         """The array called `name`, (rows, columns); see `Buffers.get`."""

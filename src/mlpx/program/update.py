@@ -166,19 +166,24 @@ class Update:
         if self.optimizer.average is None:
             return
         p, average = self.network.flat, self.moments["average"]
-        keep, weight = self.row[0, -2:-1], self.row[0, -1:]
-        for part in slices(0, len(p), self.width):
-            work = self.work[0][: part.stop - part.start]
-            plan.call(
-                updates.blend, p[part], keep=keep, weight=weight, out=average[part], work=work
-            )
+        keep, weight, work = self.row[0, -2:-1], self.row[0, -1:], self.work[0][: len(p)]
+        plan.call_in_slices(
+            slices(0, len(p), self.width),
+            updates.blend,
+            p,
+            keep=keep,
+            weight=weight,
+            out=average,
+            work=work,
+        )
 
     def _clip(self, plan: Plan, g: Array) -> None:
         """Append clipping by value, and the factor for clipping by norm, in `self.factor`."""
         rule, backend = self.optimizer, self.network.backend
         if rule.clip_value is not None:
-            for part in slices(0, len(g), self.width):
-                plan.call(updates.clip_values, g[part], limit=rule.clip_value)
+            plan.call_in_slices(
+                slices(0, len(g), self.width), updates.clip_values, g, limit=rule.clip_value
+            )
         if rule.clip_norm is None:
             return
         parts = list(slices(0, len(g), min(self.width, NORM_ELEMENTS)))
@@ -190,14 +195,26 @@ class Update:
         plan.call(updates.norm_factor, squares, limit=rule.clip_norm, total=total, out=self.factor)
 
     def _parts(self, group: Group) -> Iterator[tuple[slice, tuple[int, ...]]]:
-        """The slices to call the rule on, each with the shape that the rule expects."""
+        """The slices to call the rule on, each with the shape that the rule expects.
+
+        Where more than the rule works on the numbers, all that does takes one slice after the
+        other, while it is in the cache; else the rule is a single call.
+        """
         if not group.optimizer.by_parameter:
-            for part in slices(group.span.start, group.span.stop, self.width):
+            span = group.span
+            width = self.width if self._prepares(group) else span.stop - span.start
+            for part in slices(span.start, span.stop, width):
                 yield part, (part.stop - part.start,)
             return
         for place in self.network.layout.places.values():
             if group.span.start <= place.start < group.span.stop:
                 yield slice(place.start, place.stop), place.parameter.shape
+
+    def _prepares(self, group: Group) -> bool:
+        """Whether a group's rule comes after something that works on the same numbers."""
+        rule = group.optimizer
+        decays = rule.decay == "l2" and rule.weight_decay > 0
+        return self.optimizer.clip_norm is not None or decays or group.width > rule.columns
 
     def _move(
         self,
@@ -218,13 +235,15 @@ class Update:
             plan.call(updates.add_decay, p, g, weight_decay=rule.weight_decay, work=work[0])
         for factor in numbers[count:]:
             plan.call(updates.scale, p, factor)
-        plan.call(
+        whole = rule.by_parameter
+        plan.call_in_slices(
+            () if whole else slices(0, part.stop - part.start, self.width),
             rule.update,
             p.reshape(shape),
             g.reshape(shape),
             moments=tuple(self.moments[name][part].reshape(shape) for name in rule.moments),
             scalars=tuple(numbers[:count]),
-            work=tuple(w.reshape(shape) for w in work),
+            work=tuple(w.reshape(shape) for w in work) if whole else work,
         )
 
 

@@ -117,7 +117,7 @@ class Bar(Callback):
             BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[tail]}", markup=False),
             console=Console(file=cast(IO[str], Outlet(sys.stdout))),
-            refresh_per_second=5,
+            auto_refresh=False,  # by a thread that would draw what it has drawn already
             expand=True,
         )
         self.started_s = self.shown_s = time.perf_counter()
@@ -129,11 +129,13 @@ class Bar(Callback):
     def on_steps(self, run: Run) -> None:
         if self._is_due():
             self._show(run, {**self.logs, "loss": run.recent_loss()})
+            self.bar.refresh()
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         self.logs, self.unseen = logs, True
         if self._is_due():
             self._show(run, logs)
+            self.bar.refresh()
             self.unseen = False
 
     def _is_due(self) -> bool:
@@ -164,7 +166,7 @@ class Bar(Callback):
     def on_train_end(self, run: Run) -> None:
         if self.unseen:
             self._show(run, self.logs)
-        self.bar.stop()
+        self.bar.stop()  # draws it a last time
 
 
 def tail(room: int, logs: dict[str, float], *, rate: float, clock: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mlpx.engines.native.order import shuffled
 from mlpx.network.network import Network
 from mlpx.random import Purpose, integers, permutation, words
 
 
 def _shuffle(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:
-    return permutation(words(seed, Purpose.ORDER, count=n, epoch=epoch))
+    return shuffled(seed, Purpose.ORDER, count=n, epoch=epoch)
 
 
 def _with_replacement(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from mlpx.engines import choose
 from mlpx.layers import Dense
 from mlpx.mlp import MLP
 from mlpx.network.passes import plan_backward, plan_forward
+from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 from mlpx.plan.plan import Buffers, Call, Plan
 from mlpx.program.data import TrainingData
@@ -46,9 +47,12 @@ class Ours(Contender):
 
     def reset(self) -> None:
         set_weights(self.model, self.problem)
-        for moment in self.moments.values():
+        moments, state = [*self.moments.values()], self.model.training_state
+        if state is not None:  # fit keeps its arrays and with them its program, as others do
+            self.model.training_state = TrainingState(state.optimizer, state.moments)
+            moments += state.moments.values()
+        for moment in moments:
             moment[...] = 0
-        self.model.training_state = None
         self.step = 0
 
     def make_program(self) -> TrainingProgram:

@@ -85,6 +85,8 @@ def _declare(library: ctypes.CDLL) -> None:
     library.mlpx_run.restype = None
     library.mlpx_forward.argtypes = [ctypes.POINTER(Forward), ctypes.c_void_p]
     library.mlpx_forward.restype = None
+    library.mlpx_keys.argtypes = [*4 * [ctypes.c_uint64], ctypes.c_int64, ctypes.c_void_p]
+    library.mlpx_keys.restype = None
 
 
 @cache

@@ -8,8 +8,6 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import numpy as np
-
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.lowering import Operation, address, lower
 from mlpx.engines.lowering.fields import FIELDS
@@ -43,8 +41,8 @@ class NativeRunner:
         library = load()
         assert library is not None
         self._run, self._state = library.mlpx_run, address(program.state)
-        others, gradient = threads - 1, program.gradient
-        self._others = np.zeros((others, gradient.size), gradient.dtype) if others else None
+        others, gradient, zeros = threads - 1, program.gradient, program.network.backend.zeros
+        self._others = zeros((others, gradient.size), gradient.dtype) if others else None
         """The gradients of all threads but the first, where each adds up its own."""
         self.nbytes = 0 if self._others is None else self._others.nbytes
         self._ops: dict[int, tuple[ctypes.Array[Op], int]] = {}
