@@ -78,7 +78,7 @@ def test_rows_are_read_in_place_where_only_a_product_reads_them(case: str, dtype
     layers, in_place = READ_IN_PLACE[case]
     model, x = MLP(layers), np.abs(rows(50, d=8)).astype(dtype)
     forward = NativePredictor(model)
-    chunk = forward._lanes[0].chunk(50, x.dtype, classes=False)
+    chunk = forward._teams[0].lanes[0].chunk(50, x.dtype, classes=False)
     names = [operation.name for operation, _ in chunk.kept]
     assert ("gather" not in names) == in_place
     found, finite = forward.run(x, classes=False, rows=50)
@@ -224,11 +224,13 @@ def test_nothing_is_left_behind_by_a_prediction() -> None:
 def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
     forward, x = NativePredictor(make()), rows(1000)
     forward.run(x, classes=True, rows=1000)
-    lanes = set(forward._lanes)
+    (team,) = forward._teams
+    lanes = set(team.lanes)
     assert len(lanes) == workers
     for n in (1000, 1, 500):
         forward.run(x[:n], classes=True, rows=1000)
-        assert set(forward._lanes) == lanes
+        assert forward._teams == [team]
+        assert set(team.lanes) == lanes
 
 
 def test_memory_is_a_chunk_and_the_results(workers: int) -> None:

@@ -222,7 +222,7 @@ class Problem:
 
     @cached_property
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
-        """x and labels of the first step; gathered once, since a contender asks in its timed part."""
+        """x and labels of the first step, gathered once: contenders ask while they are timed."""
         rows = self.order[0]
         return self.x[rows], self.labels[rows]
 

@@ -1,4 +1,5 @@
 /* The loop over steps and operations. */
+#include <stdatomic.h>
 #include <string.h>
 #include "engine.h"
 #include "pool.h"
@@ -76,22 +77,29 @@ static void run_thread(void *argument, int thread) {
 /* Runs `steps` steps of the program from `state` = {position, steps taken}, which it advances. */
 void mlpx_run(const Op *ops, int64_t count, int64_t steps, int64_t *state, Pool *pool, int32_t threads) {
     Run run = {ops, count, steps, state[0], state[1], threads, pool};
-    if (threads > 1) pool_run(pool, run_thread, &run);
+    if (threads > 1) pool_run(pool, run_thread, &run, 1);
     else run_thread(&run, 0);
     state[0] += steps;
     state[1] += steps;
 }
 
-/* A forward pass over chunks of rows; library.py has it too. */
+/* A forward pass over chunks of rows; library.py has it too. `divided`: threads divide what each operation of the one chunk
+ * does, instead of the chunks. */
 typedef struct {
     const Op *const *whole, *const *rest;
-    int64_t count, rest_count, chunks, threads;
+    int64_t count, rest_count, chunks, threads, divided, brief;
 } Forward;
 
+typedef struct {
+    const Forward *run;
+    atomic_llong begun; /* chunks */
+} Chunks;
+
 static void forward_thread(void *argument, int thread) {
-    const Forward *run = argument;
+    Chunks *chunks = argument;
+    const Forward *run = chunks->run;
     unsigned control = flush_denormals();
-    for (int64_t chunk = thread; chunk < run->chunks; chunk += run->threads) {
+    for (int64_t chunk; (chunk = atomic_fetch_add(&chunks->begun, 1)) < run->chunks;) {
         int ragged = run->rest && chunk == run->chunks - 1;
         const Op *op = (ragged ? run->rest : run->whole)[thread];
         const Op *end = op + (ragged ? run->rest_count : run->count);
@@ -100,11 +108,18 @@ static void forward_thread(void *argument, int thread) {
     set_back(control);
 }
 
-/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`, on chunks of its own; the
- * last chunk by `rest[thread]` where that is given. The operations' position is the number of the chunk. */
+/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`, on the next chunk that is left; the
+ * last chunk by `rest[thread]` where that is given. The operations' position is the number of the chunk. A brief
+ * run is the caller's alone if another thread sleeps, since waking it takes longer; the results are the same. */
 void mlpx_forward(const Forward *run, Pool *pool) {
-    if (run->threads > 1) pool_run(pool, forward_thread, (void *)run);
-    else forward_thread((void *)run, 0);
+    int together = run->threads > 1 && (!run->brief || pool_awake(pool));
+    Chunks chunks = {run, 0};
+    Run divided = {run->whole[0], run->count, 1, 0, 0, together ? (int32_t)run->threads : 1, pool};
+    Task task = run->divided ? run_thread : forward_thread;
+    void *argument = run->divided ? (void *)&divided : (void *)&chunks;
+    if (together) pool_run(pool, task, argument, run->divided != 0);
+    else task(argument, 0);
+    if (pool) pool_leave(pool);
 }
 
 Pool *mlpx_pool(int32_t threads) { return pool_new(threads); }
