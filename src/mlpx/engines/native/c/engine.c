@@ -92,28 +92,35 @@ typedef struct {
 
 typedef struct {
     const Forward *run;
-    atomic_llong begun; /* chunks */
+    atomic_int begun[MOST_THREADS]; /* chunks of each thread's share */
 } Chunks;
 
+static void run_chunk(const Forward *run, int64_t chunk, int thread) {
+    int ragged = run->rest && chunk == run->chunks - 1;
+    const Op *op = (ragged ? run->rest : run->whole)[thread];
+    const Op *end = op + (ragged ? run->rest_count : run->count);
+    for (Where at = {chunk, 0, 0, 1, 0, 1}; op < end; op++) op->kernel(op, &at);
+}
+
+/* First the chunks of its own share, one after the other, then those that are left of the others'. */
 static void forward_thread(void *argument, int thread) {
     Chunks *chunks = argument;
     const Forward *run = chunks->run;
     unsigned control = flush_denormals();
-    for (int64_t chunk; (chunk = atomic_fetch_add(&chunks->begun, 1)) < run->chunks;) {
-        int ragged = run->rest && chunk == run->chunks - 1;
-        const Op *op = (ragged ? run->rest : run->whole)[thread];
-        const Op *end = op + (ragged ? run->rest_count : run->count);
-        for (Where at = {chunk, 0, 0, 1, 0, 1}; op < end; op++) op->kernel(op, &at);
+    for (int64_t i = 0, threads = run->threads; i < threads; i++) {
+        int64_t of = (thread + i) % threads, chunk, end = run->chunks * (of + 1) / threads;
+        while ((chunk = run->chunks * of / threads + atomic_fetch_add(&chunks->begun[of], 1)) < end)
+            run_chunk(run, chunk, thread);
     }
     set_back(control);
 }
 
-/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`, on the next chunk that is left; the
- * last chunk by `rest[thread]` where that is given. The operations' position is the number of the chunk. A brief
- * run is the caller's alone if another thread sleeps, since waking it takes longer; the results are the same. */
+/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`; the last chunk by `rest[thread]`
+ * where that is given. The operations' position is the number of the chunk. A brief run is the caller's alone if another
+ * thread sleeps, since waking it takes longer; the results are the same. */
 void mlpx_forward(const Forward *run, Pool *pool) {
     int together = run->threads > 1 && (!run->brief || pool_awake(pool));
-    Chunks chunks = {run, 0};
+    Chunks chunks = {.run = run};
     Run divided = {run->whole[0], run->count, 1, 0, 0, together ? (int32_t)run->threads : 1, pool};
     Task task = run->divided ? run_thread : forward_thread;
     void *argument = run->divided ? (void *)&divided : (void *)&chunks;

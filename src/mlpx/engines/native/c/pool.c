@@ -13,7 +13,7 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 1000, SOON_NS = 15000, MOST = 256, STACK_BYTES = 4 << 20 };
+enum { SPINS = 1000, SOON_NS = 15000, STACK_BYTES = 4 << 20 };
 
 /* Where a thread beside the caller's is with a task. */
 enum { IDLE, GIVEN, TAKEN };
@@ -76,7 +76,7 @@ static void *work(void *worker) {
 }
 
 Pool *pool_new(int threads) {
-    if (threads > MOST) return NULL;
+    if (threads > MOST_THREADS) return NULL;
     Pool *pool = aligned_alloc(64, sizeof(Pool) + sizeof(Worker) * (size_t)(threads - 1));
     if (!pool) return NULL;
     pthread_mutex_init(&pool->lock, NULL);

@@ -1,6 +1,8 @@
 #ifndef MLPX_POOL_H
 #define MLPX_POOL_H
 
+enum { MOST_THREADS = 256 };
+
 typedef struct Pool Pool;
 typedef void (*Task)(void *argument, int thread);
 
