@@ -51,7 +51,7 @@ class NativePredictor:
         self.rows = int(max(1, min(MOST_ROWS, rows)))
         """The most rows of a chunk."""
         sizes = [p.parameter.size for p in network.layout.places.values()]
-        self.size, self.largest = sum(sizes), max(sizes)
+        self.size, self.largest = sum(sizes), max(sizes, default=0)
         self._teams = [Team(network, self.rows)]
         self._teams[0].lanes[0].chunk(1, network.dtype, classes=False)  # raises now if it ever does
 
