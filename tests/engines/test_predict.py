@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 import tracemalloc
 from typing import Any
 
@@ -78,7 +79,7 @@ def test_rows_are_read_in_place_where_only_a_product_reads_them(case: str, dtype
     layers, in_place = READ_IN_PLACE[case]
     model, x = MLP(layers), np.abs(rows(50, d=8)).astype(dtype)
     forward = NativePredictor(model)
-    chunk = forward._lanes[0].chunk(50, x.dtype, classes=False)
+    chunk = forward._teams[0].lanes[0].chunk(50, x.dtype, classes=False)
     names = [operation.name for operation, _ in chunk.kept]
     assert ("gather" not in names) == in_place
     found, finite = forward.run(x, classes=False, rows=50)
@@ -224,11 +225,13 @@ def test_nothing_is_left_behind_by_a_prediction() -> None:
 def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
     forward, x = NativePredictor(make()), rows(1000)
     forward.run(x, classes=True, rows=1000)
-    lanes = set(forward._lanes)
+    (team,) = forward._teams
+    lanes = set(team.lanes)
     assert len(lanes) == workers
     for n in (1000, 1, 500):
         forward.run(x[:n], classes=True, rows=1000)
-        assert set(forward._lanes) == lanes
+        assert forward._teams == [team]
+        assert set(team.lanes) == lanes
 
 
 def test_memory_is_a_chunk_and_the_results(workers: int) -> None:
@@ -261,6 +264,51 @@ def test_one_row_asks_for_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == []
     model.predict(rows(2))
     assert asked == ["usable"]
+
+
+LARGE: dict[str, list[Any]] = {
+    "products only": [300, Dense(258, activation="tanh"), Dense(260, activation="gelu"), 3],
+    "normalised first": [300, LayerNorm(), Dense(258), LayerNorm(), "relu", 3],
+}
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", LARGE)
+def test_of_few_rows_threads_divide_the_columns(
+    case: str, dtype: str, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of large products; no bit of the results shows how many threads were awake."""
+    model, x = MLP(LARGE[case], dtype=dtype, seed=1), rows(n, 300, dtype)
+    monkeypatch.setattr(native, "WORK_FOR_THREADS", 0)
+    monkeypatch.setattr(native, "usable_cores", lambda: 2)
+    (team,) = NativePredictor(model)._teams
+    lane = team.lanes[0]
+    two, one = (lane.chunk(n, x.dtype, classes=False, threads=count) for count in (2, 1))
+    assert (two.threads, one.threads) == (2, 1)
+    assert any(wait for _, wait in two.kept[1:])
+    wanted = one.run(x)
+    np.testing.assert_allclose(wanted, interpreted(model, x), rtol=2e-5, atol=2e-5)
+    predictor = NativePredictor(model)
+    for pause in (0, 0, 0, 1e-3, 0, 0):  # in a pause threads go to sleep
+        time.sleep(pause)
+        found, finite = predictor.run(x, classes=False, rows=100)
+        assert finite
+        assert found.tobytes() == wanted.tobytes()
+    assert predictor._teams[0].predict.__self__.threads == 2
+    for i in range(n):
+        bad = x.copy()
+        bad[i, 299] = np.inf
+        assert not predictor.run(bad, classes=False, rows=100)[1]
+
+
+def test_threads_that_sleep_are_not_missed(workers: int) -> None:
+    """Called again at once or after a while, in chunks that few or all threads come to take."""
+    model, x = make(), rows(200)
+    wanted = model.predict_logits(x)
+    for i in range(600):
+        time.sleep(1e-5 * (i % 7))
+        assert model.predict_logits(x).tobytes() == wanted.tobytes()
 
 
 def test_a_part_that_the_library_has_not_got_is_interpreted(

@@ -171,9 +171,9 @@ PRODUCTS: dict[str, Callable[[Layer, int], Iterator[Any]]] = {
     "affine_dW_update": followed_by_updates,
 }
 SHAPES = [
-    (1, 1, 1), (1, 50, 3), (1, 513, 130), (2, 10, 1), (3, 40, 7), (5, 33, 65), (13, 513, 10),
-    (20, 20, 200), (49, 97, 33), (70, 130, 600), (97, 3, 129), (130, 64, 1), (520, 17, 3),
-    (600, 100, 47), (1030, 30, 5),
+    (1, 1, 1), (1, 50, 3), (1, 513, 130), (1, 1030, 601), (2, 10, 1), (3, 40, 7), (5, 33, 65),
+    (13, 513, 10), (20, 20, 200), (49, 97, 33), (70, 130, 600), (97, 3, 129), (130, 64, 1),
+    (520, 17, 3), (600, 100, 47), (1030, 30, 5),
 ]  # fmt: skip
 """Rows, inputs and outputs: around a vector, a tile, a panel, a block of 48 rows or 512 steps."""
 LARGE = [(530, 7, 1500), (20, 1030, 1100), (100, 1030, 1100), (520, 200, 700)]
@@ -217,6 +217,22 @@ def test_threads_share_the_rows_or_the_columns(split: bool) -> None:
         found.append(np.concatenate([mask[:, 0] for mask in written]))
     assert (np.sum(found, axis=0) == 1).all()
     assert all(share.any() for share in found)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 513, 601), (1, 70, 83), (3, 600, 258), (40, 70, 205)], ids=str
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_column_is_the_same_however_threads_divide_them(
+    dtype: str, shape: tuple[int, int, int]
+) -> None:
+    """So that a prediction may be made by as many as are awake."""
+    found = [
+        [array.copy() for array, *_ in layer(Layer(dtype, *shape), threads, split=True)]
+        for threads in (1, 2, 3)
+    ]
+    for divided in found[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(found[0], divided, strict=True))
 
 
 @pytest.mark.parametrize("turned_B", [False, True])

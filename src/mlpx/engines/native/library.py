@@ -50,6 +50,8 @@ class Forward(ctypes.Structure):
         ("rest_count", ctypes.c_int64),
         ("chunks", ctypes.c_int64),
         ("threads", ctypes.c_int64),
+        ("divided", ctypes.c_int64),
+        ("brief", ctypes.c_int64),
     )
 
 

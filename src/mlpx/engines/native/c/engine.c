@@ -1,4 +1,5 @@
 /* The loop over steps and operations. */
+#include <stdatomic.h>
 #include <string.h>
 #include "engine.h"
 #include "pool.h"
@@ -76,35 +77,56 @@ static void run_thread(void *argument, int thread) {
 /* Runs `steps` steps of the program from `state` = {position, steps taken}, which it advances. */
 void mlpx_run(const Op *ops, int64_t count, int64_t steps, int64_t *state, Pool *pool, int32_t threads) {
     Run run = {ops, count, steps, state[0], state[1], threads, pool};
-    if (threads > 1) pool_run(pool, run_thread, &run);
+    if (threads > 1) pool_run(pool, run_thread, &run, 1);
     else run_thread(&run, 0);
     state[0] += steps;
     state[1] += steps;
 }
 
-/* A forward pass over chunks of rows; library.py has it too. */
+/* A forward pass over chunks of rows; library.py has it too. `divided`: threads divide what each operation of the one chunk
+ * does, instead of the chunks. */
 typedef struct {
     const Op *const *whole, *const *rest;
-    int64_t count, rest_count, chunks, threads;
+    int64_t count, rest_count, chunks, threads, divided, brief;
 } Forward;
 
+typedef struct {
+    const Forward *run;
+    atomic_int begun[MOST_THREADS]; /* chunks of each thread's share */
+} Chunks;
+
+static void run_chunk(const Forward *run, int64_t chunk, int thread) {
+    int ragged = run->rest && chunk == run->chunks - 1;
+    const Op *op = (ragged ? run->rest : run->whole)[thread];
+    const Op *end = op + (ragged ? run->rest_count : run->count);
+    for (Where at = {chunk, 0, 0, 1, 0, 1}; op < end; op++) op->kernel(op, &at);
+}
+
+/* First the chunks of its own share, one after the other, then those that are left of the others'. */
 static void forward_thread(void *argument, int thread) {
-    const Forward *run = argument;
+    Chunks *chunks = argument;
+    const Forward *run = chunks->run;
     unsigned control = flush_denormals();
-    for (int64_t chunk = thread; chunk < run->chunks; chunk += run->threads) {
-        int ragged = run->rest && chunk == run->chunks - 1;
-        const Op *op = (ragged ? run->rest : run->whole)[thread];
-        const Op *end = op + (ragged ? run->rest_count : run->count);
-        for (Where at = {chunk, 0, 0, 1, 0, 1}; op < end; op++) op->kernel(op, &at);
+    for (int64_t i = 0, threads = run->threads; i < threads; i++) {
+        int64_t of = (thread + i) % threads, chunk, end = run->chunks * (of + 1) / threads;
+        while ((chunk = run->chunks * of / threads + atomic_fetch_add(&chunks->begun[of], 1)) < end)
+            run_chunk(run, chunk, thread);
     }
     set_back(control);
 }
 
-/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`, on chunks of its own; the
- * last chunk by `rest[thread]` where that is given. The operations' position is the number of the chunk. */
+/* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`; the last chunk by `rest[thread]`
+ * where that is given. The operations' position is the number of the chunk. A brief run is the caller's alone if another
+ * thread sleeps, since waking it takes longer; the results are the same. */
 void mlpx_forward(const Forward *run, Pool *pool) {
-    if (run->threads > 1) pool_run(pool, forward_thread, (void *)run);
-    else forward_thread((void *)run, 0);
+    int together = run->threads > 1 && (!run->brief || pool_awake(pool));
+    Chunks chunks = {.run = run};
+    Run divided = {run->whole[0], run->count, 1, 0, 0, together ? (int32_t)run->threads : 1, pool};
+    Task task = run->divided ? run_thread : forward_thread;
+    void *argument = run->divided ? (void *)&divided : (void *)&chunks;
+    if (together) pool_run(pool, task, argument, run->divided != 0);
+    else task(argument, 0);
+    if (pool) pool_leave(pool);
 }
 
 Pool *mlpx_pool(int32_t threads) { return pool_new(threads); }

@@ -3,7 +3,7 @@
  *
  * TILES(X): X(vectors, rows) for each width of a tile: up to that many rows of so many vectors are summed in registers,
  * beside one line of the other factor. A matrix of up to WIDEST vectors is one panel of tiles; a wider one is divided into
- * panels of at most USUAL. */
+ * panels of at most USUAL. A single row is summed up to ROW_VECTORS vectors at a time. */
 #include <stdint.h>
 #include <string.h>
 
@@ -23,7 +23,7 @@
 #define ISA(x) x##_avx512
 #define VECTOR_BYTES 64
 #define TILES(X) X(4, 6) X(3, 8) X(2, 12) X(1, 12)
-enum { WIDEST = 4, USUAL = 3 };
+enum { WIDEST = 4, USUAL = 3, ROW_VECTORS = 16 };
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi,bmi2"))), \
                              apply_to = function)
@@ -49,7 +49,7 @@ static inline Part_f64 first_f64(int64_t n) { return (Part_f64)(n >= 8 ? 0xff : 
 #define ISA(x) x##_avx2
 #define VECTOR_BYTES 32
 #define TILES(X) X(3, 4) X(2, 6) X(1, 12)
-enum { WIDEST = 3, USUAL = 2 };
+enum { WIDEST = 3, USUAL = 2, ROW_VECTORS = 8 };
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
 #else
@@ -77,10 +77,10 @@ static inline Part_f64 first_f64(int64_t n) {
 #pragma GCC optimize("no-schedule-insns") /* which loads numbers early, and has no registers left for the sums */
 #endif
 #define TILES(X) X(4, 6) X(3, 8) X(2, 12) X(1, 12)
-enum { WIDEST = 4, USUAL = 4 };
+enum { WIDEST = 4, USUAL = 4, ROW_VECTORS = 16 };
 #else
 #define TILES(X) X(3, 4) X(2, 6) X(1, 12)
-enum { WIDEST = 3, USUAL = 2 };
+enum { WIDEST = 3, USUAL = 2, ROW_VECTORS = 8 };
 #endif
 
 typedef int64_t Part_f32, Part_f64;

@@ -1,8 +1,10 @@
 /* Threads that live as long as the process, meet at a barrier within a step, and sleep between calls. */
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include "engine.h"
 #include "pool.h"
 
@@ -13,7 +15,16 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 1000, MOST = 256, STACK_BYTES = 4 << 20 };
+enum { SPINS = 1000, SOON_NS = 15000, STACK_BYTES = 4 << 20 };
+
+/* Where a thread beside the caller's is with a task. */
+enum { IDLE, GIVEN, TAKEN };
+
+typedef struct {
+    _Alignas(64) atomic_uint state;
+    Pool *pool;
+    int thread;
+} Worker;
 
 struct Pool {
     pthread_mutex_t lock;
@@ -21,31 +32,28 @@ struct Pool {
     unsigned threads;
     Task task;
     void *argument;
-    /* What threads wait for, and how many of them sleep meanwhile. */
-    _Alignas(64) atomic_uint generation;
-    _Alignas(64) atomic_uint running;
+    int64_t left; /* when the caller last did */
+    /* What threads wait for, beside the states, and how many of them sleep meanwhile. */
     _Alignas(64) atomic_uint arrived;
     _Alignas(64) atomic_uint phase;
     _Alignas(64) atomic_uint asleep;
+    Worker workers[]; /* all but the caller's */
 };
 
-typedef struct {
-    Pool *pool;
-    int thread;
-} Worker;
-
 /* Returns when *number is no longer `old`. Spinning is quickest while every thread has a core; a thread that waits for
- * longer leaves its core to others. */
+ * longer leaves its core to others. One that was woken spins again: there is work about. */
 static void wait_for(Pool *pool, atomic_uint *number, unsigned old) {
-    for (int spins = 0; spins < SPINS; spins++) {
-        if (atomic_load_explicit(number, memory_order_acquire) != old) return;
-        RELAX();
+    for (;;) {
+        for (int spins = 0; spins < SPINS; spins++) {
+            if (atomic_load_explicit(number, memory_order_acquire) != old) return;
+            RELAX();
+        }
+        pthread_mutex_lock(&pool->lock);
+        atomic_fetch_add(&pool->asleep, 1);
+        if (atomic_load(number) == old) pthread_cond_wait(&pool->moved, &pool->lock);
+        atomic_fetch_sub(&pool->asleep, 1);
+        pthread_mutex_unlock(&pool->lock);
     }
-    pthread_mutex_lock(&pool->lock);
-    atomic_fetch_add(&pool->asleep, 1);
-    while (atomic_load(number) == old) pthread_cond_wait(&pool->moved, &pool->lock);
-    atomic_fetch_sub(&pool->asleep, 1);
-    pthread_mutex_unlock(&pool->lock);
 }
 
 /* Wakes those that sleep, after a number they may wait for has changed. */
@@ -56,27 +64,27 @@ static void wake(Pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
-static void *work(void *given) {
-    Worker me = *(Worker *)given;
-    free(given);
-    for (unsigned seen = 0;; seen++) {
-        wait_for(me.pool, &me.pool->generation, seen);
-        me.pool->task(me.pool->argument, me.thread);
-        atomic_fetch_sub(&me.pool->running, 1);
-        wake(me.pool);
+static void *work(void *worker) {
+    Worker *me = worker;
+    for (;;) {
+        unsigned given = GIVEN;
+        wait_for(me->pool, &me->state, IDLE);
+        if (!atomic_compare_exchange_strong(&me->state, &given, TAKEN)) continue; /* it was taken back */
+        me->pool->task(me->pool->argument, me->thread);
+        atomic_store(&me->state, IDLE);
+        wake(me->pool);
     }
     return NULL;
 }
 
 Pool *pool_new(int threads) {
-    if (threads > MOST) return NULL;
-    Pool *pool = aligned_alloc(64, (sizeof(Pool) + 63) / 64 * 64);
+    if (threads > MOST_THREADS) return NULL;
+    Pool *pool = aligned_alloc(64, sizeof(Pool) + sizeof(Worker) * (size_t)(threads - 1));
     if (!pool) return NULL;
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->moved, NULL);
     pool->threads = (unsigned)threads;
-    atomic_init(&pool->generation, 0);
-    atomic_init(&pool->running, 0);
+    pool->left = 0;
     atomic_init(&pool->arrived, 0);
     atomic_init(&pool->phase, 0);
     atomic_init(&pool->asleep, 0);
@@ -85,9 +93,9 @@ Pool *pool_new(int threads) {
     pthread_attr_setstacksize(&attributes, STACK_BYTES); /* blocks of factors are there; some systems give 128 KB */
     for (int i = 1; i < threads; i++) {
         pthread_t id;
-        Worker *worker = malloc(sizeof *worker);
-        if (!worker) return NULL;
-        *worker = (Worker){pool, i};
+        Worker *worker = pool->workers + i - 1;
+        worker->pool = pool, worker->thread = i;
+        atomic_init(&worker->state, IDLE);
         if (pthread_create(&id, &attributes, work, worker)) return NULL;
         pthread_detach(id);
     }
@@ -113,15 +121,33 @@ void *mlpx_scratch(void) {
     return memory;
 }
 
-void pool_run(Pool *pool, Task task, void *argument) {
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int pool_awake(Pool *pool) {
+    if (!atomic_load(&pool->asleep)) return 1;
+    if (now_ns() - pool->left < SOON_NS) wake(pool);
+    return 0;
+}
+
+void pool_leave(Pool *pool) { pool->left = now_ns(); }
+
+void pool_run(Pool *pool, Task task, void *argument, int all) {
+    Worker *end = pool->workers + pool->threads - 1;
     pool->task = task;
     pool->argument = argument;
-    atomic_store(&pool->running, pool->threads - 1);
-    atomic_fetch_add(&pool->generation, 1);
+    for (Worker *worker = pool->workers; worker < end; worker++) atomic_store(&worker->state, GIVEN);
     wake(pool);
     task(argument, 0);
-    for (unsigned left; (left = atomic_load_explicit(&pool->running, memory_order_acquire)) > 0;)
-        wait_for(pool, &pool->running, left);
+    for (Worker *worker = pool->workers; worker < end; worker++) {
+        unsigned state = GIVEN;
+        if (!all && atomic_compare_exchange_strong(&worker->state, &state, IDLE)) continue;
+        while ((state = atomic_load_explicit(&worker->state, memory_order_acquire)) != IDLE)
+            wait_for(pool, &worker->state, state);
+    }
 }
 
 void pool_meet(Pool *pool) {
