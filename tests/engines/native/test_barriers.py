@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,3 +78,18 @@ def test_slices_need_no_barrier_between_them_and_one_before_what_reads_them() ->
     reader = touching(Access(150, 160, False), Access(9000, 9001, True))
     barriers = [wait for _, wait in schedule([*slices(3), reader])]
     assert barriers == [True, False, False, True]
+
+
+def test_what_one_thread_does_alone_needs_no_barrier_between() -> None:
+    """Only one before what all threads do with the same memory, and after it."""
+    read, write = Access(0, 8, False), Access(0, 8, True)
+    first, second = (replace(touching(access), alone=True) for access in (write, read))
+    shared = touching(replace(read, division=("rows", 4)), Access(8, 16, True, ("rows", 4)))
+    ours = touching(replace(write, division=("rows", 4)))
+    for operations, wanted in (
+        ([first, second, first], [True, False, False]),
+        ([first, shared], [True, True]),
+        ([first, touching(read)], [True, True]),
+        ([ours, first, second, ours], [True, True, False, True]),
+    ):
+        assert [wait for _, wait in schedule(operations)] == wanted

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from mlpx.engines.lowering import Access, Operation
 
 Kind = tuple[bool, object]
 """Whether memory was written, and how threads divided it."""
+ALONE = ("alone",)
+"""The division of memory that the first thread touches while the others do not."""
 
 
 class Scheduled(NamedTuple):
@@ -50,11 +53,14 @@ def division(operation: Operation) -> object:
 def _place_barriers(operations: list[Operation]) -> list[Scheduled]:
     scheduled, since = list[Scheduled](), Touched()
     for i, operation in enumerate(operations):
+        touches = operation.touches
+        if operation.alone:
+            touches = tuple(replace(access, division=ALONE) for access in touches)
         # The first waits, since another thread may still be at the end of the step before.
-        wait = i == 0 or since.conflicts(*operation.touches)
+        wait = i == 0 or since.conflicts(*touches)
         scheduled.append(Scheduled(operation, wait))
         since = Touched() if wait else since
-        since.add(*operation.touches)
+        since.add(*touches)
     return scheduled
 
 
