@@ -58,6 +58,9 @@ static void wait_for(Pool *pool, atomic_uint *number, unsigned old) {
 
 /* Wakes those that sleep, after a number they may wait for has changed. */
 static void wake(Pool *pool) {
+    /* The number before the sleepers, as a sleeper counts itself before it looks at the number: emulators of processors with
+     * weakly ordered memory let a load overtake a store, whatever the two say. */
+    atomic_thread_fence(memory_order_seq_cst);
     if (!atomic_load(&pool->asleep)) return;
     pthread_mutex_lock(&pool->lock);
     pthread_cond_broadcast(&pool->moved);
