@@ -18,6 +18,7 @@ from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale
 from mlpx.errors import CheckpointError, DeviceError, InputError
 from mlpx.layers import Layer, Residual
 from mlpx.network import checkpoint
+from mlpx.network.checkpoint import CHECKSUM, checksum
 from mlpx.schedules import OneCycle
 
 Header = dict[str, Any]
@@ -40,6 +41,9 @@ def parts(path: Path) -> tuple[Header, Tensors]:
 
 
 def write(path: Path, header: Any, tensors: Tensors) -> None:
+    """A file whose checksum is right, whatever else is wrong."""
+    if isinstance(header, dict):
+        header = {**header, CHECKSUM: checksum(header, tensors)}
     save_file(tensors, path, metadata={"mlpx": json.dumps(header)})
 
 
@@ -144,9 +148,37 @@ class TestDamaged:
 
     def test_later_version(self, path: Path) -> None:
         header, tensors = parts(path)
-        write(path, header | {"version": 2}, tensors)
-        with pytest.raises(CheckpointError, match=r"has format \('mlpx-model', 2\); this version"):
+        write(path, header | {"version": 3}, tensors)
+        with pytest.raises(CheckpointError, match=r"by a newer mlpx, in version 3 .*update mlpx"):
             MLP.load(path)
+
+    @pytest.mark.parametrize("version", [0, "2", True, None])
+    def test_no_version(self, version: Any, path: Path) -> None:
+        header, tensors = parts(path)
+        write(path, header | {"version": version}, tensors)
+        with pytest.raises(CheckpointError, match=r"has format .*reads 'mlpx-model', 1 to 2"):
+            MLP.load(path)
+
+    @pytest.mark.parametrize("change", ["header", "parameter", "moment"])
+    def test_changed_content(self, change: str, path: Path) -> None:
+        header, tensors = parts(path)
+        if change == "header":
+            header["model"]["seed"] += 1
+        else:
+            name = next(
+                name for name in tensors if name.startswith("moment/") != (change == "parameter")
+            )
+            tensors[name].reshape(-1)[-1] += 1
+        save_file(tensors, path, metadata={"mlpx": json.dumps(header)})
+        with pytest.raises(CheckpointError, match="damaged: its content does not match its check"):
+            MLP.load(path)
+
+
+def test_the_first_version_had_no_checksum(path: Path) -> None:
+    model, (header, tensors) = MLP.load(path), parts(path)
+    del header[CHECKSUM]
+    save_file(tensors, path, metadata={"mlpx": json.dumps(header | {"version": 1})})
+    assert same(MLP.load(path), model)
 
 
 def drop(name: str) -> Callable[[Header, Tensors], None]:

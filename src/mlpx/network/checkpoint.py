@@ -2,16 +2,21 @@
 
 The file holds one tensor per parameter under its own name ("0.W") and, unless left out, the
 optimizer's moments ("moment/m/0.W") with step, epoch and position in the epoch, so that training
-continues exactly where it stopped. No file is trusted: names, shapes and dtypes are compared with
-the architecture before anything is allocated for it.
+continues exactly where it stopped. A checkpoint of a run is a model file with more beside these
+("beside/0"). A checksum over all of it finds what a disk or a copy has changed.
+
+No file is trusted: names, shapes and dtypes are compared with the architecture before anything is
+allocated for it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +31,10 @@ from mlpx.optimizers import Optimizer
 from mlpx.records import require_count
 
 FORMAT = "mlpx-model"
-VERSION = 1
+VERSION = 2
+"""Files of version 1 have neither a checksum nor anything beside the model."""
+BESIDE = "beside/"
+CHECKSUM = "sha256"
 WRONG_HEADER = (
     *(AttributeError, LookupError, TypeError, ValueError, ArithmeticError),
     RecursionError,
@@ -41,18 +49,44 @@ Tensors = dict[str, np.ndarray]
 N = TypeVar("N", bound=Network)
 
 
-def save(model: Network, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
-    """Write `model` to `path` atomically.
+@dataclass(frozen=True)
+class Content:
+    """What a model file holds, in host memory."""
 
-    Raises CheckpointError with the path and the reason if it cannot be written.
+    header: dict[str, Any]
+    tensors: Tensors
+
+    def to_bytes(self) -> bytes:
+        """The file, with its checksum."""
+        from safetensors.numpy import save as to_bytes
+
+        header = json.loads(json.dumps(self.header))  # as it will be read
+        header[CHECKSUM] = checksum(header, self.tensors)
+        return to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
+
+
+def checksum(header: dict[str, Any], tensors: Tensors) -> str:
+    """The SHA-256 of the header without its checksum and of all tensors, in hexadecimal."""
+    described = {name: value for name, value in header.items() if name != CHECKSUM}
+    found = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        found.update(tensor.reshape(-1).view(np.uint8))
+    return found.hexdigest()
+
+
+def content(
+    model: Network, flat: np.ndarray, state: TrainingState | None, *, beside: Any = None
+) -> Content:
+    """The content of a file for `model` with the parameters `flat` and the training state `state`,
+    both in host memory; the tensors are views of these.
+
+    beside: plain values, lists and dicts with text as keys, and arrays, for whoever reads them.
     """
-    from safetensors.numpy import save as to_bytes
-
-    to_numpy = model.backend.to_numpy
-    tensors = {name: np.ascontiguousarray(to_numpy(p)) for name, p in model.parameters.items()}
+    tensors = {name: np.ascontiguousarray(p) for name, p in model.layout.views(flat).items()}
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "model": model.config()}
-    state = model.training_state
-    if training_state and state is not None:
+    if state is not None:
         header["training"] = {
             "optimizer": state.optimizer.config(),
             "step": state.step,
@@ -64,10 +98,48 @@ def save(model: Network, path: str | os.PathLike[str], *, training_state: bool =
             "total": state.total,
             "schedule": state.schedule,
         }
-        for moment, flat in state.moments.items():
-            for name, view in model.layout.views(to_numpy(flat)).items():
+        for moment, values in state.moments.items():
+            for name, view in model.layout.views(values).items():
                 tensors[f"moment/{moment}/{name}"] = np.ascontiguousarray(view)
-    write_atomically(Path(path), to_bytes(tensors, metadata={"mlpx": json.dumps(header)}))
+    if beside is not None:
+        header["beside"] = _without_arrays(beside, tensors)
+    return Content(header, tensors)
+
+
+def _without_arrays(value: Any, tensors: Tensors) -> Any:
+    """`value` with each array replaced by the name under which it is put into `tensors`."""
+    if isinstance(value, np.ndarray):
+        name = f"{BESIDE}{sum(name.startswith(BESIDE) for name in tensors)}"
+        tensors[name] = np.ascontiguousarray(value)
+        return {"array": name}
+    if isinstance(value, dict):
+        return {key: _without_arrays(entry, tensors) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_arrays(entry, tensors) for entry in value]
+    return value
+
+
+def _with_arrays(value: Any, tensors: Tensors) -> Any:
+    """The inverse of `_without_arrays`, with lists for tuples."""
+    if isinstance(value, dict):
+        if set(value) == {"array"}:
+            return tensors[value["array"]]
+        return {key: _with_arrays(entry, tensors) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_arrays(entry, tensors) for entry in value]
+    return value
+
+
+def save(model: Network, path: str | os.PathLike[str], *, training_state: bool = True) -> None:
+    """Write `model` to `path` atomically.
+
+    Raises CheckpointError with the path and the reason if it cannot be written.
+    """
+    to_numpy = model.backend.to_numpy
+    state = model.training_state if training_state else None
+    if state is not None:
+        state = state.copied(to_numpy)
+    write_atomically(Path(path), content(model, to_numpy(model.flat), state).to_bytes())
 
 
 def size_bytes(model: Network, optimizer: Optimizer) -> int:
@@ -85,19 +157,70 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
 
     Raises CheckpointError if the file is missing, truncated, inconsistent or not a model of mlpx.
     """
-    path, backend = Path(path), get_backend(device)
+    backend = get_backend(device)
+    saved = read(path)
+    with _telling(saved.path, "describes a model that cannot be built"):
+        model = cls.from_config(saved.config, device=backend)
+    saved.restore(model)
+    return model
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model file that was read and found to be consistent."""
+
+    path: Path
+    config: dict[str, Any]
+    parameters: Tensors
+    state: TrainingState | None
+    """Without its moments."""
+    moments: dict[str, Tensors]
+    beside: Any
+    """What the file has beside the model, None if nothing."""
+
+    def restore(self, model: Network) -> None:
+        """Give `model`, which is of this architecture, the parameters and the training state."""
+        model.set_parameters(self.parameters)
+        if self.state is not None:
+            model.training_state = self.state_on(model)
+
+    def state_on(self, model: Network) -> TrainingState:
+        """The training state, with its moments on the model's device."""
+        assert self.state is not None
+        moments = {}
+        for moment, tensors in self.moments.items():
+            moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
+            with model.backend.failing("loading"):
+                for name, view in model.layout.views(moments[moment]).items():
+                    view[...] = model.backend.asarray(tensors[name])
+        return replace(self.state, moments=moments, schedule=dict(self.state.schedule))
+
+
+def read(path: str | os.PathLike[str]) -> Saved:
+    """The file at `path`.
+
+    Raises CheckpointError if it is missing, truncated, inconsistent or not a model of mlpx.
+    """
+    path = Path(path)
     header, tensors = _read(path)
     config, optimizer = header["model"], _optimizer(path, header)
-    moments = {f"moment/{moment}/": moment for moment in (optimizer.arrays if optimizer else ())}
-    expected = _expected(path, config, tensors)
-    shapes = {prefix + name: shape for prefix in ("", *moments) for name, shape in expected.items()}
-    _compare(path, tensors, shapes, config["dtype"])
-    with _telling(path, "describes a model that cannot be built"):
-        model = cls.from_config(config, device=backend)
-    model.set_parameters({name: tensors[name] for name in expected})
-    if optimizer is not None:
-        _restore_training(path, model, optimizer, header["training"], tensors, moments)
-    return model
+    moments = tuple(optimizer.arrays) if optimizer else ()
+    inside = {name: tensor for name, tensor in tensors.items() if not name.startswith(BESIDE)}
+    expected = _expected(path, config, inside)
+    prefixes = ["", *(f"moment/{moment}/" for moment in moments)]
+    shapes = {prefix + name: shape for prefix in prefixes for name, shape in expected.items()}
+    _compare(path, inside, shapes, config["dtype"])
+    state = None if optimizer is None else _training(path, optimizer, header["training"])
+    with _telling(path, "has entries beside the model that cannot be read"):
+        beside = _with_arrays(header.get("beside"), tensors)
+    return Saved(
+        path,
+        config,
+        {name: tensors[name] for name in expected},
+        state,
+        {m: {name: tensors[f"moment/{m}/{name}"] for name in expected} for m in moments},
+        beside,
+    )
 
 
 @contextmanager
@@ -117,28 +240,36 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     try:
         with safe_open(path, framework="numpy") as file:
             header = _header(path, file.metadata() or {})
-            return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; wanted a model written by save") from None
     except CheckpointError:
         raise
     except (SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+    if header["version"] > 1 and header.get(CHECKSUM) != checksum(header, tensors):
+        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+    return header, tensors
 
 
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(metadata["mlpx"])
-        version = header["format"], header["version"]
+        kind, version = header["format"], header["version"]
         header["model"]
     except (LookupError, TypeError, ValueError, RecursionError):
         raise CheckpointError(
             f"{path} is a safetensors file but not a model of mlpx: "
             "its header has no valid 'mlpx' entry"
         ) from None
-    if version != (FORMAT, VERSION):
+    if kind != FORMAT or type(version) is not int or version < 1:
         raise CheckpointError(
-            f"{path} has format {version}; this version reads {(FORMAT, VERSION)}"
+            f"{path} has format {(kind, version)}; this version reads {FORMAT!r}, 1 to {VERSION}"
+        )
+    if version > VERSION:
+        raise CheckpointError(
+            f"{path} was written by a newer mlpx, in version {version} of the format; this one "
+            f"reads versions 1 to {VERSION}: update mlpx"
         )
     return header
 
@@ -208,14 +339,8 @@ def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
         return Optimizer.resolve(Optimizer.from_config(header["training"]["optimizer"]))
 
 
-def _restore_training(
-    path: Path,
-    model: Network,
-    optimizer: Optimizer,
-    described: dict[str, Any],
-    tensors: Tensors,
-    prefixes: dict[str, str],
-) -> None:
+def _training(path: Path, optimizer: Optimizer, described: dict[str, Any]) -> TrainingState:
+    """The training state that a header describes, without its moments."""
     with _telling(path, "has a training state that cannot be read"):
         names = ("step", "epoch", "drawn", "position")
         step, epoch, drawn, position = (described[name] for name in names)
@@ -224,13 +349,5 @@ def _restore_training(
         sampling, rows, batch_size = described.get("pace", ("", 0, 0))
         begin, total = int(described.get("begin", 0)), int(described.get("total", 0))
         schedule = {str(name): float(v) for name, v in described.get("schedule", {}).items()}
-    moments = {}
-    for prefix, moment in prefixes.items():
-        moments[moment] = model.backend.zeros(model.layout.size, model.dtype)
-        with model.backend.failing("loading"):
-            for name, view in model.layout.views(moments[moment]).items():
-                view[...] = model.backend.asarray(tensors[prefix + name])
     pace = (sampling, rows, batch_size)
-    model.training_state = TrainingState(
-        optimizer, moments, step, epoch, position, pace, begin, total, schedule, drawn
-    )
+    return TrainingState(optimizer, {}, step, epoch, position, pace, begin, total, schedule, drawn)
