@@ -20,7 +20,8 @@ from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.training.history import History
 from mlpx.training.plots import learning_curves
-from mlpx.training.settings import SETTINGS
+from mlpx.training.settings import SETTINGS, is_label
+from mlpx.untrusted import brief, read_json
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
 FORMAT = "mlpx-run"
@@ -186,7 +187,9 @@ def read_history(folder: Path) -> History:
     try:
         return History.from_dict(_read_json(folder / HISTORY))
     except InputTypeError as error:
-        raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error}") from error
+        raise CheckpointError(
+            f"{folder / HISTORY} is not a history of mlpx: {brief(error)}"
+        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -200,8 +203,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         wanted = SETTINGS.get(name)
         if wanted is not None and not wanted.fits(value):
             raise CheckpointError(
-                f"{folder / CONFIG} has {name} = {json.dumps(value)}; wanted {wanted.text}"
+                f"{folder / CONFIG} has {name} = {brief(json.dumps(value))}; wanted {wanted.text}"
             )
+    described = config.get("estimator") or {}
+    if not isinstance(described, dict) or not isinstance(described.get("classes") or [], list):
+        raise CheckpointError(f"{folder / CONFIG} describes its estimator or its classes wrongly")
     return config
 
 
@@ -210,7 +216,7 @@ def _read_format(folder: Path) -> dict[str, Any]:
     version = config.get("format"), config.get("version")
     if version != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{folder / CONFIG} has format {version}; this version reads {(FORMAT, VERSION)}"
+            f"{folder / CONFIG} has format {brief(version)}; this version reads {(FORMAT, VERSION)}"
         )
     return config
 
@@ -228,8 +234,10 @@ def class_labels(
     if classes is None:
         return None
     labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in classes]
-    if not all(isinstance(label, int | str) for label in labels):
-        raise CheckpointError(f"{CONFIG} has classes = {classes!r}; wanted a list of labels")
+    if not all(map(is_label, labels)) or len(set(labels)) < len(labels):
+        raise CheckpointError(
+            f"{CONFIG} has classes = {brief(classes)}; wanted a list of labels, each once"
+        )
     if model is not None:
         check_classes(len(labels), model)
     return None if labels == list(range(len(labels))) else labels
@@ -289,11 +297,11 @@ def run_folder(run: Path) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is not a run folder: it has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {brief(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -14,6 +15,9 @@ from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.records import is_whole
 from mlpx.training.sampling import SAMPLINGS
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON and Python's text can hold it, a file cannot."""
 
 
 class Setting(NamedTuple):
@@ -46,11 +50,17 @@ def _name_in(table: Iterable[str]) -> Setting:
     )
 
 
+def is_label(value: Any) -> bool:
+    """Whether it is a whole number, or text that can be written."""
+    return isinstance(value, int) or (isinstance(value, str) and not SURROGATE.search(value))
+
+
 _TEXT = Setting(lambda value: isinstance(value, str), "text")
 _COUNT = _number_of(is_whole, 1, "a whole number, at least 1")
 _FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0")
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
-_LABEL = Setting(lambda value: isinstance(value, str | int), "text or a whole number")
+_NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
+_LABEL = Setting(is_label, "text or a whole number")
 SETTINGS = {
     "dataset": _TEXT,
     "layers": _or_null(_WIDTHS),
@@ -71,7 +81,7 @@ SETTINGS = {
     "dtype": _name_in(DTYPES),
     "seed": _FROM_0,
     "rows": _COUNT,
-    "class_names": _or_null(_several(_TEXT, "a list of text")),
+    "class_names": _or_null(_several(_NAME, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
 }
 """The settings of a run that a command reads."""
