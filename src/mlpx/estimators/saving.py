@@ -10,12 +10,14 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError
 from mlpx.estimators.labels import Labels
+from mlpx.estimators.saved import FOUND, check_found, generator_state, label_classes, permutation
 from mlpx.kernels.activations import Activation
 from mlpx.layers import Dense, Dropout
 from mlpx.mlp import MLP
-from mlpx.records import Record
+from mlpx.records import Record, require_flag
 from mlpx.training.history import History
 from mlpx.training.run_folder import (
+    CONFIG,
     MODEL,
     check_classes,
     claimed,
@@ -25,14 +27,9 @@ from mlpx.training.run_folder import (
     read_history,
     save_run,
 )
+from mlpx.untrusted import brief
 
 KEY = "estimator"
-FOUND = (
-    *("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_"),
-    *("validation_scores_", "best_validation_score_", "learning_rate_", "n_layers_"),
-    *("n_features_in_", "_no_improvement_count"),
-)
-"""Attributes of a fitted estimator that are plain values."""
 
 
 def save(estimator: Any, folder: Path) -> None:
@@ -126,32 +123,34 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
         else:
             if described.get("classes") is not None:
                 check_classes(len(described["classes"]), model)
-            estimator = _of_estimator(cls, folder, described)
+            estimator = _of_estimator(cls, described, model)
             estimator.set_params(device=device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{folder} holds no {cls.__name__}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"{folder / CONFIG} holds no {cls.__name__}: {brief(error)}"
+        ) from error
     estimator.history_ = history
     estimator._adopt(model)
     return estimator
 
 
-def _of_estimator(cls: Any, folder: Path, described: dict[str, Any]) -> Any:
+def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
     if described["kind"] != cls.__name__:
-        raise CheckpointError(
-            f"{folder} holds a {described['kind']}: use {described['kind']}.from_run"
-        )
+        raise CheckpointError(f"it is a {described['kind']}: use {described['kind']}.from_run")
     estimator = cls(**_back(described["parameters"]))
     estimator._begin()
-    vars(estimator).update(_back(described["found"]))
-    if described["names"]:
-        estimator.feature_names_in_ = np.array(described["names"], dtype=object)
+    found = _back(described["found"])
+    check_found(found, model)
+    vars(estimator).update(found)
+    names = described["names"]
+    if names:
+        if len(names) != model.d_in or not all(isinstance(name, str) for name in names):
+            raise CheckpointError(f"names are no list of {model.d_in} texts")
+        estimator.feature_names_in_ = np.array(names, dtype=object)
     draws = described["draws"]
-    words = np.array(draws["words"], dtype=np.uint32)
     estimator._random_state = np.random.RandomState()
-    estimator._random_state.set_state(("MT19937", words, int(draws["position"])))
-    estimator._order = np.array(draws["order"], dtype=np.int64)
+    estimator._random_state.set_state(generator_state(draws["words"], draws["position"]))
+    estimator._order = permutation(draws["order"])
     estimator._restore(described)
     return estimator
 
@@ -206,8 +205,9 @@ def labels_to_json(labels: Labels) -> dict[str, Any]:
 
 def labels_from_json(described: dict[str, Any]) -> Labels:
     """The inverse of `labels_to_json`."""
-    classes = np.array(_back(described["classes"]), dtype=np.dtype(described["dtype"]))
-    return Labels(classes, several=bool(described["several"]))
+    classes = label_classes(_back(described["classes"]), described["dtype"])
+    require_flag("several", described["several"])
+    return Labels(classes, several=described["several"])
 
 
 def labels_of_model(model: MLP, classes: np.ndarray | None) -> Labels:

@@ -183,9 +183,13 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
+def _is_list_of_text(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_text, value))
+
+
 KINDS: dict[str, Callable[[Any], bool]] = {
     "engine": _is_text, "engine_reason": _is_text, "device": _is_text, "stop_reason": _is_text,
-    "notes": lambda value: _is_list(value) and all(map(_is_text, value)), "first_epoch": _is_count, "seconds": _is_real, "samples": _is_count,
+    "notes": _is_list_of_text, "first_epoch": _is_count, "seconds": _is_real, "samples": _is_count,
     "epochs": _is_list, "step_loss": _is_list,
 }  # fmt: skip
 """What the entries of a history may be."""
