@@ -65,6 +65,14 @@ def check_found(found: Any, model: MLP) -> None:
         )
 
 
+def column_names(names: Any, model: MLP) -> np.ndarray:
+    """The names of the columns (d,). Raises CheckpointError unless each column has one."""
+    texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not texts or len(names) != model.d_in:
+        raise CheckpointError(f"names are no list of {model.d_in} texts")
+    return np.array(names, dtype=object)
+
+
 def generator_state(words: Any, position: Any) -> tuple[str, np.ndarray, int]:
     """The state of NumPy's old generator.
 

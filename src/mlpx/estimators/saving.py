@@ -10,7 +10,14 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError
 from mlpx.estimators.labels import Labels
-from mlpx.estimators.saved import FOUND, check_found, generator_state, label_classes, permutation
+from mlpx.estimators.saved import (
+    FOUND,
+    check_found,
+    column_names,
+    generator_state,
+    label_classes,
+    permutation,
+)
 from mlpx.kernels.activations import Activation
 from mlpx.layers import Dense, Dropout
 from mlpx.mlp import MLP
@@ -126,8 +133,9 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
             estimator = _of_estimator(cls, described, model)
             estimator.set_params(device=device)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(
-            f"{folder / CONFIG} holds no {cls.__name__}: {brief(error)}"
+            f"{folder / CONFIG} holds no {cls.__name__}: {brief(told)}"
         ) from error
     estimator.history_ = history
     estimator._adopt(model)
@@ -144,9 +152,7 @@ def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
     vars(estimator).update(found)
     names = described["names"]
     if names:
-        if len(names) != model.d_in or not all(isinstance(name, str) for name in names):
-            raise CheckpointError(f"names are no list of {model.d_in} texts")
-        estimator.feature_names_in_ = np.array(names, dtype=object)
+        estimator.feature_names_in_ = column_names(names, model)
     draws = described["draws"]
     estimator._random_state = np.random.RandomState()
     estimator._random_state.set_state(generator_state(draws["words"], draws["position"]))

@@ -52,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
 
     Where the system has no such locks, nothing is locked. Raises InputError if the folder is in
-    use, OSError if it cannot be opened.
+    use or a file in it is a link to elsewhere, OSError if it cannot be opened.
     """
     with ExitStack() as held:
         with suppress(ImportError):
@@ -69,7 +69,21 @@ def locked(folder: Path) -> Iterator[None]:
                 ) from None
             except OSError:
                 pass  # a file system without locks
+        _refuse_links(folder)
         yield
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise InputError if a file of the run is a link out of `folder`: a run that somebody else made
+    could so have any file of the user's overwritten.
+    """
+    for path in (folder / name for name in (MODEL, HISTORY, CONFIG, CURVES)):
+        target = Path(os.path.realpath(path))
+        if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
+            raise InputError(
+                f"{path} is a link to {target}, which would be overwritten; put a copy of that "
+                "file in place of the link"
+            )
 
 
 @contextmanager
