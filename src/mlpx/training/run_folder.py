@@ -74,8 +74,8 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raise InputError if a file of the run is a link out of `folder`: a run that somebody else made
-    could so have any file of the user's overwritten.
+    """Raise InputError if a file of the run is a link out of `folder`: somebody else's run could so
+    have any file of the user's overwritten.
     """
     for path in (folder / name for name in (MODEL, HISTORY, CONFIG, CURVES)):
         target = Path(os.path.realpath(path))
