@@ -31,6 +31,7 @@ UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, struct.error),
 )
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+VERSIONS = ((1, 0), (2, 0), (3, 0))
 MOST_HEADER_BYTES = 10_000  # as NumPy itself
 LAST_CODE, SURROGATES = 0x10FFFF, (0xD800, 0xDFFF)
 
@@ -126,6 +127,9 @@ def _described(file: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype]:
     fixed = file.read(len(SINGLE) + 6)
     version, counts = tuple(fixed[6:8]), fixed[8:10] if fixed[6:7] == b"\1" else fixed[8:12]
     header_bytes = int.from_bytes(counts, "little")
+    if version not in VERSIONS:
+        told = ".".join(map(str, version))
+        raise DataFormatError(f"{name} has version {told} of the format; wanted 1.0, 2.0 or 3.0")
     if header_bytes > MOST_HEADER_BYTES:
         raise DataFormatError(f"{name} claims a header of {header_bytes:,} bytes")
     file.seek(len(SINGLE) + 2)

@@ -219,9 +219,14 @@ def read_config(folder: Path) -> dict[str, Any]:
             raise CheckpointError(
                 f"{folder / CONFIG} has {name} = {brief(json.dumps(value))}; wanted {wanted.text}"
             )
-    described = config.get("estimator") or {}
-    if not isinstance(described, dict) or not isinstance(described.get("classes") or [], list):
-        raise CheckpointError(f"{folder / CONFIG} describes its estimator or its classes wrongly")
+    described = config.get("estimator")
+    if described is not None:
+        if not isinstance(described, dict):
+            raise CheckpointError(f"{folder / CONFIG} has an estimator that is no JSON object")
+        if not isinstance(described.get("classes"), list | None):
+            raise CheckpointError(
+                f"{folder / CONFIG} has an estimator with classes that are no list"
+            )
     return config
 
 

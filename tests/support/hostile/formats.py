@@ -74,27 +74,27 @@ def _models() -> list[Envelope]:
     ]
     envelopes = [Envelope(_same, tuple(files))]
     for file in files:
-        outer, data = _parted(file)
+        outer, data = parted(file)
         header, inner = json.loads(outer), json.loads(json.loads(outer)["__metadata__"]["mlpx"])
         old = {name: value for name, value in inner.items() if name != checkpoint.CHECKSUM}
         texts = (json.dumps(old).encode(), json.dumps(old | {"version": 1}).encode())
         envelopes += [
-            Envelope(lambda text, data=data: _sealed(text, data), (outer,), is_json=True),
-            Envelope(_describing(header, data, tensors_of(file)), texts, is_json=True),
+            Envelope(lambda text, data=data: sealed(text, data), (outer,), is_json=True),
+            Envelope(describing(header, data, tensors_of(file)), texts, is_json=True),
         ]
     return envelopes
 
 
-def _parted(file: bytes) -> tuple[bytes, bytes]:
+def parted(file: bytes) -> tuple[bytes, bytes]:
     size = int.from_bytes(file[:8], "little")
     return file[8 : 8 + size], file[8 + size :]
 
 
-def _sealed(header: bytes, data: bytes) -> bytes:
+def sealed(header: bytes, data: bytes) -> bytes:
     return len(header).to_bytes(8, "little") + header + data
 
 
-def _describing(header: Any, data: bytes, tensors: Any) -> Callable[[bytes], bytes]:
+def describing(header: Any, data: bytes, tensors: Any) -> Callable[[bytes], bytes]:
     """Puts the text that describes a model into its file, with the right checksum."""
 
     def seal(content: bytes) -> bytes:
@@ -105,7 +105,7 @@ def _describing(header: Any, data: bytes, tensors: Any) -> Callable[[bytes], byt
                 sum = checkpoint.checksum(described, tensors)
                 text = json.dumps(described | {checkpoint.CHECKSUM: sum})
         outer = header | {"__metadata__": {"mlpx": text}}
-        return _sealed(json.dumps(outer, ensure_ascii=False).encode(errors="replace"), data)
+        return sealed(json.dumps(outer, ensure_ascii=False).encode(errors="replace"), data)
 
     return seal
 
@@ -126,7 +126,7 @@ def _use_model(model: MLP) -> None:
 
 
 @cache
-def _run(estimator: bool) -> dict[str, bytes]:
+def run_files(estimator: bool) -> dict[str, bytes]:
     """The files of a run, of an estimator or of the command line."""
     history = History(epochs=[{"loss": 1.0, "val_loss": 2.5}], samples=12, notes=["a"])
     history.step_loss, history.seconds = np.array([1.5, np.nan]), 0.5
@@ -146,12 +146,12 @@ def _run(estimator: bool) -> dict[str, bytes]:
 
 
 def _place_run(folder: Path) -> None:
-    for name, content in _run(True).items():
+    for name, content in run_files(True).items():
         (folder / name).write_bytes(content)
 
 
 def _configs() -> list[Envelope]:
-    return [Envelope(_same, (_run(True)[CONFIG], _run(False)[CONFIG]), is_json=True)]
+    return [Envelope(_same, (run_files(True)[CONFIG], run_files(False)[CONFIG]), is_json=True)]
 
 
 def _read_run(path: Path) -> Any:
@@ -169,7 +169,7 @@ def _use_run(read: Any) -> None:
 
 
 def _histories() -> list[Envelope]:
-    return [Envelope(_same, (_run(False)[HISTORY], _run(True)[HISTORY]), is_json=True)]
+    return [Envelope(_same, (run_files(False)[HISTORY], run_files(True)[HISTORY]), is_json=True)]
 
 
 def _use_history(history: History) -> None:
@@ -182,13 +182,13 @@ def _use_history(history: History) -> None:
 # Data.
 
 
-def _npy(array: np.ndarray) -> bytes:
+def npy(array: np.ndarray) -> bytes:
     content = io.BytesIO()
     np.save(content, array)
     return content.getvalue()
 
 
-def _zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", compression) as archive:
         for name, member in members.items():
@@ -198,16 +198,16 @@ def _zipped(members: dict[str, bytes], compression: int = zipfile.ZIP_STORED) ->
 
 def _archives() -> list[Envelope]:
     x, y, text = X.astype(np.float32), Y.astype(np.int64), np.array(["a", "bc", "d"])[Y]
-    whole = {"x_train": _npy(x), "y_train": _npy(y)}
+    whole = {"x_train": npy(x), "y_train": npy(y)}
     files = (
-        _zipped(whole | {"x_test": _npy(x[:2]), "y_test": _npy(y[:2])}, zipfile.ZIP_DEFLATED),
-        _zipped({"x_train": _npy(np.asfortranarray(X)), "y_train": _npy(text)}),
-        _zipped({"x_train": _npy(np.zeros((12, 2, 3), np.uint8)), "y_train": _npy(X[:, :1])}),
+        zipped(whole | {"x_test": npy(x[:2]), "y_test": npy(y[:2])}, zipfile.ZIP_DEFLATED),
+        zipped({"x_train": npy(np.asfortranarray(X)), "y_train": npy(text)}),
+        zipped({"x_train": npy(np.zeros((12, 2, 3), np.uint8)), "y_train": npy(X[:, :1])}),
     )
     return [
         Envelope(_same, files),
-        Envelope(lambda x: _zipped(whole | {"x_train": x}), (_npy(X), _npy(X > 0.5))),
-        Envelope(lambda y: _zipped(whole | {"y_train": y}), (_npy(y), _npy(text))),
+        Envelope(lambda x: zipped(whole | {"x_train": x}), (npy(X), npy(X > 0.5))),
+        Envelope(lambda y: zipped(whole | {"y_train": y}), (npy(y), npy(text))),
     ]
 
 
