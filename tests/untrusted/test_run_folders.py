@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,15 @@ import pytest
 from hostile.formats import run_files
 
 from mlpx.errors import CheckpointError, InputError
-from mlpx.training.run_folder import CONFIG, HISTORY, locked, read_config, read_history
+from mlpx.training.history import History
+from mlpx.training.run_folder import (
+    CONFIG,
+    HISTORY,
+    describe_run,
+    locked,
+    read_config,
+    read_history,
+)
 
 Answer = Callable[[str, bytes], str]
 FILES = {"config": CONFIG, "history": HISTORY}
@@ -74,6 +83,9 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     ),
     "half a name": ("class_names", ["\ud800", "b", "c"], "wanted a list of text"),
     "digits": ("seed", 10**400, "a number of 401 digits"),
+    "seed": ("seed", 2**64, "at least 0 and below 2**64"),
+    "threads": ("threads", 10**18, "at least 1 and below 2**16"),
+    "epochs": ("epochs", 2**63, "at least 0, or null"),
     "long version": ("version", "x" * 10**6, "has format ('mlpx-run', 'xxx"),
 }
 
@@ -86,6 +98,7 @@ def test_settings(case: str, answer: Answer) -> None:
 
 HISTORIES: dict[str, tuple[str, Any, str]] = {
     "digits": ("samples", 10**400, "a number of 401 digits"),
+    "large": ("first_epoch", 2**53, "first_epoch = 9007199254740992"),
     "negative": ("first_epoch", -5, "first_epoch = -5"),
     "truth": ("samples", True, "samples = true"),
     "notes": ("notes", [[1]], "notes = [[1]]"),
@@ -153,3 +166,19 @@ def test_a_run_is_not_written_through_a_link_out_of_its_folder(name: str, tmp_pa
     (folder / name).symlink_to("own")
     with locked(folder):
         pass
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [[{"loss": 1e308}, {"loss": -1e308}], [{"loss$\\frac{": 1.0, "_": 2.0}, {"[red]": 1.0}]],
+)
+def test_a_history_that_cannot_be_drawn_does_not_lose_the_run(
+    epochs: list[dict[str, float]], tmp_path: Path
+) -> None:
+    history = History(epochs=epochs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        written, why_not = describe_run(tmp_path, history=history, config={}, test=None)
+    assert {HISTORY, CONFIG} <= set(written)
+    assert ("curves.png" in written) == (why_not is None) == (epochs[0].get("loss") is None)
+    assert read_history(tmp_path).epochs == epochs

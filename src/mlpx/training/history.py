@@ -176,7 +176,7 @@ def _is_real(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return _is_real(value) and isinstance(value, int) and value >= 0
+    return _is_real(value) and isinstance(value, int) and 0 <= value < 2**53
 
 
 def _is_list(value: Any) -> bool:

@@ -186,7 +186,7 @@ def _draw(history: History, path: Path) -> str | None:
     """Draw the learning curves; returns why not if that fails."""
     try:
         learning_curves(history, path=path)
-    except (MlpxError, OSError) as error:
+    except (MlpxError, OSError, ValueError, ArithmeticError) as error:  # or values of 1e308
         with suppress(OSError):
             path.unlink(missing_ok=True)  # a plot left there would show an earlier run
         return str(error)

@@ -27,8 +27,10 @@ class Setting(NamedTuple):
     text: str
 
 
-def _number_of(kind: Callable[[Any], bool], least: float, text: str) -> Setting:
-    return Setting(lambda value: kind(value) and least <= value < math.inf, text)
+def _number_of(
+    kind: Callable[[Any], bool], least: float, text: str, below: float = math.inf
+) -> Setting:
+    return Setting(lambda value: kind(value) and least <= value < below, text)
 
 
 def _real(value: Any) -> bool:
@@ -56,8 +58,10 @@ def is_label(value: Any) -> bool:
 
 
 _TEXT = Setting(lambda value: isinstance(value, str), "text")
-_COUNT = _number_of(is_whole, 1, "a whole number, at least 1")
-_FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0")
+_COUNT = _number_of(is_whole, 1, "a whole number, at least 1", below=2**63)
+_FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0", below=2**63)
+_SEED = _number_of(is_whole, 0, "a whole number, at least 0 and below 2**64", below=2**64)
+_THREADS = _number_of(is_whole, 1, "a whole number, at least 1 and below 2**16", below=2**16)
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
 _NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
 _LABEL = Setting(is_label, "text or a whole number")
@@ -77,9 +81,9 @@ SETTINGS = {
     "validation": Setting(lambda value: _real(value) and 0 <= value < 1, "a number in [0, 1)"),
     "device": _or_null(_TEXT),
     "engine": _name_in([*Engine.table, "auto"]),
-    "threads": _or_null(_COUNT),
+    "threads": _or_null(_THREADS),
     "dtype": _name_in(DTYPES),
-    "seed": _FROM_0,
+    "seed": _SEED,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
