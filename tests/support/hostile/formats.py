@@ -64,6 +64,12 @@ def _model(layers: list[Any], optimizer: Any, **options: Any) -> bytes:
     return _written(model.save)
 
 
+def _with_more_beside() -> bytes:
+    model = MLP([4, 3])
+    beside = {"order": np.arange(12), "losses": [1.5, None, {"nested": np.zeros((0, 2))}], "a": "b"}
+    return checkpoint.content(model, np.asarray(model.flat), None, beside=beside).to_bytes()
+
+
 def _models() -> list[Envelope]:
     many = [4, Dense(3, "prelu"), BatchNorm(), Residual([Dense(3, "tanh"), Dropout(0.1)]), 3]
     schedule = ReduceOnPlateau(0.1)
@@ -71,6 +77,7 @@ def _models() -> list[Envelope]:
         _model([4, 3, 3], Adam(OneCycle(0.01), average=EMA())),
         _model(many, SGD(schedule, momentum=0.9), dtype="float64"),
         _model([4, 3], None),
+        _with_more_beside(),
     ]
     envelopes = [Envelope(_same, tuple(files))]
     for file in files:
