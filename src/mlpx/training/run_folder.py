@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from mlpx.files import allocate, write_atomically
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.training.history import History
+from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
 from mlpx.training.settings import SETTINGS
 
@@ -36,39 +36,13 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
     holds anything but a run, OSError if it is not writable.
     """
     folder = _first_free(name) if out is None else _checked(out)
-    with locked(folder):
-        try:
+    try:
+        with locked(folder):
             with tempfile.TemporaryFile(dir=folder):
                 pass  # finds an unwritable folder now, not after training
             yield folder
-        finally:
-            with suppress(OSError):
-                folder.rmdir()  # fails on a folder that is not empty
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
-
-    Where the system has no such locks, nothing is locked. Raises InputError if the folder is in
-    use, OSError if it cannot be opened.
-    """
-    with ExitStack() as held:
-        with suppress(ImportError):
-            import fcntl
-
-            handle = os.open(folder, os.O_RDONLY)
-            held.callback(os.close, handle)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{folder} is in use by another training, or is being saved to; wait until "
-                    "that ends, or name another folder"
-                ) from None
-            except OSError:
-                pass  # a file system without locks
-        yield
+    finally:
+        remove_if_empty(folder)
 
 
 @contextmanager
@@ -93,6 +67,12 @@ def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
         yield file.close
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Remove `folder` unless there is something in it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def _first_free(name: str) -> Path:
     ROOT.mkdir(exist_ok=True)
     number = 1
@@ -110,7 +90,7 @@ def _checked(folder: Path) -> Path:
     if folder.is_file():
         raise InputError(f"{folder} is a file; wanted a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
-    there = sorted(entry.name for entry in folder.iterdir())
+    there = sorted(entry.name for entry in folder.iterdir() if entry.name != OWNER)
     if there and not is_run(folder):
         few = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
         raise InputError(

@@ -17,12 +17,12 @@ from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
+from mlpx.training.locks import locked
 from mlpx.training.run import Callback
 from mlpx.training.run_folder import (
     MODEL,
     claimed,
     describe_run,
-    locked,
     room,
     run_folder,
 )
