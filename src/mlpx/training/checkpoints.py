@@ -13,7 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,28 +21,33 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
-from mlpx.files import sweep, write_atomically
-from mlpx.network.checkpoint import Saved, content, read
+from mlpx.files import remove_if_empty, sweep, write_atomically
+from mlpx.network.checkpoint import Saved, content
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 from mlpx.records import require_count, require_flag
 from mlpx.training.callbacks import BestWeights
+from mlpx.training.checkpoint_files import (
+    BEST,
+    latest,
+    name_of,
+    numbered,
+    progress,
+    remove_but,
+)
 from mlpx.training.locks import locked
 from mlpx.training.recorded import INTERRUPTED, RUN, check_model, data_of, record
 from mlpx.training.run import Callback, Logs, Run
-from mlpx.training.run_folder import remove_if_empty
 
 EVERY = "30s"
 KEEP = 2
-NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")
-BEST = "best.safetensors"
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """How much lies between two checkpoints: steps, epochs or seconds."""
+    """How much lies between two checkpoints: steps, epochs or seconds; none if all are None."""
 
     steps: int | None = None
     epochs: int | None = None
@@ -50,11 +55,13 @@ class Interval:
 
     @classmethod
     def parse(cls, every: object) -> Interval:
-        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h".
+        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h"; or None.
 
         Raises InputError or InputTypeError.
         """
         wanted = "wanted a number of steps, or text such as '30s', '5 min', '2 epochs', '500 steps'"
+        if every is None:
+            return cls()
         if isinstance(every, int | np.integer) and not isinstance(every, bool):
             require_count("every", every)
             return cls(steps=int(every))
@@ -77,9 +84,10 @@ class Checkpoints(Callback):
     """Write checkpoints of a run into `folder` while it trains.
 
     every: a number of steps, or text such as "30s", "5 min", "2 epochs"; the first is written at
-    the start, one more at the end. A checkpoint is due between two steps, when at least as much has
-    passed. keep: how many of the latest stay. best: a column such as "val_loss"; beside the
-    checkpoints, best.safetensors has the model of the epoch best by it.
+    the start, one more at the end; None writes only these. A checkpoint is due between two steps,
+    when at least as much has passed and the one before is on the disk. keep: how many of the latest
+    stay. best: a column such as "val_loss"; beside the checkpoints, best.safetensors has the model
+    of the epoch best by it.
     `beside` is written into each.
 
     Training does not wait for the disk: it copies the arrays, and a thread writes them. If that
@@ -95,7 +103,7 @@ class Checkpoints(Callback):
         self,
         folder: str | os.PathLike[str],
         *,
-        every: int | str = EVERY,
+        every: int | str | None = EVERY,
         keep: int = KEEP,
         best: str | None = None,
         beside: dict[str, Any] | None = None,
@@ -106,8 +114,12 @@ class Checkpoints(Callback):
         self.beside = dict(beside or {})
         self.found: Saved | None = None
         """The checkpoint that the run goes on from."""
-        self.locks = True
-        """Whether `opened` locks the folder; not if the caller has."""
+        self.source = self.folder
+        """Where the checkpoint to go on from is."""
+        self.locks = self.refuses = True
+        """Whether `opened` locks the folder, and refuses an unfinished run in it; False if the
+        caller does.
+        """
         self.asked = False
         """Whether a signal asked for a checkpoint."""
         self._writer = Writer()
@@ -126,11 +138,19 @@ class Checkpoints(Callback):
             if self.locks:
                 held.enter_context(locked(self.folder))
             sweep(self.folder)
-            self.found = latest(self.folder)
+            self.found = latest(self.source)
             if self.found is not None and not resume:
-                refuse_unfinished(self.folder, self.found)
+                self._refuse_unfinished(self.found)
                 self.found = None
             yield self.found
+
+    def _refuse_unfinished(self, found: Saved) -> None:
+        done, total = progress(found)
+        if self.refuses and done < total:
+            raise InputError(
+                f"{self.folder} has the checkpoint of a run that was cut short after {done:,} of "
+                f"{total:,} steps: finish it with resume=True, name another folder, or delete it"
+            )
 
     def on_check(self, run: Run) -> None:
         if self.best is not None:
@@ -164,7 +184,8 @@ class Checkpoints(Callback):
         self._ends.enter_context(self._answering())
 
     def on_steps(self, run: Run) -> None:
-        if self._due(run):
+        at_end = run.state.position == run.program.steps  # it is reported next
+        if not at_end and self._due(run):
             self._snapshot(run, inside=True)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
@@ -186,13 +207,12 @@ class Checkpoints(Callback):
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)
-        every = self.every
-        due = self.asked or (
-            time.monotonic() - self._at_s >= every.seconds
-            if every.seconds is not None
-            else run.steps_done - self._steps >= every.steps
-            if every.steps is not None
-            else self._epochs >= (every.epochs or 1)
+        every, steps = self.every, run.steps_done - self._steps
+        due = (
+            self.asked
+            or (every.seconds is not None and time.monotonic() - self._at_s >= every.seconds)
+            or (every.steps is not None and steps >= every.steps)
+            or (every.epochs is not None and self._epochs >= every.epochs)
         )
         return due and not self._writer.busy
 
@@ -213,7 +233,7 @@ class Checkpoints(Callback):
         except MemoryError as error:
             self._writer.fail(error)
             return
-        path = self.folder / f"checkpoint-{self._number:06d}.safetensors"
+        path = self.folder / name_of(self._number)
         self._number += 1
         self._last = _progress(run)
 
@@ -324,7 +344,9 @@ class Writer:
         error, self._error = self._error, None
         if error is not None and not self._told:
             self._told = True
-            told = f"{error or 'out of memory'}; training goes on, and the next checkpoint is tried"
+            told = (
+                f"{error or 'out of memory'}; training goes on, and the next one is tried when due"
+            )
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 
@@ -332,48 +354,6 @@ class Writer:
 def _progress(run: Run) -> tuple[int, int, bool]:
     """What differs between two states of a run that are worth a checkpoint each."""
     return run.steps_done, len(run.history), run.stopping in (None, INTERRUPTED)
-
-
-def numbered(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in `folder` with their numbers, the latest last."""
-    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def latest(folder: Path) -> Saved | None:
-    """The latest checkpoint in `folder`; None if there is none.
-
-    One that cannot be read is passed over with a warning. Raises CheckpointError if none can be.
-    """
-    trouble = None
-    for _, path in reversed(numbered(folder)):
-        try:
-            return read(path)
-        except CheckpointError as error:
-            warnings.warn(f"{error}; the checkpoint before it is taken", UserWarning, stacklevel=4)
-            trouble = trouble or error
-    if trouble is not None:
-        raise trouble
-    return None
-
-
-def refuse_unfinished(folder: Path, found: Saved) -> None:
-    """Raise InputError if `found` is the checkpoint of a run that had not ended."""
-    kept = found.beside[RUN]
-    if kept["stopping"] is None and kept["steps_done"] < kept["total_steps"]:
-        raise InputError(
-            f"{folder} has the checkpoint of a run that was cut short after "
-            f"{kept['steps_done']:,} of {kept['total_steps']:,} steps: finish it with "
-            "resume=True, name another folder, or delete it"
-        )
-
-
-def remove_but(folder: Path, kept: list[Path]) -> None:
-    """Remove the checkpoints in `folder` that are not among those `kept`."""
-    for _, path in numbered(folder):
-        if path not in kept:
-            with suppress(OSError):
-                path.unlink()
 
 
 @contextmanager
