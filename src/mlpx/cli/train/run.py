@@ -175,7 +175,7 @@ def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterru
     """
     settings, keep = experiment.settings, _Keep()
     history: History | None
-    _announce(experiment)
+    _announce(experiment, folder)
     try:
         history = experiment.model.fit(
             *experiment.parts.train,
@@ -226,7 +226,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _announce(experiment: Experiment) -> None:
+def _announce(experiment: Experiment, folder: Path) -> None:
     if experiment.quiet:
         return
     model, parts = experiment.model, experiment.parts
@@ -241,6 +241,13 @@ def _announce(experiment: Experiment) -> None:
         typer.echo(f"classes: {classes}")
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
+    every = experiment.settings.checkpoint_every
+    if every != OFF:
+        steps = " steps" if every.isdigit() else ""
+        typer.echo(f"run: {folder}/, with a checkpoint every {every}{steps}")
+    state = model.training_state
+    if experiment.unfinished is not None and state is not None:
+        typer.echo(f"goes on after step {state.step:,}, in epoch {state.epoch + 1}")
 
 
 def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:
