@@ -37,7 +37,7 @@ from mlpx.training.checkpoint_files import (
     remove_but,
 )
 from mlpx.training.locks import locked
-from mlpx.training.recorded import INTERRUPTED, RUN, check_model, data_of, record
+from mlpx.training.recorded import INTERRUPTED, RUN, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
 
 EVERY = "30s"
@@ -371,15 +371,14 @@ def opened(
     Raises InputError, InputTypeError, CheckpointError, OSError; the model keeps its seed if
     anything is raised before the training begins.
     """
-    keeper = _keeper(given, every=every, resume=resume)
+    keeper = keeper_of(given, every=every, resume=resume)
     if keeper is None:
         yield (), None
         return
     seed, before = model.seed, model.training_state
     with keeper.opened(resume=resume) as found:
         if found is not None:
-            check_model(model, optimizer, found)
-            model.seed = found.config["seed"]
+            adopt(found, model, optimizer)
         try:
             yield (keeper,), found
         except BaseException:
@@ -388,9 +387,13 @@ def opened(
             raise
 
 
-def _keeper(
+def keeper_of(
     given: str | os.PathLike[str] | Checkpoints | None, *, every: int | str | None, resume: bool
 ) -> Checkpoints | None:
+    """What writes the checkpoints that `fit(checkpoint, every, resume)` asks for, if any.
+
+    Raises InputError, InputTypeError.
+    """
     require_flag("resume", resume)
     if isinstance(given, Checkpoints):
         if every is not None:

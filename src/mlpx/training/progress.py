@@ -154,9 +154,7 @@ class Bar(Callback):
         done, samples = run.steps_done - self.before[0], run.samples_done - self.before[1]
         head = f"epoch {min(run.state.epoch + 1, run.last_epoch)}/{run.last_epoch}"
         clock = (
-            f"{duration(seconds * left / max(1, done))} left"
-            if left
-            else f"in {duration(seconds)}"
+            f"{duration(seconds * left / max(1, done))} left" if left else f"in {duration(seconds)}"
         )
         room = self.bar.console.width - len(head) - MIN_BAR - 2  # a space on each side of the bar
         self.bar.update(

@@ -142,8 +142,11 @@ def callback_states(run: Run) -> dict[int, dict[str, Any]]:
     return found
 
 
-def check_model(model: Network, optimizer: Optimizer, saved: Saved) -> None:
-    """Raise InputError if the file is of another architecture or optimizer than these."""
+def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
+    """Give the model the file's seed, which the order of its rows depends on.
+
+    Raises InputError if the file is of another architecture or optimizer than these.
+    """
     now, before = model.config(), saved.config
     told = [f"{name} is {now[name]}, it was {before.get(name)}"
             for name in ("layers", "loss", "dtype") if now[name] != before.get(name)]  # fmt: skip
@@ -152,6 +155,7 @@ def check_model(model: Network, optimizer: Optimizer, saved: Saved) -> None:
     if saved.state.optimizer != optimizer:
         told.append(f"the optimizer is {optimizer}, it was {saved.state.optimizer}")
     _refuse(saved, told)
+    model.seed = saved.config["seed"]
 
 
 def _check(run: Run, saved: Saved) -> None:
