@@ -51,6 +51,7 @@ from mlpx.training.callbacks import (
     EarlyStopping as EarlyStopping,
     StopOnPlateau as StopOnPlateau,
 )
+from mlpx.training.checkpoints import Checkpoints as Checkpoints
 from mlpx.training.history import History as History
 from mlpx.training.rate_finder import find_learning_rate as find_learning_rate
 from mlpx.training.run import Callback as Callback

@@ -30,10 +30,40 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)
+        sync_folder(target.parent)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in `folder` on the disk, where a folder can be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        with suppress(OSError):  # some network file systems cannot
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove `folder` unless there is something in it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts that writers left in `folder` when they were killed.
+
+    Nobody else may be writing there.
+    """
+    for left in folder.glob(f"*.{'[0-9a-f]' * 8}.part"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

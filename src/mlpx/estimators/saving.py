@@ -47,9 +47,9 @@ def save(estimator: Any, folder: Path) -> None:
     described = {
         "kind": type(estimator).__name__,
         "parameters": _parameters(estimator),
-        "found": {name: getattr(estimator, name) for name in FOUND if hasattr(estimator, name)},
+        "found": found(estimator),
         "names": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
-        "draws": _draws(estimator),
+        "draws": draws(estimator),
         **estimator._described(),
     }
     config = {"loss": estimator.model_.loss.name, KEY: described}
@@ -71,10 +71,22 @@ def _parameters(estimator: Any) -> dict[str, Any]:
     return given
 
 
-def _draws(estimator: Any) -> dict[str, Any]:
+def found(estimator: Any) -> dict[str, Any]:
+    """What a fitted estimator has found out, as plain values."""
+    return {name: getattr(estimator, name) for name in FOUND if hasattr(estimator, name)}
+
+
+def draws(estimator: Any) -> dict[str, Any]:
     """The state of the random draws, so that training resumes exactly."""
     _, words, position, *_ = estimator._random_state.get_state()
     return {"words": words, "position": position, "order": estimator._order}
+
+
+def set_draws(estimator: Any, described: dict[str, Any]) -> None:
+    """The inverse of `draws`. Raises CheckpointError."""
+    estimator._random_state = np.random.RandomState()
+    estimator._random_state.set_state(generator_state(described["words"], described["position"]))
+    estimator._order = permutation(described["order"])
 
 
 def _plain(value: Any) -> Any:
@@ -147,16 +159,12 @@ def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
         raise CheckpointError(f"it is a {described['kind']}: use {described['kind']}.from_run")
     estimator = cls(**_back(described["parameters"]))
     estimator._begin()
-    found = _back(described["found"])
-    check_found(found, model)
-    vars(estimator).update(found)
-    names = described["names"]
-    if names:
-        estimator.feature_names_in_ = column_names(names, model)
-    draws = described["draws"]
-    estimator._random_state = np.random.RandomState()
-    estimator._random_state.set_state(generator_state(draws["words"], draws["position"]))
-    estimator._order = permutation(draws["order"])
+    attributes = _back(described["found"])
+    check_found(attributes, model)
+    vars(estimator).update(attributes)
+    if described["names"]:
+        estimator.feature_names_in_ = column_names(described["names"], model)
+    set_draws(estimator, described["draws"])
     estimator._restore(described)
     return estimator
 

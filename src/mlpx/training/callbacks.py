@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from mlpx.backend import array_backend
 from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
@@ -68,6 +69,18 @@ class _Watch(Callback):
     def on_train_begin(self, run: Run) -> None:
         self.best, self.best_epoch, self.best_flat = float("inf"), -1, None
 
+    def state(self) -> dict[str, Any]:
+        flat = self.best_flat
+        if flat is not None:
+            flat = array_backend(flat).to_numpy(flat)
+        return {"best": self.best, "best_epoch": self.best_epoch, "best_flat": flat}
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        self.on_train_begin(run)
+        self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
+        if state["best_flat"] is not None:
+            self.best_flat = run.model.backend.asarray(state["best_flat"])
+
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch beats the best so far; if so, it becomes the best."""
         value = logs[self.monitor] * (-1.0 if self._higher_is_better() else 1.0)
@@ -80,7 +93,7 @@ class _Watch(Callback):
         """Remember the parameters as they are now."""
         self.best_flat = run.model.flat.copy()
 
-    def restore(self, run: Run) -> None:
+    def put_back(self, run: Run) -> None:
         """Restore the best parameters in place, since programs hold views of them."""
         if self.best_flat is not None:
             run.model.flat[...] = self.best_flat
@@ -117,6 +130,13 @@ class EarlyStopping(_Watch):
         super().on_train_begin(run)
         self.waited = 0
 
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "waited": self.waited}
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        super().restore(run, state)
+        self.waited = int(state["waited"])
+
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
             self.waited = 0
@@ -132,7 +152,7 @@ class EarlyStopping(_Watch):
 
     def on_train_end(self, run: Run) -> None:
         if self.restore_best:
-            self.restore(run)
+            self.put_back(run)
 
 
 class StopOnPlateau(EarlyStopping):
@@ -160,7 +180,7 @@ class BestWeights(_Watch):
             self.keep(run)
 
     def on_train_end(self, run: Run) -> None:
-        self.restore(run)
+        self.put_back(run)
 
 
 class CSVLog(Callback):
@@ -188,6 +208,20 @@ class CSVLog(Callback):
         self._writer = csv.DictWriter(self._file, ["epoch", *run.columns], extrasaction="ignore")
         if not continues:
             self._write({name: name for name in self._writer.fieldnames})
+
+    def state(self) -> dict[str, Any]:
+        """How many bytes there are; what a killed process wrote after that is written again."""
+        return {"bytes": None if self._file is None else self._file.tell()}
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        size, append = state["bytes"], self.append
+        if size is not None and self.path.exists():
+            os.truncate(self.path, min(int(size), self.path.stat().st_size))
+            self.append = True
+        try:
+            self.on_train_begin(run)
+        finally:
+            self.append = append
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         self._write({"epoch": epoch + 1, **logs})

@@ -49,7 +49,7 @@ class Epochs:
                     break
         if not interrupted and not run.over and run.model.backend.kind == "cuda":
             run.feed.draw_ahead(state.epoch + 1)
-        run.finish(first, end)
+        run.finish(run.reported, end)
 
 
 @contextmanager

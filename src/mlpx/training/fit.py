@@ -6,6 +6,7 @@ import dataclasses
 import warnings
 from collections.abc import Iterable
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mlpx.program.objective import divides_by_weight
 from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule
 from mlpx.training.callbacks import check_callbacks
+from mlpx.training.checkpoints import Checkpoints, opened
 from mlpx.training.epochs import Epochs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.history import History
@@ -59,6 +61,9 @@ def fit(
     gradient: str | GradientRule = "backprop",
     record_gradient_norms: bool = False,
     check_finite: bool = True,
+    checkpoint: str | PathLike[str] | Checkpoints | None = None,
+    every: int | str | None = None,
+    resume: bool = False,
     verbose: int | None = None,
 ) -> History:
     """Train `model` on x (n, d_in) and y, labels (n,) or targets (n, d_out).
@@ -84,6 +89,12 @@ def fit(
     precision: "float32"; "bf16" on CUDA and on CPUs with AVX512_BF16, "tf32" or "fp16" on CUDA:
     products of float32 arrays round their factors to 7, 10 or 10 bits of fraction; fp16 scales them
     to its range first. Sums, weights and moments stay float32.
+    checkpoint: a folder in which the run is kept while it trains, every 30 seconds or as `every`
+    says: a number of steps, or "5 min", "2 epochs"; or `mlpx.Checkpoints`.
+    resume: finish the run whose checkpoint is there, or begin it if there is none. Given the same
+    data and arguments, a killed run ends with the same bits and the same history as one that was
+    never interrupted; more `epochs` or `steps` than before make it longer. The model needs the same
+    layers; its parameters and seed become the checkpoint's.
     verbose: 0 silent, 1 a bar, 2 a line per epoch, None a bar on a terminal, else about ten lines.
 
     A second call with an equal optimizer continues where the first stopped: its moments, the epoch
@@ -102,32 +113,34 @@ def fit(
     share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
     watchers, shown = check_callbacks(callbacks), display(verbose)
-    notes = _placed(model, x, batch_size, rule)
-    data, held_out = _both(
-        model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
-        validation=validation_data, share=share, notes=notes,
-    )  # fmt: skip
-    if rule.full_batch and batch_size is None:
-        batch_size = len(data)
-    batch_size = _batch_size(batch_size, len(data), notes)
-    options = RunOptions(
-        optimizer=rule,
-        batch_size=min(batch_size * rule.accumulate, len(data)),
-        part_rows=batch_size,
-        sampling=sampling,
-        epochs=epochs,
-        steps=steps,
-        metrics=chosen,
-        callbacks=tuple(watchers),
-        display=tuple(shown),
-        gradient_rule=_gradient_rule(gradient, rule, model),
-        gradient_norms=record_gradient_norms,
-        engine=engine,
-        threads=_threads(threads),
-        precision=_precision(precision, model),
-    )
-    loop = FullBatch() if rule.full_batch else Epochs()
-    return Run(model, data, held_out, options, loop=loop, notes=notes).train()
+    with opened(checkpoint, model, rule, every=every, resume=resume) as (keepers, found):
+        notes = _placed(model, x, batch_size, rule)
+        data, held_out = _both(
+            model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
+            validation=validation_data, share=share, notes=notes,
+        )  # fmt: skip
+        if rule.full_batch and batch_size is None:
+            batch_size = len(data)
+        batch_size = _batch_size(batch_size, len(data), notes)
+        options = RunOptions(
+            optimizer=rule,
+            batch_size=min(batch_size * rule.accumulate, len(data)),
+            part_rows=batch_size,
+            sampling=sampling,
+            epochs=epochs,
+            steps=steps,
+            metrics=chosen,
+            callbacks=(*watchers, *keepers),
+            display=tuple(shown),
+            gradient_rule=_gradient_rule(gradient, rule, model),
+            gradient_norms=record_gradient_norms,
+            engine=engine,
+            threads=_threads(threads),
+            precision=_precision(precision, model),
+        )
+        loop = FullBatch() if rule.full_batch else Epochs()
+        run = Run(model, data, held_out, options, loop=loop, notes=notes, checkpoint=found)
+        return run.train()
 
 
 def _gradient_rule(

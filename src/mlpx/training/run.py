@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.engines import Engine
 from mlpx.errors import InputError
 from mlpx.metrics import Metric
+from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData, split_batches
@@ -26,6 +29,7 @@ from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
+from mlpx.training.recorded import callback_states, go_on, restore_arrays
 from mlpx.training.resuming import begin_schedules, check_watched, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
@@ -98,16 +102,39 @@ class Callback:
     def on_train_end(self, run: Run) -> None:
         """After the last step, even if the run was interrupted or failed; last callback first."""
 
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps of this callback; None if it has nothing to keep.
+
+        Plain values, lists, dicts with text as keys, and NumPy arrays, which may change afterwards.
+        """
+        return None
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Called instead of `on_train_begin` when a run goes on from a checkpoint: `state` is what
+        `state` returned there, with lists for tuples.
+        """
+        self.on_train_begin(run)
+
 
 EVENTS = ("on_check", "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
-"""Methods every callback must have; `on_steps` is optional."""
+"""Methods every callback must have; `on_steps`, `state` and `restore` are optional."""
 
 
 class Run:
     """One call of `fit`, as callbacks see it."""
 
+    checkpoint: Saved | None
+    """What the run goes on from, if it does."""
     program: TrainingProgram
     epoch_log: EpochLog
+    steps_done = samples_done = 0
+    stretch = 1
+    """How many steps one call of the engine runs: few at first, then about 0.05 s of them."""
+    stopping: str | None = None
+    """Why the run ends, once it is to end."""
+    failed = diverged = False
+    seconds_before = 0.0
+    """How long the run had trained before it was cut short."""
 
     def __init__(
         self,
@@ -119,29 +146,36 @@ class Run:
         loop: Loop,
         feed: Feed | None = None,
         notes: list[str] | None = None,
+        checkpoint: Saved | None = None,
     ) -> None:
         self.model, self.data, self.held_out, self.options = model, data, held_out, options
-        self.loop, self.callbacks = loop, list(options.callbacks)
+        self.loop, self.callbacks, self.checkpoint = loop, list(options.callbacks), checkpoint
+        self.all_losses: list[np.ndarray] = []
+        """The step losses of each part that ran."""
         self.batch_size = options.batch_size
         self.rows = rows_per_epoch(options.sampling, len(data), self.batch_size)
         self.feed = feed or Sampled(model, options.sampling, n=len(data), rows=self.rows)
         full, last = split_batches(model.layers, self.rows, self.batch_size)
         self.steps_per_epoch = full + bool(last)
         pace = (options.sampling, len(data), self.batch_size)
-        self.state = resume(model, options.optimizer, pace, self.steps_per_epoch)
+        if checkpoint is None:
+            self.state = resume(model, options.optimizer, pace, self.steps_per_epoch)
+        else:
+            self.state = checkpoint.state_on(model)
+        self.begun = self.state.epoch, self.state.position
+        """The epoch, and the step of it, at which the run began."""
+        self.reported = self.state.position
+        """How many steps of the present epoch belong to a part that was reported."""
         self.history = History(
             device=f"{model.device} ({model.backend.name})",
             first_epoch=self.state.epoch,
             notes=[] if notes is None else notes,
         )
-        self.total_steps = self._length(options.epochs, options.steps)
-        self.steps_done = self.samples_done = 0
-        self.stretch = 1
-        """How many steps one call of the engine runs: few at first, then about 0.05 s of them."""
-        self.stopping: str | None = None
         self.step_losses = np.zeros(0)
         """The step losses of the last epoch, or of the part of it that ran."""
-        self._all_losses: list[np.ndarray] = []
+        if checkpoint is not None:
+            go_on(self, checkpoint)
+        self.total_steps = self._length(options.epochs, options.steps)
 
     def _length(self, epochs: int | None, steps: int | None) -> int:
         """How many steps to train; an epoch that was begun earlier is completed first."""
@@ -152,7 +186,7 @@ class Run:
             return int(steps)
         epochs = EPOCHS if epochs is None else epochs
         require_count("epochs", epochs, least=0)
-        return max(0, int(epochs) * self.steps_per_epoch - self.state.position)
+        return max(0, int(epochs) * self.steps_per_epoch - self.begun[1])
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -183,7 +217,7 @@ class Run:
 
     def train(self) -> History:
         """Run to the end, a stop, or Ctrl-C."""
-        started_s = time.perf_counter()
+        self._started_s = time.perf_counter()
         prepared = self._prepared()
         engine, reason = prepared.engine, prepared.reason
         self.program, self.execute = prepared.program, prepared.execute
@@ -192,25 +226,41 @@ class Run:
         self.tell("on_check")
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
-            for callback in (*self.callbacks, *self.options.display):
-                callback.on_train_begin(self)
+            if self.checkpoint is not None:
+                restore_arrays(self, self.checkpoint)
+            for callback, begin in self._begins():
+                begin()
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
             self._record_engine(engine, reason)
             try:
                 self.loop.train(self, interrupted)
             except BaseException as error:
-                self.stopping = f"{type(error).__name__}: {error}"
+                self.stopping, self.failed = f"{type(error).__name__}: {error}", True
                 raise
             finally:
                 self._record_engine(engine, reason)
-                history.seconds = time.perf_counter() - started_s
-                history.step_loss = np.concatenate([np.zeros(0), *self._all_losses])
+                history.seconds = self.seconds
+                history.step_loss = np.concatenate([np.zeros(0), *self.all_losses])
                 history.stop_reason = self.stopping or "completed"
             if not self.state.optimizer.open:  # otherwise the next fit has other rates
                 prepared.stretch = self.stretch
                 leave(model, prepared)
         return history
+
+    def _begins(self) -> list[tuple[Callback, Callable[[], None]]]:
+        """How each callback begins: afresh, or with what a checkpoint kept of it."""
+        states = callback_states(self)
+        return [
+            (each, partial(each.restore, self, states[id(each)]) if id(each) in states
+             else partial(each.on_train_begin, self))
+            for each in (*self.callbacks, *self.options.display)
+        ]  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has trained so far."""
+        return self.seconds_before + time.perf_counter() - self._started_s
 
     def _record_engine(self, engine: Engine, reason: str) -> None:
         """Record on model and history which engine runs, why, and what it fell back from."""
@@ -224,7 +274,9 @@ class Run:
         self.loop.check(self)
         check_watched(self.state.optimizer, self.columns)
         model, moments, given = self.model, self.state.moments, self.options
-        optimizer = begin_schedules(self.state, self.total_steps, self.history.notes)
+        optimizer = begin_schedules(
+            self.state, self.total_steps - self.steps_done, self.history.notes
+        )
         options = self._program_options(optimizer)
         wanted = (given.engine, given.threads, usable_cores())
         network = (model.layers, model.loss, model.seed)
@@ -265,7 +317,7 @@ class Run:
         state, done = self.state, self.state.position
         log, norms, scores = self.epoch_log.read(first, done, scored=done >= end)
         self.step_losses = log[:, LOSS].copy()
-        self._all_losses.append(self.step_losses)
+        self.all_losses.append(self.step_losses)
         self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
         epoch = state.epoch
@@ -273,6 +325,7 @@ class Run:
             state.epoch, state.position = epoch + 1, 0
         if done < end:
             return  # interrupted
+        self.reported = state.position
         logs = self.epoch_log.summary(log, scores)
         for note in self.epoch_log.undefined(logs):
             if note not in self.history.notes:
@@ -290,6 +343,7 @@ class Run:
         bad = np.flatnonzero(~np.isfinite(losses))
         if not len(bad):
             return
+        self.diverged = True
         step = self.state.step - len(losses) + int(bad[0]) + 1
         self.stop(
             f"diverged: the loss is {losses[bad[0]]} at step {step}; lower the learning rate or "

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
-from mlpx.files import allocate, write_atomically
-from mlpx.network.checkpoint import save
+from mlpx.files import allocate, remove_if_empty, write_atomically
+from mlpx.network.checkpoint import Saved, read, save
 from mlpx.network.network import Network
+from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered
 from mlpx.training.history import History
+from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
 from mlpx.training.settings import SETTINGS, is_label
 from mlpx.untrusted import brief, read_json
@@ -37,53 +38,13 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
     holds anything but a run, OSError if it is not writable.
     """
     folder = _first_free(name) if out is None else _checked(out)
-    with locked(folder):
-        try:
+    try:
+        with locked(folder):
             with tempfile.TemporaryFile(dir=folder):
                 pass  # finds an unwritable folder now, not after training
             yield folder
-        finally:
-            with suppress(OSError):
-                folder.rmdir()  # fails on a folder that is not empty
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
-
-    Where the system has no such locks, nothing is locked. Raises InputError if the folder is in
-    use or a file in it is a link to elsewhere, OSError if it cannot be opened.
-    """
-    with ExitStack() as held:
-        with suppress(ImportError):
-            import fcntl
-
-            handle = os.open(folder, os.O_RDONLY)
-            held.callback(os.close, handle)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"{folder} is in use by another training, or is being saved to; wait until "
-                    "that ends, or name another folder"
-                ) from None
-            except OSError:
-                pass  # a file system without locks
-        _refuse_links(folder)
-        yield
-
-
-def _refuse_links(folder: Path) -> None:
-    """Raise InputError if a file of the run is a link out of `folder`: somebody else's run could so
-    have any file of the user's overwritten.
-    """
-    for path in (folder / name for name in (MODEL, HISTORY, CONFIG, CURVES)):
-        target = Path(os.path.realpath(path))
-        if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
-            raise InputError(
-                f"{path} is a link to {target}, which would be overwritten; put a copy of that "
-                "file in place of the link"
-            )
+    finally:
+        remove_if_empty(folder)
 
 
 @contextmanager
@@ -125,7 +86,7 @@ def _checked(folder: Path) -> Path:
     if folder.is_file():
         raise InputError(f"{folder} is a file; wanted a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
-    there = sorted(entry.name for entry in folder.iterdir())
+    there = sorted(entry.name for entry in folder.iterdir() if entry.name != OWNER)
     if there and not is_run(folder):
         few = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
         raise InputError(
@@ -136,11 +97,11 @@ def _checked(folder: Path) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `folder` was written by `save_run`."""
+    """Whether `folder` has a run, or the checkpoints of one."""
     try:
         _read_format(folder)
     except CheckpointError:
-        return False
+        return bool(numbered(folder))
     return True
 
 
@@ -165,9 +126,8 @@ def describe_run(
     folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
 ) -> tuple[list[str], str | None]:
     """As `save_run`, but without the model; if one file fails, the others are still written."""
-    described = {"format": FORMAT, "version": VERSION, **config}
     contents = {
-        CONFIG: json.dumps(described, indent=1) + "\n",
+        CONFIG: json.dumps(described(config), indent=1) + "\n",
         HISTORY: history.to_json(test=test),
     }
     failures = []
@@ -180,6 +140,11 @@ def describe_run(
     if failures:
         raise CheckpointError(f"{'; '.join(failures)}; the model is in {folder / MODEL}")
     return [HISTORY, CONFIG] + [CURVES] * (why_no_picture is None), why_no_picture
+
+
+def described(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run as its folder and its checkpoints hold them."""
+    return {"format": FORMAT, "version": VERSION, **config}
 
 
 def _draw(history: History, path: Path) -> str | None:
@@ -212,30 +177,44 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises CheckpointError if the folder is not a run or is of another version, or if a setting is
     invalid.
     """
-    config = _read_format(folder)
+    return _checked_settings(_read_format(folder), folder / CONFIG)
+
+
+def config_beside(saved: Saved) -> dict[str, Any] | None:
+    """The settings in a checkpoint of `mlpx train`; None in one of `fit`.
+
+    Raises CheckpointError as `read_config`.
+    """
+    config = saved.beside.get("config") if isinstance(saved.beside, dict) else None
+    if not isinstance(config, dict):
+        return None
+    return _checked_settings(_checked_format(config, saved.path), saved.path)
+
+
+def _checked_settings(config: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in config.items():
         wanted = SETTINGS.get(name)
         if wanted is not None and not wanted.fits(value):
-            raise CheckpointError(
-                f"{folder / CONFIG} has {name} = {brief(json.dumps(value))}; wanted {wanted.text}"
-            )
+            told = brief(json.dumps(value))
+            raise CheckpointError(f"{file} has {name} = {told}; wanted {wanted.text}")
     described = config.get("estimator")
     if described is not None:
         if not isinstance(described, dict):
-            raise CheckpointError(f"{folder / CONFIG} has an estimator that is no JSON object")
+            raise CheckpointError(f"{file} has an estimator that is no JSON object")
         if not isinstance(described.get("classes"), list | None):
-            raise CheckpointError(
-                f"{folder / CONFIG} has an estimator with classes that are no list"
-            )
+            raise CheckpointError(f"{file} has an estimator with classes that are no list")
     return config
 
 
 def _read_format(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder / CONFIG)
+    return _checked_format(_read_json(folder / CONFIG), folder / CONFIG)
+
+
+def _checked_format(config: dict[str, Any], file: Path) -> dict[str, Any]:
     version = config.get("format"), config.get("version")
     if version != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{folder / CONFIG} has format {brief(version)}; this version reads {(FORMAT, VERSION)}"
+            f"{file} has format {brief(version)}; this version reads {(FORMAT, VERSION)}"
         )
     return config
 
@@ -290,12 +269,18 @@ def label_array(labels: list[int | str]) -> np.ndarray:
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
-    Raises CheckpointError if `run` does not exist.
+    Of a run that was killed it is the latest checkpoint. Raises CheckpointError if `run` does not
+    exist.
     """
     if run.is_dir():
+        cut_short = None if (run / CONFIG).exists() else latest(run)
+        if cut_short is not None:
+            return cut_short.path, config_beside(cut_short)
         return run / MODEL, read_config(run)
     if not run.exists():
         raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
+    if NAME.fullmatch(run.name) or run.name == BEST:
+        return run, config_beside(read(run))
     beside = run.name == MODEL and is_run(run.parent)
     return run, read_config(run.parent) if beside else None
 

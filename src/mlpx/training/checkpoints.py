@@ -1,0 +1,423 @@
+"""Checkpoints of a run: written while it trains, so that a killed process loses little.
+
+A checkpoint is a model file that also holds where the run was. It is a snapshot between two steps,
+written by a thread of its own to a temporary file, which takes its name once it is on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
+from mlpx.files import remove_if_empty, sweep, write_atomically
+from mlpx.network.checkpoint import Saved, content
+from mlpx.network.network import Network
+from mlpx.network.state import TrainingState
+from mlpx.optimizers import Optimizer
+from mlpx.records import require_count, require_flag
+from mlpx.training.callbacks import BestWeights
+from mlpx.training.checkpoint_files import (
+    BEST,
+    latest,
+    name_of,
+    numbered,
+    progress,
+    remove_but,
+)
+from mlpx.training.locks import locked
+from mlpx.training.recorded import INTERRUPTED, RUN, adopt, data_of, record
+from mlpx.training.run import Callback, Logs, Run
+
+EVERY = "30s"
+KEEP = 2
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """How much lies between two checkpoints: steps, epochs or seconds; none if all are None."""
+
+    steps: int | None = None
+    epochs: int | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def parse(cls, every: object) -> Interval:
+        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h"; or None.
+
+        Raises InputError or InputTypeError.
+        """
+        wanted = "wanted a number of steps, or text such as '30s', '5 min', '2 epochs', '500 steps'"
+        if every is None:
+            return cls()
+        if isinstance(every, int | np.integer) and not isinstance(every, bool):
+            require_count("every", every)
+            return cls(steps=int(every))
+        if not isinstance(every, str):
+            raise InputTypeError(f"every = {every!r} is a {type(every).__name__}; {wanted}")
+        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)?\s*([a-z]*)\s*", every.lower())
+        number, unit = found.groups() if found else (None, "")
+        unit = unit if unit in UNITS else unit.removesuffix("s")
+        amount = float(number) if number else 1.0
+        if not (number or unit in ("epoch", "step")) or amount <= 0:
+            unit = "?"
+        if unit in UNITS:
+            return cls(seconds=amount * UNITS[unit])
+        if unit in ("step", "epoch", "") and amount.is_integer():
+            return cls(epochs=int(amount)) if unit == "epoch" else cls(steps=int(amount))
+        raise InputError(f"every = {every!r}; {wanted}")
+
+
+class Checkpoints(Callback):
+    """Write checkpoints of a run into `folder` while it trains.
+
+    every: a number of steps, or text such as "30s", "5 min", "2 epochs"; the first is written at
+    the start, one more at the end; None writes only these. A checkpoint is due between two steps,
+    when at least as much has passed and the one before is on the disk. keep: how many of the latest
+    stay. best: a column such as "val_loss"; beside the checkpoints, best.safetensors has the model
+    of the epoch best by it.
+    `beside` is written into each.
+
+    Training does not wait for the disk: it copies the arrays, and a thread writes them. If that
+    fails, a single warning is issued, training goes on, and the next one is tried when it is due.
+    A checkpoint whose numbers are not all finite is not written: the last good one stays.
+    SIGUSR1 asks for one, where nothing else handles that signal.
+
+    Give it to `fit(checkpoint=...)`; `fit(checkpoint="folder", every=...)` makes one itself.
+    """
+
+    @known_options
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        every: int | str | None = EVERY,
+        keep: int = KEEP,
+        best: str | None = None,
+        beside: dict[str, Any] | None = None,
+    ) -> None:
+        require_count("keep", keep)
+        self.folder, self.every, self.keep = Path(folder), Interval.parse(every), int(keep)
+        self.best = None if best is None else BestWeights(best)
+        self.beside = dict(beside or {})
+        self.found: Saved | None = None
+        """The checkpoint that the run goes on from."""
+        self.source = self.folder
+        """Where the checkpoint to go on from is."""
+        self.locks = self.refuses = True
+        """Whether `opened` locks the folder, and refuses an unfinished run in it; False if the
+        caller does.
+        """
+        self.asked = False
+        """Whether a signal asked for a checkpoint."""
+        self._writer, self._ends, self._open = Writer(), ExitStack(), False
+
+    @contextmanager
+    def opened(self, *, resume: bool) -> Iterator[Saved | None]:
+        """The folder, made and locked; yields the checkpoint to go on from, if there is one.
+
+        Raises InputError if the folder cannot be written, is in use, or holds an unfinished run and
+        not `resume`; CheckpointError if it has checkpoints and none can be read.
+        """
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.callback(remove_if_empty, self.folder)
+                if self.locks:
+                    held.enter_context(locked(self.folder))
+                with tempfile.TemporaryFile(dir=self.folder):
+                    pass  # finds an unwritable folder now
+            except OSError as error:
+                raise InputError(
+                    f"checkpoint = {str(self.folder)!r} is no folder that can be written: "
+                    f"{error.strerror or error}"
+                ) from None
+            sweep(self.folder)
+            self.found = latest(self.source)
+            if self.found is not None and not resume:
+                self._refuse_unfinished(self.found)
+                self.found = None
+            self._open = True
+            held.callback(setattr, self, "_open", False)
+            yield self.found
+
+    def _refuse_unfinished(self, found: Saved) -> None:
+        done, total = progress(found)
+        if self.refuses and done < total:
+            raise InputError(
+                f"{self.folder} has the checkpoint of a run that was cut short after {done:,} of "
+                f"{total:,} steps: finish it with resume=True, name another folder, or delete it"
+            )
+
+    def on_check(self, run: Run) -> None:
+        if not self._open:
+            raise InputError("callbacks holds mlpx.Checkpoints; give it as checkpoint=")
+        if self.best is not None:
+            self.best.on_check(run)
+
+    def on_train_begin(self, run: Run) -> None:
+        if self.best is not None:
+            self.best.on_train_begin(run)
+        self._begin(run)
+        if self.found is None:
+            self._snapshot(run, inside=False)
+
+    def state(self) -> dict[str, Any]:
+        return {} if self.best is None else {"best": self.best.state()}
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        if self.best is not None and "best" in state:
+            self.best.restore(run, state["best"])
+        self._begin(run)
+
+    def _begin(self, run: Run) -> None:
+        earlier = numbered(self.folder)
+        self._number = earlier[-1][0] + 1 if earlier else 1
+        self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
+        self._data = data_of(run)
+        self._stale = self.best is not None and self.best.best_flat is not None
+        """Whether the best epoch may be a later one than that of the best model on the disk."""
+        self._last = None if self.found is None else _progress(run)
+        """The progress at the last checkpoint."""
+        self._passed(run)
+        self._ends.enter_context(self._answering())
+
+    def on_steps(self, run: Run) -> None:
+        at_end = run.state.position == run.program.steps  # it is reported next
+        if not at_end and self._due(run):
+            self._snapshot(run, inside=True)
+
+    def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
+        if self.best is not None and self.best.improved(epoch, logs):
+            self.best.keep(run)
+            self._stale = True
+        self._epochs += 1
+        if self._due(run):
+            self._snapshot(run, inside=False)
+
+    def on_train_end(self, run: Run) -> None:
+        """Write the end of the run; only a run that was broken off leaves what was written."""
+        self._ends.close()
+        self._writer.wait()
+        if not (run.failed or run.diverged or self._last == _progress(run)):
+            self._snapshot(run, inside=False)
+            self._writer.wait()
+        self._writer.complain(run)
+
+    def _due(self, run: Run) -> bool:
+        self._writer.complain(run)
+        every, steps = self.every, run.steps_done - self._steps
+        due = (
+            self.asked
+            or (every.seconds is not None and time.monotonic() - self._at_s >= every.seconds)
+            or (every.steps is not None and steps >= every.steps)
+            or (every.epochs is not None and self._epochs >= every.epochs)
+        )
+        return due and not self._writer.busy
+
+    def _passed(self, run: Run) -> None:
+        """Count the interval to the next checkpoint from now on."""
+        self._at_s, self._steps, self._epochs = time.monotonic(), run.steps_done, 0
+        self.asked = False
+
+    def _snapshot(self, run: Run, *, inside: bool) -> None:
+        """Copy the state of the run and have it written.
+
+        inside: the model holds the trained parameters, and not their average, if there is one.
+        """
+        self._passed(run)
+        try:
+            made, kept = snapshot(run, inside=inside), {**record(run), **self._data}
+            best = self._best_flat(run)
+        except MemoryError as error:
+            self._writer.fail(error)
+            return
+        path = self.folder / name_of(self._number)
+        self._number += 1
+        self._last = _progress(run)
+
+        def write() -> None:
+            if not made.finite():
+                return
+            saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
+            write_atomically(path, saved.to_bytes())
+            if best is not None:
+                found = content(run.model, best, None, beside=self.beside or None)
+                write_atomically(self.folder / BEST, found.to_bytes())
+            elif not self._written:
+                (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
+            self._written = [*self._written, path][-self.keep :]
+            remove_but(self.folder, self._written)
+
+        self._writer.start(write)
+
+    def _best_flat(self, run: Run) -> np.ndarray | None:
+        """A copy of the best epoch's parameters, unless they were written before."""
+        if self.best is None or not self._stale:
+            return None
+        self._stale = False
+        return np.array(run.model.backend.to_numpy(self.best.best_flat))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """Inside, SIGUSR1 asks for a checkpoint, unless something else handles it."""
+        number = getattr(signal, "SIGUSR1", None)
+        main = threading.current_thread() is threading.main_thread()
+        if number is None or not main or signal.getsignal(number) is not signal.SIG_DFL:
+            yield
+            return
+        signal.signal(number, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(number, signal.SIG_DFL)
+
+    def _ask(self, *_: Any) -> None:
+        self.asked = True
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The arrays and the training state of a run between two steps, on the host."""
+
+    flat: np.ndarray
+    state: TrainingState
+
+    def finite(self) -> bool:
+        """Whether all numbers are finite."""
+        return all(bool(np.isfinite(a).all()) for a in (self.flat, *self.state.moments.values()))
+
+
+def snapshot(run: Run, *, inside: bool) -> Snapshot:
+    """A copy of the run's arrays. `inside` an epoch, the average and the parameters have changed
+    places.
+    """
+    to_numpy = run.model.backend.to_numpy
+    flat = np.array(to_numpy(run.model.flat))
+    state = run.state.copied(lambda moment: np.array(to_numpy(moment)))
+    if inside and "average" in state.moments:
+        flat, state.moments["average"] = state.moments["average"], flat
+    return Snapshot(flat, replace(state, schedule=dict(state.schedule)))
+
+
+class Writer:
+    """Does one thing at a time in a thread, and keeps the error."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._error: Exception | None = None
+        self._told = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether it is still at work."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Do it; at once and not in a thread if there can be none."""
+        self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._thread = None
+            self._do(work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+            self._told = False
+        except (CheckpointError, OSError, MemoryError) as error:
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """Keep what went wrong, to be told by `complain`."""
+        self._error = error
+
+    def wait(self) -> None:
+        """Until it is done."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def complain(self, run: Run) -> None:
+        """Warn once if it failed, and again only if it has succeeded in between."""
+        error, self._error = self._error, None
+        if error is not None and not self._told:
+            self._told = True
+            told = (
+                f"{error or 'out of memory'}; training goes on, and the next one is tried when due"
+            )
+            run.history.notes.append(told)
+            warnings.warn(told, RuntimeWarning, stacklevel=6)
+
+
+def _progress(run: Run) -> tuple[int, int, bool]:
+    """What differs between two states of a run that are worth a checkpoint each."""
+    return run.steps_done, len(run.history), run.stopping in (None, INTERRUPTED)
+
+
+@contextmanager
+def opened(
+    given: str | os.PathLike[str] | Checkpoints | None,
+    model: Network,
+    optimizer: Optimizer,
+    *,
+    every: int | str | None,
+    resume: bool,
+) -> Iterator[tuple[tuple[Checkpoints, ...], Saved | None]]:
+    """The arguments of `fit`: the callback that writes checkpoints, if any, with its folder locked,
+    and the checkpoint to go on from, whose seed the model takes.
+
+    Raises InputError, InputTypeError, CheckpointError, OSError; the model keeps its seed if
+    anything is raised before the training begins.
+    """
+    keeper = keeper_of(given, every=every, resume=resume)
+    if keeper is None:
+        yield (), None
+        return
+    seed, before = model.seed, model.training_state
+    with keeper.opened(resume=resume) as found:
+        if found is not None:
+            adopt(found, model, optimizer)
+        try:
+            yield (keeper,), found
+        except BaseException:
+            if model.training_state is before:
+                model.seed = seed
+            raise
+
+
+def keeper_of(
+    given: str | os.PathLike[str] | Checkpoints | None, *, every: int | str | None, resume: bool
+) -> Checkpoints | None:
+    """What writes the checkpoints that `fit(checkpoint, every, resume)` asks for, if any.
+
+    Raises InputError, InputTypeError.
+    """
+    require_flag("resume", resume)
+    if isinstance(given, Checkpoints):
+        if every is not None:
+            raise InputError(f"every = {every!r} and checkpoint has its own; give one of them")
+        return given
+    if given is None:
+        if resume or every is not None:
+            told = "resume=True" if resume else f"every = {every!r}"
+            raise InputError(f"{told} without checkpoint; name the folder: checkpoint='runs/x'")
+        return None
+    if not isinstance(given, str | os.PathLike):
+        raise InputTypeError(
+            f"checkpoint is {given!r}; wanted the path of a folder or mlpx.Checkpoints"
+        )
+    return Checkpoints(given, every=EVERY if every is None else every)

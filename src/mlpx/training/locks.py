@@ -1,0 +1,122 @@
+"""Folders that one process at a time may write to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mlpx.errors import InputError
+from mlpx.untrusted import brief, read_json
+
+OWNER = ".owner.json"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock `folder` exclusively inside; if this process dies, the system releases the lock.
+
+    A file in it says who holds it. Where the system or the file system has no locks, that file is
+    the lock, and that of a process that has ended does not count. Raises InputError if the folder
+    is in use or has links out of it, OSError if it cannot be opened.
+    """
+    with ExitStack() as held:
+        if not _flocked(folder, held):
+            _refuse_owned(folder)
+        held.callback(_remove, folder / OWNER)
+        _remove(folder / OWNER)  # it may be a link, or a pipe
+        _refuse_links(folder)
+        with (
+            suppress(OSError),  # a folder that is not writable is reported later
+            (folder / OWNER).open("x") as file,
+        ):
+            file.write(json.dumps(_ourselves()))
+        yield
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise InputError if an entry of `folder` is a link out of it: somebody else's run could so
+    have any file of the user's overwritten.
+    """
+    for path in folder.iterdir():
+        target = Path(os.path.realpath(path))
+        if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
+            raise InputError(
+                f"{path} is a link to {target}, which could be overwritten; put a copy of that "
+                "file in place of the link"
+            )
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _flocked(folder: Path, held: ExitStack) -> bool:
+    """Whether the system has locked the folder until `held` ends."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    handle = os.open(folder, os.O_RDONLY)
+    held.callback(os.close, handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _in_use(folder, _owner(folder)) from None
+    except OSError:
+        return False
+    held.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork shares the handle
+    return True
+
+
+def _refuse_owned(folder: Path) -> None:
+    """Raise InputError if the folder's owner may still be there."""
+    owner = _owner(folder)
+    if not owner or owner == _ourselves():
+        return
+    elsewhere = owner.get("host") != socket.gethostname()
+    if elsewhere or _began(owner.get("pid")) == owner.get("began"):
+        raise _in_use(folder, owner, advice=f", or delete {folder / OWNER} if it has ended")
+
+
+def _in_use(folder: Path, owner: dict[str, Any], *, advice: str = "") -> InputError:
+    who = "another training, or is being saved to"
+    if owner:
+        who = brief("process {pid} on {host} since {since}".format_map(owner))
+    return InputError(
+        f"{folder} is in use by {who}; wait until that ends, or name another folder{advice}"
+    )
+
+
+def _owner(folder: Path) -> dict[str, Any]:
+    """Who holds the folder, as far as it says."""
+    try:
+        owner = read_json(folder / OWNER)
+    except (OSError, ValueError):
+        return {}
+    return owner if isinstance(owner, dict) and {"pid", "host", "since"} <= owner.keys() else {}
+
+
+def _ourselves() -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        "began": _began(pid),
+    }
+
+
+def _began(pid: Any) -> str | None:
+    """When the process began, in the system's own count; None if there is no such process."""
+    try:
+        line = Path(f"/proc/{int(pid)}/stat").read_text()
+    except (OSError, TypeError, ValueError, OverflowError):
+        return None if os.path.isdir("/proc/self") else "unknown"
+    return line.rpartition(")")[2].split()[19]

@@ -1,0 +1,177 @@
+"""What a checkpoint keeps of a run besides the model, and how a run goes on from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx.errors import CheckpointError, InputError
+from mlpx.network.checkpoint import Saved
+from mlpx.network.network import Network
+from mlpx.optimizers import Optimizer
+from mlpx.training.fingerprint import changes, fingerprint
+from mlpx.training.history import History
+
+if TYPE_CHECKING:
+    from mlpx.training.run import Callback, Run
+
+RUN = "run"
+INTERRUPTED = "interrupted"
+
+
+def record(run: Run) -> dict[str, Any]:
+    """The progress of a run, between two of its steps; arrays are copies."""
+    state, history, to_numpy = run.state, run.history, run.model.backend.to_numpy
+    part, program = slice(run.reported, state.position), run.program
+    done = run.steps_done - (part.stop - part.start)
+    norms = None if program.norms is None else np.array(to_numpy(program.norms[part]))
+    return {
+        "begun": list(run.begun),
+        "reported": run.reported,
+        "steps_done": run.steps_done,
+        "samples_done": run.samples_done,
+        "total_steps": run.total_steps,
+        "epochs": run.options.epochs,
+        "steps": run.options.steps,
+        "stopping": None if run.stopping == INTERRUPTED else run.stopping,
+        "history": {
+            **history.to_dict(),
+            "epochs": [dict(logs) for logs in history.epochs],
+            "notes": list(history.notes),
+            "seconds": run.seconds,
+        },
+        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[:done],
+        "gradient_norms": {name: norm.copy() for name, norm in history.gradient_norms.items()},
+        "log": np.array(to_numpy(program.log[part])),
+        "norms": norms,
+        "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+        "settings": settings(run),
+    }
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """What must be the same for a run to go on as if it had never stopped."""
+    options = run.options
+    return {
+        "optimizer": options.optimizer.config(),
+        "batch_size": options.batch_size,
+        "part_rows": options.part_rows,
+        "sampling": options.sampling,
+        "gradient": options.gradient_rule.config(),
+        "record_gradient_norms": options.gradient_norms,
+        "precision": options.precision,
+        "columns": list(run.columns),
+    }
+
+
+def data_of(run: Run) -> dict[str, Any]:
+    """The fingerprints of the run's data."""
+    return {"data": fingerprint(run.data), "validation_data": fingerprint(run.held_out)}
+
+
+def _states(callbacks: Iterable[Callback]) -> list[tuple[str, dict[str, Any]]]:
+    """The kind and the state of each callback that has one."""
+    asked = ((type(each).__name__, getattr(each, "state", None)) for each in callbacks)
+    found = ((kind, ask()) for kind, ask in asked if ask is not None)
+    return [(kind, state) for kind, state in found if state is not None]
+
+
+def go_on(run: Run, saved: Saved) -> None:
+    """Set a new run to where the saved one was.
+
+    Raises InputError, listing what differs, unless it is a run of the same kind on the same data;
+    CheckpointError for a file without a run or an invalid one.
+    """
+    try:
+        kept = saved.beside[RUN]
+        _check(run, saved)
+        history = kept["history"] | {"step_loss": []}
+        device, notes = run.history.device, run.history.notes
+        run.history = History.from_dict(history)
+        run.history.device = device
+        run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
+        run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
+        run.begun = int(kept["begun"][0]), int(kept["begun"][1])
+        run.reported, run.samples_done = int(kept["reported"]), int(kept["samples_done"])
+        run.steps_done, run.stopping = int(kept["steps_done"]), kept["stopping"]
+        run.seconds_before = run.history.seconds
+        run.all_losses = [np.array(kept["step_loss"], np.float64)]
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise CheckpointError(f"{saved.path} has no run that can go on: {error!r}") from error
+
+
+def restore_arrays(run: Run, saved: Saved) -> None:
+    """Give the model its parameters, and the program what it logged of the present epoch."""
+    run.model.set_parameters(saved.parameters)
+    kept, program, upload = saved.beside[RUN], run.program, run.model.backend.upload
+    part = slice(run.reported, run.state.position)
+    if part.start < part.stop:
+        upload(kept["log"], out=program.log[part])
+        if program.norms is not None:
+            upload(kept["norms"], out=program.norms[part])
+
+
+def callback_states(run: Run) -> dict[int, dict[str, Any]]:
+    """What the checkpoint kept of each callback, by the callback's `id`: of the first EarlyStopping
+    the first, and so on.
+
+    A note is added for what was kept of a callback that is not there.
+    """
+    if run.checkpoint is None:
+        return {}
+    kept = {}
+    seen: Counter[str] = Counter()
+    for kind, state in run.checkpoint.beside[RUN]["callbacks"]:
+        kept[kind, seen[kind]] = state
+        seen[kind] += 1
+    found, seen = {}, Counter()
+    for callback in run.callbacks:
+        kind = type(callback).__name__
+        if (kind, seen[kind]) in kept and hasattr(callback, "restore"):
+            found[id(callback)] = kept.pop((kind, seen[kind]))
+        seen[kind] += 1
+    run.history.notes += [
+        f"the checkpoint keeps the state of a callback {kind}, and this run has none"
+        for kind, _ in kept
+    ]
+    return found
+
+
+def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
+    """Give the model the file's seed, which the order of its rows depends on.
+
+    Raises InputError if the file is of another architecture or optimizer than these.
+    """
+    now, before = model.config(), saved.config
+    told = [f"{name} is {now[name]}, it was {before.get(name)}"
+            for name in ("layers", "loss", "dtype") if now[name] != before.get(name)]  # fmt: skip
+    if saved.state is None or not isinstance(saved.beside, dict) or RUN not in saved.beside:
+        raise InputError(f"{saved.path} is a model, not the checkpoint of a run")
+    if saved.state.optimizer != optimizer:
+        told.append(f"the optimizer is {optimizer}, it was {saved.state.optimizer}")
+    _refuse(saved, told)
+    model.seed = saved.config["seed"]
+
+
+def _check(run: Run, saved: Saved) -> None:
+    """Raise InputError for settings or data that differ from the saved run's."""
+    kept = saved.beside[RUN]
+    now, before = settings(run), kept["settings"]
+    told = [f"{name} = {now[name]!r}, it was {before.get(name)!r}"
+            for name in now if now[name] != before.get(name)]  # fmt: skip
+    for which, found in data_of(run).items():
+        told += changes(found, kept[which], name="validation " * (which != "data"))
+    _refuse(saved, told)
+
+
+def _refuse(saved: Saved, told: list[str]) -> None:
+    if told:
+        raise InputError(
+            f"{saved.path} is of another run: {'; '.join(told)}. Give what that run was given, or "
+            "begin a new one in another folder"
+        )
