@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError
-from mlpx.mlp import MLP
+from mlpx.network.network import Network
 from mlpx.records import is_whole
 
 WORDS = 624
@@ -51,7 +51,7 @@ FOUND: dict[str, Callable[[Any], bool]] = {
 """Attributes of a fitted estimator that are plain values, and what they may be."""
 
 
-def check_found(found: Any, model: MLP) -> None:
+def check_found(found: Any, model: Network) -> None:
     """Raises CheckpointError unless `found` are attributes of an estimator around `model`."""
     if not isinstance(found, dict):
         raise CheckpointError("its attributes are no object")
@@ -65,7 +65,7 @@ def check_found(found: Any, model: MLP) -> None:
         )
 
 
-def column_names(names: Any, model: MLP) -> np.ndarray:
+def column_names(names: Any, model: Network) -> np.ndarray:
     """The names of the columns (d,). Raises CheckpointError unless each column has one."""
     texts = isinstance(names, list) and all(isinstance(name, str) for name in names)
     if not texts or len(names) != model.d_in:

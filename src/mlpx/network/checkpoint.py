@@ -359,7 +359,7 @@ def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
         return Optimizer.resolve(Optimizer.from_config(header["training"]["optimizer"]))
 
 
-def _count(name: str, value: Any) -> int:
+def check_count(name: str, value: Any) -> int:
     """`value`, checked to be a count with which float64 and int64 still count on exactly."""
     require_count(name, value, least=0)
     require(name, value, below=MOST_STEPS)
@@ -370,12 +370,12 @@ def _training(path: Path, optimizer: Optimizer, described: dict[str, Any]) -> Tr
     """The training state that a header describes, without its moments."""
     with _telling(path, "has a training state that cannot be read"):
         names = ("step", "epoch", "drawn", "position")
-        step, epoch, drawn, position = (_count(name, described[name]) for name in names)
+        step, epoch, drawn, position = (check_count(name, described[name]) for name in names)
         sampling, rows, batch_size = described.get("pace", ("", 0, 0))
         if not isinstance(sampling, str):
             raise InputTypeError(f"sampling = {sampling!r}; wanted text")
-        rows, batch_size = _count("rows", rows), _count("batch_size", batch_size)
-        begin, total = (_count(name, described.get(name, 0)) for name in ("begin", "total"))
+        rows, batch_size = check_count("rows", rows), check_count("batch_size", batch_size)
+        begin, total = (check_count(name, described.get(name, 0)) for name in ("begin", "total"))
         schedule = {name: float(v) for name, v in described.get("schedule", {}).items()}
         require("scale", schedule.get("scale", 1.0), least=0)
     pace = (sampling, rows, batch_size)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlpx.errors import CheckpointError
 from mlpx.network.checkpoint import Saved, read
+from mlpx.training.kept import run_of
 
 NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")
 BEST = "best.safetensors"
@@ -48,12 +49,9 @@ def progress(found: Saved) -> tuple[int, int]:
 
     Raises CheckpointError if the file is none of a run.
     """
-    try:
-        kept = found.beside["run"]
-        done, total = int(kept["steps_done"]), int(kept["total_steps"])
-        return done, total if kept["stopping"] is None else done
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{found.path} is not the checkpoint of a run") from error
+    kept = run_of(found)
+    done, total = int(kept["steps_done"]), int(kept["total_steps"])
+    return done, total if kept["stopping"] is None else done
 
 
 def remove_but(folder: Path, kept: list[Path]) -> None:

@@ -188,6 +188,10 @@ def config_beside(saved: Saved) -> dict[str, Any] | None:
     config = saved.beside.get("config") if isinstance(saved.beside, dict) else None
     if not isinstance(config, dict):
         return None
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise CheckpointError(f"{saved.path} has settings that are no plain values") from error
     return _checked_settings(_checked_format(config, saved.path), saved.path)
 
 
