@@ -190,7 +190,7 @@ def _is_list_of_text(value: Any) -> bool:
 KINDS: dict[str, Callable[[Any], bool]] = {
     "engine": _is_text, "engine_reason": _is_text, "device": _is_text, "stop_reason": _is_text,
     "notes": _is_list_of_text, "first_epoch": _is_count, "seconds": _is_real, "samples": _is_count,
-    "epochs": _is_list, "step_loss": _is_list,
+    "epochs": _is_list, "step_loss": lambda value: isinstance(value, list | np.ndarray),
 }  # fmt: skip
 """What the entries of a history may be."""
 

@@ -37,12 +37,29 @@ def run_of(saved: Saved) -> dict[str, Any]:
     return kept
 
 
+def history_in(saved: Saved) -> dict[str, Any]:
+    """The entries of the history in a checkpoint, except for the step losses.
+
+    Raises CheckpointError.
+    """
+    return _history(run_of(saved))
+
+
+def _history(kept: dict[str, Any]) -> dict[str, Any]:
+    history: dict[str, Any] = kept["history"]
+    epochs = history["epochs"]
+    if isinstance(epochs, dict):
+        names = epochs["names"]
+        epochs = [dict(zip(names, row, strict=True)) for row in epochs["values"].tolist()]
+    return {**history, "epochs": epochs}
+
+
 def _check(kept: dict[str, Any]) -> None:
     """Raise whatever it may unless `kept` has entries of the right kinds."""
     for name, fits in KINDS.items():
         if not fits(kept[name]):
             raise InputTypeError(f"{name} = {brief(kept[name])}")
-    History.from_dict(kept["history"] | {"step_loss": []})
+    History.from_dict(_history(kept) | {"step_loss": []})
     for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
         check_count(name, count)
 

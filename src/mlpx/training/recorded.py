@@ -14,11 +14,11 @@ from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
 from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
-from mlpx.training.kept import INVALID, run_of
+from mlpx.training.kept import INVALID, history_in, run_of
 from mlpx.untrusted import brief
 
 if TYPE_CHECKING:
-    from mlpx.training.run import Callback, Run
+    from mlpx.training.run import Callback, Logs, Run
 
 INTERRUPTED = "interrupted"
 
@@ -40,7 +40,7 @@ def record(run: Run) -> dict[str, Any]:
         "stopping": None if run.stopping == INTERRUPTED else run.stopping,
         "history": {
             **history.to_dict(),
-            "epochs": [dict(logs) for logs in history.epochs],
+            "epochs": _as_table(history.epochs),
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
@@ -68,6 +68,16 @@ def settings(run: Run) -> dict[str, Any]:
     }
 
 
+def _as_table(epochs: list[Logs]) -> list[Logs] | dict[str, Any]:
+    """The epochs' logs as one array with its columns' names, since there may be a million; as they
+    are if a callback has put something else in.
+    """
+    names = list(epochs[0]) if epochs else []
+    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
+        return [dict(logs) for logs in epochs]
+    return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
+
+
 def data_of(run: Run) -> dict[str, Any]:
     """The fingerprints of the run's data."""
     return {"data": fingerprint(run.data), "validation_data": fingerprint(run.held_out)}
@@ -88,7 +98,7 @@ def go_on(run: Run, saved: Saved) -> None:
     """
     kept = run_of(saved)
     _check(run, saved)
-    history = kept["history"] | {"step_loss": []}
+    history = history_in(saved) | {"step_loss": []}
     device, notes = run.history.device, run.history.notes
     run.history = History.from_dict(history)
     run.history.device = device
@@ -142,7 +152,7 @@ def callback_states(run: Run) -> dict[int, dict[str, Any]]:
     return found
 
 
-def restore(callback: Any, run: Run, state: dict[str, Any]) -> None:
+def restore(callback: Any, run: Run, *, state: dict[str, Any]) -> None:
     """Have the callback go on with what the file keeps of it.
 
     Raises CheckpointError if it cannot.

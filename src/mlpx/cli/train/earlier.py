@@ -11,7 +11,7 @@ from mlpx.errors import CheckpointError, InputError
 from mlpx.network.checkpoint import Saved
 from mlpx.training.checkpoint_files import latest, progress
 from mlpx.training.history import History
-from mlpx.training.kept import INVALID, run_of
+from mlpx.training.kept import INVALID, history_in, run_of
 from mlpx.training.run_folder import MODEL, config_beside, read_config, read_history
 from mlpx.untrusted import brief
 
@@ -72,7 +72,9 @@ class Earlier:
             if finishes:
                 return before
             run = run_of(self.checkpoint)
-            broken_off = History.from_dict(run["history"] | {"step_loss": list(run["step_loss"])})
+            broken_off = History.from_dict(
+                history_in(self.checkpoint) | {"step_loss": run["step_loss"]}
+            )
             return broken_off if before is None else before.joined(broken_off)
         except INVALID as error:
             raise CheckpointError(f"{self.file} has no history of mlpx: {brief(error)}") from error
