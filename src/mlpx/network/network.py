@@ -179,6 +179,7 @@ class Network:
     def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Names and shapes of the parameters that `config` describes, without building a model."""
         require_one_of("dtype", config["dtype"], DTYPES)
+        check_seed(config["seed"])
         width, *described = config["layers"]
         if not described:
             specify([width], "identity", None)  # raises

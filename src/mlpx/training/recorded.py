@@ -12,6 +12,7 @@ from mlpx.errors import CheckpointError, InputError
 from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
+from mlpx.random import check_seed
 from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
 from mlpx.training.kept import INVALID, history_in, run_of
@@ -107,6 +108,8 @@ def go_on(run: Run, saved: Saved) -> None:
     run.begun = kept["begun"][0], kept["begun"][1]
     run.reported, run.samples_done = kept["reported"], kept["samples_done"]
     run.steps_done, run.stopping = kept["steps_done"], kept["stopping"]
+    if run.reported > run.state.position:
+        raise CheckpointError(f"{saved.path} has reported steps that it has not done")
     run.seconds_before = run.history.seconds
     run.all_losses = [np.array(kept["step_loss"], np.float64)]
 
@@ -182,7 +185,7 @@ def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
     if saved.state.optimizer != optimizer:
         told.append(f"the optimizer is {optimizer}, it was {saved.state.optimizer}")
     _refuse(saved, told)
-    model.seed = saved.config["seed"]
+    model.seed = check_seed(saved.config["seed"])
 
 
 def _check(run: Run, saved: Saved) -> None:

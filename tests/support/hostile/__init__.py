@@ -48,6 +48,7 @@ class Format:
     use: Callable[[Any], object]
     multiple: int
     """The bytes that may be allocated for each byte of the file."""
+    refusals: tuple[type[MlpxError], ...] = (CheckpointError, DataError)
     place: Callable[[Path], None] = lambda folder: None
     """Puts into a folder what belongs beside the file."""
 
@@ -108,7 +109,7 @@ def _read(format: Format, path: Path, *, weigh: bool) -> tuple[Any, str, float, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = format.read(path)
-    except (CheckpointError, DataError) as error:
+    except format.refusals as error:
         told = str(error)
     taken_s = time.process_time() - start_s
     if weigh:

@@ -18,11 +18,25 @@ import typer
 from safetensors.numpy import load as tensors_of
 
 from hostile import Envelope, Format
-from mlpx import EMA, MLP, SGD, Adam, BatchNorm, Dense, Dropout, MLPClassifier, Residual
+from mlpx import (
+    EMA,
+    MLP,
+    SGD,
+    Adam,
+    BatchNorm,
+    BestWeights,
+    Dense,
+    Dropout,
+    EarlyStopping,
+    MLPClassifier,
+    Residual,
+)
 from mlpx.cli.task import understand
 from mlpx.data import load_dataset, read_idx, write_idx
+from mlpx.errors import CheckpointError, InputError
 from mlpx.network import checkpoint
 from mlpx.schedules import OneCycle, ReduceOnPlateau
+from mlpx.training.checkpoint_files import name_of, numbered
 from mlpx.training.history import History
 from mlpx.training.run_folder import (
     CONFIG,
@@ -79,7 +93,12 @@ def _models() -> list[Envelope]:
         _model([4, 3], None),
         _with_more_beside(),
     ]
-    envelopes = [Envelope(_same, tuple(files))]
+    return _opened(tuple(files))
+
+
+def _opened(files: tuple[bytes, ...]) -> list[Envelope]:
+    """Model files whole, and such that their headers or their descriptions can be spoilt alone."""
+    envelopes = [Envelope(_same, files)]
     for file in files:
         outer, data = parted(file)
         header, inner = json.loads(outer), json.loads(json.loads(outer)["__metadata__"]["mlpx"])
@@ -127,6 +146,32 @@ def _use_model(model: MLP) -> None:
     if state is not None and not state.optimizer.full_batch:
         y = {"classes": np.zeros(4, int)}.get(model.loss.targets, np.zeros((4, model.d_out)))
         model.fit(x, y, optimizer=state.optimizer, steps=1, batch_size=2, verbose=0)
+
+
+# Checkpoints.
+
+
+def _fit_on(folder: Path, epochs: int) -> MLP:
+    model = MLP([4, 3, 3], seed=1)
+    callbacks = [EarlyStopping("val_loss"), BestWeights("loss")]
+    options = {"optimizer": Adam(0.01), "callbacks": callbacks, "validation_data": (X, Y)}
+    model.fit(X, Y, epochs=epochs, batch_size=5, verbose=0, threads=1, record_gradient_norms=True,
+              checkpoint=folder, resume=True, every=2, **options)  # fmt: skip
+    return model
+
+
+def _checkpoints() -> list[Envelope]:
+    with tempfile.TemporaryDirectory() as folder:
+        _fit_on(Path(folder), 2)
+        files = tuple(path.read_bytes() for _, path in numbered(Path(folder)))
+    return _opened(files)
+
+
+def _read_checkpoint(path: Path) -> MLP:
+    """What a run becomes that goes on from the file, in a folder of its own."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        (Path(folder) / path.name).write_bytes(path.read_bytes())
+        return _fit_on(Path(folder), 3)
 
 
 # Run folders.
@@ -244,10 +289,12 @@ def _use_table(array: np.ndarray) -> None:
 FORMATS = {
     format.name: format
     for format in (
+        Format("checkpoint", name_of(1), _checkpoints, _read_checkpoint, _use_model, JSON_MULTIPLE,
+               refusals=(CheckpointError, InputError)),
         Format("model", MODEL, _models, MLP.load, _use_model, JSON_MULTIPLE),
-        Format("config", CONFIG, _configs, _read_run, _use_run, JSON_MULTIPLE, _place_run),
+        Format("config", CONFIG, _configs, _read_run, _use_run, JSON_MULTIPLE, place=_place_run),
         Format("history", HISTORY, _histories, lambda path: read_history(path.parent),
-               _use_history, JSON_MULTIPLE, _place_run),
+               _use_history, JSON_MULTIPLE, place=_place_run),
         Format("npz", "data.npz", _archives, load_dataset, _use_data, PACKED_MULTIPLE),
         Format("idx", "data.idx", _tables, read_idx, _use_table, PACKED_MULTIPLE),
     )
