@@ -50,7 +50,7 @@ test-arm: $(TESTS) ## the native engine's tests on an emulated aarch64; needs De
 	.ci/arm
 
 # What is found ends it; its input is then in .fuzz/, and is tried again by naming it in place of the corpus.
-FUZZ := model config history npz idx
+FUZZ := model checkpoint config history npz idx
 FUZZ_SECONDS := 60
 fuzz: $(VENV)/.fuzz ## spoilt files for each reader, for FUZZ_SECONDS=60 each
 	@mkdir -p .fuzz

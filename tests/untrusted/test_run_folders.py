@@ -9,11 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hostile.formats import run_files
 
+from mlpx import MLP, CSVLog
 from mlpx.errors import CheckpointError, InputError
 from mlpx.training.history import History
+from mlpx.training.locks import OWNER
+from mlpx.training.run import Run
 from mlpx.training.run_folder import (
     CONFIG,
     HISTORY,
@@ -147,7 +151,9 @@ def test_what_is_no_file_is_not_opened(name: str, irregular: Path) -> None:
         read(irregular.parent)
 
 
-@pytest.mark.parametrize("name", ["config.json", "history.json", "model.safetensors", "curves.png"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "curves.png", "checkpoint-000002.safetensors"]
+)
 def test_a_run_is_not_written_through_a_link_out_of_its_folder(name: str, tmp_path: Path) -> None:
     folder, letter = tmp_path / "run", tmp_path / "letter"
     folder.mkdir()
@@ -156,7 +162,7 @@ def test_a_run_is_not_written_through_a_link_out_of_its_folder(name: str, tmp_pa
         (folder / name).unlink(missing_ok=True)
         (folder / name).symlink_to(target)
         with (
-            pytest.raises(InputError, match=f"{name} is a link to .*would be overwritten"),
+            pytest.raises(InputError, match=f"{name} is a link to .*could be overwritten"),
             locked(folder),
         ):
             pass
@@ -182,3 +188,49 @@ def test_a_history_that_cannot_be_drawn_does_not_lose_the_run(
     assert {HISTORY, CONFIG} <= set(written)
     assert ("curves.png" in written) == (why_not is None) == (epochs[0].get("loss") is None)
     assert read_history(tmp_path).epochs == epochs
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "dangling"])
+def test_the_file_that_says_who_holds_a_folder_is_no_way_out(kind: str, tmp_path: Path) -> None:
+    folder, letter = tmp_path / "run", tmp_path / "letter"
+    folder.mkdir()
+    letter.write_text("dear")
+    if kind == "pipe":
+        os.mkfifo(folder / OWNER)
+    else:
+        (folder / OWNER).symlink_to(letter if kind == "link" else tmp_path / "new")
+    with locked(folder):
+        assert json.loads((folder / OWNER).read_text())["pid"] == os.getpid()
+        with pytest.raises(InputError, match=f"in use by process {os.getpid()} on"), locked(folder):
+            pass
+    assert letter.read_text() == "dear"
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "letter"}
+
+
+@pytest.mark.parametrize("pid", [10**400, 1e400, [1], "../self", "\x1b[2J", None])
+def test_an_owner_that_cannot_be(pid: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlpx.training.locks._flocked", lambda *_: False)
+    owner = {"pid": pid, "host": "\x1b[2J", "since": "x" * 10**5, "began": "1"}
+    (tmp_path / OWNER).write_text(json.dumps(owner))
+    if pid == 10**400:
+        with locked(tmp_path):
+            pass
+        return
+    with pytest.raises(InputError, match="is in use by process") as caught, locked(tmp_path):
+        pass
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_log_goes_on_only_in_a_log(tmp_path: Path) -> None:
+    letter, log = tmp_path / "letter", tmp_path / "log.csv"
+    letter.write_text("dear")
+    x, y = np.zeros((4, 2)), np.array([0, 1, 0, 1])
+    with pytest.raises(InputError, match="letter' holds something else than a log of epochs"):
+        MLP([2, 2]).fit(x, y, epochs=1, verbose=0, callbacks=[CSVLog(letter, append=True)])
+    with pytest.raises(InputError, match="letter' holds something else than a log of epochs"):
+        CSVLog(letter).restore(Run.__new__(Run), {"bytes": 0})
+    assert letter.read_text() == "dear"
+    for _ in range(2):
+        MLP([2, 2]).fit(x, y, epochs=1, verbose=0, callbacks=[CSVLog(log, append=True)])
+    assert len(log.read_text().splitlines()) == 3

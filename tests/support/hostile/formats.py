@@ -25,6 +25,7 @@ from mlpx import (
     Adam,
     BatchNorm,
     BestWeights,
+    Checkpoints,
     Dense,
     Dropout,
     EarlyStopping,
@@ -38,6 +39,7 @@ from mlpx.network import checkpoint
 from mlpx.schedules import OneCycle, ReduceOnPlateau
 from mlpx.training.checkpoint_files import name_of, numbered
 from mlpx.training.history import History
+from mlpx.training.run import Run
 from mlpx.training.run_folder import (
     CONFIG,
     HISTORY,
@@ -151,18 +153,26 @@ def _use_model(model: MLP) -> None:
 # Checkpoints.
 
 
-def _fit_on(folder: Path, epochs: int) -> MLP:
+class _Waits(Checkpoints):
+    """Has each checkpoint on the disk before the next step."""
+
+    def on_steps(self, run: Run) -> None:
+        super().on_steps(run)
+        self._writer.wait()
+
+
+def _fit_on(keeper: Checkpoints, steps: int) -> MLP:
     model = MLP([4, 3, 3], seed=1)
     callbacks = [EarlyStopping("val_loss"), BestWeights("loss")]
     options = {"optimizer": Adam(0.01), "callbacks": callbacks, "validation_data": (X, Y)}
-    model.fit(X, Y, epochs=epochs, batch_size=5, verbose=0, threads=1, record_gradient_norms=True,
-              checkpoint=folder, resume=True, every=2, **options)  # fmt: skip
+    model.fit(X, Y, steps=steps, batch_size=2, verbose=0, threads=1, record_gradient_norms=True,
+              checkpoint=keeper, resume=True, **options)  # fmt: skip
     return model
 
 
 def _checkpoints() -> list[Envelope]:
     with tempfile.TemporaryDirectory() as folder:
-        _fit_on(Path(folder), 2)
+        _fit_on(_Waits(folder, every=2, keep=3), 9)  # of six an epoch
         files = tuple(path.read_bytes() for _, path in numbered(Path(folder)))
     return _opened(files)
 
@@ -171,7 +181,7 @@ def _read_checkpoint(path: Path) -> MLP:
     """What a run becomes that goes on from the file, in a folder of its own."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         (Path(folder) / path.name).write_bytes(path.read_bytes())
-        return _fit_on(Path(folder), 3)
+        return _fit_on(Checkpoints(folder, every=None), 13)
 
 
 # Run folders.
