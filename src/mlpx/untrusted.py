@@ -10,6 +10,8 @@ from typing import Any
 
 DEEPEST = 100
 """How deep JSON may be nested: Python's own limit would fail later, in whoever walks it."""
+MOST_OBJECTS = 1_000_000
+"""Objects and lists in a JSON text: they take most time and memory for their bytes."""
 DIGITS = 308
 """Of a whole number in JSON; with more it need not be a float, and is slow to print."""
 MOST_JSON_BYTES = 1 << 30
@@ -49,12 +51,15 @@ def read_json(path: Path) -> Any:
     return parse_json(path.read_text(encoding="utf-8"))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text.
+def parse_json(text: str, *, most: int = MOST_OBJECTS) -> Any:
+    """The value of a JSON text, with at most so many objects and lists.
 
     Raises ValueError for what is no JSON, for a name twice in an object, for a whole number of
     very many digits, and for deep nesting.
     """
+    count = text.count("{") + text.count("[")
+    if count > most:
+        raise ValueError(f"it has {count:,} objects and lists; wanted at most {most:,}")
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_int=_whole)
     except RecursionError:

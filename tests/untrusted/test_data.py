@@ -8,16 +8,18 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile.formats import npy, zipped
+from hostile import examine, prepare
+from hostile.formats import FORMATS, npy, zipped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlpx.cli.rows import read_rows
-from mlpx.data import load_dataset, read_idx
+from mlpx.data import load_dataset, read_idx, write_idx
 from mlpx.data.gunzip import FREE_BYTES, PACKED_BYTES, Gunzip, unpacked_bound
 from mlpx.errors import DataFormatError
 
@@ -213,3 +215,16 @@ def test_unpacks_as_the_standard_library_does(pieces: list[bytes], size: int) ->
     for cut in range(1, 19):  # a member has at least 20 bytes
         with pytest.raises(EOFError):
             io.BufferedReader(Gunzip(io.BytesIO(packed[:-cut])), PACKED_BYTES).read()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64, bool])
+def test_what_is_not_packed_takes_its_own_size(dtype: type, tmp_path: Path) -> None:
+    """Twice that where each element is looked at."""
+    array = np.ones((1 << 22) // np.dtype(dtype).itemsize, dtype)[:, None]
+    contents = {"npz": zipped({"x_train": npy(array), "y_train": npy(np.zeros(len(array), "i1"))})}
+    if dtype is not bool:
+        write_idx(tmp_path / "x", array)
+        contents["idx"] = (tmp_path / "x").read_bytes()
+    for name, content in contents.items():
+        format = replace(FORMATS[name], multiple=2 if dtype is bool else 1)
+        assert examine(format, content, prepare(format, tmp_path)) == ""

@@ -16,6 +16,7 @@ from safetensors.numpy import load as tensors_of
 from mlpx import MLP
 from mlpx.errors import CheckpointError
 from mlpx.kernels.initializers import Orthogonal
+from mlpx.network import checkpoint
 
 Answer = Callable[[str, bytes], str]
 
@@ -67,6 +68,7 @@ CONTAINERS: dict[str, tuple[Callable[[], bytes], str]] = {
         "it claims a header of 9,223,372,036,854,775,808 bytes",
     ),
     "a header of 9 MB": (lambda: sealed(b"{" + b" " * (9 << 20) + b"}", b""), "it claims a header"),
+    "brackets": (lambda: sealed(b'{"a":[' + b"[]," * 500_000, b""), "500,002 objects and lists"),
     "a deep header": (lambda: sealed(b'{"a":' * 50_000, b""), "nested too deeply"),
     "an overlap": (lambda: _with_entry(data_offsets=[12, 60]), "is not a whole safetensors file"),
     "a gap": (lambda: _valid() + b"\0\0\0\0", "is not a whole safetensors file"),
@@ -132,6 +134,16 @@ def test_many_arrays_of_nothing(answer: Answer) -> None:
     assert "does not match its checksum" in answer(
         "model", sealed(json.dumps(header).encode(), data)
     )
+
+
+def test_more_layers_than_a_reader_would_take_are_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "MOST_HEADER_BYTES", 3000)
+    MLP([4, 3]).save(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"would take [45],\d+ bytes; a file may have 3,000"):
+        MLP([4, 3, 3, 3, 3, 3, 3, 3, 3, 3]).save(tmp_path / "model")
+    assert MLP.load(tmp_path / "model").widths == [4, 3]
 
 
 def test_weights_are_not_drawn_to_be_replaced(

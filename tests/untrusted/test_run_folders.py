@@ -127,6 +127,8 @@ def test_json_that_is_none(name: str, answer: Answer) -> None:
     assert f"an object has {key[1:-1]!r} twice" in answer(
         name, content.replace(key, f"{key}: 1, {key}", 1).encode()
     )
+    told = answer(name, (content[:-3] + ',"more":[' + "{}," * 10**6 + "0]}").encode())
+    assert "objects and lists; wanted at most 1,000,000" in told
     for text in ("[" * 10**6, '{"a":' * 10**5, "{} {}", "\ufeff{}", "NaN", ""):
         assert answer(name, text.encode())
     assert "can't decode byte 0xff" in answer(name, b"\xff\xfe{}")

@@ -42,7 +42,7 @@ WRONG_HEADER = (
 )
 MOST_LAYERS, MANY_LAYERS = 100, 10_000
 """How many layers a file may describe per array that it holds, and in any case."""
-MOST_HEADER_BYTES = 8 << 20
+MOST_HEADER_BYTES, MOST_OBJECTS = 8 << 20, 400_000
 MOST_STEPS = 2**53
 NAMED = 10
 """How many names a message lists, and how many missing ones end the comparison."""
@@ -60,12 +60,22 @@ class Content:
     tensors: Tensors
 
     def to_bytes(self) -> bytes:
-        """The file, with its checksum."""
+        """The file, with its checksum.
+
+        Raises CheckpointError for a header that no reader would take.
+        """
         from safetensors.numpy import save as to_bytes
 
         header = json.loads(json.dumps(self.header))  # as it will be read
         header[CHECKSUM] = checksum(header, self.tensors)
-        return to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
+        made = to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
+        size_bytes = int.from_bytes(made[:8], "little")
+        if size_bytes > MOST_HEADER_BYTES:
+            raise CheckpointError(
+                f"the description of the model and its training would take {size_bytes:,} bytes; "
+                f"a file may have {MOST_HEADER_BYTES:,}"
+            )
+        return made
 
 
 def checksum(header: dict[str, Any], tensors: Tensors) -> str:
@@ -267,12 +277,12 @@ def _check_container(path: Path) -> None:
         size_bytes = int.from_bytes(file.read(8), "little")
         if size_bytes > min(MOST_HEADER_BYTES, path.stat().st_size):
             raise ValueError(f"it claims a header of {size_bytes:,} bytes")
-        parse_json(file.read(size_bytes).decode())
+        parse_json(file.read(size_bytes).decode(), most=MOST_OBJECTS)
 
 
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = parse_json(metadata["mlpx"])
+        header: dict[str, Any] = parse_json(metadata["mlpx"], most=MOST_OBJECTS)
         kind, version = header["format"], header["version"]
         header["model"]
     except (LookupError, TypeError, ValueError) as error:
