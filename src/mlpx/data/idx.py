@@ -22,7 +22,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
 
 
 @contextmanager
-def open_content(path: Path) -> Iterator[tuple[io.BufferedReader, int]]:
+def open_content(path: Path) -> Iterator[tuple[io.BufferedReader[Any], int]]:
     """The uncompressed content of a plain or gzip file, and the most bytes it can hold.
 
     Raises: DataNotFoundError, DataFormatError (not a regular file; damaged gzip), DataError.
@@ -128,7 +128,7 @@ def check_regular(path: Path) -> None:
         raise DataFormatError(f"{path} {trouble}; wanted a file")
 
 
-def _read_header(file: io.BufferedReader, path: Path) -> Header:
+def _read_header(file: io.BufferedReader[Any], path: Path) -> Header:
     start = file.read(4)
     if len(start) < 4:
         content = "an empty file" if not start else f"only {len(start)} bytes"
@@ -154,7 +154,9 @@ def _read_header(file: io.BufferedReader, path: Path) -> Header:
     return Header(np.dtype(TYPES[code]), shape, start + sizes)
 
 
-def _read_payload(file: io.BufferedReader, path: Path, header: Header, bound_bytes: int) -> Array:
+def _read_payload(
+    file: io.BufferedReader[Any], path: Path, header: Header, bound_bytes: int
+) -> Array:
     wanted = f"the header declares {header.shape} {header.dtype.newbyteorder('=')}"
     total_bytes = len(header.raw) + header.payload_bytes
     # also beside a size of zero, where NumPy refuses it as well
@@ -188,7 +190,7 @@ def _allocate(path: Path, header: Header, wanted: str) -> Array:
         raise DataFormatError(f"{path}: {wanted}, which does not fit into memory") from error
 
 
-def _fill(file: io.BufferedReader, target: memoryview) -> int:
+def _fill(file: io.BufferedReader[Any], target: memoryview) -> int:
     done = 0
     while done < len(target):
         got = file.readinto(target[done:])

@@ -213,7 +213,8 @@ class Checkpoints(Callback):
         """Write the end of the run; only a run that was broken off leaves what was written."""
         self._ends.close()
         self._writer.wait()
-        if not (run.failed or run.diverged or self._last == _progress(run)):
+        written = self._last == _progress(run) and not self._writer.failed
+        if not (run.failed or run.diverged or written):
             self._snapshot(run, inside=False)
             self._writer.wait()
         self._writer.complain(run)
@@ -327,6 +328,11 @@ class Writer:
         """Whether it is still at work."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it failed and `complain` has not told."""
+        return self._error is not None
+
     def start(self, work: Callable[[], None]) -> None:
         """Do it; at once and not in a thread if there can be none."""
         self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
@@ -340,7 +346,7 @@ class Writer:
         try:
             work()
             self._told = False
-        except (CheckpointError, OSError, MemoryError) as error:
+        except Exception as error:  # of a callback's state, too: nobody else would see it
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -357,9 +363,10 @@ class Writer:
         error, self._error = self._error, None
         if error is not None and not self._told:
             self._told = True
-            told = (
-                f"{error or 'out of memory'}; training goes on, and the next one is tried when due"
-            )
+            what = str(error)
+            if not isinstance(error, CheckpointError):
+                what = f"no checkpoint was written ({type(error).__name__}: {error})"
+            told = f"{what}; training goes on, and the next one is tried when due"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 
