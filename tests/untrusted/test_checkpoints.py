@@ -66,6 +66,7 @@ WRONG: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "epochs": ((*RUN, "history", "epochs"), {"names": ["a"], "values": 1}, "no run that can go on"),
     "callbacks": ((*RUN, "callbacks"), [1], "no run that can go on"),
     "settings": ((*RUN, "settings"), [], "settings = []"),
+    "array of settings": ((*RUN, "settings", "columns"), {"array": "0.W"}, "no run that can go on"),
     "data": ((*RUN, "data"), {"x": [1]}, "no run that can go on"),
     "shape": ((*RUN, "data", "x", 0), "x", "no run that can go on: data ="),
     "waited": ((*RUN, "callbacks", 0, 1, "waited"), "x", "a state of EarlyStopping that it cannot"),

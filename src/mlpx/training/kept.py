@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,11 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _is_plain_object(value: Any) -> bool:
+    json.dumps(value)  # raises TypeError for an array, which would be compared element by element
+    return _is_object(value)
+
+
 def _are_norms(value: Any) -> bool:
     return isinstance(value, dict) and all(_numbers(norms, 1) for norms in value.values())
 
@@ -104,7 +110,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "total_steps": _is_count, "epochs": _is_length, "steps": _is_length,
     "begun": lambda value: isinstance(value, list),
     "stopping": lambda value: isinstance(value, str | None),
-    "history": _is_object, "settings": _is_object, "callbacks": _are_states,
+    "history": _is_object, "settings": _is_plain_object, "callbacks": _are_states,
     "step_loss": lambda value: _numbers(value, 1), "log": lambda value: _numbers(value, 2),
     "norms": lambda value: value is None or _numbers(value, 2), "gradient_norms": _are_norms,
     "data": _are_prints, "validation_data": _are_prints,
