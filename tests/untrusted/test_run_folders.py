@@ -63,7 +63,7 @@ ESTIMATORS: dict[str, tuple[tuple[str, ...], Any, str]] = {
     "no labels": (("classes",), False, "has an estimator with classes that are no list"),
     "several": (("several",), "yes", "several = 'yes' is a str"),
     "depth": (("parameters", "alpha"), json.loads("[" * 101 + "]" * 101), "more than 100 deep"),
-    "kind": (("kind",), "\x1b[2J", r"it is a \x1b[2J: use"),
+    "kind": (("kind",), "\x1b[2J", r"holds a \x1b[2J: use"),
 }
 
 

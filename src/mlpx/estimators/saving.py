@@ -136,6 +136,9 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
     config = read_config(folder)
     model, history = MLP.load(folder / MODEL, device=device), read_history(folder)
     described = config.get(KEY)
+    kind = brief((described or {}).get("kind", cls.__name__))
+    if kind != cls.__name__:
+        raise CheckpointError(f"{folder / CONFIG} holds a {kind}: use {kind}.from_run")
     try:
         if described is None:
             estimator = _of_command(cls, config, model, history)
@@ -155,8 +158,6 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
 
 
 def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
-    if described["kind"] != cls.__name__:
-        raise CheckpointError(f"it is a {described['kind']}: use {described['kind']}.from_run")
     estimator = cls(**_back(described["parameters"]))
     estimator._begin()
     attributes = _back(described["found"])
