@@ -48,6 +48,7 @@ def record(run: Run) -> dict[str, Any]:
         "log": np.array(to_numpy(program.log[part])),
         "norms": norms,
         "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+        "loop": run.loop.state(),
         "settings": settings(run),
     }
 
@@ -99,7 +100,9 @@ def go_on(run: Run, saved: Saved) -> None:
         run.steps_done, run.stopping = int(kept["steps_done"]), kept["stopping"]
         run.seconds_before = run.history.seconds
         run.all_losses = [np.array(kept["step_loss"], np.float64)]
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if kept["loop"] is not None:
+            run.loop.restore(run, kept["loop"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise CheckpointError(f"{saved.path} has no run that can go on: {error!r}") from error
