@@ -14,7 +14,7 @@ import pytest
 from commanding import FILES, mlpx, names, refused, same_weights, train
 
 from mlpx import Callback
-from mlpx.training.checkpoint_files import latest
+from mlpx.training.checkpoint_files import latest, name_of
 from mlpx.training.run_folder import read_config, read_history
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
@@ -162,8 +162,10 @@ def test_a_real_process(table, every):
     with process:
         while not process.stdout.readline().startswith("epoch 1/"):
             pass
-        while every != "off" and not any(Path("run").glob("checkpoint-*.safetensors")):
-            time.sleep(0.01)
+        for number in (1, 2) if every != "off" else ():
+            while not Path("run", name_of(number)).exists():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGUSR1)  # asks for one more
         os.kill(process.pid, signal.SIGKILL)
     text = refused("--resume", "run", "--epochs", 1, code=1) if every == "off" else ""
     assert ("is not a run folder" in text) == (every == "off")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 import warnings
@@ -122,26 +123,35 @@ class Checkpoints(Callback):
         """
         self.asked = False
         """Whether a signal asked for a checkpoint."""
-        self._writer = Writer()
-        self._ends = ExitStack()
+        self._writer, self._ends, self._open = Writer(), ExitStack(), False
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[Saved | None]:
         """The folder, made and locked; yields the checkpoint to go on from, if there is one.
 
-        Raises InputError if the folder is in use, or holds an unfinished run and not `resume`;
-        CheckpointError if it has checkpoints and none can be read, OSError.
+        Raises InputError if the folder cannot be written, is in use, or holds an unfinished run and
+        not `resume`; CheckpointError if it has checkpoints and none can be read.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            held.callback(remove_if_empty, self.folder)
-            if self.locks:
-                held.enter_context(locked(self.folder))
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.callback(remove_if_empty, self.folder)
+                if self.locks:
+                    held.enter_context(locked(self.folder))
+                with tempfile.TemporaryFile(dir=self.folder):
+                    pass  # finds an unwritable folder now
+            except OSError as error:
+                raise InputError(
+                    f"checkpoint = {str(self.folder)!r} is no folder that can be written: "
+                    f"{error.strerror or error}"
+                ) from None
             sweep(self.folder)
             self.found = latest(self.source)
             if self.found is not None and not resume:
                 self._refuse_unfinished(self.found)
                 self.found = None
+            self._open = True
+            held.callback(setattr, self, "_open", False)
             yield self.found
 
     def _refuse_unfinished(self, found: Saved) -> None:
@@ -153,6 +163,8 @@ class Checkpoints(Callback):
             )
 
     def on_check(self, run: Run) -> None:
+        if not self._open:
+            raise InputError("callbacks holds mlpx.Checkpoints; give it as checkpoint=")
         if self.best is not None:
             self.best.on_check(run)
 
@@ -176,8 +188,8 @@ class Checkpoints(Callback):
         self._number = earlier[-1][0] + 1 if earlier else 1
         self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
         self._data = data_of(run)
-        self._stale = False
-        """Whether the best epoch came after the best model was written."""
+        self._stale = self.best is not None and self.best.best_flat is not None
+        """Whether the best epoch may be a later one than that of the best model on the disk."""
         self._last = None if self.found is None else _progress(run)
         """The progress at the last checkpoint."""
         self._passed(run)
@@ -200,7 +212,8 @@ class Checkpoints(Callback):
         """Write the end of the run; only a run that was broken off leaves what was written."""
         self._ends.close()
         self._writer.wait()
-        if not (run.failed or run.diverged or self._last == _progress(run)):
+        written = self._last == _progress(run) and not self._writer.failed
+        if not (run.failed or run.diverged or written):
             self._snapshot(run, inside=False)
             self._writer.wait()
         self._writer.complain(run)
@@ -314,6 +327,11 @@ class Writer:
         """Whether it is still at work."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it failed and `complain` has not told."""
+        return self._error is not None
+
     def start(self, work: Callable[[], None]) -> None:
         """Do it; at once and not in a thread if there can be none."""
         self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
@@ -327,7 +345,7 @@ class Writer:
         try:
             work()
             self._told = False
-        except (CheckpointError, OSError, MemoryError) as error:
+        except Exception as error:  # of a callback's state, too: nobody else would see it
             self.fail(error)
 
     def fail(self, error: Exception) -> None:

@@ -16,7 +16,7 @@ from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
 
 if TYPE_CHECKING:
-    from mlpx.training.run import Callback, Run
+    from mlpx.training.run import Callback, Logs, Run
 
 RUN = "run"
 INTERRUPTED = "interrupted"
@@ -39,7 +39,7 @@ def record(run: Run) -> dict[str, Any]:
         "stopping": None if run.stopping == INTERRUPTED else run.stopping,
         "history": {
             **history.to_dict(),
-            "epochs": [dict(logs) for logs in history.epochs],
+            "epochs": _as_table(history.epochs),
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
@@ -68,6 +68,26 @@ def settings(run: Run) -> dict[str, Any]:
     }
 
 
+def _as_table(epochs: list[Logs]) -> list[Logs] | dict[str, Any]:
+    """The epochs' logs as one array with its columns' names, since there may be a million; as they
+    are if a callback has put something else in.
+    """
+    names = list(epochs[0]) if epochs else []
+    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
+        return [dict(logs) for logs in epochs]
+    return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
+
+
+def history_in(saved: Saved) -> dict[str, Any]:
+    """The entries of the history in a checkpoint, except for the step losses."""
+    history: dict[str, Any] = saved.beside[RUN]["history"]
+    epochs = history["epochs"]
+    if isinstance(epochs, dict):
+        names = epochs["names"]
+        epochs = [dict(zip(names, row, strict=True)) for row in epochs["values"].tolist()]
+    return {**history, "epochs": epochs}
+
+
 def data_of(run: Run) -> dict[str, Any]:
     """The fingerprints of the run's data."""
     return {"data": fingerprint(run.data), "validation_data": fingerprint(run.held_out)}
@@ -89,7 +109,7 @@ def go_on(run: Run, saved: Saved) -> None:
     try:
         kept = saved.beside[RUN]
         _check(run, saved)
-        history = kept["history"] | {"step_loss": []}
+        history = history_in(saved) | {"step_loss": []}
         device, notes = run.history.device, run.history.notes
         run.history = History.from_dict(history)
         run.history.device = device

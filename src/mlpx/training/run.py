@@ -238,7 +238,7 @@ class Run:
             if self.checkpoint is not None:
                 restore_arrays(self, self.checkpoint)
             for callback, begin in self._begins():
-                begin()
+                begin(self)
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
             self._record_engine(engine, reason)
@@ -257,14 +257,15 @@ class Run:
                 leave(model, prepared)
         return history
 
-    def _begins(self) -> list[tuple[Callback, Callable[[], None]]]:
+    def _begins(self) -> list[tuple[Callback, Callable[[Run], None]]]:
         """How each callback begins: afresh, or with what a checkpoint kept of it."""
-        states = callback_states(self)
+        callbacks, states = (*self.callbacks, *self.options.display), callback_states(self)
         return [
-            (each, partial(each.restore, self, states[id(each)]) if id(each) in states
-             else partial(each.on_train_begin, self))
-            for each in (*self.callbacks, *self.options.display)
-        ]  # fmt: skip
+            (each, partial(each.restore, state=states[id(each)]))
+            if id(each) in states
+            else (each, each.on_train_begin)
+            for each in callbacks
+        ]
 
     @property
     def seconds(self) -> float:

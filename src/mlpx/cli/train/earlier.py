@@ -11,6 +11,7 @@ from mlpx.errors import CheckpointError, InputError
 from mlpx.network.checkpoint import Saved
 from mlpx.training.checkpoint_files import latest, progress
 from mlpx.training.history import History
+from mlpx.training.recorded import history_in
 from mlpx.training.run_folder import MODEL, config_beside, read_config, read_history
 
 
@@ -69,7 +70,9 @@ class Earlier:
             if finishes:
                 return before
             run = self.checkpoint.beside["run"]
-            broken_off = History.from_dict(run["history"] | {"step_loss": list(run["step_loss"])})
+            broken_off = History.from_dict(
+                history_in(self.checkpoint) | {"step_loss": run["step_loss"]}
+            )
             return broken_off if before is None else before.joined(broken_off)
         except (InputError, LookupError, TypeError) as error:
             raise CheckpointError(f"{self.file} has no history of mlpx: {error}") from error
