@@ -92,6 +92,13 @@ def test_nobody_need_be_there_to_be_told(monkeypatch):
         complain("a failure")
 
 
+def test_what_is_deprecated_is_not_told(capsys):
+    with spoken_warnings():
+        warnings.warn("a note", RuntimeWarning, stacklevel=1)
+        warnings.warn("a library's own affair", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "note: a note\n"
+
+
 def test_a_reader_that_goes_ends_no_training(table):
     ours, theirs = os.pipe()
     os.close(ours)

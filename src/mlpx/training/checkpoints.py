@@ -362,9 +362,10 @@ class Writer:
         error, self._error = self._error, None
         if error is not None and not self._told:
             self._told = True
-            told = (
-                f"{error or 'out of memory'}; training goes on, and the next one is tried when due"
-            )
+            what = str(error)
+            if not isinstance(error, CheckpointError):
+                what = f"no checkpoint was written ({type(error).__name__}: {error})"
+            told = f"{what}; training goes on, and the next one is tried when due"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 
