@@ -208,6 +208,12 @@ def test_what_cannot_have_been_kept_is_refused(changed: dict[str, Any]) -> None:
         Minimiser(np.zeros(5), memory=3).restore(kept(**changed))
 
 
+def test_no_more_is_allocated_than_was_kept() -> None:
+    one = Minimiser(np.zeros(5), memory=10**12)
+    with pytest.raises(ValueError, match=r"wa has the shape \(\d+,\), wanted \(\d{14,},\)"):
+        one.restore(kept())
+
+
 @pytest.mark.parametrize("updates", [0, 1, 3, 4, 2**30])
 @pytest.mark.parametrize("number", [0.0, 1.0, -1e300, np.nan, np.inf])
 def test_whatever_numbers_were_kept_they_are_no_indices(updates: int, number: float) -> None:

@@ -75,8 +75,8 @@ class Minimiser:
         self.nit = self.nfev = 0
         self.ended: tuple[int, str] | None = None
         """The status and the message, once it cannot go on."""
-        setulb = known_setulb()
-        self.work = None if setulb is None else Workspace(setulb, len(x), memory)
+        self.setulb = known_setulb()
+        self.work: Workspace | None = None
         self._last = (np.zeros(0), 0.0, np.zeros(0))
         """The last evaluation: x, f and g."""
 
@@ -93,9 +93,9 @@ class Minimiser:
             stop = self._stop(over, limits)
             if stop is not None:
                 return self._minimum(2 if stop == HALTED else 1, stop)
-            if self.work is None:
+            if self.setulb is None:
                 self._minimise(evaluate, iterated, over, limits)
-            elif self._iterate(self.work, evaluate, limits):
+            elif self._iterate(evaluate, limits):
                 iterated(self.x)
         return self._minimum(*self.ended)
 
@@ -112,8 +112,9 @@ class Minimiser:
     def _minimum(self, status: int, message: str) -> Minimum:
         return Minimum(self.x.copy(), self.f, self.nit, self.nfev, status, message)
 
-    def _iterate(self, work: Workspace, evaluate: Evaluate, limits: Limits) -> bool:
+    def _iterate(self, evaluate: Evaluate, limits: Limits) -> bool:
         """An iteration; False if it ended instead."""
+        work = self.work = self.work or Workspace(self.setulb, len(self.x), self.memory)
         task = work.step(self.x, self.f, self.g, limits)
         while task[0] == EVALUATE:
             self._evaluate(evaluate)
@@ -181,9 +182,11 @@ class Minimiser:
             status, message = kept["ended"]
             self.ended = int(status), str(message)
             return True
-        if "work" not in kept or self.work is None:
+        if "work" not in kept or self.setulb is None:
             return False
-        self.g[...] = array_of(kept, "g", n)
+        self.g = array_of(kept, "g", n)
+        array_of(kept["work"], "wa", numbers(n, self.memory))  # before as much is allocated
+        self.work = Workspace(self.setulb, n, self.memory)
         self.work.restore(kept["work"], self.x, nit=self.nit)
         return True
 
@@ -194,7 +197,7 @@ class Workspace:
     def __init__(self, setulb: Any, n: int, m: int) -> None:
         self.setulb, self.m = setulb, m
         self.bounds = np.zeros(n), np.zeros(n), np.zeros(n, np.int32)
-        self.wa, self.dsave = np.zeros((2 * m + 5) * n + (11 * m + 8) * m), np.zeros(29)
+        self.wa, self.dsave = np.zeros(numbers(n, m)), np.zeros(29)
         self.task, self.line_task, self.lsave, self.isave, self.iwa = (
             np.zeros(size, np.int32) for size in (2, 2, 4, 44, 3 * n)
         )
@@ -229,6 +232,11 @@ class Workspace:
         self.isave[COUNT], self.isave[UPDATES] = min(updates, m), updates
         self.isave[ITERATION] = nit
         self.task[...] = NEW_X, 0
+
+
+def numbers(n: int, m: int) -> int:
+    """How many there are in wa."""
+    return (2 * m + 5) * n + (11 * m + 8) * m
 
 
 def array_of(kept: dict[str, Any], name: str, size: int) -> np.ndarray:
