@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import scipy.sparse
 
 from mlpx import Callback
 from mlpx.errors import InputError
-from mlpx.estimators import MLPClassifier, MLPRegressor
+from mlpx.estimators import MLPClassifier, MLPRegressor, feeding
 from mlpx.training.checkpoints import Writer
 
 RNG = np.random.default_rng(0)
@@ -103,6 +104,47 @@ def test_regression(tmp_path: Path) -> None:
         resumed = fit(checkpoint=tmp_path, resume=True)
     assert resumed.loss_curve_ == whole.loss_curve_
     assert resumed.model_.flat.tobytes() == whole.model_.flat.tobytes()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"max_fun": 4}, {"tol": 0.1}],
+    ids=["iterations", "evaluations", "tolerance"],
+)
+@pytest.mark.parametrize("rows", ["dense", "sparse"])
+def test_lbfgs_killed_after_each_iteration(
+    given: dict[str, Any], rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sparse rows come in three windows."""
+    monkeypatch.setattr(feeding, "WINDOW_ELEMENTS", 5 * 22)
+    x = scipy.sparse.csr_array(X) if rows == "sparse" else X
+
+    class KillAtEnd(Callback):
+        def __init__(self, iteration: int) -> None:
+            self.iteration = iteration
+
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            if run.steps_done == self.iteration:
+                raise Killed
+
+    def fitted(kill: int | None = None, **more: Any) -> tuple[MLPClassifier, list[str]]:
+        options = {"solver": "lbfgs", "alpha": 0.1, "max_iter": 5, **given}
+        one = made("adam", **options)
+        one.callbacks = kill and [KillAtEnd(kill)]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            one.fit(x, LABELS, **more)
+        return one, [str(warning.message) for warning in caught]
+
+    whole, told = fitted()
+    assert whole.model_.training_state.epoch == whole.n_iter_
+    for last in range(1, whole.n_iter_ + 1):
+        with pytest.raises(Killed):
+            fitted(last, checkpoint=tmp_path, every=1, resume=True)
+    for _ in range(2):  # after the first it is finished
+        resumed, said = fitted(checkpoint=tmp_path, resume=True)
+        assert same(resumed, whole)
+        assert (resumed.loss_, said) == (whole.loss_, told)
 
 
 def test_the_checkpoint_of_a_network_is_refused(tmp_path: Path) -> None:

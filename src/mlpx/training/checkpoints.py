@@ -197,7 +197,7 @@ class Checkpoints(Callback):
         self._ends.enter_context(self._answering())
 
     def on_steps(self, run: Run) -> None:
-        at_end = run.state.position == run.program.steps  # it is reported next
+        at_end = run.state.position == run.steps_per_epoch  # it is reported next
         if not at_end and self._due(run):
             self._snapshot(run, inside=True)
 

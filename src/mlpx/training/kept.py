@@ -114,6 +114,7 @@ KINDS: dict[str, Callable[[Any], bool]] = {
     "step_loss": lambda value: _numbers(value, 1), "log": lambda value: _numbers(value, 2),
     "norms": lambda value: value is None or _numbers(value, 2), "gradient_norms": _are_norms,
     "data": _are_prints, "validation_data": _are_prints,
+    "loop": lambda value: value is None or _is_object(value),
 }  # fmt: skip
 """What the entries of a run may be."""
 

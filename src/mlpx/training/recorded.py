@@ -50,6 +50,7 @@ def record(run: Run) -> dict[str, Any]:
         "log": np.array(to_numpy(program.log[part])),
         "norms": norms,
         "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+        "loop": run.loop.state(),
         "settings": settings(run),
     }
 
@@ -112,6 +113,12 @@ def go_on(run: Run, saved: Saved) -> None:
         raise CheckpointError(f"{saved.path} has reported steps that it has not done")
     run.seconds_before = run.history.seconds
     run.all_losses = [np.array(kept["step_loss"], np.float64)]
+    if kept["loop"] is not None:
+        try:
+            run.loop.restore(run, kept["loop"])
+        except INVALID as error:
+            told = brief(repr(error))
+            raise CheckpointError(f"{saved.path} has no run that can go on: {told}") from error
 
 
 def restore_arrays(run: Run, saved: Saved) -> None:

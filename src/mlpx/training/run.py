@@ -70,6 +70,15 @@ class Loop(Protocol):
     def program_options(self, run: Run) -> dict[str, Any]:
         """Arguments of the program that differ from the run's options."""
 
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps of this loop between two steps, as `Callback.state`."""
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, before anything else is done with the run.
+
+        Raises an exception for what it cannot have returned.
+        """
+
     def train(self, run: Run, interrupted: list[int]) -> None:
         """Train until the run ends or is stopped, or `interrupted` holds a signal."""
 
@@ -322,7 +331,7 @@ class Run:
         self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
         epoch = state.epoch
-        if done == self.program.steps:
+        if done == self.steps_per_epoch:
             state.epoch, state.position = epoch + 1, 0
         if done < end:
             return  # interrupted
