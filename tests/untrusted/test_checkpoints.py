@@ -91,8 +91,8 @@ def test_the_draws_that_split_off_the_validation_data(position: Any) -> None:
     """NumPy's generator reads outside of its memory at a position beyond its state."""
     entries: dict[str, Any] = {"reported": 0, "steps_done": 0, "samples_done": 0, "total_steps": 1,
         "epochs": None, "steps": None, "begun": [0, 0], "stopping": None, "settings": {},
-        "step_loss": np.zeros(0), "log": np.zeros((0, 2)), "norms": None, "loop": None, "gradient_norms": {},
-        "data": None, "validation_data": None,
+        "step_loss": np.zeros(0), "log": np.zeros((0, 2)), "norms": None, "loop": None,
+        "gradient_norms": {}, "data": None, "validation_data": None,
         "history": {"engine": "", "engine_reason": "", "device": "", "stop_reason": "", "notes": [],
                     "first_epoch": 0, "seconds": 0.0, "samples": 0, "epochs": []}}  # fmt: skip
     split = {"kind": "MT19937", "words": np.zeros(624), "position": position, "rest": [0, 0.0]}
