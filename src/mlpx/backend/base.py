@@ -59,6 +59,13 @@ class Backend(ABC):
     def owner(cls, x: object) -> str | None:
         """The device name that holds ``x``, or None when it is not of this kind."""
 
+    def check_process(self) -> None:
+        """Do nothing where the device works in this process.
+
+        Raises:
+            DeviceError: this process was forked from one that had opened the device.
+        """
+
     @abstractmethod
     def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:
         """An uninitialised C-contiguous array on the device.

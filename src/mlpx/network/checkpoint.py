@@ -37,6 +37,8 @@ NAMED = 10
 """How many names a message lists, and how many missing ones end the comparison."""
 LINE_BYTES = 160
 """Bytes of the header per array, besides the array's name, and for the training position."""
+ROOM_BYTES = 2 << 20
+"""Memory for a file's header, and for small things."""
 Tensors = dict[str, np.ndarray]
 N = TypeVar("N", bound=Network)
 
@@ -46,6 +48,13 @@ def save(model: Network, path: str | os.PathLike[str], *, training_state: bool =
 
     Raises CheckpointError with the path and the reason if it cannot be written.
     """
+    with model.backend.failing("saving"):
+        content = _content(model, training_state)
+    write_atomically(Path(path), content)
+
+
+def _content(model: Network, training_state: bool) -> bytes:
+    """The content of a file of `model`."""
     from safetensors.numpy import save as to_bytes
 
     to_numpy = model.backend.to_numpy
@@ -67,7 +76,9 @@ def save(model: Network, path: str | os.PathLike[str], *, training_state: bool =
         for moment, flat in state.moments.items():
             for name, view in model.layout.views(to_numpy(flat)).items():
                 tensors[f"moment/{moment}/{name}"] = np.ascontiguousarray(view)
-    write_atomically(Path(path), to_bytes(tensors, metadata={"mlpx": json.dumps(header)}))
+    # Without memory for two copies, safetensors would end the process.
+    np.empty(2 * sum(tensor.nbytes for tensor in tensors.values()) + ROOM_BYTES, np.uint8)
+    return to_bytes(tensors, metadata={"mlpx": json.dumps(header)})
 
 
 def size_bytes(model: Network, optimizer: Optimizer) -> int:

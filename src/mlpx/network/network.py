@@ -53,7 +53,7 @@ class Network:
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
         self.loss.check_outputs(self.d_out)
-        self.flat = self.backend.asarray(self._draw())
+        self.flat = self.backend.asarray(self._initial())
         self.training_state: TrainingState | None = None
         self.engine: str | None = None
         """The engine that ran the last `fit`, and `engine_reason` why."""
@@ -63,9 +63,20 @@ class Network:
         self.prepared: list[Any] = []
         """What a fit keeps for the next; see `training.prepared`."""
 
-    def _draw(self) -> np.ndarray:
-        """Initial values of the flat vector, on the host; each parameter has its own stream."""
-        flat = self._reserve()
+    def _initial(self) -> np.ndarray:
+        """Initial values of the flat vector, on the host."""
+        try:
+            flat = aligned_zeros(self.layout.size, self.dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise self._too_large() from error
+        try:
+            self._draw(flat)
+        except MemoryError as error:
+            raise self._too_large() from error
+        return flat
+
+    def _draw(self, flat: np.ndarray) -> None:
+        """Draw the initial values; each parameter has its own stream."""
         views = self.layout.views(flat)
         for item, (name, place) in enumerate(sorted(self.layout.places.items())):
             parameter = place.parameter
@@ -75,16 +86,12 @@ class Network:
                     self.seed, Purpose.WEIGHTS, count=count, item=item
                 ),
             )
-        return flat
 
-    def _reserve(self) -> np.ndarray:
-        try:
-            return aligned_zeros(self.layout.size, self.dtype)
-        except (MemoryError, ValueError, OverflowError) as error:
-            raise DeviceMemoryError(
-                f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
-                f"{self.dtype}, more than this machine can hold"
-            ) from error
+    def _too_large(self) -> DeviceMemoryError:
+        return DeviceMemoryError(
+            f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
+            f"{self.dtype}, more than this machine can hold"
+        )
 
     @property
     def device(self) -> str:

@@ -159,5 +159,5 @@ def _minimise() -> Any:
     try:
         from scipy.optimize import minimize
     except ImportError as error:
-        raise MissingExtraError("SciPy", "lbfgs", "optimizer='lbfgs'") from error
+        raise MissingExtraError("SciPy", "lbfgs", "optimizer='lbfgs'", error) from error
     return minimize
