@@ -37,16 +37,7 @@ class CudaBackend(Backend):
         self.device = f"cuda:{index}"
         self.name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self._host = CpuBackend()
-        self._process = os.getpid()
-
-    def check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise DeviceError(
-                f"{self.device} was opened by the process {self._process}, from which this one was "
-                "forked, and CUDA does not survive a fork: start processes with "
-                "multiprocessing.get_context('spawn'), or open the device in the children only, or "
-                "use device='cpu' in them"
-            )
+        self.process = os.getpid()
 
     @classmethod
     def open(cls, index: int) -> CudaBackend:

@@ -28,9 +28,9 @@ from mlpx.cli.help import Command, Group, described
 from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
+from mlpx.cli.streams import name_streams
 from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train.command import train as train_command
-from mlpx.cli.streams import name_streams
 from mlpx.errors import MlpxError
 from mlpx.training.interrupts import ending_signals
 

@@ -1,4 +1,4 @@
-"""The text of --help: from docstrings, and as a plain list on terminals too narrow for its tables."""
+"""The text of --help: from docstrings; a plain list where a terminal is too narrow for tables."""
 
 from __future__ import annotations
 

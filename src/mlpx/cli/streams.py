@@ -53,7 +53,9 @@ def name_streams() -> None:
     """Have the standard streams named in errors."""
     for name, called in (("stdout", "standard output"), ("stderr", "standard error")):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, Named):
+            stream.reconfigure(errors="replace")
+        elif isinstance(stream, io.TextIOWrapper):
             setattr(sys, name, Named(stream, called))
 
 

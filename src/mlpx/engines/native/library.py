@@ -150,8 +150,8 @@ class Pool:
         if self.address is None:
             raise EngineError(
                 f"cannot start {threads} threads: at most {MOST_THREADS} are possible, and each "
-                "takes 9 MiB of memory; fit on fewer (threads=1), or leave this process fewer processors "
-                "(taskset)"
+                "takes 9 MiB of memory; fit on fewer (threads=1), or leave this process fewer "
+                "processors (taskset)"
             )
         self.lock = threading.Lock()
 
