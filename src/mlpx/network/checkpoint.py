@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import CheckpointError, MlpxError
+from mlpx.errors import CheckpointError, DeviceMemoryError, MlpxError
 from mlpx.files import write_atomically
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
@@ -97,7 +97,8 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
     Raises CheckpointError if the file is missing, truncated, inconsistent or not a model of mlpx.
     """
     path, backend = Path(path), get_backend(device)
-    header, tensors = _read(path)
+    with backend.failing("loading"):
+        header, tensors = _read(path)
     config, optimizer = header["model"], _optimizer(path, header)
     moments = {f"moment/{moment}/": moment for moment in (optimizer.arrays if optimizer else ())}
     expected = _expected(path, config, tensors)
@@ -116,6 +117,8 @@ def _telling(path: Path, trouble: str) -> Iterator[None]:
     """Turn any error that an invalid header causes into a CheckpointError."""
     try:
         yield
+    except DeviceMemoryError:
+        raise
     except (MlpxError, *WRONG_HEADER) as error:
         told = f"no {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{path} {trouble}: {told}") from error
