@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from children import in_children
+from commanding import mlpx as run
 from commanding import names, train
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
@@ -58,7 +59,7 @@ pwd.getpwuid = unknown
 def test_without_a_home_nothing_is_written_to_a_folder_called_tilde(table, tmp_path):
     commands = [["train", "mnist"], ["train", "~/x.npz"], ["train", "mnist", "--data-dir", "~/x"],
                 ["train", table, "--epochs", 1, "--out", "run", "--quiet"]]  # fmt: skip
-    empty = {name: "" for name in ("XDG_CACHE_HOME", "MLPX_DATA")}
+    empty = dict.fromkeys(("XDG_CACHE_HOME", "MLPX_DATA"), "")
     download, file, folder, trained = in_children(commands, before=NO_HOME, **empty)
     assert [each.code for each in (download, file, folder, trained)] == [1, 1, 1, 0]
     assert download.err.startswith("error: mnist: there is no folder for downloads: this user has ")
@@ -68,12 +69,12 @@ def test_without_a_home_nothing_is_written_to_a_folder_called_tilde(table, tmp_p
     assert names(tmp_path) == ["run", "table.npz"]
 
 
-def test_a_home_that_does_not_exist_is_no_hindrance(table):
-    commands = [["train", table, "--epochs", 1, "--out", "run", "--quiet"],
-                ["train", "mnist", "--no-download"]]  # fmt: skip
-    trained, asked = in_children(
-        commands, HOME="/nonexistent", XDG_CACHE_HOME="", MLPX_DATA="", MPLCONFIGDIR="."
-    )
-    assert (trained.code, trained.err) == (0, "")
-    assert asked.code == 1
-    assert "into /nonexistent/.cache/mlpx/mnist; looked in /nonexistent/.cache/mlpx " in asked.err
+def test_a_home_that_does_not_exist_is_no_hindrance(table, monkeypatch):
+    monkeypatch.setenv("HOME", "/nonexistent")
+    for name in ("XDG_CACHE_HOME", "MLPX_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    train(table, "--epochs", 1, "--out", "run", "--quiet")
+    asked = run("train", "mnist", "--no-download")
+    assert asked.exit_code == 1
+    wanted = "into /nonexistent/.cache/mlpx/mnist; looked in /nonexistent/.cache/mlpx "
+    assert wanted in asked.stderr

@@ -27,7 +27,6 @@ def test_threads_forks_and_spawned_processes_train_to_the_same_bits(engine):
         capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(" done\n")
 
 
 def test_a_fork_after_cuda_is_refused_with_advice(fake_cupy, monkeypatch):

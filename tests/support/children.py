@@ -95,7 +95,7 @@ def obey_permissions() -> None:
 
 def main() -> None:
     """Run the commands, and print how they ended as JSON."""
-    import matplotlib.pyplot  # noqa: F401
+    import matplotlib.figure  # noqa: F401
     import safetensors.numpy  # noqa: F401
 
     import mlpx.cli.rows

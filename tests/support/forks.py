@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import sys
 import threading
 from collections.abc import Callable
@@ -57,6 +56,22 @@ class ForkWithin(Callback):
         self.codes.append(forked(self.act).code)
 
 
+def beside(act: Callable[[], object]) -> list[int]:
+    """The exit codes of forks that are made while another thread trains."""
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            trained(7, "native")
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    codes = [forked(act).code for _ in range(10)]
+    stop.set()
+    thread.join()
+    return codes
+
+
 def main() -> None:
     for engine in sys.argv[1:]:
         alone = [trained(seed, engine) for seed in range(8)]
@@ -67,18 +82,8 @@ def main() -> None:
         check(f"{engine} in a fork", forked(act).code, 0)
         check(f"{engine} after a fork", trained(0, engine), alone[0])
 
-        stop = threading.Event()
-
-        def busy(engine: str = engine, stop: threading.Event = stop) -> None:
-            while not stop.is_set():
-                trained(7, engine)
-
-        thread = threading.Thread(target=busy)
-        thread.start()
-        codes = [forked(act).code for _ in range(10)]
-        stop.set()
-        thread.join()
-        check(f"{engine} in forks beside a training", codes, [0] * 10)
+        if engine == "native":  # a BLAS that computes may be in no state to be forked
+            check("native in forks beside a training", beside(act), [0] * 10)
 
         within = ForkWithin(act)
         check(f"{engine} around forks", trained(0, engine, within), alone[0])
@@ -88,7 +93,6 @@ def main() -> None:
             context = multiprocessing.get_context(method)
             with context.Pool(1) as pool:
                 check(f"{engine} by {method}", pool.apply(trained, (0, engine)), alone[0])
-    print(os.getpid(), "done")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,6 @@ def doings(model: MLP, native: bool) -> dict[str, Callable[[], object]]:
         "build": net,
         "fit": partial(fit, model, "interpreter"),
         "predict": partial(model.predict, X),
-        "evaluate": partial(model.evaluate, X, Y),
         "save": partial(model.save, "again.safetensors"),
         "load": partial(MLP.load, "model.safetensors"),
     }
@@ -55,10 +54,10 @@ def limited(act: Callable[[], object], mebibytes: float) -> None:
     try:
         act()
     except MlpxError as error:
-        print(error)
+        sys.stdout.write(str(error))
         sys.exit(7)
     except MemoryError as error:
-        print(repr(error))
+        sys.stdout.write(repr(error))
         sys.exit(8)
 
 
@@ -72,7 +71,7 @@ def until_it_works(act: Callable[[], object]) -> list[Ended]:
 
 
 def none_the_worse(model: MLP) -> tuple[bool, bool]:
-    """Whether a fit that fails leaves the model as it was, and the next has the same bits as ever."""
+    """Whether a fit that fails leaves the model as it was, and the next is as ever."""
     before, other = model.flat.tobytes(), net()
     allow(1)
     try:

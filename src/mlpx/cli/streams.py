@@ -25,7 +25,7 @@ class Named(io.TextIOWrapper):
     """
 
     def __init__(self, stream: io.TextIOWrapper, called: str) -> None:
-        self.called, self.under = called, stream  # which would close what both write to
+        self.called, self.under = called, stream  # kept: it closes what both write to
         stream.flush()
         super().__init__(
             stream.buffer, stream.encoding, errors="replace",
@@ -39,6 +39,10 @@ class Named(io.TextIOWrapper):
     def flush(self) -> None:
         with self._named():
             super().flush()
+
+    def close(self) -> None:
+        """Flush: whoever opened the stream closes it."""
+        self.flush()
 
     @contextmanager
     def _named(self) -> Iterator[None]:

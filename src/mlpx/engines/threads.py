@@ -18,7 +18,6 @@ def _forked() -> None:
     """In the child of a fork no thread is left that may hold the lock or have joined."""
     global _lock, _users
     _lock, _users = threading.Lock(), 0
-    _put_back()
 
 
 if hasattr(os, "register_at_fork"):
