@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -189,6 +190,9 @@ def test_help_fits_a_narrow_terminal(command):
     assert found.exit_code == 0
     assert max(map(len, found.stdout.splitlines())) <= 20
     assert "…" not in found.stdout
+    wide = run(*command).stdout
+    assert not re.search(r"[a-z]-$", found.stdout, re.MULTILINE)  # no name is broken
+    assert set(re.findall(r"--[a-z-]+", wide)) == set(re.findall(r"--[a-z-]+", found.stdout))
 
 
 @pytest.mark.parametrize("rows", [1, 20_000])

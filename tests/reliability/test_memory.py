@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import no_memory
 import pytest
@@ -38,6 +39,37 @@ def test_whatever_runs_out_of_memory_says_so():
     assert unchanged
     assert same
     assert "cannot start 8 threads" in str(ends.get("fit threads", "cannot start 8 threads"))
+
+
+BLAS = """
+import numpy as np
+from children import allow, allow_all
+from mlpx.backend import get_backend
+from mlpx.errors import DeviceMemoryError
+
+x = np.ones((300, 300))
+allow(20)
+try:
+    get_backend("cpu")
+except DeviceMemoryError as error:
+    assert "34 MiB left that NumPy's BLAS works in" in str(error)
+else:
+    raise AssertionError
+allow_all()
+get_backend("cpu")
+allow(8)
+x @ x
+"""
+
+
+def test_the_blas_has_its_memory_before_anything_is_computed():
+    """OpenBLAS ends the process if it finds none at a product."""
+    paths = [str(Path(no_memory.__file__).parent), *sys.path]
+    done = subprocess.run(
+        [sys.executable, "-c", BLAS], capture_output=True, text=True, check=False,
+        env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_command_without_memory_is_one_line_and_writes_nothing(table, tmp_path):

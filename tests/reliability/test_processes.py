@@ -34,14 +34,24 @@ def test_a_fork_after_cuda_is_refused_with_advice(fake_cupy, monkeypatch):
     x, y = np.ones((4, 3), np.float32), np.array([0, 1, 0, 1])
     model.fit(x, y, verbose=0)
     monkeypatch.setattr(os, "getpid", lambda: here + 1)
+    backend = model.backend
+
+    def fails():
+        with backend.failing("something"):
+            """Nothing is done."""
+
     for use in (
+        fails,
+        lambda: get_backend("cuda"),
+        lambda: get_backend("cuda:0"),
+        lambda: backend.asarray(x),
         lambda: model.fit(x, y, verbose=0),
         lambda: model.predict(x),
         lambda: model.evaluate(x, y),
         lambda: MLP([3, 2], device="cuda"),
-        lambda: get_backend("cuda:0").zeros(3),
+        lambda: backend.zeros(3),
         lambda: model.to("cpu"),
-        lambda: model.backend.synchronize(),
+        backend.synchronize,
     ):
         with pytest.raises(DeviceError, match=rf"opened by process {here}, .*'spawn'.*'cpu'"):
             use()

@@ -12,6 +12,7 @@ import numpy as np
 from children import forked
 
 from mlpx import MLP, Callback
+from mlpx.engines import threads as blas
 
 N, D, K = 400, 30, 5
 RNG = np.random.default_rng(1)
@@ -84,6 +85,10 @@ def main() -> None:
 
         if engine == "native":  # a BLAS that computes may be in no state to be forked
             check("native in forks beside a training", beside(act), [0] * 10)
+
+        with blas._lock:  # as another thread may, at the moment of a fork
+            code = forked(act).code
+        check(f"{engine} in a fork that finds a lock held", code, 0)
 
         within = ForkWithin(act)
         check(f"{engine} around forks", trained(0, engine, within), alone[0])

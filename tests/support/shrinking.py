@@ -35,11 +35,13 @@ class After(Callback):
     def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
         if epoch == 0:
             self.act()
+        if epoch == 20:
+            sys.exit("the training went on")
 
 
-def fitted(x: np.ndarray, act: Callable[[], object], **options: Any) -> MLP:
+def fitted(x: np.ndarray, act: Callable[[], object], *, epochs: int = 30, **options: Any) -> MLP:
     model = MLP([D, 16, K], seed=1)
-    model.fit(x, Y, epochs=3, verbose=0, callbacks=[After(act)], **options)
+    model.fit(x, Y, epochs=epochs, verbose=0, callbacks=[After(act)], **options)
     return model
 
 
@@ -62,20 +64,27 @@ def shrink() -> None:
     os.truncate(NAME, 5000)
 
 
+def fail(x: np.ndarray) -> None:
+    """Fails because of what is read."""
+    shrink()
+    raise ValueError(f"the sum is {x.sum()}")
+
+
 def main() -> None:
     model = MLP([D, 16, K])
     for engine in ("native", "interpreter"):
         fit = partial(fitted, engine=engine)
         told(lambda x, fit=fit: fit(x, shrink))
         told(lambda x, fit=fit: fit(np.asarray(x)[:, :], shrink))
+        told(lambda x, fit=fit: fit(x, partial(fail, x)))
         told(lambda x, fit=fit: fit(X, shrink, validation_data=(x, Y)))
     told(model.predict, before=True)
     told(model.predict_proba, before=True)
     told(lambda x: model.evaluate(x, Y), before=True)
 
     x = mapped(NAME)
-    deleted = fitted(x, lambda: os.remove(NAME)).flat
-    if not np.array_equal(deleted, fitted(X, int).flat):
+    deleted = fitted(x, lambda: os.remove(NAME), epochs=3).flat
+    if not np.array_equal(deleted, fitted(X, int, epochs=3).flat):
         sys.exit("a file that was deleted: not the same bits")
 
     # What nobody watches ends a process as ever, also within a training that watches another file.
