@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -48,14 +49,20 @@ def deep(levels: int) -> int:
     return sum(map(deep, [levels - 1])) if levels else 0
 
 
+def count_threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
 def limited(act: Callable[[], object], mebibytes: float) -> None:
-    """Exits with 7 for an error of ours, with 8 for a MemoryError of another."""
+    """Exits with 7 for an error of ours, with 8 for a MemoryError of another, and with 9 for
+    threads that were left over.
+    """
     allow(mebibytes)
     try:
         act()
     except MlpxError as error:
         sys.stdout.write(str(error))
-        sys.exit(7)
+        sys.exit(9 if "cannot start" in str(error) and count_threads() > 1 else 7)
     except MemoryError as error:
         sys.stdout.write(repr(error))
         sys.exit(8)
