@@ -7,7 +7,7 @@ from os import PathLike
 from typing import Any
 
 from mlpx.backend import Backend
-from mlpx.engines.native.mapped import Watch, watched
+from mlpx.engines.native.mapped import watched
 from mlpx.engines.predict import outputs, predictions, probabilities
 from mlpx.engines.profile import Profile, profile
 from mlpx.errors import known_options, refuse_unknown
@@ -17,19 +17,9 @@ from mlpx.network.summary import summarise
 from mlpx.training.callbacks import check_callbacks
 from mlpx.training.fit import fit
 from mlpx.training.history import History
-from mlpx.training.run import Callback, Run
 from mlpx.training.scores import evaluate
+from mlpx.training.whole_files import WholeFiles
 from mlpx.types import Array
-
-
-class WholeFiles(Callback):
-    """Ends a training on memory-mapped files when one of them has shrunk."""
-
-    def __init__(self, files: Watch) -> None:
-        self.files = files
-
-    def on_steps(self, run: Run) -> None:
-        self.files.check()
 
 
 class MLP(Network):
@@ -59,7 +49,10 @@ class MLP(Network):
         return summarise(self)
 
     def fit(self, x: Any, y: Any, **options: Any) -> History:
-        """Train on x (n, d_in) and y; `mlpx.training.fit.fit` lists the options."""
+        """Train on x (n, d_in) and y; `mlpx.training.fit.fit` lists the options.
+
+        Raises DataError if a memory-mapped file that it reads shrinks meanwhile.
+        """
         refuse_unknown(options, fit)
         read = x, y, options.get("validation_data")
         with self.backend.failing("training"), watched(*read) as files:

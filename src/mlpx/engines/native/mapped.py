@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from ctypes import CDLL
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,16 +45,21 @@ class Watch:
                 )
 
 
-@contextmanager
-def watched(*arrays: Any) -> Iterator[Watch | None]:
+SEVERAL, VIEWS = (list, tuple), (np.ndarray, memoryview)
+NOTHING: AbstractContextManager[None] = nullcontext()
+
+
+def watched(*arrays: Any) -> AbstractContextManager[Watch | None]:
     """Inside, reads behind the end of a mapped file give zeros; they raise DataError at the end, or
-    at the Watch's `check`. Yields None where no array is mapped, or the library was not built.
+    at the Watch's `check`. Gives None where no array is mapped, or the library was not built.
     """
     files = list(mapped_files(arrays))
     library = load() if files else None
-    if library is None:
-        yield None
-        return
+    return NOTHING if library is None else _watched(files, library)
+
+
+@contextmanager
+def _watched(files: list[Mapped], library: CDLL) -> Iterator[Watch]:
     with ExitStack() as ends:
         numbers = {}
         for file in files:
@@ -74,11 +80,11 @@ def watched(*arrays: Any) -> Iterator[Watch | None]:
 def mapped_files(arrays: Iterable[Any]) -> Iterator[Mapped]:
     """The files that arrays, or arrays in lists and tuples, are mapped from."""
     for array in arrays:
-        if isinstance(array, list | tuple):
+        if isinstance(array, SEVERAL):
             yield from mapped_files(part for part in array if isinstance(part, np.ndarray))
             continue
         name = None
-        while isinstance(array, np.ndarray | memoryview):
+        while isinstance(array, VIEWS):
             name = name or getattr(array, "filename", None)
             array = array.base if isinstance(array, np.ndarray) else array.obj
         if isinstance(array, mmap.mmap):
