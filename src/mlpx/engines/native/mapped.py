@@ -53,6 +53,8 @@ def watched(*arrays: Any) -> AbstractContextManager[Watch | None]:
     """Inside, reads behind the end of a mapped file give zeros; they raise DataError at the end, or
     at the Watch's `check`. Gives None where no array is mapped, or the library was not built.
     """
+    if all(type(a) is np.ndarray and a.base is None for a in arrays if a is not None):
+        return NOTHING  # as nearly always: to look closer takes longer than all else here
     files = list(mapped_files(arrays))
     library = load() if files else None
     return NOTHING if library is None else _watched(files, library)
