@@ -22,17 +22,39 @@ RUN = "run"
 INTERRUPTED = "interrupted"
 
 
-def record(run: Run) -> dict[str, Any]:
-    """The progress of a run, between two of its steps; arrays are copies."""
-    state, history, to_numpy = run.state, run.history, run.model.backend.to_numpy
-    part, program = slice(run.reported, state.position), run.program
-    done = run.steps_done - (part.stop - part.start)
+def progress(run: Run) -> dict[str, Any]:
+    """How far a run is, between two of its steps, besides its training state; arrays are copies."""
+    part, program = slice(run.reported, run.state.position), run.program
+    to_numpy = run.model.backend.to_numpy
     norms = None if program.norms is None else np.array(to_numpy(program.norms[part]))
     return {
-        "begun": list(run.begun),
         "reported": run.reported,
         "steps_done": run.steps_done,
         "samples_done": run.samples_done,
+        "reported_steps": run.steps_done - (part.stop - part.start),
+        "reported_epochs": len(run.history),
+        "log": np.array(to_numpy(program.log[part])),
+        "norms": norms,
+        "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+    }
+
+
+def set_progress(run: Run, kept: dict[str, Any]) -> None:
+    """Set a run to where it was; what its history has of the time after that is dropped."""
+    run.reported = int(kept["reported"])
+    run.steps_done, run.samples_done = int(kept["steps_done"]), int(kept["samples_done"])
+    done, history = int(kept["reported_steps"]), run.history
+    run.all_losses = [np.concatenate([np.zeros(0), *run.all_losses])[:done]]
+    history.gradient_norms.update({k: norms[:done] for k, norms in history.gradient_norms.items()})
+    del history.epochs[int(kept["reported_epochs"]) :]
+
+
+def record(run: Run) -> dict[str, Any]:
+    """What a checkpoint keeps of a run, between two of its steps; arrays are copies."""
+    history, reached = run.history, progress(run)
+    return {
+        **reached,
+        "begun": list(run.begun),
         "total_steps": run.total_steps,
         "epochs": run.options.epochs,
         "steps": run.options.steps,
@@ -43,12 +65,10 @@ def record(run: Run) -> dict[str, Any]:
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
-        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[:done],
+        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[: reached["reported_steps"]],
         "gradient_norms": {name: norm.copy() for name, norm in history.gradient_norms.items()},
-        "log": np.array(to_numpy(program.log[part])),
-        "norms": norms,
-        "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
         "loop": run.loop.state(),
+        "divergence": run.watch.record(run),
         "settings": settings(run),
     }
 
@@ -115,11 +135,11 @@ def go_on(run: Run, saved: Saved) -> None:
         run.history.device = device
         run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
         run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
-        run.begun = int(kept["begun"][0]), int(kept["begun"][1])
-        run.reported, run.samples_done = int(kept["reported"]), int(kept["samples_done"])
-        run.steps_done, run.stopping = int(kept["steps_done"]), kept["stopping"]
+        run.begun, run.stopping = (int(kept["begun"][0]), int(kept["begun"][1])), kept["stopping"]
         run.seconds_before = run.history.seconds
         run.all_losses = [np.array(kept["step_loss"], np.float64)]
+        set_progress(run, kept)
+        run.watch.go_on(run, kept["divergence"])
         if kept["loop"] is not None:
             run.loop.restore(run, kept["loop"])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -131,7 +151,12 @@ def go_on(run: Run, saved: Saved) -> None:
 def restore_arrays(run: Run, saved: Saved) -> None:
     """Give the model its parameters, and the program what it logged of the present epoch."""
     run.model.set_parameters(saved.parameters)
-    kept, program, upload = saved.beside[RUN], run.program, run.model.backend.upload
+    restore_log(run, saved.beside[RUN])
+
+
+def restore_log(run: Run, kept: dict[str, Any]) -> None:
+    """Give the program what it had logged of an epoch that was begun."""
+    program, upload = run.program, run.model.backend.upload
     part = slice(run.reported, run.state.position)
     if part.start < part.stop:
         upload(kept["log"], out=program.log[part])
@@ -140,28 +165,36 @@ def restore_arrays(run: Run, saved: Saved) -> None:
 
 
 def callback_states(run: Run) -> dict[int, dict[str, Any]]:
-    """What the checkpoint kept of each callback, by the callback's `id`: of the first EarlyStopping
-    the first, and so on.
+    """What the checkpoint kept of each callback, by the callback's `id`.
 
     A note is added for what was kept of a callback that is not there.
     """
     if run.checkpoint is None:
         return {}
-    kept = {}
-    seen: Counter[str] = Counter()
-    for kind, state in run.checkpoint.beside[RUN]["callbacks"]:
-        kept[kind, seen[kind]] = state
-        seen[kind] += 1
-    found, seen = {}, Counter()
-    for callback in run.callbacks:
-        kind = type(callback).__name__
-        if (kind, seen[kind]) in kept and hasattr(callback, "restore"):
-            found[id(callback)] = kept.pop((kind, seen[kind]))
-        seen[kind] += 1
+    kept = run.checkpoint.beside[RUN]["callbacks"]
+    found = paired(run.callbacks, kept)
+    left = Counter(kind for kind, _ in kept) - Counter(type(each).__name__ for each, _ in found)
     run.history.notes += [
         f"the checkpoint keeps the state of a callback {kind}, and this run has none"
-        for kind, _ in kept
+        for kind in left.elements()
     ]
+    return {id(callback): state for callback, state in found}
+
+
+def paired(
+    callbacks: Iterable[Callback], kept: Iterable[tuple[str, dict[str, Any]]]
+) -> list[tuple[Callback, dict[str, Any]]]:
+    """The callbacks of which something was kept, with that: the first EarlyStopping with what was
+    kept of the first, and so on.
+    """
+    states: dict[str, list[dict[str, Any]]] = {}
+    for kind, state in kept:
+        states.setdefault(kind, []).append(state)
+    found = []
+    for callback in callbacks:
+        left = states.get(type(callback).__name__)
+        if left and hasattr(callback, "restore"):
+            found.append((callback, left.pop(0)))
     return found
 
 
