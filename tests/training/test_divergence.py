@@ -23,7 +23,7 @@ from mlpx import (
     MLPRegressor,
 )
 from mlpx.errors import InputError, UnknownNameError
-from mlpx.schedules import ReduceOnPlateau, Step
+from mlpx.schedules import Constant, ReduceOnPlateau, Sequential
 from mlpx.training.divergence import RESTORES, Watch
 
 D = 4
@@ -327,7 +327,7 @@ class TestRestore:
         x[-1] = 1e38
         model = MLP([D, 1], loss="mean_absolute_error")
         model.parameters["0.W"][...] = 0
-        rates = Step(1e-6, every=99, factor=1e9)
+        rates = Sequential((Constant(1e-6), Constant(1e3)), (99,))
         history = diverging(model, x, y, learning_rate=rates, on_divergence="restore")
         assert history.notes[0].startswith("the loss is nan at step 101 (epoch 2, ")
         assert "; back to the state after 0 steps, " in history.notes[0]

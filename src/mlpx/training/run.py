@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable
@@ -335,14 +336,15 @@ class Run:
         self.all_losses.append(self.step_losses)
         self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
-        self.watch.look_at(self, first, self.step_losses)
+        logs = self.epoch_log.summary(log, scores) if done >= end else None
+        if logs is None or not math.isfinite(logs["loss"]):
+            self.watch.look_at(self, first, self.step_losses)
         epoch = state.epoch
         if done == self.steps_per_epoch:
             state.epoch, state.position = epoch + 1, 0
-        if done < end or self.watch.stops:
+        if logs is None or self.watch.stops:
             return
         self.reported = state.position
-        logs = self.epoch_log.summary(log, scores)
         for note in self.epoch_log.undefined(logs):
             if note not in self.history.notes:
                 self.history.notes.append(note)
