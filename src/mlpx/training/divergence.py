@@ -17,7 +17,6 @@ from mlpx.training.snapshots import Good, finite, on_device, trained
 if TYPE_CHECKING:
     from mlpx.training.run import Run
 
-POLICIES = ("stop", "restore", "continue")
 RESTORES = 5
 """How often a run goes back at most."""
 APART = 100

@@ -26,13 +26,13 @@ from mlpx.records import require, require_count, require_flag
 from mlpx.schedules import Schedule
 from mlpx.training.callbacks import check_callbacks
 from mlpx.training.checkpoints import Checkpoints, opened
-from mlpx.training.divergence import POLICIES
 from mlpx.training.epochs import Epochs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.history import History
 from mlpx.training.progress import display
 from mlpx.training.run import Callback, Run, RunOptions
 from mlpx.training.sampling import SAMPLINGS, hold_out
+from mlpx.training.settings import POLICIES
 from mlpx.types import Array
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")

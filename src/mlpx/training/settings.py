@@ -15,6 +15,9 @@ from mlpx.optimizers import Optimizer
 from mlpx.records import is_whole
 from mlpx.training.sampling import SAMPLINGS
 
+POLICIES = ("stop", "restore", "continue")
+"""What a run may do when its loss is not finite."""
+
 
 class Setting(NamedTuple):
     """A check of a setting's value, and its description in words."""
@@ -74,6 +77,7 @@ SETTINGS = {
     "stop_on_plateau": Setting(lambda value: isinstance(value, bool), "true or false"),
     "patience": _or_null(_COUNT),
     "best_weights": _or_null(_TEXT),
+    "on_divergence": _name_in(POLICIES),
     "csv_log": _or_null(_TEXT),
     "checkpoint_every": _TEXT,
     "rows": _COUNT,

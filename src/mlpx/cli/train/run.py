@@ -189,6 +189,7 @@ def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterru
             callbacks=[keep, *experiment.callbacks],
             engine=settings.engine,
             threads=settings.threads,
+            on_divergence=settings.on_divergence,
             **_checkpoints(experiment, folder),
             verbose=0 if experiment.quiet else None,
         )
