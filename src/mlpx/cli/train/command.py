@@ -250,7 +250,7 @@ def train(
         str | None,
         choice(
             "POLICY",
-            "When the loss becomes NaN or infinite: stop; restore, which goes back to the last good "
+            "When the loss is NaN or infinite: stop; restore, which goes back to the last good "
             "state at half the learning rate, at most 5 times; or continue. "
             f"{explain_default('on_divergence')}",
             **named("on_divergence", POLICIES),
