@@ -312,7 +312,7 @@ class TestRestore:
         assert "; back to the state after 0 steps. Lower the learning rate" in history.stop_reason
         assert model.training_state.schedule == {"scale": 2.0**-RESTORES}
         assert model.flat.tobytes() == before.tobytes()
-        assert len(history.step_loss) == len(history) == 0
+        assert len(history.step_loss) == len(history) == history.samples == 0
 
     def test_does_not_try_what_no_rate_can_help(self) -> None:
         model = net()

@@ -113,6 +113,7 @@ class Good:
             setattr(state, name, getattr(before, name))
         state.schedule = dict(before.schedule)
         set_progress(run, self.progress)
+        run.history.samples = run.samples_done
         restore_log(run, self.progress)
         for callback, kept in paired(run.callbacks, deepcopy(self.progress["callbacks"])):
             callback.restore(run, kept)
