@@ -14,6 +14,7 @@ from mlpx import (
     EMA,
     MLP,
     SGD,
+    BatchNorm,
     Callback,
     Checkpoints,
     CSVLog,
@@ -22,8 +23,12 @@ from mlpx import (
     EarlyStopping,
     MLPRegressor,
 )
+from mlpx.backend.base import Mirror
 from mlpx.errors import InputError, UnknownNameError
+from mlpx.network.checkpoint import read
 from mlpx.schedules import Constant, ReduceOnPlateau, Sequential
+from mlpx.training.checkpoint_files import numbered
+from mlpx.training.checkpoints import Writer
 from mlpx.training.divergence import RESTORES, Watch
 
 D = 4
@@ -34,6 +39,12 @@ BAD = 601
 @pytest.fixture(autouse=True)
 def a_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints are written in time, without a thread."""
+    monkeypatch.setattr(Writer, "start", lambda self, work: work())
 
 
 def data(n: int = 2000) -> tuple[np.ndarray, np.ndarray]:
@@ -77,6 +88,12 @@ class TestLatency:
         monkeypatch.setattr("mlpx.training.epochs.RUN_S", 1e9)  # 1, 2, 4, ... steps
         assert len(diverging(net(), *with_bad_row()).step_loss) == 511
 
+    def test_in_a_last_batch_that_is_larger(self) -> None:
+        x, y = data(2001)
+        x[-1] = np.inf
+        told = diverging(net(5, BatchNorm(), "relu"), x, y).stop_reason
+        assert "at step 1,000 (epoch 1, rows 1998, 1999, 2000): x is not" in told
+
     def test_one_infinite_loss_among_finite_ones_is_seen(self) -> None:
         x, y = data()
         y[BAD] = 1e30  # its square overflows, but no gradient does
@@ -93,6 +110,32 @@ class TestLatency:
         assert "at step 1,000 (epoch 1, rows 1998, 1999): x is not finite in row 1999." in (
             history.stop_reason
         )
+
+    def test_losses_that_arrive_late_are_seen_then(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The mirror of a device that is one call behind."""
+        asked: list[Any] = []
+
+        class Late(Mirror):
+            def fetch(self, start: int, stop: int) -> slice:
+                before = asked[-1]
+                asked.append((start, stop))
+                return slice(0, 0) if before is None else slice(*before)
+
+            def forget(self) -> None:
+                asked.append(None)
+
+        asked.append(None)
+        monkeypatch.setattr("mlpx.backend.cpu.CpuBackend.mirror", lambda self, x: Late(x))
+        x, y = data()
+        fit(net(), x, y, epochs=1)
+        x[BAD] = np.nan
+        history = diverging(net(), x[-1800:], y[-1800:], batch_size=2, epochs=1)
+        assert len(history.step_loss) == 202
+        first = [(i, i + 1) for i in range(999)]
+        assert asked == [None, *first, *first[:202]]
+        asked.append(None)
+        fit(net(), *data(8), epochs=2)
+        assert asked[-7:] == [*first[:3], None, *first[:3]]
 
     def test_callbacks_are_not_told_of_steps_that_diverged(self) -> None:
         class Steps(Callback):
@@ -152,13 +195,16 @@ class TestReport:
         told = diverging(net(), x, y, validation_split=0.1).stop_reason
         assert told.partition("x is not finite in row ")[2].partition(".")[0] in ("11", "30")
 
-    def test_of_a_row_that_is_too_large(self) -> None:
+    @pytest.mark.parametrize(("accumulate", "bad"), [(1, 601), (3, 605)])
+    def test_of_a_row_that_is_too_large(self, accumulate: int, bad: int) -> None:
         x, y = data()
-        x[BAD] = 3e38
+        x[bad] = 3e38
         model = net(5, "relu", 6)
         model.parameters["0.W"][...] = 1
-        told = diverging(model, x, y, learning_rate=1e-9).stop_reason
-        assert "the output of layer 0 (dense) is the first that is not finite, in row 601;" in told
+        rule = SGD(1e-9, accumulate=accumulate)
+        told = diverging(model, x, y, optimizer=rule).stop_reason
+        assert "the output of layer 0 (dense) is the first that is not finite, in row" in told
+        assert f" in row {bad};" in told
         assert "with the parameters after 0 steps, " in told
         assert "the gradient of 0.W is not finite. Lower the learning rate or scale x" in told
 
@@ -185,17 +231,23 @@ class TestReport:
         assert "every output and the loss are finite: the steps since then made them ove" in told
         assert "the largest gradient is that of 0.W (norm " in told
 
-    @pytest.mark.parametrize("seed", [0, 7])
+    @pytest.mark.parametrize("seed", [0, 4, 5, 7, 10])
     def test_draws_the_masks_of_the_step(self, seed: int) -> None:
         """Dropout takes the input that is too large in some steps, and leaves it in others."""
         x, y = np.ones((40, 1), np.float32), np.zeros(40, np.float32)
         model = MLP([1, Dropout(0.5), Dense(1)], loss="mean_squared_error", seed=seed)
         model.parameters["1.W"][...] = 2e38  # times 2, as half of the inputs are dropped
         history = diverging(model, x, y, batch_size=1, learning_rate=0.0)
-        assert np.isfinite(history.step_loss[:3]).all()
-        assert "the output of layer 1 (dense) is the first that is not finite;" in (
-            history.stop_reason
-        )
+        assert np.isfinite(history.step_loss[0])
+        told = "the output of layer 1 (dense) is the first that is not finite; the gradient of 1.W "
+        assert told in history.stop_reason
+
+    def test_has_parameters_from_before(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Those of the epoch that was 100 steps or more after the last of which they were kept."""
+        rates = Sequential((Constant(1e-3), Constant(1e30)), (290,))
+        history = diverging(linear(), *data(), batch_size=40, epochs=9, learning_rate=rates)
+        assert "at step 292 (epoch 6, " in history.stop_reason
+        assert "): with the parameters after 200 steps, " in history.stop_reason
 
     def test_of_a_short_run_has_no_parameters_left(self) -> None:
         told = diverging(net(), *data(), epochs=None, steps=9, learning_rate=1e30).stop_reason
@@ -224,11 +276,29 @@ class TestContinue:
         assert note.startswith("the loss is inf at step 301 (epoch 1, rows 600, 601): ")
         assert note.endswith("; training goes on")
 
+    @pytest.mark.parametrize("steps", [410, 1001])
+    @pytest.mark.filterwarnings("ignore:the loss is")
+    def test_tells_the_same_if_it_is_broken_off(
+        self, steps: int, tmp_path: Path, at_once: None
+    ) -> None:
+        x, y = data()
+        y[BAD] = 1e30
+        given = {"learning_rate": 1e-33, "on_divergence": "continue", "epochs": 2}
+        kept = {"checkpoint": tmp_path / "run", "every": 400 if steps < 1000 else "1 epoch"}
+        wanted = fit(net(1), x, y, **given)
+        with pytest.raises(ZeroDivisionError):
+            fit(net(1), x, y, **given, **kept, callbacks=[Dies(steps, 0)])
+        history = fit(net(1), x, y, **given, **kept, resume=True)
+        assert history.notes == wanted.notes
+        assert len(history.notes) == 1
+
 
 GROWING = {"learning_rate": 1.05, "batch_size": 40, "epochs": 12}
 """The loss of a linear model grows by a factor until it overflows in step 340, of epoch 7; at half
 the rate it falls.
 """
+LONG = {"learning_rate": 0.8, "batch_size": 10, "epochs": 4}
+"""The same in step 584, of epoch 3."""
 
 
 def linear(**options: Any) -> MLP:
@@ -332,13 +402,31 @@ class TestRestore:
         assert history.notes[0].startswith("the loss is nan at step 101 (epoch 2, ")
         assert "; back to the state after 0 steps, " in history.notes[0]
 
+    def test_of_an_epoch_begun_before(self) -> None:
+        """The part of the epoch that an earlier fit trained does not count as this one's."""
+        model = linear()
+        given = GROWING | {"learning_rate": 1.4}
+        fit(model, *data(), **given | {"epochs": None}, steps=20)
+        history = restored(model, learning_rate=1.4, epochs=2)
+        assert "; back to the state after 20 steps, " in history.notes[0]
+        assert len(history.step_loss) == 80
+        means = [history.step_loss[:30].mean(), history.step_loss[30:].mean()]
+        np.testing.assert_allclose(history["loss"], means, rtol=1e-6)
+
+    def test_tells_of_what_is_trained_and_not_of_its_average(self) -> None:
+        notes = [restored(linear(), optimizer=SGD(average=a)).notes for a in (None, "ema")]
+        assert notes[0] == notes[1]
+
     @pytest.mark.filterwarnings("ignore:the loss is")
-    @pytest.mark.parametrize(("steps", "restores"), [(150, 0), (339, 0), (301, 1), (555, 1)])
-    @pytest.mark.parametrize("average", [None, "ema"])
+    @pytest.mark.parametrize(
+        ("options", "steps", "restores"),
+        [({}, 150, 0), ({}, 339, 0), ({}, 310, 1), (LONG, 570, 0), (LONG, 700, 1),
+         ({"learning_rate": 2.1}, 330, 1), ({"optimizer": SGD(average="ema")}, 339, 0)],
+    )  # fmt: skip
     def test_goes_on_from_a_checkpoint_with_the_same_bits(
-        self, steps: int, restores: int, average: Any, tmp_path: Path
+        self, options: Any, steps: int, restores: int, tmp_path: Path, at_once: None
     ) -> None:
-        given = GROWING | {"optimizer": SGD(average=average), "on_divergence": "restore"}
+        given = GROWING | {"on_divergence": "restore"} | options
         kept = {"checkpoint": tmp_path / "run", "every": 40}
         whole, broken, model = linear(), linear(), linear(seed=5)
         wanted = fit(whole, *data(), **given)
@@ -346,23 +434,45 @@ class TestRestore:
             fit(broken, *data(), **given, **kept, callbacks=[Dies(steps, restores)])
         history = fit(model, *data(), **given, **kept, resume=True)
         assert same(model, whole)
-        assert model.training_state.schedule == {"scale": 0.5}
+        assert model.training_state.schedule == whole.training_state.schedule
         assert (history.epochs, history.notes) == (wanted.epochs, wanted.notes)
         np.testing.assert_array_equal(history.step_loss, wanted.step_loss)
+
+    def test_may_be_asked_for_when_a_run_is_finished(self, tmp_path: Path, at_once: None) -> None:
+        """The state in the middle of epoch 6, to which it goes back from epoch 7, has a log."""
+        kept = {"checkpoint": tmp_path / "run", "every": 40}
+        with pytest.raises(ZeroDivisionError):
+            fit(linear(), *data(), **GROWING, **kept, callbacks=[Dies(290, 0)])
+        history = restored(linear(), **kept, resume=True)
+        assert "; back to the state after 280 steps, " in history.notes[0]
+        np.testing.assert_allclose(history["loss"][5], history.step_loss[250:300].mean(), rtol=1e-6)
+
+    def test_checkpoints_go_on_from_there(
+        self, tmp_path: Path, at_once: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked: list[Any] = []
+        monkeypatch.setattr(
+            "mlpx.training.checkpoints.data_of", lambda run: looked.append(run) or {}
+        )
+        restored(linear(), checkpoint=Checkpoints(tmp_path, every=40, keep=99), epochs=8)
+        steps = [read(path).beside["run"]["steps_done"] for _, path in numbered(tmp_path)]
+        assert steps == [*range(0, 340, 40), *range(340, 400, 40), 400]
+        assert len(looked) == 1
 
     @pytest.mark.filterwarnings("ignore:the loss is")
     def test_callbacks_go_back_too(self, tmp_path: Path) -> None:
         class Counts(Callback):
-            epochs = 0
+            def __init__(self) -> None:
+                self.kept = {"epochs": 0}
 
             def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
-                self.epochs += 1
+                self.kept["epochs"] += 1
 
             def state(self) -> dict[str, Any]:
-                return {"epochs": self.epochs}
+                return self.kept
 
             def restore(self, run: Any, state: dict[str, Any]) -> None:
-                self.epochs = state["epochs"]
+                self.kept = state
 
         counts, path = Counts(), tmp_path / "log.csv"
         stopping = EarlyStopping("loss", patience=11)
@@ -373,7 +483,7 @@ class TestRestore:
         assert [note.rpartition("back to ")[2] for note in history.notes] == [
             "the state after 0 steps, at half the learning rate, time 1 of at most 5"
         ]
-        assert counts.epochs == len(history) == 3
+        assert counts.kept["epochs"] == len(history) == 3
         with path.open() as file:
             logged = list(csv.DictReader(file))
         assert [row["epoch"] for row in logged] == ["1", "2", "3"]
@@ -390,12 +500,13 @@ class TestRestore:
 
     def test_works_with_rates_that_follow_the_loss(self) -> None:
         """The schedule of a plateau multiplies the same scale, and does not raise it again."""
-        schedule = ReduceOnPlateau(1.05, patience=9, factor=0.5, least=0.9)
+        schedule = ReduceOnPlateau(1.05, patience=9, factor=0.5)
         model = linear()
         restored(model, learning_rate=schedule)
         assert model.training_state.schedule["scale"] == 0.5
-        lower = schedule.after_epoch({"scale": 0.5, "waited": 2.0}, {"loss": 1.0})
-        assert lower["scale"] == 0.5
+        schedule = ReduceOnPlateau(patience=1, least=0.9)
+        state = {"scale": 0.5, "waited": 1.0, "best": 0.0}
+        assert schedule.after_epoch(state, {"loss": 1.0})["scale"] == 0.5
 
     def test_lbfgs_has_no_rate(self) -> None:
         with pytest.raises(InputError, match="lbfgs, which has no learning rate to halve"):

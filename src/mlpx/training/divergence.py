@@ -11,7 +11,7 @@ import numpy as np
 from mlpx.backend.base import Mirror
 from mlpx.errors import DeviceMemoryError
 from mlpx.program.program import LOSS
-from mlpx.training.diagnosis import Parameters, diagnose
+from mlpx.training.diagnosis import Diagnosis, Parameters, diagnose
 from mlpx.training.snapshots import Good, finite, on_device, trained
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Watch:
         self._copied: int | None = None
         """How many steps the run had done then."""
         self._looked = 0
+        self._warning: str | None = None
         self._mirror: Mirror | None = None
 
     @property
@@ -116,32 +117,38 @@ class Watch:
             float(losses[bad]), first + bad, state.step - back + 1, state.epoch, state.drawn - back
         )
 
+    def note(self, run: Run) -> None:
+        """Before a run that goes on in spite of such a loss reports the epoch: tell why."""
+        if self.found is not None and not self.stops:
+            found, self.found, self.told = self.found, None, True
+            self._warning = f"{diagnose(run, found, self._candidates(run)).what}; training goes on"
+            run.history.notes.append(self._warning)
+
     def act(self, run: Run) -> None:
-        """After an epoch, or the part of it that ran: if a loss was not finite, tell why, and stop,
-        go back or go on.
+        """After an epoch, or the part of it that ran: warn of a loss that is not finite, and stop
+        or go back if the run cannot go on.
         """
-        found, self.found = self.found, None
-        if found is None:
-            return
-        diagnosis = diagnose(run, found, self._candidates(run))
-        told, advice = diagnosis.what, diagnosis.advice
-        if self.policy == "continue":
-            self.told = True
-            told += "; training goes on"
-        elif self.good is None:
-            run.diverged = True
-        else:
-            run.diverged = self.restores == RESTORES or diagnosis.blames_data
-            self._go_back(run, self.good)
-            times = f"time {self.restores} of at most {RESTORES}"
-            told += f"; back to the state after {self.good.step:,} steps"
-            told += "" if run.diverged else f", at half the learning rate, {times}"
+        self.note(run)
+        warning, self._warning = self._warning, None
+        if self.found is not None:
+            found, self.found = self.found, None
+            warning = self._stop_or_go_back(run, diagnose(run, found, self._candidates(run)))
+        if warning is not None:
+            warnings.warn(warning, RuntimeWarning, stacklevel=6)
+
+    def _stop_or_go_back(self, run: Run, diagnosis: Diagnosis) -> str:
+        """Do that; returns what there is to tell."""
+        told, good = diagnosis.what, self.good
+        run.diverged = good is None or self.restores == RESTORES or diagnosis.blames_data
+        if good is not None:
+            self._go_back(run, good)
+            told += f"; back to the state after {good.step:,} steps"
         if run.diverged:
-            told = f"diverged: {told}. {advice}"
-            run.stop(told)
-        else:
-            run.history.notes.append(told)
-        warnings.warn(told, RuntimeWarning, stacklevel=6)
+            run.stop(f"diverged: {told}. {diagnosis.advice}")
+            return str(run.stopping)
+        told += f", at half the learning rate, time {self.restores} of at most {RESTORES}"
+        run.history.notes.append(told)
+        return told
 
     def _go_back(self, run: Run, good: Good) -> None:
         """Set the run back to its last good state, to be trained on unless it has diverged."""

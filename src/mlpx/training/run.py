@@ -339,6 +339,7 @@ class Run:
         logs = self.epoch_log.summary(log, scores) if done >= end else None
         if logs is None or not math.isfinite(logs["loss"]):
             self.watch.look_at(self, first, self.step_losses)
+            self.watch.note(self)
         epoch = state.epoch
         if done == self.steps_per_epoch:
             state.epoch, state.position = epoch + 1, 0
