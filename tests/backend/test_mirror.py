@@ -31,7 +31,8 @@ def test_parts_arrive_when_the_device_gets_to_them(fake_cupy: Any) -> None:
         stream.run()
         assert mirror.fetch(4, 5) == slice(0, 4)
     np.testing.assert_array_equal(mirror.host[:4], np.full((4, 2), 7))
-    assert (fake_cupy.counters.synchronizations, fake_cupy.counters.to_host) == (0, 3)
+    counted = fake_cupy.counters
+    assert (counted.synchronizations, counted.to_host, counted.to_host_later) == (0, 0, 3)
 
 
 def test_the_third_last_part_is_awaited(fake_cupy: Any) -> None:

@@ -61,7 +61,7 @@ class ndarray:  # noqa: N801 - the name it has in CuPy
             blocking: bool = True) -> np.ndarray:  # fmt: skip
         if not blocking:
             assert out is not None, "who would know when a new array is there?"
-            counters.to_host += 1
+            counters.to_host_later += 1
             cuda_call("memcpyAsync")
             (stream or streams.current()).put(lambda: np.copyto(out, self._host))
             return out
