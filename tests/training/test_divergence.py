@@ -542,10 +542,11 @@ def test_lbfgs_stops_after_the_iteration(monkeypatch: pytest.MonkeyPatch) -> Non
     def minimise(evaluate: Any, start: np.ndarray, *, callback: Any, **options: Any) -> Any:
         loss, _ = evaluate(start)
         with pytest.raises(StopIteration):
-            callback(intermediate_result=SimpleNamespace(x=start))
+            callback(intermediate_result=SimpleNamespace(x=start, fun=loss))
         return SimpleNamespace(x=start, fun=loss)
 
-    monkeypatch.setattr("mlpx.training.full_batch._minimise", lambda: minimise)
+    monkeypatch.setattr("mlpx.training.minimiser.known_setulb", lambda: None)
+    monkeypatch.setattr("mlpx.training.minimiser.public_minimize", lambda: minimise)
     x, y = data()
     y[BAD] = 1e30
     history = diverging(linear(), x, y, optimizer="lbfgs", batch_size=None)
