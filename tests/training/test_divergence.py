@@ -203,6 +203,12 @@ class TestReport:
             history.stop_reason
         )
 
+    def test_of_a_row_beyond_the_range_of_the_model(self) -> None:
+        x, y = data()
+        x = x.astype(np.float64)
+        x[BAD] = 1e39
+        assert "x is not finite in row 601." in diverging(net(), x, y).stop_reason
+
     def test_rows_count_in_what_fit_was_given(self) -> None:
         x, y = data(40)
         x[[11, 30]] = np.nan  # at least one of them is trained on

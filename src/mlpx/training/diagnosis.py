@@ -54,7 +54,8 @@ def diagnose(run: Run, found: Found, candidates: Iterable[Parameters]) -> Diagno
     batch = listed(original(run, rows))
     what = f"the loss is {found.loss} at step {found.step:,} (epoch {found.epoch + 1}, {batch})"
     try:
-        cause, advice = _cause(run, found, rows, candidates)
+        with np.errstate(all="ignore"):  # x may be beyond the range of the model's dtype
+            cause, advice = _cause(run, found, rows, candidates)
     except (DeviceMemoryError, MemoryError):
         cause, advice = "there is not enough memory to look for the cause", LOWER
     return Diagnosis(f"{what}: {cause}", advice)
