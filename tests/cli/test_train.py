@@ -274,3 +274,15 @@ def test_a_diverged_training_is_a_failure_that_is_kept(table):
     history = json.loads(Path("run/history.json").read_text(), parse_constant=pytest.fail)
     assert None in history["step_loss"]
     assert np.isnan(read_history(Path("run")).step_loss).any()
+    (stopped,) = [line for line in found.stdout.splitlines() if line.startswith("stopped ")]
+    assert re.fullmatch(r"stopped +diverged: the loss is \w+ at step \d+", stopped)
+    assert found.stderr.count("\n") == 1  # no note tells the same
+
+
+def test_a_run_may_go_back_at_lower_rates(table):
+    options = ("--optimizer", "sgd", "--lr", 30, "--out", "run")
+    found = mlpx("train", table, *options, "--on-divergence", "restore")
+    assert found.exit_code == 0
+    assert "note: the loss is " in found.stderr
+    assert read_config(Path("run"))["on_divergence"] == "restore"
+    assert "time 1 of at most 5" in json.loads(Path("run/history.json").read_text())["notes"][0]

@@ -39,6 +39,7 @@ WRONG: dict[str, list[Any]] = {
     "stop_on_plateau": [None, 1, "yes"],
     "patience": ["x", 0],
     "best_weights": [5],
+    "on_divergence": [None, 5, "restor"],
     "csv_log": [5],
     "checkpoint_every": [None, 30],
     "class_names": [5, "abc", [1, 2]],

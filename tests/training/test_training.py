@@ -198,7 +198,7 @@ class TestDivergence:
         assert history.stop_reason.startswith("diverged")
         assert len(history) < 50
         first = int(np.flatnonzero(~np.isfinite(history.step_loss))[0])
-        assert f"at step {first + 1};" in history.stop_reason
+        assert f"at step {first + 1} (epoch " in history.stop_reason
 
     def test_step_is_counted_over_the_models_life(self) -> None:
         x, y = np.random.default_rng(0).normal(size=(N, D)), np.arange(N, dtype=float)
@@ -207,4 +207,4 @@ class TestDivergence:
         with pytest.warns(RuntimeWarning, match="diverged"):
             history = quiet(model, x, y, learning_rate=1e6, epochs=50)
         first = int(np.flatnonzero(~np.isfinite(history.step_loss))[0])
-        assert f"at step {1 + first + 1};" in history.stop_reason
+        assert f"at step {1 + first + 1} (epoch " in history.stop_reason

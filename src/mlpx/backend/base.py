@@ -121,6 +121,10 @@ class Backend(ABC):
     def to_numpy(self, x: Array) -> np.ndarray:
         """``x`` as a NumPy array; on CUDA this waits for the device and copies."""
 
+    def mirror(self, x: Array) -> Mirror:
+        """A copy of ``x`` (n, ...) on the host, for reading without waiting for the device."""
+        return Mirror(x)
+
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until the device has done everything it was given."""
@@ -157,6 +161,25 @@ class Backend(ABC):
 
     def __repr__(self) -> str:
         return f"<Backend {self.device}: {self.name}>"
+
+
+class Mirror:
+    """``host``, a copy of an array's rows on the host, fetched part by part while the device goes
+    on. This one is of an array in host memory, which is its own copy.
+    """
+
+    def __init__(self, host: np.ndarray) -> None:
+        self.host = host
+
+    def fetch(self, start: int, stop: int) -> slice:
+        """Fetch the rows from ``start``, where the call before stopped, to ``stop``, as they are
+        once the device has done what it was given so far; returns those fetched by this call or
+        earlier ones that have arrived in ``host`` since.
+        """
+        return slice(start, stop)
+
+    def forget(self) -> None:
+        """Begin anew: what was fetched and has not arrived is of no interest."""
 
 
 def is_array_like(x: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -14,6 +15,7 @@ from mlpx.backend.base import (
     DLPACK_CUDA,
     Backend,
     Memory,
+    Mirror,
     check_array_like,
     check_kind,
     detached,
@@ -23,6 +25,9 @@ from mlpx.backend.cpu import CpuBackend
 from mlpx.backend.diagnosis import Probe, diagnose
 from mlpx.errors import DeviceError, DeviceMemoryError, InputTypeError
 from mlpx.types import Array
+
+LATE = 2
+"""How many parts of a mirror may be on their way to the host before one is awaited."""
 
 
 class CudaBackend(Backend):
@@ -163,6 +168,10 @@ class CudaBackend(Backend):
         self.check_process()
         return self._host.to_numpy(x)
 
+    def mirror(self, x: Array) -> Mirror:
+        """A copy of ``x`` in pinned memory, to which the device writes beside other work."""
+        return CudaMirror(self.xp, x)
+
     def synchronize(self) -> None:
         """Wait for everything on this device."""
         self.check_process()
@@ -229,6 +238,34 @@ class CudaBackend(Backend):
             f"{memory.free_bytes} of {memory.total_bytes} bytes free: use a smaller batch or "
             "model, or another device"
         ) from error
+
+
+class CudaMirror(Mirror):
+    """Parts of it are on their way to the host, and awaited only once `LATE` others are as well."""
+
+    def __init__(self, cupy: Any, x: Array) -> None:
+        memory = cupy.cuda.alloc_pinned_memory(max(x.nbytes, 1))
+        super().__init__(np.frombuffer(memory, x.dtype, x.size).reshape(x.shape))
+        self.cuda, self.x = cupy.cuda, x
+        self._coming: deque[tuple[slice, Any]] = deque()
+
+    def fetch(self, start: int, stop: int) -> slice:
+        """Copy the rows on the current stream."""
+        self.x[start:stop].get(out=self.host[start:stop], blocking=False)
+        done = self.cuda.Event(disable_timing=True)
+        done.record()
+        self._coming.append((slice(start, stop), done))
+        first = last = self._coming[0][0].start
+        while self._coming and (self._coming[0][1].done or len(self._coming) > LATE):
+            rows, done = self._coming.popleft()
+            if not done.done:
+                done.synchronize()
+            last = rows.stop
+        return slice(first, last)
+
+    def forget(self) -> None:
+        """Leave what is on its way to arrive unseen."""
+        self._coming.clear()
 
 
 def first_line(error: BaseException) -> str:

@@ -67,9 +67,9 @@ def named(call: Call) -> str:
     return f"{name}.{kernel.__name__}"
 
 
-def run_once(plan: Plan) -> None:
-    """Run a plan that belongs to no program, such as a forward pass, once."""
+def run_once(plan: Plan, start: int = 0) -> None:
+    """Run a plan once, from one of its calls on: a forward pass, which belongs to no program."""
     xp = plan.buffers.backend.xp
     with np.errstate(all="ignore"):
-        for call in plan.calls:
+        for call in plan.calls[start:]:
             call.bind(xp)()

@@ -62,10 +62,7 @@ class Bookkeeper(Callback):
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         estimator = self.estimator
-        estimator.n_iter_ += 1
-        estimator.loss_ = objective(run, logs)
-        estimator.loss_curve_.append(estimator.loss_)
-        self._say(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+        self._record(objective(run, logs))
         score = self._validated(run, logs)
         self._judge(run, score)
         self._remember(run, score)
@@ -75,6 +72,13 @@ class Bookkeeper(Callback):
             )
         if estimator._no_improvement_count > estimator.n_iter_no_change:
             self._plateau(run)
+
+    def _record(self, loss: float) -> None:
+        estimator = self.estimator
+        estimator.n_iter_ += 1
+        estimator.loss_ = loss
+        estimator.loss_curve_.append(loss)
+        self._say(f"Iteration {estimator.n_iter_}, loss = {loss:.8f}")
 
     def _say(self, text: str) -> None:
         if self.estimator.verbose and self.estimator.verbose != "bar":
@@ -138,6 +142,8 @@ class Bookkeeper(Callback):
         run.stop(text)
 
     def on_train_end(self, run: Run) -> None:
+        if run.diverged and not isinstance(run.loop, FullBatch):
+            self._record(float(run.step_losses.mean()))  # of the epoch that was not reported
         if self.best is not None:
             self.estimator._last_flat = run.model.backend.to_numpy(run.model.flat).copy()
             run.model.flat[...] = self.best

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mlpx.backend import array_backend
 from mlpx.estimators.rows import take
 from mlpx.mlp import MLP
 from mlpx.program.data import TrainingData, split_batches
@@ -33,6 +34,13 @@ class Window(TrainingData):
     def rows(self) -> int:
         """How many rows there is room for."""
         return len(self.x)
+
+    def part(self, rows: np.ndarray) -> TrainingData:
+        """Some of the rows of the source."""
+        source, backend = self.source, array_backend(self.x)
+        at = backend.asarray(rows)
+        weights = None if source.weights is None else source.weights[at]
+        return TrainingData(backend.asarray(source.x[rows]), source.y[at], weights)
 
 
 def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
@@ -99,6 +107,9 @@ class Windowed(Feed):
         self._order = np.arange(len(data))
         self._shown = -1
         """The number of the part of the order that is in the window."""
+
+    def rows_at(self, order: np.ndarray, places: slice) -> np.ndarray:
+        return self._order[places]
 
     def ready(self, position: int, end: int) -> int:
         if self.window is None:

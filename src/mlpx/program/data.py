@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from mlpx.backend import array_backend
 from mlpx.errors import InputError
 from mlpx.inputs.arrays import Checks, by_row, check_finite, check_x, together
 from mlpx.inputs.targets import ClassWeight, check_y, row_weights
@@ -27,9 +30,17 @@ class TrainingData:
     weights: Array | None
     resident: bool = field(default=True, kw_only=True)
     """Whether x is in device memory; otherwise it is in host memory that the device can read."""
+    origin: np.ndarray | None = field(default=None, kw_only=True)
+    """The number of each row in what the caller gave, if these are a part of it."""
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def part(self, rows: np.ndarray) -> TrainingData:
+        """A copy of some of the rows, in device memory."""
+        at = array_backend(self.y).asarray(rows)
+        taken = (a if a is None else a[at] for a in (self.x, self.y, self.weights))
+        return TrainingData(*taken)
 
     def apart(self) -> TrainingData:
         """The same data as separate array objects, since x and y may be one array."""

@@ -64,7 +64,7 @@ class TrainingProgram:
         self.full_steps, self.last_rows = split_batches(network.layers, rows, batch_size)
         self.steps = self.full_steps + bool(self.last_rows)
         self.part_rows = min(part_rows or batch_size, rows)
-        parts = self._parts(self.full_steps and batch_size) + self._parts(self.last_rows)
+        parts = self.parts(self.full_steps and batch_size) + self.parts(self.last_rows)
         self.buffers = Buffers(backend, max(part.stop - part.start for part in parts), dtype)
         self.log = backend.zeros((self.steps, 3), dtype)
 
@@ -102,7 +102,7 @@ class TrainingProgram:
         )
         line = network.backend.zeros((1, 3), network.dtype)
         rows_at = self.batch.rows(plan, order)
-        parts = self._parts(rows)
+        parts = self.parts(rows)
         gradient = self.step_gradient.plan(plan, self.batch, rows_at, parts, line=line)
         if self.update is not None:
             moves = self.step_gradient.rule.updates
@@ -111,8 +111,8 @@ class TrainingProgram:
         plan.call(batches.advance, self.state)
         return plan
 
-    def _parts(self, rows: int) -> list[slice]:
-        """The parts of a batch of `rows` rows."""
+    def parts(self, rows: int) -> list[slice]:
+        """The parts in which a step takes a batch of `rows` rows."""
         if not rows:
             return []
         full, last = split_batches(self.network.layers, rows, min(self.part_rows, rows))

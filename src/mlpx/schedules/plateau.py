@@ -64,6 +64,6 @@ class ReduceOnPlateau(Schedule, name="reduce_on_plateau"):
         if cooling > 0:
             cooling, waited = cooling - 1, 0.0
         if waited > self.patience:
-            scale = max(scale * self.factor, self.least)
+            scale = min(scale, max(scale * self.factor, self.least))
             waited, cooling = 0.0, float(self.cooldown)
         return {"scale": scale, "best": best, "waited": waited, "cooling": cooling}

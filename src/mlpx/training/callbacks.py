@@ -227,6 +227,7 @@ class CSVLog(Callback):
         return {"bytes": None if self._file is None else self._file.tell()}
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
+        self.on_train_end(run)  # it is open if the run goes back to an earlier state
         size, append = state["bytes"], self.append
         if size is not None and self.path.exists():
             self._refuse_foreign()

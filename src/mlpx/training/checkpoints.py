@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from mlpx.errors import CheckpointError, InputError, InputTypeError, known_optio
 from mlpx.files import remove_if_empty, sweep, write_atomically
 from mlpx.network.checkpoint import Saved, content
 from mlpx.network.network import Network
-from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 from mlpx.records import require_count, require_flag
 from mlpx.training.callbacks import BestWeights
@@ -41,6 +40,7 @@ from mlpx.training.kept import RUN
 from mlpx.training.locks import locked
 from mlpx.training.recorded import INTERRUPTED, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
+from mlpx.training.snapshots import snapshot
 
 EVERY = "30s"
 KEEP = 2
@@ -124,7 +124,7 @@ class Checkpoints(Callback):
         """
         self.asked = False
         """Whether a signal asked for a checkpoint."""
-        self._writer, self._ends, self._open = Writer(), ExitStack(), False
+        self._writer, self._ends, self._open, self._begun = Writer(), ExitStack(), False, False
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[Saved | None]:
@@ -182,19 +182,28 @@ class Checkpoints(Callback):
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         if self.best is not None and "best" in state:
             self.best.restore(run, state["best"])
-        self._begin(run)
+        if self._begun:  # the run went back to an earlier state
+            self._stale = self._has_best
+            self._passed(run)
+        else:
+            self._begin(run)
 
     def _begin(self, run: Run) -> None:
+        self._begun = True
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
         self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
         self._data = data_of(run)
-        self._stale = self.best is not None and self.best.best_flat is not None
+        self._stale = self._has_best
         """Whether the best epoch may be a later one than that of the best model on the disk."""
         self._last = None if self.found is None else _progress(run)
         """The progress at the last checkpoint."""
         self._passed(run)
         self._ends.enter_context(self._answering())
+
+    @property
+    def _has_best(self) -> bool:
+        return self.best is not None and self.best.best_flat is not None
 
     def on_steps(self, run: Run) -> None:
         at_end = run.state.position == run.steps_per_epoch  # it is reported next
@@ -212,6 +221,7 @@ class Checkpoints(Callback):
     def on_train_end(self, run: Run) -> None:
         """Write the end of the run; only a run that was broken off leaves what was written."""
         self._ends.close()
+        self._begun = False
         self._writer.wait()
         written = self._last == _progress(run) and not self._writer.failed
         if not (run.failed or run.diverged or written):
@@ -289,30 +299,6 @@ class Checkpoints(Callback):
 
     def _ask(self, *_: Any) -> None:
         self.asked = True
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The arrays and the training state of a run between two steps, on the host."""
-
-    flat: np.ndarray
-    state: TrainingState
-
-    def finite(self) -> bool:
-        """Whether all numbers are finite."""
-        return all(bool(np.isfinite(a).all()) for a in (self.flat, *self.state.moments.values()))
-
-
-def snapshot(run: Run, *, inside: bool) -> Snapshot:
-    """A copy of the run's arrays. `inside` an epoch, the average and the parameters have changed
-    places.
-    """
-    to_numpy = run.model.backend.to_numpy
-    flat = np.array(to_numpy(run.model.flat))
-    state = run.state.copied(lambda moment: np.array(to_numpy(moment)))
-    if inside and "average" in state.moments:
-        flat, state.moments["average"] = state.moments["average"], flat
-    return Snapshot(flat, replace(state, schedule=dict(state.schedule)))
 
 
 class Writer:

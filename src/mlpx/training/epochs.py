@@ -11,7 +11,9 @@ from mlpx.training.run import Run
 from mlpx.types import Array
 
 RUN_S = 0.05
-"""How long one call of the engine may run: the longest the bar and Ctrl-C have to wait."""
+"""How long one call of the engine may run: the longest that the bar, Ctrl-C and whoever looks for a
+loss that is not finite have to wait.
+"""
 
 
 class Epochs:
@@ -34,13 +36,17 @@ class Epochs:
         """Train epochs until the run is over."""
         while not run.over:
             self._epoch(run, interrupted)
+            run.watch.act(run)
+            if run.diverged:
+                return
             if interrupted:
                 run.stopping = "interrupted"
 
     def _epoch(self, run: Run, interrupted: list[int]) -> None:
-        state, program = run.state, run.program
+        state, program, first = run.state, run.program, run.state.position
+        end = min(program.steps, first + run.total_steps - run.steps_done)
+        run.watch.begin(run)
         run.tell("on_epoch_begin", state.epoch)
-        first = state.position
         program.start_epoch(
             run.feed.order(state.epoch, first),
             step=state.step - first,
@@ -48,12 +54,11 @@ class Epochs:
             position=first,
             rate_scale=state.schedule.get("scale", 1.0),
         )
-        end = min(program.steps, first + run.total_steps - run.steps_done)
         with trained_parameters(run) if "average" in state.moments else nullcontext():
             for _ in stretches(run, end):
-                if interrupted:
+                if interrupted or run.watch.stops:
                     break
-        if not interrupted and not run.over and run.model.backend.kind == "cuda":
+        if not (interrupted or run.watch.stops or run.over) and run.model.backend.kind == "cuda":
             run.feed.draw_ahead(state.epoch + 1)
         run.finish(run.reported, end)
 
@@ -86,6 +91,9 @@ def stretches(run: Run, end: int) -> Iterator[None]:
             run.execute(program.last, 1)
         step_s = (time.perf_counter() - started_s) / count
         run.count(count, rows)
+        run.watch.look(run, end)
+        if not run.watch.stops:
+            run.tell_steps()
         run.stretch = max(1, min(2 * run.stretch, int(RUN_S / max(step_s, 1e-9))))
         yield
 

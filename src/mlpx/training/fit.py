@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any
@@ -32,6 +32,7 @@ from mlpx.training.history import History
 from mlpx.training.progress import display
 from mlpx.training.run import Callback, Run, RunOptions
 from mlpx.training.sampling import SAMPLINGS, hold_out
+from mlpx.training.settings import POLICIES
 from mlpx.types import Array
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
@@ -61,6 +62,7 @@ def fit(
     gradient: str | GradientRule = "backprop",
     record_gradient_norms: bool = False,
     check_finite: bool = True,
+    on_divergence: str = "stop",
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     every: int | str | None = None,
     resume: bool = False,
@@ -89,6 +91,11 @@ def fit(
     precision: "float32"; "bf16" on CUDA and on CPUs with AVX512_BF16, "tf32" or "fp16" on CUDA:
     products of float32 arrays round their factors to 7, 10 or 10 bits of fraction; fp16 scales them
     to its range first. Sums, weights and moments stay float32.
+    on_divergence: what to do when the loss of a step is NaN or infinite, which is seen within 50 ms
+    of training: "stop"; "restore", go back to the last good state, kept in memory at the beginning
+    of an epoch every 100 steps or more, and train on at half the learning rate, at most 5 times; or
+    "continue". A warning names the step, its rows, the first layer whose output is not finite, and
+    the largest gradient. An epoch in which a run stops or goes back is not reported.
     checkpoint: a folder in which the run is kept while it trains, every 30 seconds or as `every`
     says: a number of steps, or "5 min", "2 epochs"; or `mlpx.Checkpoints`.
     resume: finish the run whose checkpoint is there, or begin it if there is none. Given the same
@@ -108,7 +115,7 @@ def fit(
     """
     rule = Optimizer.resolve(optimizer)
     if learning_rate is not None:
-        rule = dataclasses.replace(rule, learning_rate=learning_rate)
+        rule = replace(rule, learning_rate=learning_rate)
     sampling = _sampling(sampling, shuffle)
     share = _share(validation_split, validation_data)
     chosen = choose_metrics(metrics, model.loss, model.d_out)
@@ -137,6 +144,7 @@ def fit(
             engine=engine,
             threads=_threads(threads),
             precision=_precision(precision, model),
+            on_divergence=_on_divergence(on_divergence),
         )
         loop = FullBatch() if rule.full_batch else Epochs()
         run = Run(model, data, held_out, options, loop=loop, notes=notes, checkpoint=found)
@@ -154,6 +162,12 @@ def _gradient_rule(
             "gradient to add up: leave accumulate at 1, or use gradient='backprop'"
         )
     return rule
+
+
+def _on_divergence(policy: str) -> str:
+    if policy not in POLICIES:
+        raise UnknownNameError("on_divergence", policy, POLICIES)
+    return policy
 
 
 def _threads(threads: int | None) -> int | None:
@@ -227,7 +241,7 @@ def _split(
             name=f"{prefix}sample_weight", absolute=not prefix and divides_by_weight(model),
         )  # fmt: skip
         checked = _take(x, rows), _take(y, rows), w
-        return on_device(model, checked, prefix=prefix, notes=notes)
+        return replace(on_device(model, checked, prefix=prefix, notes=notes), origin=rows)
 
     kept, held = hold_out(model.seed, n, count)
     return part(kept, "", class_weight), part(held, "validation ", None)

@@ -51,6 +51,11 @@ class FullBatch:
                 f"batch_size = {run.batch_size}, sampling = {options.sampling!r}; lbfgs works on "
                 f"all {len(run.data)} rows at once: leave batch_size and sampling out"
             )
+        if options.on_divergence == "restore":
+            raise InputError(
+                "on_divergence = 'restore' with lbfgs, which has no learning rate to halve: use "
+                "'stop' or 'continue', or another optimizer"
+            )
         if not options.gradient_rule.updates:
             raise InputError(f"gradient = {options.gradient_rule.name!r} gives lbfgs no gradient")
         for layer in run.model.layers:
@@ -100,17 +105,20 @@ class FullBatch:
         rows = np.arange(len(run.data))
         order = rows if run.feed.room is None else rows % run.feed.room
         run.program.start_epoch(order, step=run.state.step)
+        run.watch.begin(run)
         if not run.over:
             run.tell("on_epoch_begin", run.state.epoch)
         try:
             self.result = self.minimiser.run(
-                self._evaluate, self._iterated, lambda: bool(interrupted) or run.over,
-                self._limits(),
-            )  # fmt: skip
+                self._evaluate, self._iterated, self._ends, self._limits()
+            )
             self._move_to(self.result.x)
+            if not math.isfinite(self.result.fun):
+                run.watch.look_at(run, 0, np.array([self.result.fun]))
         finally:
             del self.run  # it refers to this loop: data and model would outlive the training
-        if interrupted:
+        run.watch.act(run)
+        if interrupted and not run.diverged:
             run.stopping = "interrupted"
         elif not run.over:
             run.stop(f"lbfgs ended: {self.result.message}")
@@ -171,8 +179,12 @@ class FullBatch:
         run.steps_done += 1
         run.tell_steps()
         run.finish(0, 1)
-        if not (self.interrupted or run.over):
+        if not self._ends():
             run.tell("on_epoch_begin", run.state.epoch)
+
+    def _ends(self) -> bool:
+        run = self.run
+        return bool(self.interrupted) or run.over or run.watch.stops
 
 
 def _decay(run: Run) -> np.ndarray:

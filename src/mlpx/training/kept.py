@@ -57,12 +57,16 @@ def _history(kept: dict[str, Any]) -> dict[str, Any]:
 
 def _check(kept: dict[str, Any]) -> None:
     """Raise whatever it may unless `kept` has entries of the right kinds."""
-    for name, fits in KINDS.items():
-        if not fits(kept[name]):
-            raise InputTypeError(f"{name} = {brief(kept[name])}")
+    _check_kinds(kept, KINDS)
     History.from_dict(_history(kept) | {"step_loss": []})
     for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
         check_count(name, count)
+
+
+def _check_kinds(kept: dict[str, Any], kinds: dict[str, Callable[[Any], bool]]) -> None:
+    for name, fits in kinds.items():
+        if not fits(kept[name]):
+            raise InputTypeError(f"{name} = {brief(kept[name])}")
 
 
 def _is_count(value: Any) -> bool:
@@ -105,18 +109,45 @@ def _numbers(value: Any, ndim: int) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == ndim and value.dtype.kind == "f"
 
 
-KINDS: dict[str, Callable[[Any], bool]] = {
+def _is_divergence(value: Any) -> bool:
+    _check_kinds(value, DIVERGENCE)
+    return True
+
+
+def _is_good(value: Any) -> bool:
+    if value is not None:
+        _check_kinds(value, GOOD)
+        _check_kinds(value["progress"], PROGRESS)
+    return True
+
+
+PROGRESS: dict[str, Callable[[Any], bool]] = {
     "reported": _is_count, "steps_done": _is_count, "samples_done": _is_count,
+    "reported_steps": _is_count, "reported_epochs": _is_count, "callbacks": _are_states,
+    "log": lambda value: _numbers(value, 2),
+    "norms": lambda value: value is None or _numbers(value, 2),
+}  # fmt: skip
+"""What the entries of how far a run was may be,"""
+GOOD: dict[str, Callable[[Any], bool]] = {
+    "flat": lambda value: _numbers(value, 1), "moments": _are_norms, "progress": _is_object,
+    "counts": lambda value: isinstance(value, list) and all(map(_is_count, value)),
+    "schedule": lambda value: all(isinstance(number, float) for number in value.values()),
+}  # fmt: skip
+"""those of a state to go back to,"""
+DIVERGENCE: dict[str, Callable[[Any], bool]] = {
+    "restores": _is_count, "told": lambda value: isinstance(value, bool), "good": _is_good,
+}  # fmt: skip
+"""those of a run's watch over its losses,"""
+KINDS: dict[str, Callable[[Any], bool]] = PROGRESS | {
     "total_steps": _is_count, "epochs": _is_length, "steps": _is_length,
     "begun": lambda value: isinstance(value, list),
     "stopping": lambda value: isinstance(value, str | None),
-    "history": _is_object, "settings": _is_plain_object, "callbacks": _are_states,
-    "step_loss": lambda value: _numbers(value, 1), "log": lambda value: _numbers(value, 2),
-    "norms": lambda value: value is None or _numbers(value, 2), "gradient_norms": _are_norms,
+    "history": _is_object, "settings": _is_plain_object,
+    "step_loss": lambda value: _numbers(value, 1), "gradient_norms": _are_norms,
     "data": _are_prints, "validation_data": _are_prints,
-    "loop": lambda value: value is None or _is_object(value),
+    "loop": lambda value: value is None or _is_object(value), "divergence": _is_divergence,
 }  # fmt: skip
-"""What the entries of a run may be."""
+"""and those of a run."""
 
 
 def as_flat(values: Any, run: Run) -> Any:

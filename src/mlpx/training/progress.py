@@ -99,7 +99,8 @@ class Lines(Callback):
 
     def _tell(self, run: Run) -> None:
         now, samples = time.perf_counter(), run.history.samples
-        rate = (samples - self.last_samples) / max(now - self.last_s, 1e-9)
+        trained = max(0, samples - self.last_samples)  # the run may have gone back
+        rate = trained / max(now - self.last_s, 1e-9)
         self.last_s, self.last_samples, self.told = now, samples, len(run.history)
         number, logs = run.history.first_epoch + self.told, run.history.epochs[-1]
         self.out.write(f"epoch {number}/{run.last_epoch}  {show(logs)}  {rate:,.0f} samples/s\n")
@@ -161,7 +162,7 @@ class Bar(Callback):
             self.task,
             completed=run.steps_done,
             description=head,
-            tail=tail(room, logs, rate=samples / seconds, clock=clock),
+            tail=tail(room, logs, rate=max(0, samples) / seconds, clock=clock),
         )
 
     def on_train_end(self, run: Run) -> None:

@@ -24,17 +24,39 @@ if TYPE_CHECKING:
 INTERRUPTED = "interrupted"
 
 
-def record(run: Run) -> dict[str, Any]:
-    """The progress of a run, between two of its steps; arrays are copies."""
-    state, history, to_numpy = run.state, run.history, run.model.backend.to_numpy
-    part, program = slice(run.reported, state.position), run.program
-    done = run.steps_done - (part.stop - part.start)
+def progress(run: Run) -> dict[str, Any]:
+    """How far a run is, between two of its steps, besides its training state; arrays are copies."""
+    part, program = slice(run.reported, run.state.position), run.program
+    to_numpy = run.model.backend.to_numpy
     norms = None if program.norms is None else np.array(to_numpy(program.norms[part]))
     return {
-        "begun": list(run.begun),
         "reported": run.reported,
         "steps_done": run.steps_done,
         "samples_done": run.samples_done,
+        "reported_steps": run.steps_done - (part.stop - part.start),
+        "reported_epochs": len(run.history),
+        "log": np.array(to_numpy(program.log[part])),
+        "norms": norms,
+        "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+    }
+
+
+def set_progress(run: Run, kept: dict[str, Any]) -> None:
+    """Set a run to where it was; what its history has of the time after that is dropped."""
+    run.reported = kept["reported"]
+    run.steps_done, run.samples_done = kept["steps_done"], kept["samples_done"]
+    done, history = kept["reported_steps"], run.history
+    run.all_losses = [np.concatenate([np.zeros(0), *run.all_losses])[:done]]
+    history.gradient_norms.update({k: norms[:done] for k, norms in history.gradient_norms.items()})
+    del history.epochs[kept["reported_epochs"] :]
+
+
+def record(run: Run) -> dict[str, Any]:
+    """What a checkpoint keeps of a run, between two of its steps; arrays are copies."""
+    history, reached = run.history, progress(run)
+    return {
+        **reached,
+        "begun": list(run.begun),
         "total_steps": run.total_steps,
         "epochs": run.options.epochs,
         "steps": run.options.steps,
@@ -45,12 +67,10 @@ def record(run: Run) -> dict[str, Any]:
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
-        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[:done],
+        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[: reached["reported_steps"]],
         "gradient_norms": {name: norm.copy() for name, norm in history.gradient_norms.items()},
-        "log": np.array(to_numpy(program.log[part])),
-        "norms": norms,
-        "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
         "loop": run.loop.state(),
+        "divergence": run.watch.record(run),
         "settings": settings(run),
     }
 
@@ -106,25 +126,33 @@ def go_on(run: Run, saved: Saved) -> None:
     run.history.device = device
     run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
     run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
-    run.begun = kept["begun"][0], kept["begun"][1]
-    run.reported, run.samples_done = kept["reported"], kept["samples_done"]
-    run.steps_done, run.stopping = kept["steps_done"], kept["stopping"]
-    if run.reported > run.state.position:
-        raise CheckpointError(f"{saved.path} has reported steps that it has not done")
+    run.begun, run.stopping = (kept["begun"][0], kept["begun"][1]), kept["stopping"]
     run.seconds_before = run.history.seconds
     run.all_losses = [np.array(kept["step_loss"], np.float64)]
-    if kept["loop"] is not None:
-        try:
+    set_progress(run, kept)
+    if run.reported > run.state.position:
+        raise CheckpointError(f"{saved.path} has reported steps that it has not done")
+    try:
+        run.watch.go_on(run, kept["divergence"])
+        if kept["loop"] is not None:
             run.loop.restore(run, kept["loop"])
-        except INVALID as error:
-            told = brief(repr(error))
-            raise CheckpointError(f"{saved.path} has no run that can go on: {told}") from error
+    except INVALID as error:
+        told = brief(repr(error))
+        raise CheckpointError(f"{saved.path} has no run that can go on: {told}") from error
 
 
 def restore_arrays(run: Run, saved: Saved) -> None:
     """Give the model its parameters, and the program what it logged of the present epoch."""
     run.model.set_parameters(saved.parameters)
-    kept, program = run_of(saved), run.program
+    restore_log(run, run_of(saved), source=str(saved.path))
+
+
+def restore_log(run: Run, kept: dict[str, Any], *, source: str = "the state to go back to") -> None:
+    """Give the program what it had logged of an epoch that was begun.
+
+    Raises CheckpointError, naming the `source`, if it is not of as many steps.
+    """
+    program = run.program
     part = slice(run.reported, run.state.position)
     if part.start < part.stop:
         logged = {"log": program.log, "norms": program.norms}
@@ -132,33 +160,41 @@ def restore_arrays(run: Run, saved: Saved) -> None:
             if target is None:
                 continue
             if kept[name] is None or kept[name].shape != target[part].shape:
-                raise CheckpointError(f"{saved.path} has not the {name} of the steps of its epoch")
+                raise CheckpointError(f"{source} has not the {name} of the steps of its epoch")
             run.model.backend.upload(kept[name], out=target[part])
 
 
 def callback_states(run: Run) -> dict[int, dict[str, Any]]:
-    """What the checkpoint kept of each callback, by the callback's `id`: of the first EarlyStopping
-    the first, and so on.
+    """What the checkpoint kept of each callback, by the callback's `id`.
 
     A note is added for what was kept of a callback that is not there.
     """
     if run.checkpoint is None:
         return {}
-    kept = {}
-    seen: Counter[str] = Counter()
-    for kind, state in run_of(run.checkpoint)["callbacks"]:
-        kept[kind, seen[kind]] = state
-        seen[kind] += 1
-    found, seen = {}, Counter()
-    for callback in run.callbacks:
-        kind = type(callback).__name__
-        if (kind, seen[kind]) in kept and hasattr(callback, "restore"):
-            found[id(callback)] = kept.pop((kind, seen[kind]))
-        seen[kind] += 1
+    kept = run_of(run.checkpoint)["callbacks"]
+    found = paired(run.callbacks, kept)
+    left = Counter(kind for kind, _ in kept) - Counter(type(each).__name__ for each, _ in found)
     run.history.notes += [
         f"the checkpoint keeps the state of a callback {kind}, and this run has none"
-        for kind, _ in kept
+        for kind in left.elements()
     ]
+    return {id(callback): state for callback, state in found}
+
+
+def paired(
+    callbacks: Iterable[Callback], kept: Iterable[tuple[str, dict[str, Any]]]
+) -> list[tuple[Callback, dict[str, Any]]]:
+    """The callbacks of which something was kept, with that: the first EarlyStopping with what was
+    kept of the first, and so on.
+    """
+    states: dict[str, list[dict[str, Any]]] = {}
+    for kind, state in kept:
+        states.setdefault(kind, []).append(state)
+    found = []
+    for callback in callbacks:
+        left = states.get(type(callback).__name__)
+        if left and hasattr(callback, "restore"):
+            found.append((callback, left.pop(0)))
     return found
 
 

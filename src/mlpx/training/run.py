@@ -25,6 +25,7 @@ from mlpx.program.data import TrainingData, split_batches
 from mlpx.program.gradients import Backpropagation, GradientRule
 from mlpx.program.program import LOSS, TrainingProgram
 from mlpx.records import require_count
+from mlpx.training.divergence import Watch
 from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
@@ -59,6 +60,7 @@ class RunOptions:
     engine: str = "auto"
     threads: int | None = None
     precision: str = "float32"
+    on_divergence: str = "stop"
 
 
 class Loop(Protocol):
@@ -120,7 +122,8 @@ class Callback:
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         """Called instead of `on_train_begin` when a run goes on from a checkpoint: `state` is what
-        `state` returned there, with lists for tuples.
+        `state` returned there, with lists for tuples. Called in between as well, when a run that
+        diverged goes back to an earlier state.
         """
         self.on_train_begin(run)
 
@@ -159,6 +162,7 @@ class Run:
     ) -> None:
         self.model, self.data, self.held_out, self.options = model, data, held_out, options
         self.loop, self.callbacks, self.checkpoint = loop, list(options.callbacks), checkpoint
+        self.watch = Watch(options.on_divergence)
         self.all_losses: list[np.ndarray] = []
         """The step losses of each part that ran."""
         self.batch_size = options.batch_size
@@ -320,23 +324,28 @@ class Run:
         state.step += steps
         state.drawn += steps
         state.position += steps
-        self.tell_steps()
 
     def finish(self, first: int, end: int) -> None:
-        """End an epoch, or its part from step `first`: read its log, validate, notify callbacks."""
+        """End an epoch, or its part from step `first`: read its log, validate, notify callbacks.
+
+        An epoch in which the run diverged is not reported, unless it goes on all the same.
+        """
         state, done = self.state, self.state.position
         log, norms, scores = self.epoch_log.read(first, done, scored=done >= end)
         self.step_losses = log[:, LOSS].copy()
         self.all_losses.append(self.step_losses)
         self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
+        logs = self.epoch_log.summary(log, scores) if done >= end else None
+        if logs is None or not math.isfinite(logs["loss"]):
+            self.watch.look_at(self, first, self.step_losses)
+            self.watch.note(self)
         epoch = state.epoch
         if done == self.steps_per_epoch:
             state.epoch, state.position = epoch + 1, 0
-        if done < end:
-            return  # interrupted
+        if logs is None or self.watch.stops:
+            return
         self.reported = state.position
-        logs = self.epoch_log.summary(log, scores)
         for note in self.epoch_log.undefined(logs):
             if note not in self.history.notes:
                 self.history.notes.append(note)
@@ -345,21 +354,6 @@ class Run:
             state.schedule = schedule.after_epoch(state.schedule, logs)
         self.history.epochs.append(logs)
         self.tell("on_epoch_end", epoch, logs)
-        if not math.isfinite(logs["loss"]) and self.stopping is None:
-            self._diverge(self.step_losses)
-
-    def _diverge(self, losses: np.ndarray) -> None:
-        """Stop if a step loss is not finite; the mean alone may be infinite through overflow."""
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if not len(bad):
-            return
-        self.diverged = True
-        step = self.state.step - len(losses) + int(bad[0]) + 1
-        self.stop(
-            f"diverged: the loss is {losses[bad[0]]} at step {step}; lower the learning rate or "
-            "scale x"
-        )
-        warnings.warn(str(self.stopping), RuntimeWarning, stacklevel=8)
 
     def tell_steps(self) -> None:
         """Call the callbacks' `on_steps`, where they have it."""

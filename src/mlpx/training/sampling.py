@@ -41,6 +41,10 @@ class Feed:
         """The rows of an epoch that begins or continues at step `position`: int64 (rows,)."""
         raise NotImplementedError
 
+    def rows_at(self, order: np.ndarray, places: slice) -> np.ndarray:
+        """The rows of the data that an epoch with this `order` has at some places of it."""
+        return order[places]
+
     def draw_ahead(self, epoch: int) -> None:
         """Draw the order of `epoch`; called while the device still runs the epoch before."""
 

@@ -18,6 +18,8 @@ from mlpx.training.sampling import SAMPLINGS
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a character: JSON and Python's text can hold it, a file cannot."""
+POLICIES = ("stop", "restore", "continue")
+"""What a run may do when its loss is not finite."""
 
 
 class Setting(NamedTuple):
@@ -88,6 +90,7 @@ SETTINGS = {
     "stop_on_plateau": Setting(lambda value: isinstance(value, bool), "true or false"),
     "patience": _or_null(_COUNT),
     "best_weights": _or_null(_TEXT),
+    "on_divergence": _name_in(POLICIES),
     "csv_log": _or_null(_TEXT),
     "checkpoint_every": _TEXT,
     "rows": _COUNT,

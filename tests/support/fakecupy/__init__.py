@@ -8,7 +8,8 @@
         assert cupy.counters.allocations == 0
 
 Counted: ``allocations`` (arrays made without ``out=``, and the hidden copies CuPy makes),
-``synchronizations``, ``to_host`` and ``to_device`` transfers. Views are free.
+``synchronizations``, ``to_host`` and ``to_device`` transfers, ``to_host_later`` those for which
+nothing waits. Views are free.
 """
 
 from __future__ import annotations

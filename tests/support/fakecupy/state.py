@@ -19,6 +19,7 @@ class Counters:
     allocations: int = 0
     synchronizations: int = 0
     to_host: int = 0
+    to_host_later: int = 0
     to_device: int = 0
 
     def reset(self) -> None:

@@ -19,6 +19,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.training.sampling import SAMPLINGS
+from mlpx.training.settings import POLICIES
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -245,6 +246,16 @@ def train(
         str | None,
         choice("METRIC", "Train to the end, then keep the weights of the epoch best by this."),
     ] = None,
+    on_divergence: Annotated[
+        str | None,
+        choice(
+            "POLICY",
+            "When the loss is NaN or infinite: stop; restore, which goes back to the last good "
+            "state at half the learning rate, at most 5 times; or continue. "
+            f"{explain_default('on_divergence')}",
+            **named("on_divergence", POLICIES),
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         output(
@@ -307,7 +318,8 @@ def train(
             epochs=epochs, steps=steps, sampling=sampling, batch_size=batch_size,
             validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
             seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
-            patience=patience, best_weights=best_weights, out=out, resume=resume,
+            patience=patience, best_weights=best_weights, on_divergence=on_divergence, out=out,
+            resume=resume,
             csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
             data_dir=data_dir, no_download=no_download, quiet=quiet,
         )

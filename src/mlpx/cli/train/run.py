@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,6 +46,7 @@ def run(options: TrainOptions) -> None:
     Raises typer.BadParameter, MlpxError, OSError; KeyboardInterrupt after writing a run cut short.
     """
     with spoken_warnings(quiet=options.quiet), outlived_stdout(), ExitStack() as held:
+        warnings.filterwarnings("ignore", "diverged", RuntimeWarning)  # the error at the end
         resumed = None if options.resume is None else run_folder(options.resume)
         if resumed is not None:
             held.enter_context(locked(resumed))
@@ -189,6 +191,7 @@ def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterru
             callbacks=[keep, *experiment.callbacks],
             engine=settings.engine,
             threads=settings.threads,
+            on_divergence=settings.on_divergence,
             **_checkpoints(experiment, folder),
             verbose=0 if experiment.quiet else None,
         )
@@ -272,9 +275,14 @@ def report(experiment: Experiment, history: History, test: dict[str, float] | No
         ),
     ]
     if history.stop_reason not in ("completed", "interrupted"):
-        lines.append(("stopped", history.stop_reason))
+        lines.append(("stopped", _brief(history.stop_reason)))
     for i, (name, value) in enumerate(lines):
         typer.echo(f"{name:<15} {typer.style(value, bold=True) if i == 0 else value}")
+
+
+def _brief(reason: str) -> str:
+    """Why a run stopped, without the cause of a divergence, which the error at the end tells."""
+    return reason.partition(" (")[0] if reason.startswith("diverged") else reason
 
 
 def show_value(name: str, value: float) -> str:

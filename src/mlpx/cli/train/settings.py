@@ -51,6 +51,7 @@ class TrainOptions:
     stop_on_plateau: bool | None = None
     patience: int | None = None
     best_weights: str | None = None
+    on_divergence: str | None = None
     csv_log: str | None = None
     checkpoint_every: str | None = None
 
@@ -87,6 +88,7 @@ class Settings:
     stop_on_plateau: bool = False
     patience: int | None = None
     best_weights: str | None = None
+    on_divergence: str = "stop"
     csv_log: str | None = None
     checkpoint_every: str = "30s"
 
