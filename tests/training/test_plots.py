@@ -133,7 +133,7 @@ def test_without_matplotlib_the_extra_is_named(monkeypatch):
 
     def refuse(name, *rest):
         if name.startswith("matplotlib"):
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", refuse)

@@ -19,9 +19,12 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, DataError, MlpxError
+from mlpx.network.checkpoint import ROOM_BYTES
 
-ALLOWANCE_BYTES = 1 << 20
-"""What a reader may allocate whatever the size of the file: buffers, and a small model."""
+ALLOWANCE_BYTES = (1 << 20) + ROOM_BYTES
+"""What a reader may allocate whatever the size of the file: buffers, a small model, and the room
+that whoever goes on from a checkpoint asks for when it writes the next.
+"""
 LONGEST_TEXT = 2000
 SECONDS = 1.0
 
