@@ -90,7 +90,8 @@ def test_a_run_does_not_go_on(case: str, answer: Answer) -> None:
 def test_the_draws_that_split_off_the_validation_data(position: Any) -> None:
     """NumPy's generator reads outside of its memory at a position beyond its state."""
     entries: dict[str, Any] = {"reported_steps": 0, "reported_epochs": 0,
-        "divergence": {"restores": 0, "told": False, "good": None}, "reported": 0, "steps_done": 0, "samples_done": 0, "total_steps": 1,
+        "divergence": {"restores": 0, "told": False, "good": None}, "reported": 0,
+        "steps_done": 0, "samples_done": 0, "total_steps": 1,
         "epochs": None, "steps": None, "begun": [0, 0], "stopping": None, "settings": {},
         "step_loss": np.zeros(0), "log": np.zeros((0, 2)), "norms": None, "loop": None,
         "gradient_norms": {}, "data": None, "validation_data": None,
