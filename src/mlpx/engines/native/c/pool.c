@@ -18,11 +18,12 @@
 enum { SPINS = 1000, SOON_NS = 15000, STACK_BYTES = 4 << 20 };
 
 /* Where a thread beside the caller's is with a task. */
-enum { IDLE, GIVEN, TAKEN };
+enum { IDLE, GIVEN, TAKEN, ENDED };
 
 typedef struct {
     _Alignas(64) atomic_uint state;
     Pool *pool;
+    pthread_t id;
     int thread;
 } Worker;
 
@@ -72,12 +73,24 @@ static void *work(void *worker) {
     for (;;) {
         unsigned given = GIVEN;
         wait_for(me->pool, &me->state, IDLE);
-        if (!atomic_compare_exchange_strong(&me->state, &given, TAKEN)) continue; /* it was taken back */
+        if (!atomic_compare_exchange_strong(&me->state, &given, TAKEN)) {
+            if (given == ENDED) return NULL;
+            continue; /* it was taken back */
+        }
         me->pool->task(me->pool->argument, me->thread);
         atomic_store(&me->state, IDLE);
         wake(me->pool);
     }
-    return NULL;
+}
+
+/* Ends the first `count` workers, which are idle, and frees the pool. */
+static void give_up(Pool *pool, int count) {
+    for (int i = 0; i < count; i++) atomic_store(&pool->workers[i].state, ENDED);
+    wake(pool);
+    for (int i = 0; i < count; i++) pthread_join(pool->workers[i].id, NULL);
+    pthread_cond_destroy(&pool->moved);
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
 }
 
 Pool *pool_new(int threads) {
@@ -94,14 +107,19 @@ Pool *pool_new(int threads) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES); /* blocks of factors are there; some systems give 128 KB */
-    for (int i = 1; i < threads; i++) {
-        pthread_t id;
-        Worker *worker = pool->workers + i - 1;
-        worker->pool = pool, worker->thread = i;
+    int started = 0;
+    for (; started < threads - 1; started++) {
+        Worker *worker = pool->workers + started;
+        worker->pool = pool, worker->thread = started + 1;
         atomic_init(&worker->state, IDLE);
-        if (pthread_create(&id, &attributes, work, worker)) return NULL;
-        pthread_detach(id);
+        if (pthread_create(&worker->id, &attributes, work, worker)) break;
     }
+    pthread_attr_destroy(&attributes);
+    if (started < threads - 1) {
+        give_up(pool, started);
+        return NULL;
+    }
+    for (int i = 0; i < started; i++) pthread_detach(pool->workers[i].id);
     return pool;
 }
 
