@@ -20,7 +20,7 @@ LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-quick test-slow test-arm mutate coverage lint bench bench-peers clean check-python
+.PHONY: help run test test-quick test-slow test-arm soak mutate coverage lint bench bench-peers clean check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -48,6 +48,10 @@ test-slow: $(TESTS) ## run the long tests
 
 test-arm: $(TESTS) ## the native engine's tests on an emulated aarch64; needs Debian
 	.ci/arm
+
+MINUTES ?= 60
+soak: $(TESTS) ## train, kill, resume, predict, save and load for MINUTES=60; writes runs/soak/
+	$(BIN)/python bench/soak.py --minutes $(MINUTES)
 
 mutate: $(TESTS) ## how many of 300 changes to the sources the tests notice; an hour
 	$(BIN)/python tests/support/mutation --sample 300 --jobs 2

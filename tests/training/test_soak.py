@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import shutil
 import sys
 import time
 import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -110,3 +112,37 @@ def test_cycles_leave_nothing_behind(workers: int, tmp_path: Path) -> None:
         time.sleep(0.01)
     assert threads() <= running_before
     assert list(tmp_path.iterdir()) == []
+
+
+def sampled(soak: dict[str, Any], **changes: Callable[[int], float]) -> list[Any]:
+    """An hour of samples in which nothing changes but what `changes` says, by the minute."""
+    held = dict.fromkeys(soak["COLUMNS"], 0) | {"resident_mib": 240.0, "threads": 4}
+    return [
+        soak["Sample"](
+            **held
+            | {"minute": minute, "cycles": 10 * minute}
+            | {name: of(minute) for name, of in changes.items()}
+        )
+        for minute in range(1, 61)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"resident_mib": lambda m: 240 + m % 7}, []),
+        ({"threads": lambda m: min(m, 9)}, []),  # in the first quarter
+        ({"resident_mib": lambda m: 240 + m / 4}, ["memory grows by 25.6 KiB a cycle"]),
+        ({"descriptors": lambda m: m // 50}, ["descriptors changed between 0 and 1"]),
+        ({"files_left": lambda m: int(m == 40)}, ["files_left changed between 0 and 1"]),
+    ],
+)
+def test_the_soak_says_what_grew(
+    changes: dict[str, Callable[[int], float]], told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which the program sets, and this puts back
+    soak = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "soak.py"))
+    _, wrong = soak["verdict"](sampled(soak, **changes), [])
+    assert [each.partition(";")[0] for each in wrong] == told
+    assert soak["verdict"](sampled(soak), ["other bits"])[1] == ["other bits"]
