@@ -11,7 +11,9 @@ short, and a loaded model must predict the same bits.
 
 Every minute, with nothing running, it counts what the process holds. It fails if a bit differs, or
 if after the first quarter of the time descriptors, threads, children or files left change, or
-memory grows by more than MOST_KIB a cycle and NOISE_MIB in all.
+the memory in use grows by more than MOST a cycle: what malloc and Python have given out. Resident
+memory also holds what lies free between that, and goes up and down by some MiB; it may not end at
+more than MOST_RESIDENT.
 """
 
 from __future__ import annotations
@@ -57,11 +59,11 @@ from mlpx import (
     Residual,
 )
 
-MOST_KIB = 20.0
-"""The most KiB a cycle by which memory may grow: of some forty fits, and as many models."""
+MOST = {"malloc_kib": 20.0, "python_blocks": 100.0}
+"""The most by which a cycle, of some forty fits and as many models, may grow the memory in use."""
+MOST_RESIDENT = 1.2
+"""The resident memory at the end, as a multiple of that after the first quarter."""
 LIBC = ctypes.CDLL(None)
-NOISE_MIB = 8.0
-"""Memory goes up and down by some MiB, as freed blocks lie between those in use."""
 ROWS, D, K = 1500, 64, 10
 TRAINERS, NETS_EACH, KILLS = 4, 3, 2
 BATCHES = range(30, 70)
@@ -290,8 +292,9 @@ class Sample:
     fits: int
     kills: int
     resumed: int
+    malloc_kib: int
+    python_blocks: int
     resident_mib: float
-    objects: int
     descriptors: int
     threads: int
     children: int
@@ -302,8 +305,7 @@ class Sample:
         """Of this process, now."""
         gc.collect()
         time.sleep(0.2)  # threads that have been joined are listed for a moment
-        if hasattr(LIBC, "malloc_trim"):
-            LIBC.malloc_trim(0)  # what was freed is not held
+        given_out_bytes = malloc_bytes()
         me = Path("/proc/self")
         pages = int((me / "statm").read_text().split()[1])
         return cls(
@@ -312,8 +314,9 @@ class Sample:
             fits=soak.fits,
             kills=soak.kills,
             resumed=soak.resumed,
+            malloc_kib=round(given_out_bytes / 2**10),
+            python_blocks=sys.getallocatedblocks(),
             resident_mib=round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1),
-            objects=len(gc.get_objects()),
             descriptors=len(os.listdir(me / "fd")),
             threads=len(os.listdir(me / "task")),
             children=sum(len(file.read_text().split()) for file in me.glob("task/*/children")),
@@ -321,52 +324,80 @@ class Sample:
         )
 
 
-def verdict(samples: list[Sample], wrong: list[str]) -> tuple[float | None, list[str]]:
-    """By how many KiB a cycle memory grew after the first quarter, and everything that is wrong."""
-    last = samples[-1]
-    steady = [s for s in samples if s.minute >= last.minute / 4 and s.cycles > 0]
+class MallInfo(ctypes.Structure):
+    """What mallinfo2 of glibc 2.33 returns."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def malloc_bytes() -> int:
+    """How many bytes malloc has given out; 0 if the C library does not say.
+
+    What was freed is given back to the system first.
+    """
+    if not hasattr(LIBC, "mallinfo2"):
+        return 0
+    LIBC.malloc_trim(0)
+    LIBC.mallinfo2.restype = MallInfo
+    found = LIBC.mallinfo2()
+    return int(found.uordblks + found.hblkhd)
+
+
+def verdict(samples: list[Sample], wrong: list[str]) -> tuple[dict[str, float], list[str]]:
+    """By how much memory grew in a cycle after the first quarter, and everything that is wrong."""
+    steady = [s for s in samples if s.minute >= samples[-1].minute / 4]
     if len(steady) < 4:
-        return None, [*wrong, "the run is too short to say what grows"]
+        return {}, [*wrong, "the run is too short to say what grows"]
     found = [*wrong]
     for name in ("descriptors", "threads", "children", "files_left"):
         seen = sorted({getattr(sample, name) for sample in steady})
         if len(seen) > 1:
-            found.append(f"{name} changed between {seen[0]} and {seen[-1]}")
-    growth_kib = slope(steady) * 1024
-    in_all_mib = growth_kib / 1024 * (last.cycles - steady[0].cycles)
-    if growth_kib > MOST_KIB and in_all_mib > NOISE_MIB:
-        found.append(f"memory grows by {growth_kib:.1f} KiB a cycle; the bound is {MOST_KIB:g}")
-    return growth_kib, found
+            found.append(f"{COLUMNS[name]} changed between {seen[0]} and {seen[-1]}")
+    growth = {name: slope(steady, name) for name in MOST}
+    for name, most in MOST.items():
+        if growth[name] > most:
+            found.append(f"{COLUMNS[name]} grows by {growth[name]:.1f} a cycle, beyond {most:g}")
+    resident = steady[-1].resident_mib / steady[0].resident_mib
+    if resident > MOST_RESIDENT:
+        found.append(f"resident memory grew {resident:.2f} times, beyond {MOST_RESIDENT:g}")
+    return growth, found
 
 
-def slope(samples: list[Sample]) -> float:
-    """MiB a cycle: the median over all pairs of samples (Theil and Sen), so no outlier counts."""
+def slope(samples: list[Sample], name: str) -> float:
+    """The growth a cycle: the median over all pairs of samples (Theil and Sen), so that no outlier
+    counts.
+    """
     return median(
-        (b.resident_mib - a.resident_mib) / (b.cycles - a.cycles)
+        (getattr(b, name) - getattr(a, name)) / (b.cycles - a.cycles)
         for a, b in combinations(samples, 2)
-        if b.cycles > a.cycles
     )
 
 
 COLUMNS = {
     "minute": "minute", "cycles": "cycles", "fits": "fits", "kills": "kills",
-    "resumed": "resumed runs", "resident_mib": "resident MiB", "objects": "Python objects",
-    "descriptors": "descriptors", "threads": "threads", "children": "children",
-    "files_left": "files left",
+    "resumed": "resumed runs", "malloc_kib": "KiB of malloc", "python_blocks": "Python blocks",
+    "resident_mib": "resident MiB", "descriptors": "descriptors", "threads": "threads",
+    "children": "children", "files_left": "files left",
 }  # fmt: skip
 
 
 def markdown(document: dict[str, Any]) -> str:
     """The samples as a table, and the verdict."""
-    growth_kib, wrong = document["growth_kib"], document["wrong"]
+    growth, wrong = document["growth"], document["wrong"]
     lines = ["# Soak", "", f"`{document['command']}`", ""]
     lines += ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
     for sample in document["samples"]:
         cells = [f"{sample[name]:,}" for name in COLUMNS]
         lines.append("| " + " | ".join(cells) + " |")
-    if growth_kib is not None:
-        lines += ["", f"After the first quarter memory grew by {growth_kib:.1f} KiB a cycle "
-                  f"(bound: {MOST_KIB:g})."]  # fmt: skip
+    for name, grown in growth.items():
+        bound = f"at most {MOST[name]:g} are allowed"
+        lines += ["", f"{COLUMNS[name]}: {grown:+.2f} a cycle after the first quarter; {bound}."]
     lines += ["", *(["Failed:", "", *(f"- {each}" for each in wrong)] if wrong else ["Passed."])]
     return "\n".join(lines) + "\n"
 
@@ -388,13 +419,12 @@ def soak(minutes: float, every_s: float, seed: int, out: Path) -> Iterator[dict[
             over = passed_s >= 60 * minutes
             if over or passed_s >= len(samples) * every_s:
                 samples.append(Sample.take(running, began_s))
-                growth_kib, wrong = verdict(samples, running.wrong)
+                growth, wrong = verdict(samples, running.wrong)
                 yield {
                     "command": " ".join(["python", *sys.argv]),
                     "environment": environment,
-                    "most_kib": MOST_KIB,
-                    "noise_mib": NOISE_MIB,
-                    "growth_kib": growth_kib,
+                    "most": MOST,
+                    "growth": growth,
                     "wrong": wrong,
                     "samples": [asdict(sample) for sample in samples],
                 }

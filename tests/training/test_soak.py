@@ -133,9 +133,12 @@ def sampled(soak: dict[str, Any], **changes: Callable[[int], float]) -> list[Any
         ({}, []),
         ({"resident_mib": lambda m: 240 + m % 7}, []),
         ({"threads": lambda m: min(m, 9)}, []),  # in the first quarter
-        ({"resident_mib": lambda m: 240 + m / 4}, ["memory grows by 25.6 KiB a cycle"]),
+        ({"malloc_kib": lambda m: 190 * m + m % 3}, []),
+        ({"malloc_kib": lambda m: 210 * m + m % 3}, ["KiB of malloc grows by 21.0 a cycle"]),
+        ({"python_blocks": lambda m: 1010 * m}, ["Python blocks grows by 101.0 a cycle"]),
+        ({"resident_mib": lambda m: 240 + 2 * m}, ["resident memory grew 1.33 times"]),
         ({"descriptors": lambda m: m // 50}, ["descriptors changed between 0 and 1"]),
-        ({"files_left": lambda m: int(m == 40)}, ["files_left changed between 0 and 1"]),
+        ({"files_left": lambda m: int(m == 40)}, ["files left changed between 0 and 1"]),
     ],
 )
 def test_the_soak_says_what_grew(
@@ -144,5 +147,5 @@ def test_the_soak_says_what_grew(
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # which the program sets, and this puts back
     soak = runpy.run_path(str(Path(__file__).parents[2] / "bench" / "soak.py"))
     _, wrong = soak["verdict"](sampled(soak, **changes), [])
-    assert [each.partition(";")[0] for each in wrong] == told
+    assert [each.partition(", beyond")[0] for each in wrong] == told
     assert soak["verdict"](sampled(soak), ["other bits"])[1] == ["other bits"]
