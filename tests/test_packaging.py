@@ -144,6 +144,7 @@ def test_make_lists_its_targets():
         "test-quick",
         "test-slow",
         "test-arm",
+        "soak",
         "mutate",
         "coverage",
         "lint",
