@@ -250,12 +250,12 @@ class Soak:
         if found != expected:
             self.wrong.append(f"{case}, killed {kills} times and resumed")
         self.wrong += unexpected(folder)
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)  # there is none if the process failed
 
 
 def unexpected(folder: Path) -> list[str]:
     """The files in a run's folder that should not be there."""
-    names = sorted(path.name for path in folder.iterdir())
+    names = sorted(path.name for path in folder.glob("*"))
     checkpoints = [name for name in names if name.startswith("checkpoint-")]
     others = set(names) - {*checkpoints, "model.safetensors"}
     return [f"{folder.name} was left with {names}"] if len(checkpoints) > 2 or others else []
@@ -391,7 +391,7 @@ def markdown(document: dict[str, Any]) -> str:
     """The samples as a table, and the verdict."""
     growth, wrong = document["growth"], document["wrong"]
     lines = ["# Soak", "", f"`{document['command']}`", ""]
-    lines += ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---:|" * len(COLUMNS)]
     for sample in document["samples"]:
         cells = [f"{sample[name]:,}" for name in COLUMNS]
         lines.append("| " + " | ".join(cells) + " |")
