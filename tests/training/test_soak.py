@@ -24,7 +24,7 @@ from small_training import N, data, net, quiet, same
 
 from mlpx import EMA, MLP, Adam, Callback
 
-PARTS, CYCLES = 4, 8
+PARTS, CYCLES = 3, 8
 """How often memory is measured, and after how many cycles more."""
 MOST_BYTES = 2000
 """By how much a cycle may grow the memory that Python traces: by less than one of its nets takes.
