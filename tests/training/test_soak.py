@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 from small_training import N, data, net, quiet, same
 
-from mlpx import EMA, MLP, Adam, Callback
+from mlpx import EMA, MLP, Adam, Callback, Checkpoints
 
 PARTS, CYCLES = 3, 8
 """How often memory is measured, and after how many cycles more."""
@@ -49,6 +49,11 @@ class BreakOff(Callback):
     def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
         if epoch == 1:
             raise BrokenOffError
+
+
+class AtOnce(Callback):
+    def on_epoch_begin(self, run: Any, epoch: int) -> None:
+        raise BrokenOffError
 
 
 def cycle(folder: Path, number: int) -> None:
@@ -112,6 +117,30 @@ def test_cycles_leave_nothing_behind(workers: int, tmp_path: Path) -> None:
         time.sleep(0.01)
     assert threads() <= running_before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_had_no_time_to_remove_is_removed(tmp_path: Path) -> None:
+    """Also if its last checkpoint was the end of the run, so that none is written any more."""
+    x, y = data()
+    quiet(net(), x, y, checkpoint=tmp_path, every=3)
+    names = [tmp_path / f"checkpoint-00000{i}.safetensors" for i in (7, 8, 9)]
+    for before, name in zip(sorted(tmp_path.iterdir()), names[1:], strict=True):
+        before.rename(name)
+    shutil.copy(names[1], names[0])
+    quiet(net(), x, y, checkpoint=tmp_path, every=3, resume=True)
+    assert sorted(tmp_path.iterdir()) == names[1:]
+
+
+def test_a_whole_checkpoint_is_kept_until_a_later_one_is_whole(tmp_path: Path) -> None:
+    x, y = data()
+    options = {"checkpoint": Checkpoints(tmp_path, every=3, keep=1), "epochs": 3}
+    with pytest.raises(BrokenOffError):
+        quiet(net(), x, y, callbacks=[BreakOff()], **options)
+    (whole,) = tmp_path.iterdir()
+    (tmp_path / "checkpoint-000099.safetensors").write_bytes(whole.read_bytes()[:-9])
+    with pytest.warns(UserWarning, match="checkpoint before it"), pytest.raises(BrokenOffError):
+        quiet(net(), x, y, resume=True, callbacks=[AtOnce()], **options)
+    assert whole.exists()
 
 
 def sampled(soak: dict[str, Any], **changes: Callable[[int], float]) -> list[Any]:

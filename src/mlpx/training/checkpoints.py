@@ -155,6 +155,10 @@ class Checkpoints(Callback):
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
         self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
+        if self.found is not None and self._written[-1] == self.found.path:
+            # It was read and is whole: what it replaced, a killed process may not have removed.
+            self._written = self._written[-self.keep :]
+            remove_but(self.folder, self._written)
         self._data = data_of(run)
         self._stale = False
         """Whether the best epoch came after the best model was written."""
