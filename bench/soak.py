@@ -248,7 +248,8 @@ class Soak:
         self.kills += kills
         self.resumed += kills > 0
         if found != expected:
-            self.wrong.append(f"{case}, killed {kills} times and resumed")
+            told = "other bits" if found else "no answer"
+            self.wrong.append(f"{case}, killed {kills} times and resumed: {told}")
         self.wrong += unexpected(folder)
         shutil.rmtree(folder, ignore_errors=True)  # there is none if the process failed
 
