@@ -143,6 +143,20 @@ def test_a_whole_checkpoint_is_kept_until_a_later_one_is_whole(tmp_path: Path) -
     assert whole.exists()
 
 
+def test_no_checkpoint_is_made_between_the_last_step_and_the_end(tmp_path: Path) -> None:
+    """A run that went on from it would have nothing to do, and lack its last epoch."""
+    keeper, made = Checkpoints(tmp_path, every=1), list[int]()
+
+    class Watched(Checkpoints):
+        def _snapshot(self, run: Any, *, inside: bool) -> None:
+            if inside:
+                made.append(run.total_steps - run.steps_done)
+
+    keeper.__class__ = Watched
+    quiet(net(), *data(), checkpoint=keeper, epochs=3)
+    assert 0 not in made
+
+
 def sampled(soak: dict[str, Any], **changes: Callable[[int], float]) -> list[Any]:
     """An hour of samples in which nothing changes but what `changes` says, by the minute."""
     held = dict.fromkeys(soak["COLUMNS"], 0) | {"resident_mib": 240.0, "threads": 4}

@@ -168,7 +168,8 @@ class Checkpoints(Callback):
         self._ends.enter_context(self._answering())
 
     def on_steps(self, run: Run) -> None:
-        if self._due(run):
+        # After the last step only the end of the epoch is left, from which a run cannot go on.
+        if run.steps_done < run.total_steps and self._due(run):
             self._snapshot(run, inside=True)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
