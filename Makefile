@@ -23,8 +23,8 @@ LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-quick test-slow test-oldest test-arm fuzz mutate coverage lint audit sbom bench bench-peers clean \
-	check-python
+.PHONY: help run test test-quick test-slow test-oldest test-arm soak fuzz mutate coverage lint audit sbom bench bench-peers \
+	clean check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -66,6 +66,10 @@ fuzz: $(VENV)/.fuzz ## spoilt files for each reader, for FUZZ_SECONDS=60 each
 	@mkdir -p .fuzz
 	@set -e; for format in $(FUZZ); do echo "=== $$format"; $(BIN)/python tests/fuzz/target.py $$format \
 		.fuzz/$$format -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/$$format- -print_final_stats=1; done
+
+MINUTES ?= 60
+soak: $(TESTS) ## train, kill, resume, predict, save and load for MINUTES=60; writes runs/soak/
+	$(BIN)/python bench/soak.py --minutes $(MINUTES)
 
 mutate: $(TESTS) ## how many of 300 changes to the sources the tests notice; an hour
 	$(BIN)/python tests/support/mutation --sample 300 --jobs 2

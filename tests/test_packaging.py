@@ -146,6 +146,7 @@ def test_make_lists_its_targets():
         "test-oldest",
         "test-arm",
         "fuzz",
+        "soak",
         "mutate",
         "coverage",
         "lint",

@@ -234,6 +234,21 @@ def test_what_a_prediction_allocates_serves_the_next(workers: int) -> None:
         assert set(team.lanes) == lanes
 
 
+def test_calls_of_any_number_of_rows_keep_so_many_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The oldest makes room, and does nothing to one that is still in use."""
+    monkeypatch.setattr(native, "MOST_CHUNKS", 3)
+    model, x = MLP([4, 3]), np.random.default_rng(0).normal(size=(9, 4)).astype("float32")
+    expected = model.predict_logits(x)
+    kept = model.kept.predictor._teams[0].lanes[0]._chunks
+    for _ in range(2):
+        for n in range(1, 10):
+            np.testing.assert_allclose(model.predict_logits(x[:n]), expected[:n], rtol=1e-6)
+            assert len(kept) <= 3
+    assert len(kept) == 3
+
+
 def test_memory_is_a_chunk_and_the_results(workers: int) -> None:
     """However many rows there are, x is never copied as a whole."""
     model, x = make(200), rows(20_000, 200, "uint8")

@@ -193,6 +193,10 @@ class Checkpoints(Callback):
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
         self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
+        if self.found is not None and self._written[-1] == self.found.path:
+            # It was read and is whole: what it replaced, a killed process may not have removed.
+            self._written = self._written[-self.keep :]
+            remove_but(self.folder, self._written)
         self._data = data_of(run)
         self._stale = self._has_best
         """Whether the best epoch may be a later one than that of the best model on the disk."""
@@ -206,7 +210,8 @@ class Checkpoints(Callback):
         return self.best is not None and self.best.best_flat is not None
 
     def on_steps(self, run: Run) -> None:
-        at_end = run.state.position == run.steps_per_epoch  # it is reported next
+        # What is left of an epoch, or of the run, is its end.
+        at_end = run.state.position == run.steps_per_epoch or run.steps_done >= run.total_steps
         if not at_end and self._due(run):
             self._snapshot(run, inside=True)
 

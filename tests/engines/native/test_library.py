@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import shutil
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -59,5 +62,65 @@ def test_one_of_another_version_is_not_taken(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_threads_that_do_not_start_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "load", lambda: SimpleNamespace(mlpx_pool=lambda count: None))
-    with pytest.raises(EngineError, match="cannot start 4000 threads"):
-        library.Pool(4000)
+    for _ in range(2):  # the second time too: the first has let go of the pool
+        with pytest.raises(EngineError, match="cannot start 4000 threads"), library.pool(4000):
+            pass
+
+
+def test_all_callers_at_once_get_the_same_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that a caller lost would keep its threads until the process ends."""
+    made = list[library.Pool]()
+
+    class Slow(library.Pool):
+        def __init__(self, threads: int) -> None:
+            together.wait()  # all of them find that there is none yet
+            super().__init__(threads)
+
+    monkeypatch.setattr(library, "Pool", Slow)
+    monkeypatch.setattr(library, "_pools", {})
+    together = threading.Barrier(4)
+    callers = [
+        threading.Thread(target=lambda: made.append(library.pool(3)))  # type: ignore[arg-type]
+        for _ in range(4)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(made) == 4
+    assert len({id(pool) for pool in made}) == 1
+
+
+TOO_MANY = """
+import os, resource, time
+from mlpx.engines.native import library
+from mlpx.errors import EngineError
+
+def begun():
+    until_s = time.monotonic() + 5  # one that has been joined may be listed for a moment
+    while len(os.listdir("/proc/self/task")) != before and time.monotonic() < until_s:
+        time.sleep(0.01)
+    return len(os.listdir("/proc/self/task")) - before
+
+library.load()
+before = len(os.listdir("/proc/self/task"))
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + (100 << 20), -1))  # room for some stacks, not 200
+for _ in range(5):
+    try:
+        with library.pool(200):
+            print("started")
+    except EngineError as error:
+        print(error, begun())
+with library.pool(3) as pool:
+    print(pool is not None, len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@needs_library
+@pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
+def test_threads_of_a_pool_that_cannot_be_had_are_ended() -> None:
+    said = subprocess.check_output([sys.executable, "-c", TOO_MANY], text=True)
+    *failures, last = said.splitlines()
+    told = [line.partition(":")[0] + line[-2:] for line in failures]
+    assert (told, last) == (["cannot start 200 threads 0"] * 5, "True 2")

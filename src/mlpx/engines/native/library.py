@@ -142,34 +142,49 @@ def require_memory(had: int) -> None:
 
 
 class Pool:
-    """Threads of this process that run one program at a time."""
+    """Threads of this process that run one program at a time; the first one starts them."""
 
     def __init__(self, threads: int) -> None:
-        library = load()
-        self.address: int | None = library.mlpx_pool(threads) if library else None
-        if self.address is None:
-            raise EngineError(
-                f"cannot start {threads} threads: at most {MOST_THREADS} are possible, and each "
-                "takes 9 MiB of memory; fit on fewer (threads=1), or leave this process fewer "
-                "processors (taskset)"
-            )
-        self.lock = threading.Lock()
+        self.threads, self.lock = threads, threading.Lock()
+        self.address: int | None = None
 
     def __enter__(self) -> int | None:
         self.lock.acquire()
+        if self.address is None:
+            try:
+                self.address = _started(self.threads)
+            except BaseException:
+                self.lock.release()
+                raise
         return self.address
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
 
 
+def _started(threads: int) -> int:
+    library = load()
+    address: int | None = library.mlpx_pool(threads) if library else None
+    if address is None:
+        raise EngineError(
+            f"cannot start {threads} threads: at most {MOST_THREADS} are possible, and each "
+            "takes 9 MiB of memory; fit on fewer (threads=1), or leave this process fewer "
+            "processors (taskset)"
+        )
+    return address
+
+
+_pools: dict[tuple[int, int], Pool] = {}
+
+
 def pool(threads: int) -> AbstractContextManager[int | None]:
     """The process's pool of so many threads, which runs one program at a time; none for one
     thread.
+
+    Raises EngineError inside `with` if the threads cannot be started.
     """
-    return nullcontext() if threads < 2 else _pool(threads, os.getpid())
-
-
-@cache
-def _pool(threads: int, process: int) -> Pool:
-    return Pool(threads)  # threads do not survive a fork: each process has its own
+    if threads < 2:
+        return nullcontext()
+    key = threads, os.getpid()  # threads do not survive a fork: each process has its own
+    # setdefault, as two threads may be here at once: a pool that one of them lost would never end
+    return _pools.get(key) or _pools.setdefault(key, Pool(threads))

@@ -29,6 +29,8 @@ from mlpx.plan.plan import Buffers, Plan
 from mlpx.types import Array
 
 MOST_ROWS = 1024
+MOST_CHUNKS = 256
+"""How many a lane keeps: each takes some 20 KB, and a call with another number of rows another."""
 SHORT_BYTES = 1 << 14
 """Rows of up to so many bytes are copied, since asking NumPy for their address takes longer."""
 WORK_FOR_THREADS = 5e5
@@ -170,7 +172,12 @@ class Lane:
         threads may divide.
         """
         key = (rows, classes, dtype, threads)
-        return self._chunks.get(key) or self._chunks.setdefault(key, Chunk(self, *key))
+        found = self._chunks.get(key)
+        if found is None:
+            if len(self._chunks) == MOST_CHUNKS:
+                del self._chunks[next(iter(self._chunks))]  # the oldest
+            found = self._chunks[key] = Chunk(self, *key)
+        return found
 
     def plan(self, rows: int, classes: bool) -> tuple[Translator, Array, Array]:
         """The translator of a forward pass, x and the results, all in the lane's memory."""
