@@ -25,8 +25,8 @@ class Epochs:
         return {}
 
     def train(self, run: Run, interrupted: list[int]) -> None:
-        """Train epochs until the run is over."""
-        while not run.over:
+        """Train epochs until the run is over; one that a checkpoint cut short ends in any case."""
+        while not run.over or run.state.position > run.reported:
             self._epoch(run, interrupted)
             if interrupted:
                 run.stopping = "interrupted"
