@@ -111,15 +111,16 @@ class Checkpoints(Callback):
         self.asked = False
         """Whether a signal asked for a checkpoint."""
         self._writer = Writer()
-        self._ends = ExitStack()
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[Saved | None]:
         """The folder, made and locked; yields the checkpoint to go on from, if there is one.
 
-        Raises InputError if the folder is in use, or holds an unfinished run and not `resume`;
-        CheckpointError if it has checkpoints and none can be read, OSError.
+        Raises InputError if it is no folder, is in use, or holds an unfinished run and not
+        `resume`; CheckpointError if it has checkpoints and none can be read, OSError.
         """
+        if self.folder.is_file():
+            raise InputError(f"checkpoint = {str(self.folder)!r} is a file; wanted a folder")
         self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
             held.callback(remove_if_empty, self.folder)
@@ -130,6 +131,7 @@ class Checkpoints(Callback):
             if self.found is not None and not resume:
                 refuse_unfinished(self.folder, self.found)
                 self.found = None
+            held.enter_context(self._answering())
             yield self.found
 
     def on_check(self, run: Run) -> None:
@@ -147,21 +149,25 @@ class Checkpoints(Callback):
         return {} if self.best is None else {"best": self.best.state()}
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
-        if self.best is not None and "best" in state:
-            self.best.restore(run, state["best"])
+        if self.best is not None:
+            if "best" in state:
+                self.best.restore(run, state["best"])
+            else:
+                self.best.on_train_begin(run)
         self._begin(run)
 
     def _begin(self, run: Run) -> None:
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
-        self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
+        paths = [path for _, path in earlier]
+        self._written = paths[: paths.index(self.found.path) + 1] if self.found else []
+        """The checkpoints of this run; those behind the one it goes on from cannot be read."""
         self._data = data_of(run)
-        self._stale = False
-        """Whether the best epoch came after the best model was written."""
+        self._best_epoch = -1
+        """The epoch of the best model that this process wrote."""
         self._last = None if self.found is None else _progress(run)
-        """The progress at the last checkpoint."""
+        """The progress at the last checkpoint that was written."""
         self._passed(run)
-        self._ends.enter_context(self._answering())
 
     def on_steps(self, run: Run) -> None:
         if self._due(run):
@@ -170,19 +176,18 @@ class Checkpoints(Callback):
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.best is not None and self.best.improved(epoch, logs):
             self.best.keep(run)
-            self._stale = True
         self._epochs += 1
         if self._due(run):
             self._snapshot(run, inside=False)
 
     def on_train_end(self, run: Run) -> None:
         """Write the end of the run; only a run that was broken off leaves what was written."""
-        self._ends.close()
         self._writer.wait()
         if not (run.failed or run.diverged or self._last == _progress(run)):
+            self._writer.complain(run)
             self._snapshot(run, inside=False)
             self._writer.wait()
-        self._writer.complain(run)
+        self._writer.complain(run, ended=True)
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)
@@ -209,23 +214,25 @@ class Checkpoints(Callback):
         self._passed(run)
         try:
             made, kept = snapshot(run, inside=inside), {**record(run), **self._data}
-            best = self._best_flat(run)
+            best, epoch = self._best_flat(run), -1 if self.best is None else self.best.best_epoch
         except MemoryError as error:
             self._writer.fail(error)
             return
         path = self.folder / f"checkpoint-{self._number:06d}.safetensors"
         self._number += 1
-        self._last = _progress(run)
+        progress = _progress(run)
 
         def write() -> None:
             if not made.finite():
                 return
-            saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
-            write_atomically(path, saved.to_bytes())
-            if best is not None:
+            if best is not None:  # first: a checkpoint that is there says that this was written
                 found = content(run.model, best, None, beside=self.beside or None)
                 write_atomically(self.folder / BEST, found.to_bytes())
-            elif not self._written:
+                self._best_epoch = epoch
+            saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
+            write_atomically(path, saved.to_bytes())
+            self._last = progress
+            if best is None and not self._written:
                 (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
             self._written = [*self._written, path][-self.keep :]
             remove_but(self.folder, self._written)
@@ -233,11 +240,11 @@ class Checkpoints(Callback):
         self._writer.start(write)
 
     def _best_flat(self, run: Run) -> np.ndarray | None:
-        """A copy of the best epoch's parameters, unless they were written before."""
-        if self.best is None or not self._stale:
+        """A copy of the best epoch's parameters, unless there are none or they were written."""
+        best = self.best
+        if best is None or best.best_flat is None or best.best_epoch == self._best_epoch:
             return None
-        self._stale = False
-        return np.array(run.model.backend.to_numpy(self.best.best_flat))
+        return np.array(run.model.backend.to_numpy(best.best_flat))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -307,7 +314,7 @@ class Writer:
         try:
             work()
             self._told = False
-        except (CheckpointError, OSError, MemoryError) as error:
+        except Exception as error:
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -319,12 +326,16 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
-    def complain(self, run: Run) -> None:
-        """Warn once if it failed, and again only if it has succeeded in between."""
+    def complain(self, run: Run, *, ended: bool = False) -> None:
+        """Warn once if it failed, and again only if it has succeeded in between or the run has
+        ended.
+        """
         error, self._error = self._error, None
-        if error is not None and not self._told:
+        if error is not None and (ended or not self._told):
             self._told = True
-            told = f"{error or 'out of memory'}; training goes on, and the next checkpoint is tried"
+            goes_on = "training goes on, and the next checkpoint is tried"
+            then = "the end of the run is not kept" if ended else goes_on
+            told = f"{str(error) or 'out of memory'}; {then}"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 
@@ -359,12 +370,17 @@ def latest(folder: Path) -> Saved | None:
 
 def refuse_unfinished(folder: Path, found: Saved) -> None:
     """Raise InputError if `found` is the checkpoint of a run that had not ended."""
-    kept = found.beside[RUN]
-    if kept["stopping"] is None and kept["steps_done"] < kept["total_steps"]:
+    try:
+        kept = found.beside[RUN]
+        done, total = int(kept["steps_done"]), int(kept["total_steps"])
+        ended = kept["stopping"] is not None or done >= total
+        ended = ended and not len(kept["log"])  # an epoch that was not reported
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{found.path} is not the checkpoint of a run") from error
+    if not ended:
         raise InputError(
-            f"{folder} has the checkpoint of a run that was cut short after "
-            f"{kept['steps_done']:,} of {kept['total_steps']:,} steps: finish it with "
-            "resume=True, name another folder, or delete it"
+            f"{folder} has the checkpoint of a run that was cut short after {done:,} of {total:,} "
+            "steps: finish it with resume=True, name another folder, or delete it"
         )
 
 

@@ -26,10 +26,10 @@ class Epochs:
 
     def train(self, run: Run, interrupted: list[int]) -> None:
         """Train epochs until the run is over; one that a checkpoint cut short ends in any case."""
-        while not run.over or run.state.position > run.reported:
+        while not interrupted and (not run.over or run.state.position > run.reported):
             self._epoch(run, interrupted)
-            if interrupted:
-                run.stopping = "interrupted"
+        if interrupted:
+            run.stopping = "interrupted"
 
     def _epoch(self, run: Run, interrupted: list[int]) -> None:
         state, program = run.state, run.program

@@ -25,11 +25,17 @@ def locked(folder: Path) -> Iterator[None]:
     is in use, OSError if it cannot be opened.
     """
     with ExitStack() as held:
-        if not _flocked(folder, held):
+        flocked = _flocked(folder, held)
+        if not flocked:
             _refuse_owned(folder)
-        held.callback(_remove, folder / OWNER)
-        with suppress(OSError):  # a folder that is not writable is reported later
-            (folder / OWNER).write_text(json.dumps(_ourselves()))
+        try:
+            with (folder / OWNER).open("w" if flocked else "x") as file:
+                held.callback(_remove, folder / OWNER)
+                json.dump(_ourselves(), file)
+        except FileExistsError:
+            raise _in_use(folder, _owner(folder)) from None
+        except OSError:
+            pass  # a folder that is not writable is reported later
         yield
 
 
@@ -57,13 +63,16 @@ def _flocked(folder: Path, held: ExitStack) -> bool:
 
 
 def _refuse_owned(folder: Path) -> None:
-    """Raise InputError if the folder's owner may still be there."""
-    owner = _owner(folder)
-    if not owner or owner == _ourselves():
+    """Raise InputError if the folder's owner may still be there; remove the name of one that is
+    not.
+    """
+    if not (folder / OWNER).exists():
         return
+    owner = _owner(folder)
     elsewhere = owner.get("host") != socket.gethostname()
-    if elsewhere or _began(owner.get("pid")) == owner.get("began"):
+    if owner and (elsewhere or _began(owner.get("pid")) == owner.get("began")):
         raise _in_use(folder, owner, advice=f", or delete {folder / OWNER} if it has ended")
+    _remove(folder / OWNER)
 
 
 def _in_use(folder: Path, owner: dict[str, Any], *, advice: str = "") -> InputError:

@@ -43,7 +43,7 @@ def begin_schedules(state: TrainingState, steps: int, notes: list[str]) -> Optim
     """
     if not state.optimizer.open:
         return state.optimizer
-    if steps and state.step >= state.begin + state.total:
+    if steps > 0 and state.step >= state.begin + state.total:
         if state.step and any(schedule.open for schedule in state.optimizer.schedules):
             notes.append(ANEW)
         state.begin, state.total = state.step, steps
