@@ -45,15 +45,13 @@ def sync_folder(folder: Path) -> None:
     """
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
         if error.errno in (errno.EIO, errno.ENOSPC):
-            raise  # else it is a file system that cannot, as some on networks
-    finally:
-        os.close(handle)
+            raise  # else it cannot be done: Windows opens no folders, some networks sync none
 
 
 def sweep(folder: Path) -> None:

@@ -187,6 +187,8 @@ class Checkpoints(Callback):
             self._writer.complain(run)
             self._snapshot(run, inside=False)
             self._writer.wait()
+        elif self._written:
+            remove_but(self.folder, self._written[-self.keep :])  # a kill may have come before
         self._writer.complain(run, ended=True)
 
     def _due(self, run: Run) -> bool:
