@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from mortal import Order, Server, check_committed, server, what_is_left
+from mortal import Death, Order, Server, check_committed, server, what_is_left
 
 if not hasattr(os, "fork"):
     pytest.skip("no fork", allow_module_level=True)
@@ -23,43 +26,59 @@ def processes() -> Iterator[Server]:
         yield running
 
 
-def killed_until_it_ends(
-    processes: Server, training: str, folder: Path, *, kills: int, rng: np.random.Generator
-) -> int:
-    """Kill a run up to so many times, and each that goes on with it; how many died."""
+@dataclass
+class Deaths:
+    """What killed processes had done."""
+
+    count: int = 0
+    committed: int = 0
+    """Those that had written a checkpoint."""
+    writing: int = 0
+    """Those that left a part of a file."""
+
+    def add(self, folder: Path, death: Death) -> None:
+        self.count += 1
+        self.committed += bool(death.committed)
+        self.writing += folder.exists() and any(folder.glob("*.part"))
+
+
+def kill_until_it_ends(
+    processes: Server, training: str, folder: Path, deaths: Deaths, rng: np.random.Generator
+) -> None:
+    """Kill a run and what goes on with it, six times at most; then let it end, and compare."""
     whole = Order(training, str(folder / "whole"), str(folder / "whole.csv"))
     began_s = time.monotonic()
     wanted = what_is_left(folder / "whole", folder / "whole.csv", processes.run(whole))
     took_s = time.monotonic() - began_s
-    order, count = Order(training, str(folder / "run"), str(folder / "log.csv")), 0
-    while count < kills:
-        # Half of them early, in what is to come: the folder, the lock, the first checkpoint.
-        kill_s = float(rng.uniform(0, took_s * rng.choice([0.3, 1.0])))
-        death = processes.run(Order(training, order.folder, order.log, kill_s=kill_s))
+    order = Order(training, str(folder / "run"), str(folder / "log.csv"))
+    for _ in range(6):
+        death = processes.run(replace(order, kill_s=float(rng.uniform(0, took_s))))
         check_committed(folder / "run", death)
         if not death.killed:
             break
-        count += 1
+        deaths.add(folder / "run", death)
     death = processes.run(order)
     assert what_is_left(folder / "run", folder / "log.csv", death) == wanted
-    return count
 
 
-def kill_many(processes: Server, folder: Path, deaths: int, seed: int) -> None:
-    rng, died, trial = np.random.default_rng(seed), 0, 0
-    while died < deaths:
-        part = folder / str(trial)
+def kill_many(processes: Server, folder: Path, count: int, seed: int) -> Deaths:
+    """Kill so many processes, of each training in turn."""
+    rng, deaths, trials = np.random.default_rng(seed), Deaths(), itertools.cycle(TRAININGS)
+    while deaths.count < count:
+        part = folder / str(deaths.count)
         part.mkdir()
-        training = TRAININGS[trial % len(TRAININGS)]
-        died += killed_until_it_ends(processes, training, part, kills=6, rng=rng)
-        trial += 1
-        assert trial < deaths
+        kill_until_it_ends(processes, next(trials), part, deaths, rng)
+        shutil.rmtree(part)
+    return deaths
 
 
 def test_killed_at_random_moments(processes: Server, tmp_path: Path) -> None:
-    kill_many(processes, tmp_path, 30, seed=1)
+    deaths = kill_many(processes, tmp_path, 30, seed=1)
+    assert 0 < deaths.committed < deaths.count
 
 
 @pytest.mark.slow
 def test_killed_at_200_random_moments(processes: Server, tmp_path: Path) -> None:
-    kill_many(processes, tmp_path, 200, seed=2)
+    deaths = kill_many(processes, tmp_path, 200, seed=2)
+    assert 30 < deaths.committed < 180
+    assert deaths.writing > 10

@@ -1,18 +1,20 @@
 """Real processes that train and die: a small server forks one for each trial, in milliseconds.
 
-Run as a script, it is the server: it has imported mlpx, but has not trained, so it has one thread
-and can fork. A trial is a line of JSON on its input, the answer one on its output.
+Run as a script, it is the server: it has trained once, so all modules are there, and it has one
+thread, so it can fork. A trial is a line of JSON on its input, the answer one on its output.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -30,7 +32,7 @@ class Order:
     """What a process is to do."""
 
     training: str
-    """One of `TRAININGS`."""
+    """The engine, how often it writes, and the epochs, with slashes between."""
     folder: str
     log: str
     kill_s: float | None = None
@@ -133,10 +135,13 @@ def what_is_left(folder: Path, log: Path, death: Death) -> dict[str, Any]:
 def serve(faults: str) -> None:
     """Answer one order after the other."""
     library = ctypes.CDLL(faults) if faults else None
-    train(Order("", "", ""))  # import all there is
+    with tempfile.TemporaryDirectory() as folder:
+        train(Order("native/epoch/1", f"{folder}/run", f"{folder}/log.csv"))
+    gc.freeze()
     for line in sys.stdin:
         order = Order(**json.loads(line))
-        print(json.dumps(asdict(outcome(order, library))), flush=True)
+        sys.stdout.write(json.dumps(asdict(outcome(order, library))) + "\n")
+        sys.stdout.flush()
 
 
 def outcome(order: Order, library: Any) -> Death:
@@ -196,6 +201,7 @@ def live(order: Order, library: Any, writer: int) -> None:
 
 def train(order: Order) -> dict[str, Any]:
     """Begin a training or go on with it; what came of it, as text that tells bits apart."""
+    import numpy as np
     from broken_off import bits, plain
 
     from mlpx import MLP, Callback, Checkpoints, CSVLog, Dropout, EarlyStopping
@@ -203,16 +209,11 @@ def train(order: Order) -> dict[str, Any]:
     from mlpx.schedules import Cosine
     from mlpx.training import epochs
 
-    if not order.training:
-        return {}
-
     class Waits(Callback):
         """So that the same calls come in the same order."""
 
         def on_epoch_begin(self, run: Any, epoch: int) -> None:
             keeper._writer.wait()
-
-    import numpy as np
 
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(40, 6)), rng.integers(0, 3, size=40)
