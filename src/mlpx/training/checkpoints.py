@@ -187,7 +187,7 @@ class Checkpoints(Callback):
             self._writer.complain(run)
             self._snapshot(run, inside=False)
             self._writer.wait()
-        elif self._written:
+        elif self._written and not run.failed:
             remove_but(self.folder, self._written[-self.keep :])  # a kill may have come before
         self._writer.complain(run, ended=True)
 
@@ -233,11 +233,11 @@ class Checkpoints(Callback):
                 self._best_epoch = epoch
             saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
             write_atomically(path, saved.to_bytes())
-            self._last = progress
-            if best is None and not self._written:
-                (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
+            first, self._last = not self._written, progress
             self._written = [*self._written, path][-self.keep :]
             remove_but(self.folder, self._written)
+            if first and best is None:
+                (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
 
         self._writer.start(write)
 
