@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from engine_cases import BATCH_NORM, LAYERS, MORE, OPTIONS
 from mlpx import MLP, BestWeights, Callback, CSVLog, EarlyStopping, Optimizer, StopOnPlateau
 from mlpx.engines import NativeEngine
 from mlpx.errors import InputError, InputTypeError
+from mlpx.network.checkpoint import read
 from mlpx.optimizers import SWA
 from mlpx.optimizers.averaging import Average
 from mlpx.schedules import Cosine, Product, ReduceOnPlateau, Schedule, Sequential, Warmup
-from mlpx.training.checkpoints import Writer
+from mlpx.training.checkpoints import Writer, numbered
 from mlpx.training.sampling import SAMPLINGS
 
 N, D, K = 21, 7, 3
@@ -305,6 +307,16 @@ def test_a_shorter_plan_ends_at_once(tmp_path: Path) -> None:
     model, history, _ = whole.resumed(whole.moments - 1, epochs=1)
     assert bits(model) == bits(whole.model)
     assert plain(history) == plain(whole.history)
+
+
+def test_the_time_of_all_parts_counts(tmp_path: Path) -> None:
+    whole = Whole(trial(), tmp_path / "whole")
+    path = numbered(tmp_path / "whole")[4][1]
+    seconds = read(path).beside["run"]["history"]["seconds"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: 0.0)
+        _, history, _ = whole.resumed(4)
+    assert history.seconds == seconds > 0
 
 
 def test_without_a_checkpoint_a_run_begins(tmp_path: Path) -> None:
