@@ -11,10 +11,19 @@ from typing import Any
 import cudasim
 import numpy as np
 import pytest
-from broken_off import Trial, Whole, bits, known, plain, writing_at_once
+from broken_off import Trial, Whole, bits, digest, known, plain, writing_at_once
 from engine_cases import BATCH_NORM, LAYERS, MORE, OPTIONS
 
-from mlpx import MLP, BestWeights, Callback, CSVLog, EarlyStopping, Optimizer, StopOnPlateau
+from mlpx import (
+    MLP,
+    BestWeights,
+    Callback,
+    Checkpoints,
+    CSVLog,
+    EarlyStopping,
+    Optimizer,
+    StopOnPlateau,
+)
 from mlpx.engines import NativeEngine
 from mlpx.errors import InputError, InputTypeError
 from mlpx.network.checkpoint import read
@@ -467,6 +476,37 @@ def test_a_state_that_cannot_be_kept_is_refused(state: Any, tmp_path: Path) -> N
         case.fit(model, checkpoint=tmp_path / "run")
     assert model.flat.tobytes() == before
     assert not (tmp_path / "run").exists()
+
+
+def kept_in(path: Path) -> dict[str, Any]:
+    """All that a checkpoint holds but for the time it took."""
+    saved = read(path)
+    assert saved.state is not None
+    run = {
+        k: v if k == "log" else repr(v) for k, v in saved.beside["run"].items() if k != "history"
+    }
+    arrays = {**saved.parameters, "log": run.pop("log")}
+    for moment, tensors in saved.moments.items():
+        arrays |= {f"{moment} {name}": tensor for name, tensor in tensors.items()}
+    history = saved.beside["run"]["history"] | {"seconds": None}
+    return {**{k: digest(a) for k, a in arrays.items()}, "run": run, "history": history,
+            "state": vars(saved.state)}  # fmt: skip
+
+
+def test_training_moves_on_while_one_is_written(tmp_path: Path) -> None:
+    """A checkpoint that is written after the end is the one that is written at once."""
+    case, waiting = everything(tmp_path / "log.csv"), []
+    whole = Whole(case, tmp_path / "whole")
+    with writing_at_once() as patch:
+        patch.setattr(Checkpoints, "_due", lambda *_: True)
+        patch.setattr(Writer, "start", lambda self, work: waiting.append(work))
+        case.fit(case.model(), checkpoint=Checkpoints(tmp_path / "late", every=1, keep=99))
+        (tmp_path / "late").mkdir()
+        for write in waiting[: whole.moments]:
+            write()
+    pairs = zip(numbered(whole.folder), numbered(tmp_path / "late"), strict=True)
+    for (_, at_once), (_, late) in pairs:
+        assert kept_in(at_once) == kept_in(late)
 
 
 def test_a_state_may_change_while_it_is_written(tmp_path: Path) -> None:
