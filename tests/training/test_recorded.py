@@ -310,6 +310,28 @@ def test_a_longer_plan_goes_on(tmp_path: Path) -> None:
         assert plain(found) == plain(history)
 
 
+def test_a_schedule_that_a_longer_plan_outlasts_is_told(tmp_path: Path) -> None:
+    """It spans the run as it was planned."""
+    whole = Whole(trial(epochs=2, learning_rate=Cosine()), tmp_path / "whole")
+    _, history, _ = whole.resumed(1, epochs=3)
+    told = "the learning-rate schedule ends after 5 of these 8 steps, because its steps are None"
+    assert [note.partition(":")[0] for note in history.notes] == [told]
+    _, history, _ = whole.resumed(whole.moments - 1, epochs=3)
+    assert history.notes[0].startswith("the learning-rate schedule starts over")
+
+
+def test_a_watch_of_another_column_begins_anew(tmp_path: Path) -> None:
+    """The best loss says nothing of an accuracy."""
+    case = trial(**VALIDATED, epochs=3, callbacks=lambda: [EarlyStopping(patience=5)])
+    whole = Whole(case, tmp_path / "whole")
+    watch = EarlyStopping("val_accuracy", patience=5)
+    _, history, _ = whole.resumed(whole.moments - 3, callbacks=[watch])
+    assert history.notes == [
+        "EarlyStopping watches 'val_accuracy' now and begins anew; it watched 'val_loss'"
+    ]
+    assert (watch.best_epoch, watch.waited) == (2, 0)
+
+
 def test_a_shorter_plan_ends_at_once(tmp_path: Path) -> None:
     """An open schedule keeps its span."""
     whole = Whole(trial(epochs=3, learning_rate=Cosine()), tmp_path / "whole")
@@ -482,15 +504,13 @@ def kept_in(path: Path) -> dict[str, Any]:
     """All that a checkpoint holds but for the time it took."""
     saved = read(path)
     assert saved.state is not None
-    run = {
-        k: v if k == "log" else repr(v) for k, v in saved.beside["run"].items() if k != "history"
-    }
-    arrays = {**saved.parameters, "log": run.pop("log")}
+    run = dict(saved.beside["run"])
+    history, log = run.pop("history") | {"seconds": None}, run.pop("log")
+    arrays = {**saved.parameters, "log": log}
     for moment, tensors in saved.moments.items():
         arrays |= {f"{moment} {name}": tensor for name, tensor in tensors.items()}
-    history = saved.beside["run"]["history"] | {"seconds": None}
-    return {**{k: digest(a) for k, a in arrays.items()}, "run": run, "history": history,
-            "state": vars(saved.state)}  # fmt: skip
+    named = {name: digest(array) for name, array in arrays.items()}
+    return named | {"run": repr(run), "history": history, "state": vars(saved.state)}
 
 
 def test_training_moves_on_while_one_is_written(tmp_path: Path) -> None:

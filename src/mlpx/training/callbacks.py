@@ -73,10 +73,22 @@ class _Watch(Callback):
         flat = self.best_flat
         if flat is not None:
             flat = array_backend(flat).to_numpy(flat)
-        return {"best": self.best, "best_epoch": self.best_epoch, "best_flat": flat}
+        return {
+            "monitor": self.monitor,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_flat": flat,
+        }
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on with the best so far; begin anew, with a note, if it was that of another column."""
         self.on_train_begin(run)
+        if state["monitor"] != self.monitor:
+            run.history.notes.append(
+                f"{type(self).__name__} watches {self.monitor!r} now and begins anew; it watched "
+                f"{state['monitor']!r}"
+            )
+            return
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         if state["best_flat"] is not None:
             self.best_flat = run.model.backend.asarray(state["best_flat"])
@@ -135,7 +147,7 @@ class EarlyStopping(_Watch):
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         super().restore(run, state)
-        self.waited = int(state["waited"])
+        self.waited = int(state["waited"]) if state["monitor"] == self.monitor else 0
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
