@@ -341,6 +341,30 @@ def test_a_shorter_plan_ends_at_once(tmp_path: Path) -> None:
     assert plain(history) == plain(whole.history)
 
 
+def test_columns_of_ones_own(tmp_path: Path) -> None:
+    """Also some that not every epoch has."""
+
+    class Adds(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            logs["mine"] = [1.5, 2.5, float("nan")][epoch]
+            logs |= {"first": 1.0} if epoch == 0 else {}
+
+    whole = Whole(trial(epochs=3, callbacks=lambda: [Adds()]), tmp_path / "whole")
+    for moment in (3, 4, 8, whole.moments - 1):
+        whole.check(moment)
+
+
+def test_a_checkpoint_grows_little_with_the_epochs(tmp_path: Path) -> None:
+    """By their numbers, eight bytes each: three columns and one step."""
+    case = trial(batch_size=N, **VALIDATED, metrics=[])
+    sizes = []
+    for epochs in (100, 200):
+        with writing_at_once():
+            case.fit(case.model(), checkpoint=tmp_path / str(epochs), epochs=epochs)
+        sizes.append(numbered(tmp_path / str(epochs))[-1][1].stat().st_size)
+    assert sizes[1] - sizes[0] < 100 * 8 * 5
+
+
 def test_the_time_of_all_parts_counts(tmp_path: Path) -> None:
     whole = Whole(trial(), tmp_path / "whole")
     path = numbered(tmp_path / "whole")[4][1]
@@ -511,7 +535,7 @@ def kept_in(path: Path) -> dict[str, Any]:
     for moment, tensors in saved.moments.items():
         arrays |= {f"{moment} {name}": tensor for name, tensor in tensors.items()}
     named = {name: digest(array) for name, array in arrays.items()}
-    return named | {"run": repr(run), "history": history, "state": vars(saved.state)}
+    return named | {"run": repr(run), "history": repr(history), "state": vars(saved.state)}
 
 
 def test_training_moves_on_while_one_is_written(tmp_path: Path) -> None:

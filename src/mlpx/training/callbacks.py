@@ -147,7 +147,7 @@ class EarlyStopping(_Watch):
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         super().restore(run, state)
-        self.waited = int(state["waited"]) if state["monitor"] == self.monitor else 0
+        self.waited = int(state["waited"])
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):

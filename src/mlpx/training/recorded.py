@@ -39,7 +39,7 @@ def record(run: Run) -> dict[str, Any]:
         "stopping": None if run.stopping == INTERRUPTED else run.stopping,
         "history": {
             **history.to_dict(),
-            "epochs": [dict(logs) for logs in history.epochs],
+            "epochs": _columns(history.epochs),
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
@@ -64,6 +64,24 @@ def settings(run: Run) -> dict[str, Any]:
         "precision": options.precision,
         "columns": list(run.columns),
     }
+
+
+def _columns(epochs: list[dict[str, float]]) -> dict[str, np.ndarray] | list[dict[str, float]]:
+    """A copy of what the epochs reported, as an array for each column if all have the same: text
+    would soon be larger than the model.
+    """
+    names = list(epochs[0]) if epochs else []
+    if all(list(logs) == names and {*map(type, logs.values())} == {float} for logs in epochs):
+        return {name: np.array([logs[name] for logs in epochs]) for name in names}
+    return [dict(logs) for logs in epochs]
+
+
+def _rows(kept: Any) -> list[dict[str, float]]:
+    """The inverse of `_columns`."""
+    if isinstance(kept, list):
+        return kept
+    rows = zip(*(column.tolist() for column in kept.values()), strict=True)
+    return [dict(zip(kept, row, strict=True)) for row in rows]
 
 
 def data_of(run: Run) -> dict[str, Any]:
@@ -106,7 +124,7 @@ def go_on(run: Run, saved: Saved) -> None:
     try:
         kept = saved.beside[RUN]
         _check(run, saved)
-        history = kept["history"] | {"step_loss": []}
+        history = kept["history"] | {"step_loss": [], "epochs": _rows(kept["history"]["epochs"])}
         device, notes = run.history.device, run.history.notes
         run.history = History.from_dict(history)
         run.history.device = device
