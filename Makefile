@@ -14,13 +14,17 @@ READY := $(VENV)/.python-$(VERSION)
 # In CI the tests also compare with other libraries.
 TESTS := $(VENV)/.test$(if $(filter-out 0 false,$(CI)),-peers)
 
+# What mlpx and its extras need, and nothing of the tests: what a user gets.
+RELEASE := build/release
+
 # What the native engine is compiled from; an editable installation compiles it in place.
 LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-quick test-slow test-arm mutate coverage lint bench bench-peers clean check-python
+.PHONY: help run test test-quick test-slow test-oldest test-arm mutate coverage lint audit sbom bench bench-peers clean \
+	check-python
 
 help: ## show this list
 	@echo "make TARGET [PYTHON=python3.12]"
@@ -46,6 +50,12 @@ test-quick: $(TESTS) ## run a file or two of tests of each package
 test-slow: $(TESTS) ## run the long tests
 	$(PYTEST) -m slow
 
+# The lower bounds of pyproject.toml, or the oldest that has a wheel for this Python. Old releases may use what
+# today's releases of other packages deprecate. There are no peers, so some tests are skipped, in CI too.
+OLDEST := .venv-oldest
+test-oldest: $(OLDEST)/.test ## the tests with the oldest dependencies that pyproject.toml allows
+	CI= $(subst $(BIN),$(OLDEST)/bin,$(PYTEST)) -m "not slow" -W ignore::DeprecationWarning
+
 test-arm: $(TESTS) ## the native engine's tests on an emulated aarch64; needs Debian
 	.ci/arm
 
@@ -61,6 +71,13 @@ lint: $(VENV)/.dev ## style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: $(RELEASE)/.ready ## known vulnerabilities of what mlpx depends on; asks the package index
+	$(BIN)/python .ci/audit $(RELEASE)/lib/python*/site-packages
+
+sbom: $(RELEASE)/.ready ## build/sbom.json: a CycloneDX bill of what mlpx depends on
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--output-file build/sbom.json $(RELEASE)
+
 bench: $(TESTS) ## a short run of the benchmarks
 	$(BIN)/mlpx bench --quick --workload mnist,tabular
 	$(BIN)/python -m pytest bench/bench_*.py -p no:cacheprovider --benchmark-max-time=0.1 --benchmark-min-rounds=3
@@ -69,7 +86,7 @@ bench-peers: $(VENV)/.test-peers ## the speed of PyTorch, JAX, Keras, ... beside
 	$(BIN)/mlpx bench --workload mnist,tabular,wide --peers all --accuracy-seconds 20 --out runs/bench
 
 clean: ## remove what make, the build and the tests made; runs/ stays
-	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
+	rm -rf $(VENV) $(OLDEST) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
 		.hypothesis .benchmarks .baseline src/mlpx/engines/native/_native*.so
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -82,6 +99,18 @@ $(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.
 	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
 	$(PIP) --editable '.[$(EXTRAS)]'
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+	@touch $@
+
+UV := $(BIN)/uv pip install --quiet
+$(OLDEST)/.test: $(VENV)/.dev pyproject.toml setup.py $(LIBRARY)
+	@echo "Installing the oldest dependencies of mlpx[test] into $(OLDEST); this takes about a minute."
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	$(UV) --python $(OLDEST) --resolution lowest-direct --only-binary :all: --editable '.[test]'
+	@touch $@
+
+$(RELEASE)/.ready: $(VENV)/.dev pyproject.toml
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(RELEASE)
+	$(UV) --python $(RELEASE) --requirements pyproject.toml --extra all
 	@touch $@
 
 $(READY): | check-python

@@ -143,10 +143,13 @@ def test_make_lists_its_targets():
         "test",
         "test-quick",
         "test-slow",
+        "test-oldest",
         "test-arm",
         "mutate",
         "coverage",
         "lint",
+        "audit",
+        "sbom",
         "bench",
         "bench-peers",
         "clean",
@@ -186,7 +189,9 @@ def outcomes(folder: Path, source: str, ci: str) -> tuple[int, dict[str, int]]:
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     counts = re.findall(r"(\d+) (\w+)", done.stdout.splitlines()[-1])
-    return done.returncode, {word.rstrip("s"): int(count) for count, word in counts}
+    found = {word.rstrip("s"): int(count) for count, word in counts}
+    found.pop("warning", None)  # of old dependencies
+    return done.returncode, found
 
 
 def test_skips_stay_skips_outside_ci(tmp_path):

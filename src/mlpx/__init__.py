@@ -20,6 +20,10 @@ from mlpx import errors as errors
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
+    if name in _RENAMED:
+        new, since, gone_in = _RENAMED[name]
+        errors.deprecated(f"mlpx.{name}", instead=f"mlpx.{new}", since=since, gone_in=gone_in)
+        return __getattr__(new)  # not kept, so that the next use warns too
     if name == "__all__":
         value: Any = sorted([*_homes(), "errors"])
     elif name in _homes():
@@ -28,6 +32,10 @@ def __getattr__(name: str) -> Any:
         return _submodule(name)
     globals()[name] = value
     return value
+
+
+_RENAMED: dict[str, tuple[str, str, str]] = {}
+"""Former public names: what each is called now, since which version, and when the former goes."""
 
 
 @cache

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -174,3 +176,15 @@ class MissingExtraError(MlpxError, ImportError):
             f"{purpose} needs {package}, which is not installed; "
             f"install it with: pip install '{wanted}'"
         )
+
+
+def deprecated(name: str, *, instead: str, since: str, gone_in: str) -> None:
+    """Warn that `name` goes in the version `gone_in`, at the line outside mlpx that led here."""
+    frame, level = sys._getframe(1), 2  # from Python 3.12 on: warn(skip_file_prefixes=...)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "mlpx":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(
+        f"{name} is deprecated since mlpx {since} and goes in {gone_in}; use {instead}",
+        DeprecationWarning,
+        stacklevel=level,
+    )

@@ -54,6 +54,12 @@ def sync_folder(folder: Path) -> None:
             raise  # else it cannot be done: Windows opens no folders, some networks sync none
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Remove `folder` unless there is something in it."""
+    with suppress(OSError):
+        folder.rmdir()
+
+
 def sweep(folder: Path) -> None:
     """Remove the parts that writers left in `folder` when they were killed.
 

@@ -190,11 +190,13 @@ def require_count(name: str, value: Any, *, least: int = 1) -> None:
 
 def is_whole(value: Any) -> bool:
     """Whether it is a whole number, Python's or NumPy's, and not a boolean."""
+    if isinstance(value, bool | np.bool):  # an index too; in NumPy 2.0 so is its own
+        return False
     try:
         operator.index(value)
     except TypeError:
         return False
-    return not isinstance(value, bool)
+    return True
 
 
 def require_flag(name: str, value: Any) -> None:

@@ -139,7 +139,7 @@ def test_problem_is_whole_batches_and_the_same_each_time(batch_size):
 def test_what_moves_is_compared_after_five_steps():
     found = {phase: Task(SMALL, 1, phase) for phase in PHASES}
     moving = {phase for phase, task in found.items() if task.moves}
-    assert moving == {"train", "update", "call", "start"}
+    assert moving == {"train", "update", "call", "start", "checkpoint"}
     longer = {phase for phase, task in found.items() if task.check_steps == CHECK_STEPS}
     assert longer == moving - {"start"}
     assert {task.check_steps for phase, task in found.items() if phase not in longer} == {1}

@@ -92,6 +92,13 @@ def test_nobody_need_be_there_to_be_told(monkeypatch):
         complain("a failure")
 
 
+def test_what_is_deprecated_is_not_told(capsys):
+    with spoken_warnings():
+        warnings.warn("a note", RuntimeWarning, stacklevel=1)
+        warnings.warn("a library's own affair", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "note: a note\n"
+
+
 def test_a_reader_that_goes_ends_no_training(table):
     ours, theirs = os.pipe()
     os.close(ours)
@@ -104,6 +111,11 @@ def test_a_reader_that_goes_ends_no_training(table):
     assert names("run") == FILES
 
 
+def without_checkpoints(folder):
+    """What a finished run has; one that was cut short has checkpoints beside it."""
+    return [name for name in names(folder) if not name.startswith("checkpoint-")]
+
+
 class Interrupt(Callback):
     """Ctrl-C at the end of the second epoch."""
 
@@ -112,7 +124,8 @@ class Interrupt(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch):
+@pytest.mark.parametrize("more", [(), ("--epochs", 3)], ids=["as planned", "as many more"])
+def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, more, monkeypatch):
     monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Interrupt)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 130
@@ -120,12 +133,14 @@ def test_an_interrupted_training_is_kept_and_goes_on_exactly(table, monkeypatch)
         "error: interrupted after 6 steps; what was learnt is in run; "
         "go on with: mlpx train --resume run\n"
     )
-    assert names("run") == FILES
+    assert without_checkpoints("run") == FILES != names("run")
     assert "stopped" not in found.stdout
     assert json.loads(Path("run/history.json").read_text())["test"] is None
-    train("--resume", "run", "--epochs", 3)
+    train("--resume", "run", *more)
+    assert names("run") == FILES
     train(table, "--epochs", 5, "--out", "whole")
     assert same_weights("run", "whole")
+    assert len(read_history(Path("run"))) == 5
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
@@ -139,7 +154,7 @@ def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
     assert found.exit_code == 128 + number
     assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
-    assert names("run") == FILES
+    assert without_checkpoints("run") == FILES
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
@@ -151,8 +166,11 @@ def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
 
     monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Twice)
     found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
-    assert (found.exit_code, found.stderr) == (130, "error: interrupted; nothing was written\n")
-    assert not Path("run").exists()
+    assert found.exit_code == 130
+    assert found.stderr == (
+        "error: interrupted; go on from the last checkpoint with: mlpx train --resume run\n"
+    )
+    assert all(name.startswith("checkpoint-") for name in names("run"))
 
 
 def test_sigterm_before_the_first_step_of_a_real_process_says_so():
@@ -231,7 +249,7 @@ def test_ctrl_c_of_a_real_process_within_an_epoch(table):
     assert process.returncode == 130
     assert errors.startswith("error: interrupted after ")
     assert errors.count("\n") == 1
-    assert names("run") == FILES
+    assert without_checkpoints("run") == FILES
 
 
 def test_ctrl_c_before_training_leaves_nothing(table, monkeypatch):

@@ -98,8 +98,9 @@ def test_what_is_said(table):
         "table: 81 rows to train, 9 to validate, 30 to test",
         "model: 3-4-3, 31 parameters, float32",
     ]
-    assert lines[2].startswith("epoch 1/1  loss ")
-    assert re.fullmatch(r"test accuracy   \d+\.\d\d % on 30 rows", lines[3])
+    assert lines[2] == "run: run/, with a checkpoint every 30s"
+    assert lines[3].startswith("epoch 1/1  loss ")
+    assert re.fullmatch(r"test accuracy   \d+\.\d\d % on 30 rows", lines[4])
     (training,) = (line for line in lines if line.startswith("training "))
     assert re.fullmatch(r"training        \d+\.\d s, 1 epoch, 3 steps, [\d,]+ samples/s", training)
     assert "stopped" not in found.stdout

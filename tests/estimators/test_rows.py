@@ -109,9 +109,8 @@ def test_sparse_rows_are_validated_as_dense_ones(kind: Any, n: int) -> None:
 
 def test_sparse_rows_are_never_all_dense() -> None:
     n, d = 4000, 5000
-    x = scipy.sparse.random_array(
-        (n, d), density=1e-3, format="csr", rng=np.random.default_rng(0), dtype=np.float32
-    )
+    places = np.random.default_rng(0).integers(0, (n, d), (20_000, 2)).T
+    x = scipy.sparse.csr_array((np.ones(20_000, np.float32), places), shape=(n, d))
     y = np.arange(n) % 2
     fitted = MLPClassifier((4,), max_iter=1, dtype="float32", random_state=0)
     tracemalloc.start()

@@ -21,7 +21,8 @@ import pytest
 
 from mlpx import MLP, Callback, Checkpoints, History
 from mlpx.training import epochs
-from mlpx.training.checkpoints import Writer, numbered
+from mlpx.training.checkpoint_files import numbered
+from mlpx.training.checkpoints import Writer
 
 
 @contextmanager

@@ -110,7 +110,7 @@ def server(faults: Path | None = None) -> Iterator[Server]:
 def check_committed(folder: Path, death: Death) -> None:
     """The newest checkpoint is whole, and as new as the last that had been committed."""
     from mlpx import MLP
-    from mlpx.training.checkpoints import latest
+    from mlpx.training.checkpoint_files import latest
 
     committed = [name for name in death.committed if name.startswith("checkpoint-")]
     if not committed:

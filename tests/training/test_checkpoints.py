@@ -21,7 +21,8 @@ from mlpx import MLP, BestWeights, Callback, Checkpoints
 from mlpx.errors import CheckpointError, InputError, InputTypeError
 from mlpx.network.checkpoint import read
 from mlpx.training import checkpoints
-from mlpx.training.checkpoints import Interval, latest, numbered
+from mlpx.training.checkpoint_files import latest, numbered
+from mlpx.training.checkpoints import Interval
 
 X, Y = data()
 STEPS = 4
@@ -79,6 +80,7 @@ def written(folder: Path, every: Any, **options: Any) -> list[int]:
         (" 0.5 s ", Interval(seconds=0.5)),
         ("5 min", Interval(seconds=300)),
         ("1.5h", Interval(seconds=5400)),
+        (None, Interval()),
     ],
 )
 def test_intervals(every: Any, wanted: Interval) -> None:
@@ -96,7 +98,7 @@ def test_text_that_is_no_interval(every: str, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("every", [0, -3, True, 2.0, None, ["5 s"], float("nan")])
+@pytest.mark.parametrize("every", [0, -3, True, 2.0, ["5 s"], float("nan")])
 def test_what_is_no_interval(every: Any) -> None:
     with pytest.raises((InputError, InputTypeError), match="every = "):
         Checkpoints("run", every=every)
@@ -131,7 +133,7 @@ def test_at_least_one_is_kept(keep: Any) -> None:
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
-    with pytest.raises(InputError, match="run' is a file; wanted a folder"):
+    with pytest.raises(InputError, match="run' is no folder that can be written: File exists"):
         quiet(net(), X, Y, checkpoint=tmp_path / "run")
     assert (tmp_path / "run").read_text() == "mine"
 
@@ -139,16 +141,16 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("every", "when"),
     [
-        (1, [*range(13), 12]),
+        (1, [*range(13)]),
         (5, [0, 5, 10, 12]),
-        ("4 steps", [0, 4, 8, 12, 12]),
+        ("4 steps", [0, 4, 8, 12]),
         ("1 epoch", [0, 4, 8, 12]),
         ("2 epochs", [0, 8, 12]),
         ("1 h", [0, 12]),
     ],
 )
 def test_when_they_are_written(every: Any, when: list[int], tmp_path: Path) -> None:
-    """At the start and at the end in any case; the last epoch's end is not its last step."""
+    """At the start and at the end in any case; after an epoch's last step, once it is reported."""
     assert written(tmp_path, every) == when
 
 
@@ -160,7 +162,7 @@ def test_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def on_steps(self, run: Any) -> None:
             now[0] += 3600 / 4
 
-    assert written(tmp_path, "0.5 h", callbacks=[Hour()]) == [0, 2, 4, 6, 8, 10, 12, 12]
+    assert written(tmp_path, "0.5 h", callbacks=[Hour()]) == [0, 2, 4, 6, 8, 10, 12]
 
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
@@ -206,16 +208,20 @@ def test_an_unfinished_run_is_not_overwritten(tmp_path: Path) -> None:
     assert (model.flat.tobytes(), model.seed, names(tmp_path)) == (before, 8, there)
 
 
-def test_a_run_is_unfinished_until_its_last_epoch_is_reported(tmp_path: Path) -> None:
-    class AtTheEnd(Checkpoints):
-        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
-            raise Killed
+def test_a_stopped_run_is_unfinished_until_its_last_epoch_is_reported(tmp_path: Path) -> None:
+    class Stop(Death):
+        def on_steps(self, run: Any) -> None:
+            run.stop("enough")
+            super().on_steps(run)
 
-    with writing_at_once(), pytest.raises(Killed):
-        quiet(net(), X, Y, epochs=1, checkpoint=AtTheEnd(tmp_path, every=1))
-    assert steps(tmp_path)[-1] == STEPS
-    with pytest.raises(InputError, match="cut short after 4 of 4 steps"):
-        quiet(net(), X, Y, epochs=1, checkpoint=tmp_path)
+    with writing_at_once():
+        with pytest.raises(Killed):
+            quiet(net(), X, Y, checkpoint=tmp_path, every=1, callbacks=[Stop(step=3)])
+        assert steps(tmp_path) == [1, 2]
+        with pytest.raises(InputError, match="cut short after 2 of 40 steps"):
+            quiet(net(), X, Y, checkpoint=tmp_path)
+        history = quiet(net(), X, Y, checkpoint=tmp_path, resume=True)
+    assert (len(history), len(history.step_loss), history.stop_reason) == (1, STEPS, "enough")
 
 
 def test_a_finished_or_stopped_run_is_overwritten(tmp_path: Path) -> None:
@@ -406,7 +412,7 @@ def failing(error: OSError, when: Callable[[int], bool]) -> Callable[[int], None
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_a_full_disk_is_told_once_and_tried_again(number: int, tmp_path: Path) -> None:
     """Of a file and of its folder; once it worked in between, the next failure is told anew."""
-    told = rf"cannot write .*: {os.strerror(number)}; training goes on, and the next checkpoint is"
+    told = rf"cannot write .*: {os.strerror(number)}; training goes on, and the next one is"
     wanted = net()
     with writing_at_once() as patch:
         quiet(wanted, X, Y, epochs=3, checkpoint=tmp_path / "whole")
@@ -418,7 +424,7 @@ def test_a_full_disk_is_told_once_and_tried_again(number: int, tmp_path: Path) -
     assert len(warned) == 2
     assert len(history.notes) == 2 or len(set(history.notes)) == len(history.notes)
     assert bits(model) == bits(wanted)
-    assert steps(tmp_path / "run") == [12, 12]
+    assert steps(tmp_path / "run") == [11, 12]
     assert len(names(tmp_path / "run")) == 2
 
 
@@ -451,7 +457,7 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise MemoryError
 
     monkeypatch.setattr(checkpoints, "snapshot", none)
-    with pytest.warns(RuntimeWarning, match="out of memory; "):
+    with pytest.warns(RuntimeWarning, match="MemoryError: "):
         history = quiet(net(), X, Y, epochs=2, checkpoint=tmp_path / "run", every=1)
     assert len(history) == 2
 
@@ -459,7 +465,7 @@ def test_out_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_other_failure_of_the_thread_is_told(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "content", lambda *_, **__: 1 / 0)
-        with pytest.warns(RuntimeWarning, match="division by zero; "):
+        with pytest.warns(RuntimeWarning, match="ZeroDivisionError: division by zero"):
             quiet(net(), X, Y, epochs=1, checkpoint=tmp_path)
 
 
@@ -513,7 +519,7 @@ def test_what_is_not_finite_is_not_written(value: float, where: str, tmp_path: P
     with writing_at_once():
         keeper = Checkpoints(tmp_path, every=1, keep=99)
         quiet(net(), X, Y, epochs=2, checkpoint=keeper, callbacks=[Poison()], optimizer="adam")
-    assert steps(tmp_path) == [0, 1, 2, 3, 4, 6, 7, 8, 8]
+    assert steps(tmp_path) == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
 usr1 = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1")
@@ -591,7 +597,7 @@ def test_the_same_object_again(tmp_path: Path) -> None:
     with writing_at_once():
         for _ in range(2):
             quiet(net(), X, Y, epochs=2, checkpoint=keeper)
-            assert steps(tmp_path) == [8, 8]
+            assert steps(tmp_path) == [7, 8]
         model = net()
         quiet(model, X, Y, epochs=3, checkpoint=keeper, resume=True)
     wanted = net()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import signal
 import sys
 import weakref
 from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +20,9 @@ from mlpx import MLP, Callback, Dense
 from mlpx.errors import InputError, MissingExtraError
 from mlpx.layers import BatchNorm, Dropout
 from mlpx.optimizers import LBFGS
+from mlpx.training import minimiser
+from mlpx.training.checkpoints import Writer
+from mlpx.training.full_batch import ANEW
 
 
 def problem(n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +94,9 @@ def test_running_statistics_are_no_part_of_the_decay() -> None:
 
 @pytest.mark.xdist_group("alone")
 @pytest.mark.parametrize("at", [1, 3], ids=["in mid-training", "in the last iteration"])
-def test_ctrl_c_ends_lbfgs_after_an_iteration(at: int) -> None:
+def test_ctrl_c_ends_lbfgs_after_an_iteration(at: int, tmp_path: Path) -> None:
+    """And from there it goes on with the same bits."""
+
     class CtrlC(Callback):
         def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
             if epoch == at:
@@ -100,22 +108,27 @@ def test_ctrl_c_ends_lbfgs_after_an_iteration(at: int) -> None:
     ends: list[tuple[int, str]] = []
     x, y = problem()
     with pytest.raises(KeyboardInterrupt):
-        MLP([5, 8, 2]).fit(x, y, optimizer="lbfgs", epochs=4, callbacks=[CtrlC()], verbose=0)
+        MLP([5, 8, 2], seed=1).fit(
+            x, y, optimizer="lbfgs", epochs=4, callbacks=[CtrlC()], verbose=0, checkpoint=tmp_path
+        )
     assert ends == [(at + 1, "interrupted")]
+    resumed = trained(MLP([5, 8, 2], seed=1), epochs=4, checkpoint=tmp_path, resume=True)
+    assert resumed == trained(MLP([5, 8, 2], seed=1), epochs=4)
 
 
 def test_an_iterations_loss_is_that_of_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if the line search evaluated another point after it."""
+    """Even if the line search of another SciPy evaluated another point after it."""
 
     def minimise(evaluate: Any, start: np.ndarray, *, callback: Any, **options: Any) -> Any:
         end = start - evaluate(start)[1]
-        evaluate(end)
+        value, _ = evaluate(end)
         evaluate(start)
         with suppress(StopIteration):
-            callback(intermediate_result=SimpleNamespace(x=end))
-        return SimpleNamespace(x=end, message="enough")
+            callback(intermediate_result=SimpleNamespace(x=end, fun=value))
+        return SimpleNamespace(x=end, fun=value)
 
-    monkeypatch.setattr("mlpx.training.full_batch._minimise", lambda: minimise)
+    monkeypatch.setattr(minimiser, "known_setulb", lambda: None)
+    monkeypatch.setattr(minimiser, "public_minimize", lambda: minimise)
     x, y = problem()
     model = MLP([5, 8, 2])
     before = model.evaluate(x, y)["loss"]
@@ -127,8 +140,10 @@ def test_an_iterations_loss_is_that_of_its_end(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    model = MLP([5, 2])
     with pytest.raises(MissingExtraError, match=r"optimizer='lbfgs'.*mlpx\[lbfgs\]"):
-        MLP([5, 2]).fit(*problem(), optimizer="lbfgs", verbose=0)
+        model.fit(*problem(), optimizer="lbfgs", verbose=0)
+    assert model.training_state is None  # nothing was begun
 
 
 def test_data_are_free_when_the_training_is_over(only_new_garbage: None) -> None:
@@ -147,3 +162,134 @@ def test_data_are_free_when_the_training_is_over(only_new_garbage: None) -> None
         assert runs[0]() is None
     finally:
         gc.enable()
+
+
+class Killed(BaseException):
+    pass
+
+
+class Kill(Callback):
+    """Ends everything in the iteration after `last`."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def on_steps(self, run: Any) -> None:
+        if run.steps_done > self.last:
+            raise Killed
+
+
+class Results(Callback):
+    """Keeps what SciPy would have returned."""
+
+    begun = 0
+
+    def on_epoch_begin(self, run: Any, epoch: int) -> None:
+        self.begun += 1
+
+    def on_train_end(self, run: Any) -> None:
+        self.result, self.value = run.loop.result, run.loop.value
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each checkpoint is written when it is due."""
+    monkeypatch.setattr(Writer, "start", lambda self, work: self._do(work))
+
+
+def trained(
+    model: MLP, *callbacks: Callback, epochs: int = 6, rule: Any = "lbfgs", **more: Any
+) -> dict[str, Any]:
+    """All that a training leaves."""
+    results, (x, y) = Results(), problem()
+    history = model.fit(
+        x, y, optimizer=rule, epochs=epochs, callbacks=[*callbacks, results], verbose=0, **more
+    )
+    result = asdict(results.result)
+    return {
+        "flat": model.flat.tobytes(),
+        "epochs": history.epochs,
+        "step_loss": list(history.step_loss),
+        "stop_reason": history.stop_reason,
+        "notes": history.notes,
+        "state": (model.training_state.step, model.training_state.epoch),
+        "value": results.value,
+        **result,
+        "x": result["x"].tobytes(),
+    }
+
+
+def killed_after_each(n: int, fresh: Any, folder: Path, **given: Any) -> None:
+    """Train and be killed after the first iteration, go on and be killed after the second, ..."""
+    for last in range(n):
+        with pytest.raises(Killed):
+            trained(fresh(), Kill(last), checkpoint=folder, every=1, resume=True, **given)
+
+
+CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "float32": ([5, 8, 2], {}),
+    "float64": ([5, 8, 2], {"dtype": "float64"}),
+    "batch norm": ([5, Dense(8, activation="tanh"), BatchNorm(), 2], {}),
+}
+
+
+@pytest.mark.usefixtures("_at_once")
+@pytest.mark.parametrize("case", CASES)
+def test_killed_after_each_iteration_it_ends_with_the_same_bits(case: str, tmp_path: Path) -> None:
+    """It keeps two pairs only, so that the oldest ones are dropped in between."""
+    pytest.importorskip("scipy")
+    layers, options = CASES[case]
+    rule = LBFGS(weight_decay=0.01, memory=2)
+
+    def fresh() -> MLP:
+        return MLP(layers, seed=1, **options)
+
+    whole = trained(fresh(), rule=rule)
+    assert whole["nit"] == len(whole["epochs"]) == 6
+    assert whole["message"] == "STOP: TOTAL NO. OF ITERATIONS REACHED LIMIT"
+    killed_after_each(6, fresh, tmp_path, rule=rule)
+    assert trained(fresh(), rule=rule, checkpoint=tmp_path, resume=True) == whole
+    # Finished, it stays as it is; and more iterations are as if they had been asked for at once.
+    idle = Results()
+    assert trained(fresh(), idle, rule=rule, checkpoint=tmp_path, resume=True) == whole
+    assert idle.begun == 0
+    longer = trained(fresh(), rule=rule, checkpoint=tmp_path, resume=True, epochs=8)
+    assert longer == trained(fresh(), rule=rule, epochs=8)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_what_has_converged_does_not_go_on(tmp_path: Path) -> None:
+    pytest.importorskip("scipy")
+    rule = LBFGS(tolerance=1e-2, weight_decay=0.1)
+    whole = trained(MLP([5, 2]), rule=rule, epochs=99, checkpoint=tmp_path)
+    assert "lbfgs ended: CONVERGENCE" in whole["stop_reason"]
+    assert trained(MLP([5, 2]), rule=rule, epochs=99, checkpoint=tmp_path, resume=True) == whole
+    # Killed between its last iteration and the end, it converges then.
+    killed_after_each(whole["nit"], lambda: MLP([5, 2]), tmp_path / "2", rule=rule, epochs=99)
+    again = trained(MLP([5, 2]), rule=rule, epochs=99, checkpoint=tmp_path / "2", resume=True)
+    assert again == whole
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_an_unknown_scipy_starts_anew_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("scipy")
+
+    def fresh() -> MLP:
+        return MLP([5, 8, 2], seed=1)
+
+    whole = trained(fresh())
+    monkeypatch.setattr(minimiser, "KNOWN", ((0, 1), (0, 9)))
+    assert trained(fresh()) == whole
+    killed_after_each(3, fresh, tmp_path)
+    resumed = trained(fresh(), checkpoint=tmp_path, resume=True)
+    assert (resumed["nit"], resumed["state"], resumed["message"]) == (6, (6, 6), whole["message"])
+    assert resumed["notes"] == [ANEW]
+    assert resumed["epochs"][:1] == whole["epochs"][:1]
+    assert resumed["epochs"][-1]["loss"] < whole["epochs"][2]["loss"]
+    # Nor has one that is known the pairs of one that is not.
+    shutil.copytree(tmp_path, tmp_path / "2")
+    monkeypatch.undo()
+    longer = trained(fresh(), checkpoint=tmp_path / "2", resume=True, epochs=8)
+    assert (longer["nit"], longer["notes"]) == (8, [ANEW])

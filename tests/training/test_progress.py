@@ -226,12 +226,12 @@ def test_within_an_epoch_the_bar_shows_the_loss_of_the_last_step(monkeypatch):
 
 
 def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
-    """After 50 s, a quarter of 40 steps of 30 samples each is done."""
+    """After 50 s, a quarter of 40 steps of 30 samples each is done; 5 more were before."""
     clock = SimpleNamespace(now=7.0, perf_counter=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
     monkeypatch.setenv("COLUMNS", str(len("epoch 1/3 ━━━━━━ ") + 52))  # the least for all of it
     run = SimpleNamespace(
-        total_steps=40, steps_done=10, samples_done=300, last_epoch=3,
+        total_steps=45, steps_done=5, samples_done=150, last_epoch=3,
         state=SimpleNamespace(epoch=0), recent_loss=lambda: 0.5,
     )  # fmt: skip
     bar, told = Bar(), []
@@ -240,16 +240,16 @@ def test_the_bar_tells_its_rate_and_the_time_left(monkeypatch):
     clock.now += 0.19
     bar.on_steps(run)
     assert told == []
-    clock.now = 57.0
+    run.steps_done, run.samples_done, clock.now = 15, 450, 57.0
     bar.on_epoch_end(run, 0, {"loss": 0.25, "val_loss": 1.0})
     run.state.epoch = 3  # the last is over, whatever comes
-    run.steps_done, clock.now = 40, 107.0
+    run.steps_done, clock.now = 45, 107.0
     bar.on_steps(run)
     bar.on_train_end(run)
     first, last = told
-    assert (first["completed"], first["description"]) == (10, "epoch 1/3")
+    assert (first["completed"], first["description"]) == (15, "epoch 1/3")
     assert first["tail"] == "loss 0.2500  val_loss 1.0000  6 samples/s  2:30 left"
-    assert (last["completed"], last["description"]) == (40, "epoch 3/3")
+    assert (last["completed"], last["description"]) == (45, "epoch 3/3")
     assert last["tail"] == "loss 0.5000  val_loss 1.0000  3 samples/s  in 1:40"
 
 
@@ -260,7 +260,9 @@ def test_lines_tell_the_rate_since_the_last_one(monkeypatch):
     flushed, out = [], io.StringIO()
     out.flush = lambda: flushed.append(len(out.getvalue().splitlines()))
     monkeypatch.setattr(sys, "stdout", out)
-    run = SimpleNamespace(last_epoch=25, history=History(first_epoch=10))
+    before = [{"loss": 1.0}] * 2  # of a run that goes on
+    history = History(first_epoch=8, epochs=before, samples=700)
+    run = SimpleNamespace(last_epoch=25, history=history, samples_done=700)
     lines = Lines(10)
     lines.on_train_begin(run)
     for epoch in range(1, 16):

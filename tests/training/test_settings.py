@@ -35,6 +35,12 @@ WRONG: dict[str, list[Any]] = {
     "threads": ["x", 0],
     "dtype": [None, 5, "float16"],
     "seed": [None, "x", -1, 1.5, True],
+    "early_stopping": [5, ["loss"]],
+    "stop_on_plateau": [None, 1, "yes"],
+    "patience": ["x", 0],
+    "best_weights": [5],
+    "csv_log": [5],
+    "checkpoint_every": [None, 30],
     "class_names": [5, "abc", [1, 2]],
 }
 

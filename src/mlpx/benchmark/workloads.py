@@ -15,11 +15,11 @@ from mlpx.benchmark.report.units import widths_text
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.training.sampling import SAMPLINGS
 
-Phase = Literal["train", "forward", "backward", "update", "predict", "call", "start"]
+Phase = Literal["train", "forward", "backward", "update", "predict", "call", "start", "checkpoint"]
 PHASES: tuple[Phase, ...] = (
-    "train", "forward", "backward", "update", "predict", "call", "start"
+    "train", "forward", "backward", "update", "predict", "call", "start", "checkpoint"
 )  # fmt: skip
-WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start")
+WHOLE_STEPS: tuple[Phase, ...] = ("train", "call", "start", "checkpoint")
 """The phases that do a whole training step; they differ in what surrounds it."""
 BATCH_SIZES = (1, 8, 32, 128, 512, 2048, 8192)
 CHECK_STEPS = 5

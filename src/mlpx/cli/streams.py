@@ -19,9 +19,13 @@ from mlpx.training.progress import Outlet
 
 @contextmanager
 def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
-    """Show each warning as one line on stderr, without its line of code; or none if `quiet`."""
+    """Show each warning as one line on stderr, without its line of code; or none if `quiet`.
+
+    What is deprecated is left out: it is for those who write the code.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if quiet else "default")
+        warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = _speak
         yield
 

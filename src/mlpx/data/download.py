@@ -181,6 +181,7 @@ def _receive(fetch: _Fetch, response: Any, file: IO[bytes], done: int, total: in
         if not chunk:
             break
         file.write(chunk)
+        file.flush()  # whoever is killed leaves what has come, however large Python's buffer is
         done += len(chunk)
         if fetch.progress is not None:
             fetch.progress(done, total)

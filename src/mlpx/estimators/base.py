@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from mlpx.backend import Backend, get_backend
 from mlpx.backend.cpu import usable_cores
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
-from mlpx.estimators.bookkeeper import Bookkeeper
+from mlpx.estimators.bookkeeper import Bookkeeper, split_state
 from mlpx.estimators.feeding import enough_weighing, loop_and_feed, open_window
 from mlpx.kernels.losses import Loss
 from mlpx.metrics import Metric
@@ -27,11 +28,15 @@ from mlpx.mlp import MLP
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData
 from mlpx.training.callbacks import check_callbacks
+from mlpx.training.checkpoints import Checkpoints, keeper_of
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import display
+from mlpx.training.recorded import adopt
 from mlpx.training.run import Run, RunOptions
 
 Held = tuple[Any, Any, Any]
+Kept = tuple[Any, Any, bool]
+"""The arguments `checkpoint`, `every` and `resume`."""
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
@@ -42,6 +47,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     """Fitting with mlpx's engines and scikit-learn's semantics; see the subclasses."""
 
     _classifies = False
+    _split_state: Any = None
+    """The state of the random draws before the validation data were split off, if they were."""
 
     # What subclasses define.
 
@@ -84,9 +91,18 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, partial: bool = False,
-        held_out: Held = (None, None, None),
+        held_out: Held = (None, None, None), kept: Kept = (None, None, False),
     ) -> Self:  # fmt: skip
         settings.check(self)
+        checkpoint, every, resume = kept
+        keeper = keeper_of(checkpoint, every=every, resume=resume)
+        with nullcontext() if keeper is None else keeper.opened(resume=resume):
+            return self._fit_kept(X, y, sample_weight, partial, held_out, keeper)
+
+    def _fit_kept(
+        self, X: Any, y: Any, sample_weight: Any, partial: bool, held_out: Held,
+        keeper: Checkpoints | None,
+    ) -> Self:  # fmt: skip
         if partial and self.early_stopping:
             raise InputError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "_model") or not (self.warm_start or partial)
@@ -104,10 +120,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if first:
             self._begin()
         self._open_model(X, backend, first=first)
+        if keeper is not None and keeper.found is not None:
+            self._split_state = split_state(keeper.found)
         validation = self._held_out(held_out, backend)
         if self.early_stopping and validation is None and not settings.full_batch(self):
             (X, y, w), validation = self._split(X, y, w)
-        return self._train(X, y, w, validation, partial=partial)
+        return self._train(X, y, w, validation, keeper, partial=partial)
 
     def _begin(self) -> None:
         """Set the attributes of an estimator that has not learnt anything yet."""
@@ -115,7 +133,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self._given_layers = False
         self._random_state = check_random_state(self.random_state)
         self._order = np.arange(0)
-        self._split_state: Any = None
+        self._split_state = None
         self._last_flat: np.ndarray | None = None
         self._no_improvement_count = 0
         self.n_iter_ = self.t_ = 0
@@ -206,15 +224,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         return bool(asked and held_out is not None)
 
     def _train(
-        self, X: Any, y: Any, w: Any, validation: TrainingData | None, *, partial: bool
-    ) -> Self:
+        self, X: Any, y: Any, w: Any, validation: TrainingData | None,
+        keeper: Checkpoints | None, *, partial: bool,
+    ) -> Self:  # fmt: skip
         w = self._class_factors(y, w)
         rule = settings.optimizer(self, weight=float(len(y) if w is None else w.sum()))
         w = rows.in_model_range(w, self._model)
         if not rule.full_batch:
             X, y, w = enough_weighing(X, y, w, batch_rows=settings.batch_rows(self))
         data, constants = self._data(X, y, w), self._loss_constants(y)
-        run = self._run(data, validation, rule, w, constants, epochs=1 if partial else None)
+        epochs = 1 if partial else int(self.max_iter)
+        run = self._run(data, validation, rule, w, constants, keeper, epochs=epochs)
         ruled = self.solver == "sgd" and settings.has_rate_rule(self)
         self._rate_rule = self.learning_rate if ruled else "constant"
         if not run.state.step:
@@ -226,17 +246,21 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         try:
             run.train()
         except KeyboardInterrupt:
-            warnings.warn("interrupted; what was learnt is kept", UserWarning, stacklevel=5)
+            warnings.warn("interrupted; what was learnt is kept", UserWarning, stacklevel=6)
         self.history_ = run.history
         self._conclude(run, partial=partial)
         return self
 
     def _run(
         self, data: TrainingData, validation: TrainingData | None, rule: Optimizer,
-        w: np.ndarray | None, constants: np.ndarray | None, *, epochs: int | None,
+        w: np.ndarray | None, constants: np.ndarray | None, keeper: Checkpoints | None, *,
+        epochs: int,
     ) -> Run:  # fmt: skip
         """The training run that does the work."""
         model, n = self._model, len(data)
+        found = None if keeper is None else keeper.found
+        if found is not None:
+            adopt(found, model, rule)
         batch = n if rule.full_batch else self._batch_rows(n)
         if isinstance(data.x, rows.SparseRows):
             data = open_window(model, data, 1 if rule.full_batch else batch)
@@ -253,20 +277,27 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             optimizer=rule,
             batch_size=min(batch * rule.accumulate, n),
             part_rows=batch,
-            epochs=int(self.max_iter) if epochs is None else epochs,
+            epochs=epochs,
             metrics=metrics,
-            callbacks=(book, *check_callbacks(self.callbacks or ())),
+            callbacks=(book, *check_callbacks(self.callbacks or ()), *([keeper] if keeper else [])),
             display=tuple(shown),
             threads=self._threads(),
         )
         loop, feed = loop_and_feed(self, model, data, options, w, constants)
-        return Run(model, data, validation, options, loop=loop, feed=feed)
+        return Run(model, data, validation, options, loop=loop, feed=feed, checkpoint=found)
+
+    def _split_draws(self) -> dict[str, Any] | None:
+        """`_split_state`, as a checkpoint keeps it."""
+        if self._split_state is None:
+            return None
+        kind, words, position, *rest = self._split_state
+        return {"kind": kind, "words": np.array(words), "position": position, "rest": rest}
 
     def _batch_rows(self, n: int) -> int:
         size = settings.batch_rows(self)
         if size > n and not isinstance(self.batch_size, str):
             told = f"batch_size = {size} is larger than the {n} rows; trained with {n}"
-            warnings.warn(told, UserWarning, stacklevel=7)
+            warnings.warn(told, UserWarning, stacklevel=8)
         return min(size, n)
 
     def _threads(self) -> int | None:
@@ -305,7 +336,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
                 "optimization hasn't converged yet."
             )
         if told:
-            warnings.warn(told, ConvergenceWarning, stacklevel=6)
+            warnings.warn(told, ConvergenceWarning, stacklevel=7)
         model = self._model
         if not bool(model.backend.xp.isfinite(model.flat).all()):
             raise InputError(NOT_FINITE)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
+from copy import deepcopy
 from typing import Any
 
+import numpy as np
+
+from mlpx.backend import array_backend
+from mlpx.errors import InputError
 from mlpx.estimators.feeding import Shuffled
+from mlpx.estimators.saving import draws, found, set_draws
+from mlpx.network.checkpoint import Saved
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.progress import Outlet
+from mlpx.training.recorded import RUN
 from mlpx.training.run import Callback, Logs, Run
 from mlpx.types import Array
 
@@ -34,6 +42,22 @@ class Bookkeeper(Callback):
             last = self.estimator._last_flat
             if last is not None:  # the fit before restored its best epoch; continue from its last
                 run.model.backend.upload(last, out=run.model.flat)
+
+    def state(self) -> dict[str, Any]:
+        """All that the estimator has found out and drawn."""
+        best, estimator = self.best, self.estimator
+        return {
+            "found": deepcopy(found(estimator)),
+            "draws": deepcopy(draws(estimator)),
+            "split": estimator._split_draws(),
+            "best": None if best is None else np.array(array_backend(best).to_numpy(best)),
+        }
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        vars(self.estimator).update(state["found"])
+        set_draws(self.estimator, state["draws"])
+        best = state["best"]
+        self.best = None if best is None else run.model.backend.asarray(best)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         estimator = self.estimator
@@ -116,6 +140,20 @@ class Bookkeeper(Callback):
         if self.best is not None:
             self.estimator._last_flat = run.model.backend.to_numpy(run.model.flat).copy()
             run.model.flat[...] = self.best
+
+
+def split_state(saved: Saved) -> Any:
+    """The state of the random draws with which the run of a checkpoint split off its validation
+    data; None if it did not.
+
+    Raises InputError for the checkpoint of something else than an estimator.
+    """
+    try:
+        states = dict(saved.beside[RUN]["callbacks"])
+        split = states[Bookkeeper.__name__]["split"]
+        return split and (split["kind"], split["words"], split["position"], *split["rest"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{saved.path} is not the checkpoint of an estimator's fit") from error
 
 
 def objective(run: Run, logs: Logs) -> float:

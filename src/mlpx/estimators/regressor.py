@@ -56,14 +56,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     @known_options
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None,
-        sample_weight_val: Any = None,
+        sample_weight_val: Any = None, checkpoint: Any = None, every: Any = None,
+        resume: bool = False,
     ) -> Self:  # fmt: skip
         """Train on X (n, columns) and values y (n,) or (n, outputs).
 
         `X_val` and `y_val` are evaluated after every epoch, and early stopping uses them instead of
-        a part of X. Raises ValueError or TypeError for invalid data.
+        a part of X. `checkpoint` names a folder in which the training is kept every 30 seconds, or
+        as `every` says; with `resume` a training that was killed is finished, as in `MLP.fit`.
+        Raises ValueError or TypeError for invalid data.
         """
-        return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val))
+        return self._fit(X, y, sample_weight, held_out=(X_val, y_val, sample_weight_val),
+                         kept=(checkpoint, every, resume))  # fmt: skip
 
     @available_if(learns_in_parts)  # type: ignore[untyped-decorator]
     @known_options

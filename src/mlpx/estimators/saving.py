@@ -43,9 +43,9 @@ def save(estimator: Any, folder: Path) -> None:
     described = {
         "kind": type(estimator).__name__,
         "parameters": _parameters(estimator),
-        "found": {name: getattr(estimator, name) for name in FOUND if hasattr(estimator, name)},
+        "found": found(estimator),
         "names": [str(name) for name in getattr(estimator, "feature_names_in_", [])],
-        "draws": _draws(estimator),
+        "draws": draws(estimator),
         **estimator._described(),
     }
     config = {"loss": estimator.model_.loss.name, KEY: described}
@@ -67,10 +67,23 @@ def _parameters(estimator: Any) -> dict[str, Any]:
     return given
 
 
-def _draws(estimator: Any) -> dict[str, Any]:
+def found(estimator: Any) -> dict[str, Any]:
+    """What a fitted estimator has found out, as plain values."""
+    return {name: getattr(estimator, name) for name in FOUND if hasattr(estimator, name)}
+
+
+def draws(estimator: Any) -> dict[str, Any]:
     """The state of the random draws, so that training resumes exactly."""
     _, words, position, *_ = estimator._random_state.get_state()
     return {"words": words, "position": position, "order": estimator._order}
+
+
+def set_draws(estimator: Any, described: dict[str, Any]) -> None:
+    """The inverse of `draws`."""
+    words = np.array(described["words"], dtype=np.uint32)
+    estimator._random_state = np.random.RandomState()
+    estimator._random_state.set_state(("MT19937", words, int(described["position"])))
+    estimator._order = np.array(described["order"], dtype=np.int64)
 
 
 def _plain(value: Any) -> Any:
@@ -147,11 +160,7 @@ def _of_estimator(cls: Any, folder: Path, described: dict[str, Any]) -> Any:
     vars(estimator).update(_back(described["found"]))
     if described["names"]:
         estimator.feature_names_in_ = np.array(described["names"], dtype=object)
-    draws = described["draws"]
-    words = np.array(draws["words"], dtype=np.uint32)
-    estimator._random_state = np.random.RandomState()
-    estimator._random_state.set_state(("MT19937", words, int(draws["position"])))
-    estimator._order = np.array(draws["order"], dtype=np.int64)
+    set_draws(estimator, described["draws"])
     estimator._restore(described)
     return estimator
 

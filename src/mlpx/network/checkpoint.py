@@ -116,7 +116,7 @@ def _without_arrays(value: Any, tensors: Tensors) -> Any:
         return {key: _without_arrays(entry, tensors) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_without_arrays(entry, tensors) for entry in value]
-    return value
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _with_arrays(value: Any, tensors: Tensors) -> Any:

@@ -19,8 +19,9 @@ class LBFGS(Optimizer, name="lbfgs"):
     extra `lbfgs`. An epoch is an iteration, with one or a few evaluations of the loss and its
     gradient, and reports the loss it reached. The run ends early once no element of the gradient
     exceeds `tolerance`. `weight_decay` is L2. There are no batches, no learning rate and no
-    clipping. A second fit continues from the first one's parameters, but with a new H. Source: Liu
-    and Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
+    clipping. A second fit continues from the first one's parameters, but with a new H; one that
+    goes on from a checkpoint keeps H, unless a note of its history says otherwise. Source: Liu and
+    Nocedal, "On the limited memory BFGS method for large scale optimization", 1989.
     """
 
     learning_rate: float | Schedule = 1.0

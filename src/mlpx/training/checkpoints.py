@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import re
 import signal
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,28 +22,33 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
-from mlpx.files import sweep, write_atomically
-from mlpx.network.checkpoint import Saved, content, read
+from mlpx.files import remove_if_empty, sweep, write_atomically
+from mlpx.network.checkpoint import Saved, content
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 from mlpx.records import require_count, require_flag
 from mlpx.training.callbacks import BestWeights
+from mlpx.training.checkpoint_files import (
+    BEST,
+    latest,
+    name_of,
+    numbered,
+    progress,
+    remove_but,
+)
 from mlpx.training.locks import locked
-from mlpx.training.recorded import INTERRUPTED, RUN, check_model, data_of, record
+from mlpx.training.recorded import INTERRUPTED, RUN, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
-from mlpx.training.run_folder import remove_if_empty
 
 EVERY = "30s"
 KEEP = 2
-NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")
-BEST = "best.safetensors"
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
 class Interval:
-    """How much lies between two checkpoints: steps, epochs or seconds."""
+    """How much lies between two checkpoints: steps, epochs or seconds; none if all are None."""
 
     steps: int | None = None
     epochs: int | None = None
@@ -50,11 +56,13 @@ class Interval:
 
     @classmethod
     def parse(cls, every: object) -> Interval:
-        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h".
+        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h"; or None.
 
         Raises InputError or InputTypeError.
         """
         wanted = "wanted a number of steps, or text such as '30s', '5 min', '2 epochs', '500 steps'"
+        if every is None:
+            return cls()
         if isinstance(every, int | np.integer) and not isinstance(every, bool):
             require_count("every", every)
             return cls(steps=int(every))
@@ -77,9 +85,10 @@ class Checkpoints(Callback):
     """Write checkpoints of a run into `folder` while it trains.
 
     every: a number of steps, or text such as "30s", "5 min", "2 epochs"; the first is written at
-    the start, one more at the end. A checkpoint is due between two steps, when at least as much has
-    passed. keep: how many of the latest stay. best: a column such as "val_loss"; beside the
-    checkpoints, best.safetensors has the model of the epoch best by it.
+    the start, one more at the end; None writes only these. A checkpoint is due between two steps,
+    when at least as much has passed and the one before is on the disk. keep: how many of the latest
+    stay. best: a column such as "val_loss"; beside the checkpoints, best.safetensors has the model
+    of the epoch best by it.
     `beside` is written into each.
 
     Training does not wait for the disk: it copies the arrays, and a thread writes them. If that
@@ -95,7 +104,7 @@ class Checkpoints(Callback):
         self,
         folder: str | os.PathLike[str],
         *,
-        every: int | str = EVERY,
+        every: int | str | None = EVERY,
         keep: int = KEEP,
         best: str | None = None,
         beside: dict[str, Any] | None = None,
@@ -106,35 +115,57 @@ class Checkpoints(Callback):
         self.beside = dict(beside or {})
         self.found: Saved | None = None
         """The checkpoint that the run goes on from."""
-        self.locks = True
-        """Whether `opened` locks the folder; not if the caller has."""
+        self.source = self.folder
+        """Where the checkpoint to go on from is."""
+        self.locks = self.refuses = True
+        """Whether `opened` locks the folder, and refuses an unfinished run in it; False if the
+        caller does.
+        """
         self.asked = False
         """Whether a signal asked for a checkpoint."""
-        self._writer = Writer()
+        self._writer, self._open = Writer(), False
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[Saved | None]:
         """The folder, made and locked; yields the checkpoint to go on from, if there is one.
 
-        Raises InputError if it is no folder, is in use, or holds an unfinished run and not
-        `resume`; CheckpointError if it has checkpoints and none can be read, OSError.
+        Raises InputError if the folder cannot be written, is in use, or holds an unfinished run and
+        not `resume`; CheckpointError if it has checkpoints and none can be read.
         """
-        if self.folder.is_file():
-            raise InputError(f"checkpoint = {str(self.folder)!r} is a file; wanted a folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            held.callback(remove_if_empty, self.folder)
-            if self.locks:
-                held.enter_context(locked(self.folder))
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.callback(remove_if_empty, self.folder)
+                if self.locks:
+                    held.enter_context(locked(self.folder))
+                with tempfile.TemporaryFile(dir=self.folder):
+                    pass  # finds an unwritable folder now
+            except OSError as error:
+                raise InputError(
+                    f"checkpoint = {str(self.folder)!r} is no folder that can be written: "
+                    f"{error.strerror or error}"
+                ) from None
             sweep(self.folder)
-            self.found = latest(self.folder)
+            self.found = latest(self.source)
             if self.found is not None and not resume:
-                refuse_unfinished(self.folder, self.found)
+                self._refuse_unfinished(self.found)
                 self.found = None
             held.enter_context(self._answering())
+            self._open = True
+            held.callback(setattr, self, "_open", False)
             yield self.found
 
+    def _refuse_unfinished(self, found: Saved) -> None:
+        done, total = progress(found)
+        if self.refuses and done < total:
+            raise InputError(
+                f"{self.folder} has the checkpoint of a run that was cut short after {done:,} of "
+                f"{total:,} steps: finish it with resume=True, name another folder, or delete it"
+            )
+
     def on_check(self, run: Run) -> None:
+        if not self._open:
+            raise InputError("callbacks holds mlpx.Checkpoints; give it as checkpoint=")
         if self.best is not None:
             self.best.on_check(run)
 
@@ -160,7 +191,8 @@ class Checkpoints(Callback):
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
         paths = [path for _, path in earlier]
-        self._written = paths[: paths.index(self.found.path) + 1] if self.found else []
+        at = paths.index(self.found.path) + 1 if self.found and self.found.path in paths else 0
+        self._written = paths[:at]
         """The checkpoints of this run; those behind the one it goes on from cannot be read."""
         self._data = data_of(run)
         self._best_epoch = -1
@@ -170,7 +202,8 @@ class Checkpoints(Callback):
         self._passed(run)
 
     def on_steps(self, run: Run) -> None:
-        if self._due(run):
+        at_end = run.state.position == run.steps_per_epoch or run.steps_done >= run.total_steps
+        if not at_end and self._due(run):
             self._snapshot(run, inside=True)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
@@ -193,13 +226,12 @@ class Checkpoints(Callback):
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)
-        every = self.every
-        due = self.asked or (
-            time.monotonic() - self._at_s >= every.seconds
-            if every.seconds is not None
-            else run.steps_done - self._steps >= every.steps
-            if every.steps is not None
-            else self._epochs >= (every.epochs or 1)
+        every, steps = self.every, run.steps_done - self._steps
+        due = (
+            self.asked
+            or (every.seconds is not None and time.monotonic() - self._at_s >= every.seconds)
+            or (every.steps is not None and steps >= every.steps)
+            or (every.epochs is not None and self._epochs >= every.epochs)
         )
         return due and not self._writer.busy
 
@@ -220,9 +252,9 @@ class Checkpoints(Callback):
         except MemoryError as error:
             self._writer.fail(error)
             return
-        path = self.folder / f"checkpoint-{self._number:06d}.safetensors"
+        path = self.folder / name_of(self._number)
         self._number += 1
-        progress = _progress(run)
+        made_at = _progress(run)
 
         def write() -> None:
             if not made.finite():
@@ -233,7 +265,7 @@ class Checkpoints(Callback):
                 self._best_epoch = epoch
             saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
             write_atomically(path, saved.to_bytes())
-            first, self._last = not self._written, progress
+            first, self._last = not self._written, made_at
             self._written = [*self._written, path][-self.keep :]
             remove_but(self.folder, self._written)
             if first and best is None:
@@ -303,6 +335,11 @@ class Writer:
         """Whether it is still at work."""
         return self._thread is not None and self._thread.is_alive()
 
+    @property
+    def failed(self) -> bool:
+        """Whether it failed and `complain` has not told."""
+        return self._error is not None
+
     def start(self, work: Callable[[], None]) -> None:
         """Do it; at once and not in a thread if there can be none."""
         self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
@@ -316,7 +353,7 @@ class Writer:
         try:
             work()
             self._told = False
-        except Exception as error:
+        except Exception as error:  # of a callback's state, too: nobody else would see it
             self.fail(error)
 
     def fail(self, error: Exception) -> None:
@@ -335,9 +372,11 @@ class Writer:
         error, self._error = self._error, None
         if error is not None and (ended or not self._told):
             self._told = True
-            goes_on = "training goes on, and the next checkpoint is tried"
-            then = "the end of the run is not kept" if ended else goes_on
-            told = f"{str(error) or 'out of memory'}; {then}"
+            what = str(error)
+            if not isinstance(error, CheckpointError):
+                what = f"no checkpoint was written ({type(error).__name__}: {error})"
+            goes_on = "training goes on, and the next one is tried when due"
+            told = f"{what}; {'the end of the run is not kept' if ended else goes_on}"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 
@@ -345,53 +384,6 @@ class Writer:
 def _progress(run: Run) -> tuple[int, int, bool]:
     """What differs between two states of a run that are worth a checkpoint each."""
     return run.steps_done, len(run.history), run.stopping in (None, INTERRUPTED)
-
-
-def numbered(folder: Path) -> list[tuple[int, Path]]:
-    """The checkpoints in `folder` with their numbers, the latest last."""
-    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def latest(folder: Path) -> Saved | None:
-    """The latest checkpoint in `folder`; None if there is none.
-
-    One that cannot be read is passed over with a warning. Raises CheckpointError if none can be.
-    """
-    trouble = None
-    for _, path in reversed(numbered(folder)):
-        try:
-            return read(path)
-        except CheckpointError as error:
-            warnings.warn(f"{error}; the checkpoint before it is taken", UserWarning, stacklevel=4)
-            trouble = trouble or error
-    if trouble is not None:
-        raise trouble
-    return None
-
-
-def refuse_unfinished(folder: Path, found: Saved) -> None:
-    """Raise InputError if `found` is the checkpoint of a run that had not ended."""
-    try:
-        kept = found.beside[RUN]
-        done, total = int(kept["steps_done"]), int(kept["total_steps"])
-        ended = kept["stopping"] is not None or done >= total
-        ended = ended and not len(kept["log"])  # an epoch that was not reported
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{found.path} is not the checkpoint of a run") from error
-    if not ended:
-        raise InputError(
-            f"{folder} has the checkpoint of a run that was cut short after {done:,} of {total:,} "
-            "steps: finish it with resume=True, name another folder, or delete it"
-        )
-
-
-def remove_but(folder: Path, kept: list[Path]) -> None:
-    """Remove the checkpoints in `folder` that are not among those `kept`."""
-    for _, path in numbered(folder):
-        if path not in kept:
-            with suppress(OSError):
-                path.unlink()
 
 
 @contextmanager
@@ -409,15 +401,14 @@ def opened(
     Raises InputError, InputTypeError, CheckpointError, OSError; the model keeps its seed if
     anything is raised before the training begins.
     """
-    keeper = _keeper(given, every=every, resume=resume)
+    keeper = keeper_of(given, every=every, resume=resume)
     if keeper is None:
         yield (), None
         return
     seed, before = model.seed, model.training_state
     with keeper.opened(resume=resume) as found:
         if found is not None:
-            check_model(model, optimizer, found)
-            model.seed = found.config["seed"]
+            adopt(found, model, optimizer)
         try:
             yield (keeper,), found
         except BaseException:
@@ -426,9 +417,13 @@ def opened(
             raise
 
 
-def _keeper(
+def keeper_of(
     given: str | os.PathLike[str] | Checkpoints | None, *, every: int | str | None, resume: bool
 ) -> Checkpoints | None:
+    """What writes the checkpoints that `fit(checkpoint, every, resume)` asks for, if any.
+
+    Raises InputError, InputTypeError.
+    """
     require_flag("resume", resume)
     if isinstance(given, Checkpoints):
         if every is not None:

@@ -24,6 +24,12 @@ class Epochs:
         """Nothing to override."""
         return {}
 
+    def state(self) -> None:
+        """Nothing to keep: the run and its training state have it all."""
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
     def train(self, run: Run, interrupted: list[int]) -> None:
         """Train epochs until the run is over; one that a checkpoint cut short ends in any case."""
         while not interrupted and (not run.over or run.state.position > run.reported):

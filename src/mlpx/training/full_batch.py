@@ -1,4 +1,4 @@
-"""The training loop of a full-batch optimizer: SciPy minimises, the program evaluates."""
+"""The training loop of a full-batch optimizer: a minimiser iterates, the program evaluates."""
 
 from __future__ import annotations
 
@@ -8,23 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import InputError, MissingExtraError
+from mlpx.errors import InputError
 from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.program.program import LOSS, WEIGHT
+from mlpx.training.minimiser import KNOWN, Limits, Minimiser, Minimum, known_setulb
 from mlpx.training.run import Run
+
+ANEW = (
+    "L-BFGS started anew from the parameters reached: its earlier pairs can be kept with SciPy "
+    "{0[0]}.{0[1]} to {1[0]}.{1[1]} only"
+).format(*KNOWN)
 
 
 class FullBatch:
     """Iterations of L-BFGS, each reported as an epoch.
 
-    `limits` override the options that SciPy is given; None means SciPy's default. `constant` is
-    added to the loss. If the feed has room for only some of the rows, they take turns in it.
+    `limits` override our own; None means SciPy's default. `constant` is added to the loss. If the
+    feed has room for only some of the rows, they take turns in it.
     """
 
     value = math.nan
     """The last value of the objective."""
-    result: Any = None
-    """What SciPy returned; None if it did not."""
+    result: Minimum | None = None
+    """What was reached; None before the end."""
+    minimiser: Minimiser | None = None
+    """Where the iterations are, once they have begun."""
     run: Run
     """The run, while it is trained."""
 
@@ -34,7 +42,9 @@ class FullBatch:
         self.limits, self.constant = dict(limits or {}), constant
 
     def check(self, run: Run) -> None:
-        """Raise InputError if there is no fixed objective to minimise."""
+        """Raise InputError if there is no fixed objective to minimise, MissingExtraError without
+        SciPy.
+        """
         options = run.options
         if run.batch_size != len(run.data) or options.sampling == "with_replacement":
             raise InputError(
@@ -52,29 +62,50 @@ class FullBatch:
         for name, place in run.model.layout.places.items():
             if place.parameter.max_norm is not None:
                 raise InputError(f"{name} has a max_norm; lbfgs moves without such bounds")
+        known_setulb()
 
     def program_options(self, run: Run) -> dict[str, Any]:
         """All rows in one step, or as many as there is room for, whatever `batch_size` is."""
         rows = min(run.feed.room or len(run.data), len(run.data))
         return {"optimizer": run.state.optimizer, "part_rows": None, "batch_size": rows}
 
-    def train(self, run: Run, interrupted: list[int]) -> None:
-        """Iterate until the run is over or SciPy has converged."""
-        rule, model = run.state.optimizer, run.model
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps, None before the first iteration."""
+        if self.minimiser is None:
+            return None
+        return {"value": self.value, **self.minimiser.state()}
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned; a note says if that loses the pairs."""
+        self.value, self.minimiser = float(state["value"]), self._begun(run)
+        if not self.minimiser.restore(state) and ANEW not in run.history.notes:
+            run.history.notes.append(ANEW)
+
+    def _begun(self, run: Run) -> Minimiser:
+        """A minimiser that is to begin where the model is."""
+        rule, model = run.options.optimizer, run.model
         assert isinstance(rule, LBFGS)
-        if not run.total_steps:
-            return
+        start = model.backend.to_numpy(model.flat[: model.layout.learnt])
+        return Minimiser(start, memory=rule.memory)
+
+    def train(self, run: Run, interrupted: list[int]) -> None:
+        """Iterate until the run is over or the minimiser has converged."""
+        if self.minimiser is None:
+            if run.over:
+                return
+            self.minimiser = self._begun(run)
         self.run, self.interrupted = run, interrupted
         self._decay = _decay(run)
-        start = model.backend.to_numpy(model.flat[: model.layout.learnt]).astype(np.float64)
+        self._at = self.minimiser.x.copy()
         rows = np.arange(len(run.data))
         order = rows if run.feed.room is None else rows % run.feed.room
         run.program.start_epoch(order, step=run.state.step)
-        run.tell("on_epoch_begin", run.state.epoch)
+        if not run.over:
+            run.tell("on_epoch_begin", run.state.epoch)
         try:
-            self.result = _minimise()(
-                self._evaluate, start, method="L-BFGS-B", jac=True, callback=self._iterated,
-                options=self._options(rule),
+            self.result = self.minimiser.run(
+                self._evaluate, self._iterated, lambda: bool(interrupted) or run.over,
+                self._limits(),
             )  # fmt: skip
             self._move_to(self.result.x)
         finally:
@@ -84,18 +115,17 @@ class FullBatch:
         elif not run.over:
             run.stop(f"lbfgs ended: {self.result.message}")
 
-    def _options(self, rule: LBFGS) -> dict[str, Any]:
-        """SciPy's options."""
-        steps = self.run.total_steps
-        ours = {
+    def _limits(self) -> Limits:
+        rule, steps = self.run.options.optimizer, self.run.total_steps
+        assert isinstance(rule, LBFGS)
+        ours: dict[str, Any] = {
             "maxiter": steps,
             "maxfun": steps * (rule.searches + 1) + 1,
-            "maxcor": rule.memory,
             "maxls": rule.searches,
             "gtol": rule.tolerance,
             "ftol": 10 * float(np.finfo(self.run.model.dtype).eps),
         }
-        return {name: v for name, v in {**ours, **self.limits}.items() if v is not None}
+        return Limits(**{name: v for name, v in {**ours, **self.limits}.items() if v is not None})
 
     def _move_to(self, p: np.ndarray) -> None:
         self._at = p.copy()
@@ -131,19 +161,18 @@ class FullBatch:
         upload(mean[None, :].astype(run.model.dtype), out=program.log[:1])
         return float(mean[LOSS]), g / weight.sum()
 
-    def _iterated(self, intermediate_result: Any) -> None:
+    def _iterated(self, x: np.ndarray) -> None:
         """Do after an iteration what is done after an epoch."""
         run = self.run
-        if not np.array_equal(intermediate_result.x, self._at):
-            self._evaluate(intermediate_result.x)  # the line search went on past it
+        if not np.array_equal(x, self._at):
+            self._evaluate(x)  # the line search went on past it
         run.state.step += 1
         run.state.position = 1
         run.steps_done += 1
         run.tell_steps()
         run.finish(0, 1)
-        if self.interrupted or run.over:
-            raise StopIteration
-        run.tell("on_epoch_begin", run.state.epoch)
+        if not (self.interrupted or run.over):
+            run.tell("on_epoch_begin", run.state.epoch)
 
 
 def _decay(run: Run) -> np.ndarray:
@@ -153,11 +182,3 @@ def _decay(run: Run) -> np.ndarray:
         moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
         decay[place.start : place.stop] = moved.weight_decay
     return decay
-
-
-def _minimise() -> Any:
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise MissingExtraError("SciPy", "lbfgs", "optimizer='lbfgs'") from error
-    return minimize

@@ -83,12 +83,13 @@ class Lines(Callback):
 
     def on_train_begin(self, run: Run) -> None:
         self.out = Outlet(sys.stdout)
-        self.last_s, self.last_samples, self.told = time.perf_counter(), 0, 0
-        planned = run.last_epoch - run.history.first_epoch
+        self.before = self.told = len(run.history)  # of a run that goes on
+        self.last_s, self.last_samples = time.perf_counter(), run.samples_done
+        planned = run.last_epoch - run.history.first_epoch - self.before
         self.every = 1 if self.few is None else max(1, math.ceil(planned / self.few))
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
-        done = len(run.history)
+        done = len(run.history) - self.before
         if done == 1 or done % self.every == 0:
             self._tell(run)
 
@@ -121,6 +122,7 @@ class Bar(Callback):
             expand=True,
         )
         self.started_s = self.shown_s = time.perf_counter()
+        self.before = run.steps_done, run.samples_done  # of a run that goes on
         self.logs: Logs = {}
         self.unseen = False
         self.task = self.bar.add_task("", total=max(run.total_steps, 1), tail="")
@@ -149,18 +151,17 @@ class Bar(Callback):
     def _show(self, run: Run, logs: dict[str, float]) -> None:
         seconds = max(time.perf_counter() - self.started_s, 1e-9)
         left = run.total_steps - run.steps_done
+        done, samples = run.steps_done - self.before[0], run.samples_done - self.before[1]
         head = f"epoch {min(run.state.epoch + 1, run.last_epoch)}/{run.last_epoch}"
         clock = (
-            f"{duration(seconds * left / run.steps_done)} left"
-            if left
-            else f"in {duration(seconds)}"
+            f"{duration(seconds * left / max(1, done))} left" if left else f"in {duration(seconds)}"
         )
         room = self.bar.console.width - len(head) - MIN_BAR - 2  # a space on each side of the bar
         self.bar.update(
             self.task,
             completed=run.steps_done,
             description=head,
-            tail=tail(room, logs, rate=run.samples_done / seconds, clock=clock),
+            tail=tail(room, logs, rate=samples / seconds, clock=clock),
         )
 
     def on_train_end(self, run: Run) -> None:

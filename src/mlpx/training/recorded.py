@@ -16,7 +16,7 @@ from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
 
 if TYPE_CHECKING:
-    from mlpx.training.run import Callback, Run
+    from mlpx.training.run import Callback, Logs, Run
 
 RUN = "run"
 INTERRUPTED = "interrupted"
@@ -39,7 +39,7 @@ def record(run: Run) -> dict[str, Any]:
         "stopping": None if run.stopping == INTERRUPTED else run.stopping,
         "history": {
             **history.to_dict(),
-            "epochs": _columns(history.epochs),
+            "epochs": _as_table(history.epochs),
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
@@ -48,6 +48,7 @@ def record(run: Run) -> dict[str, Any]:
         "log": np.array(to_numpy(program.log[part])),
         "norms": norms,
         "callbacks": [[kind, state] for kind, state in _states(run.callbacks)],
+        "loop": run.loop.state(),
         "settings": settings(run),
     }
 
@@ -66,22 +67,24 @@ def settings(run: Run) -> dict[str, Any]:
     }
 
 
-def _columns(epochs: list[dict[str, float]]) -> dict[str, np.ndarray] | list[dict[str, float]]:
-    """A copy of what the epochs reported, as an array for each column if all have the same: text
-    would soon be larger than the model.
+def _as_table(epochs: list[Logs]) -> list[Logs] | dict[str, Any]:
+    """The epochs' logs as one array with its columns' names, since there may be a million; as they
+    are if a callback has put something else in.
     """
     names = list(epochs[0]) if epochs else []
-    if all(list(logs) == names and {*map(type, logs.values())} == {float} for logs in epochs):
-        return {name: np.array([logs[name] for logs in epochs]) for name in names}
-    return [dict(logs) for logs in epochs]
+    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
+        return [dict(logs) for logs in epochs]
+    return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
 
 
-def _rows(kept: Any) -> list[dict[str, float]]:
-    """The inverse of `_columns`."""
-    if isinstance(kept, list):
-        return kept
-    rows = zip(*(column.tolist() for column in kept.values()), strict=True)
-    return [dict(zip(kept, row, strict=True)) for row in rows]
+def history_in(saved: Saved) -> dict[str, Any]:
+    """The entries of the history in a checkpoint, except for the step losses."""
+    history: dict[str, Any] = saved.beside[RUN]["history"]
+    epochs = history["epochs"]
+    if isinstance(epochs, dict):
+        names = epochs["names"]
+        epochs = [dict(zip(names, row, strict=True)) for row in epochs["values"].tolist()]
+    return {**history, "epochs": epochs}
 
 
 def data_of(run: Run) -> dict[str, Any]:
@@ -124,7 +127,7 @@ def go_on(run: Run, saved: Saved) -> None:
     try:
         kept = saved.beside[RUN]
         _check(run, saved)
-        history = kept["history"] | {"step_loss": [], "epochs": _rows(kept["history"]["epochs"])}
+        history = history_in(saved) | {"step_loss": []}
         device, notes = run.history.device, run.history.notes
         run.history = History.from_dict(history)
         run.history.device = device
@@ -135,7 +138,9 @@ def go_on(run: Run, saved: Saved) -> None:
         run.steps_done, run.stopping = int(kept["steps_done"]), kept["stopping"]
         run.seconds_before = run.history.seconds
         run.all_losses = [np.array(kept["step_loss"], np.float64)]
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if kept["loop"] is not None:
+            run.loop.restore(run, kept["loop"])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise CheckpointError(f"{saved.path} has no run that can go on: {error!r}") from error
@@ -179,8 +184,11 @@ def callback_states(run: Run) -> dict[int, dict[str, Any]]:
     return found
 
 
-def check_model(model: Network, optimizer: Optimizer, saved: Saved) -> None:
-    """Raise InputError if the file is of another architecture or optimizer than these."""
+def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
+    """Give the model the file's seed, which the order of its rows depends on.
+
+    Raises InputError if the file is of another architecture or optimizer than these.
+    """
     now, before = model.config(), saved.config
     told = [text for name in ("layers", "loss", "dtype")
             for text in _differences(name, now[name], before.get(name))]  # fmt: skip
@@ -188,6 +196,7 @@ def check_model(model: Network, optimizer: Optimizer, saved: Saved) -> None:
         raise InputError(f"{saved.path} is a model, not the checkpoint of a run")
     told += _differences("optimizer", optimizer.config(), saved.state.optimizer.config())
     _refuse(saved, told)
+    model.seed = saved.config["seed"]
 
 
 def _check(run: Run, saved: Saved) -> None:

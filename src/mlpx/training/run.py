@@ -70,6 +70,15 @@ class Loop(Protocol):
     def program_options(self, run: Run) -> dict[str, Any]:
         """Arguments of the program that differ from the run's options."""
 
+    def state(self) -> dict[str, Any] | None:
+        """What a checkpoint keeps of this loop between two steps, as `Callback.state`."""
+
+    def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned, before anything else is done with the run.
+
+        Raises an exception for what it cannot have returned.
+        """
+
     def train(self, run: Run, interrupted: list[int]) -> None:
         """Train until the run ends or is stopped, or `interrupted` holds a signal."""
 
@@ -229,7 +238,7 @@ class Run:
             if self.checkpoint is not None:
                 restore_arrays(self, self.checkpoint)
             for callback, begin in self._begins():
-                begin()
+                begin(self)
                 ends.callback(callback.on_train_end, self)
             model.training_state = self.state
             self._record_engine(engine, reason)
@@ -248,14 +257,15 @@ class Run:
                 leave(model, prepared)
         return history
 
-    def _begins(self) -> list[tuple[Callback, Callable[[], None]]]:
+    def _begins(self) -> list[tuple[Callback, Callable[[Run], None]]]:
         """How each callback begins: afresh, or with what a checkpoint kept of it."""
-        states = callback_states(self)
+        callbacks, states = (*self.callbacks, *self.options.display), callback_states(self)
         return [
-            (each, partial(each.restore, self, states[id(each)]) if id(each) in states
-             else partial(each.on_train_begin, self))
-            for each in (*self.callbacks, *self.options.display)
-        ]  # fmt: skip
+            (each, partial(each.restore, state=states[id(each)]))
+            if id(each) in states
+            else (each, each.on_train_begin)
+            for each in callbacks
+        ]
 
     @property
     def seconds(self) -> float:
@@ -321,7 +331,7 @@ class Run:
         self.epoch_log.add_norms(norms, self.history.gradient_norms)
         self.history.samples = self.samples_done
         epoch = state.epoch
-        if done == self.program.steps:
+        if done == self.steps_per_epoch:
             state.epoch, state.position = epoch + 1, 0
         if done < end:
             return  # interrupted

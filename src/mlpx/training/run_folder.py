@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
-from mlpx.files import allocate, write_atomically
-from mlpx.network.checkpoint import save
+from mlpx.files import allocate, remove_if_empty, write_atomically
+from mlpx.network.checkpoint import Saved, read, save
 from mlpx.network.network import Network
+from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered
 from mlpx.training.history import History
 from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
@@ -67,12 +68,6 @@ def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
         yield file.close
 
 
-def remove_if_empty(folder: Path) -> None:
-    """Remove `folder` unless there is something in it."""
-    with suppress(OSError):
-        folder.rmdir()
-
-
 def _first_free(name: str) -> Path:
     ROOT.mkdir(exist_ok=True)
     number = 1
@@ -101,11 +96,11 @@ def _checked(folder: Path) -> Path:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether `folder` was written by `save_run`."""
+    """Whether `folder` has a run, or the checkpoints of one."""
     try:
         _read_format(folder)
     except CheckpointError:
-        return False
+        return bool(numbered(folder))
     return True
 
 
@@ -130,9 +125,8 @@ def describe_run(
     folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
 ) -> tuple[list[str], str | None]:
     """As `save_run`, but without the model; if one file fails, the others are still written."""
-    described = {"format": FORMAT, "version": VERSION, **config}
     contents = {
-        CONFIG: json.dumps(described, indent=1) + "\n",
+        CONFIG: json.dumps(described(config), indent=1) + "\n",
         HISTORY: history.to_json(test=test),
     }
     failures = []
@@ -145,6 +139,11 @@ def describe_run(
     if failures:
         raise CheckpointError(f"{'; '.join(failures)}; the model is in {folder / MODEL}")
     return [HISTORY, CONFIG] + [CURVES] * (why_no_picture is None), why_no_picture
+
+
+def described(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run as its folder and its checkpoints hold them."""
+    return {"format": FORMAT, "version": VERSION, **config}
 
 
 def _draw(history: History, path: Path) -> str | None:
@@ -175,22 +174,37 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises CheckpointError if the folder is not a run or is of another version, or if a setting is
     invalid.
     """
-    config = _read_format(folder)
+    return _checked_settings(_read_format(folder), folder / CONFIG)
+
+
+def config_beside(saved: Saved) -> dict[str, Any] | None:
+    """The settings in a checkpoint of `mlpx train`; None in one of `fit`.
+
+    Raises CheckpointError as `read_config`.
+    """
+    config = saved.beside.get("config") if isinstance(saved.beside, dict) else None
+    if not isinstance(config, dict):
+        return None
+    return _checked_settings(_checked_format(config, saved.path), saved.path)
+
+
+def _checked_settings(config: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in config.items():
         wanted = SETTINGS.get(name)
         if wanted is not None and not wanted.fits(value):
-            raise CheckpointError(
-                f"{folder / CONFIG} has {name} = {json.dumps(value)}; wanted {wanted.text}"
-            )
+            raise CheckpointError(f"{file} has {name} = {json.dumps(value)}; wanted {wanted.text}")
     return config
 
 
 def _read_format(folder: Path) -> dict[str, Any]:
-    config = _read_json(folder / CONFIG)
+    return _checked_format(_read_json(folder / CONFIG), folder / CONFIG)
+
+
+def _checked_format(config: dict[str, Any], file: Path) -> dict[str, Any]:
     version = config.get("format"), config.get("version")
     if version != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{folder / CONFIG} has format {version}; this version reads {(FORMAT, VERSION)}"
+            f"{file} has format {version}; this version reads {(FORMAT, VERSION)}"
         )
     return config
 
@@ -243,12 +257,18 @@ def label_array(labels: list[int | str]) -> np.ndarray:
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
-    Raises CheckpointError if `run` does not exist.
+    Of a run that was killed it is the latest checkpoint. Raises CheckpointError if `run` does not
+    exist.
     """
     if run.is_dir():
+        cut_short = None if (run / CONFIG).exists() else latest(run)
+        if cut_short is not None:
+            return cut_short.path, config_beside(cut_short)
         return run / MODEL, read_config(run)
     if not run.exists():
         raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
+    if NAME.fullmatch(run.name) or run.name == BEST:
+        return run, config_beside(read(run))
     beside = run.name == MODEL and is_run(run.parent)
     return run, read_config(run.parent) if beside else None
 

@@ -35,8 +35,9 @@ class Contender(ABC):
     It supports the phases it has methods for: `train(steps)`, `forward(steps)`, `backward(steps)`
     (forward, loss and all gradients), `update(steps)` (the optimizer alone, on fixed gradients),
     `predict(steps)`, `call(steps)` (the library's own training function, called with one batch of
-    new rows) and `start(steps)` (a new model each time, built, given the weights and the first
-    batch).
+    new rows), `start(steps)` (a new model each time, built, given the weights and the first
+    batch) and `checkpoint(steps)` (the library's own training function, with checkpoints or, to
+    compare with, without).
     """
 
     library: ClassVar[str]

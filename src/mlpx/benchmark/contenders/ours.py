@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import redirect_stderr, redirect_stdout
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -235,7 +235,14 @@ class Fitted(Ours):
                 precision=self.task.precision,
                 check_finite=False,
                 verbose=1,
+                **self.options(),
             )
+
+    checkpoint = train
+
+    def options(self) -> dict[str, Any]:
+        """More arguments of `fit`."""
+        return {}
 
 
 def make_model(task: Task) -> MLP:

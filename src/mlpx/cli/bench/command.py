@@ -77,7 +77,8 @@ def run_bench(
         typer.Option(
             metavar="NAME,...",
             help="train, forward, backward (forward, loss and gradients), update, predict, call "
-            "(fit or partial_fit for each batch), start (a new model and its first batch).",
+            "(fit or partial_fit for each batch), start (a new model and its first batch), "
+            "checkpoint (fit with a checkpoint in each epoch, beside fit without).",
         ),
     ] = "train",
     engine: Annotated[

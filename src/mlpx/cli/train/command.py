@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
-from mlpx.cli.train.settings import TrainOptions, explain_default
+from mlpx.cli.train.settings import OFF, TrainOptions, explain_default
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
+from mlpx.errors import InputError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
@@ -62,6 +63,19 @@ def widths(given: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise typer.BadParameter(f"{given!r}; wanted whole numbers with commas, such as 784,50,10")
     return numbers
+
+
+def interval(given: str | None) -> str | None:
+    """The check of --checkpoint-every."""
+    if given is None or given == OFF:
+        return given
+    from mlpx.training.checkpoints import Interval
+
+    try:
+        Interval.parse(given)
+    except InputError as error:
+        raise typer.BadParameter(f"{error}; or off") from None
+    return given
 
 
 def train(
@@ -207,13 +221,17 @@ def train(
         choice(
             "METRIC",
             "Stop when this no longer improves, and keep the best epoch's weights: loss, "
-            "accuracy, val_loss or val_accuracy.",
+            "accuracy, val_loss or val_accuracy; off for a resumed run that was told to.",
         ),
     ] = None,
     stop_on_plateau: Annotated[
-        bool,
-        choice("", "Stop when the training loss no longer falls by 0.0001.", "--stop-on-plateau"),
-    ] = False,
+        bool | None,
+        choice(
+            "",
+            "Stop when the training loss no longer falls by 0.0001.",
+            "--stop-on-plateau/--no-stop-on-plateau",
+        ),
+    ] = None,
     patience: Annotated[
         int | None,
         choice(
@@ -240,8 +258,18 @@ def train(
         Path | None,
         output(
             "RUN",
-            "Go on exactly where this run stopped, with its settings unless told otherwise.",
+            "Finish this run if it was cut short; else go on where it ended. With its settings "
+            "unless told otherwise.",
             parser=path,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        str | None,
+        output(
+            "EVERY",
+            "How often to keep the run while it trains, such as 30s, 5min, '2 epochs' or 1000 "
+            f"(steps); or off. {explain_default('checkpoint_every')}",
+            callback=interval,
         ),
     ] = None,
     csv_log: Annotated[
@@ -261,9 +289,11 @@ def train(
     """Train a model and keep the run in a folder.
 
     The folder gets the model (model.safetensors), what happened (history.json), the settings
-    (config.json) and a picture of the learning curves (curves.png). Ctrl-C (or SIGTERM, or
-    SIGHUP) stops early and keeps what was learnt; a second signal ends at once, except that
-    SIGHUP after SIGHUP counts as one.
+    (config.json) and a picture of the learning curves (curves.png). Until then it has checkpoints:
+    after a kill, a reboot or a time limit, --resume finishes the run as if it had never stopped.
+    Ctrl-C (or SIGTERM, or SIGHUP) stops early and keeps what was learnt; a second signal ends at
+    once and leaves the last checkpoint, except that SIGHUP after SIGHUP counts as one. SIGUSR1
+    writes a checkpoint and goes on.
     """
     if find_lr:
         from mlpx.cli.train.find_rate import run
@@ -278,6 +308,7 @@ def train(
             validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
             seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
             patience=patience, best_weights=best_weights, out=out, resume=resume,
-            csv_log=csv_log, data_dir=data_dir, no_download=no_download, quiet=quiet,
+            csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
+            data_dir=data_dir, no_download=no_download, quiet=quiet,
         )
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
-from mlpx.cli.train.settings import TrainOptions
+from mlpx.cli.train.earlier import refuse_unfinished
+from mlpx.cli.train.settings import OFF, TrainOptions
 from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset
 from mlpx.errors import MlpxError
 from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
+from mlpx.training.checkpoint_files import numbered, remove_but
+from mlpx.training.checkpoints import Checkpoints
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.locks import locked
@@ -23,6 +27,7 @@ from mlpx.training.run_folder import (
     MODEL,
     claimed,
     describe_run,
+    described,
     room,
     run_folder,
 )
@@ -48,6 +53,7 @@ def run(options: TrainOptions) -> None:
         if folder is None:
             name = Path(experiment.settings.dataset).stem
             folder = held.enter_context(claimed(options.out, name=name))
+            refuse_unfinished(folder)
         _train(experiment, folder)
 
 
@@ -65,7 +71,7 @@ def _train(experiment: Experiment, folder: Path) -> None:
     """
     size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
-        history, interrupt = _fit(experiment)
+        history, interrupt = _fit(experiment, folder)
         history, test, trouble = _saved(
             experiment, folder / MODEL, history, interrupt, release=release
         )
@@ -75,6 +81,8 @@ def _train(experiment: Experiment, folder: Path) -> None:
                 written, no_picture = describe_run(
                     folder, history=history, config=config, test=test
                 )
+                if not _cut_short(history):
+                    remove_but(folder, [])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
     if not experiment.quiet:
@@ -83,6 +91,11 @@ def _train(experiment: Experiment, folder: Path) -> None:
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
     _complain(history, folder, trouble)
+
+
+def _cut_short(history: History) -> bool:
+    """Whether a checkpoint is of use after the run: to finish it, or to go back behind its end."""
+    return history.stop_reason == "interrupted" or history.stop_reason.startswith("diverged")
 
 
 def _complain(history: History, folder: Path, trouble: BaseException | None) -> None:
@@ -141,14 +154,28 @@ class _Keep(Callback):
         self.history = run.history
 
 
-def _fit(experiment: Experiment) -> tuple[History, KeyboardInterrupt | None]:
+def _checkpoints(experiment: Experiment, folder: Path) -> dict[str, Any]:
+    """The arguments of `fit` about checkpoints in `folder`."""
+    every = experiment.settings.checkpoint_every
+    if every == OFF and experiment.unfinished is None:
+        return {}
+    before = experiment.before
+    kept = None if before is None else {**before.to_dict(), "step_loss": before.step_loss}
+    beside = {"config": described(_config(experiment)), "before": kept}
+    checkpoint = Checkpoints(folder, every=None if every == OFF else every, beside=beside)
+    checkpoint.locks = checkpoint.refuses = False  # done already
+    checkpoint.source = experiment.unfinished or folder
+    return {"checkpoint": checkpoint, "resume": experiment.unfinished is not None}
+
+
+def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterrupt | None]:
     """The history, and the Ctrl-C that came during training or just after it.
 
     Raises KeyboardInterrupt if nothing was learnt, or if it broke off a step.
     """
     settings, keep = experiment.settings, _Keep()
     history: History | None
-    _announce(experiment)
+    _announce(experiment, folder)
     try:
         history = experiment.model.fit(
             *experiment.parts.train,
@@ -162,6 +189,7 @@ def _fit(experiment: Experiment) -> tuple[History, KeyboardInterrupt | None]:
             callbacks=[keep, *experiment.callbacks],
             engine=settings.engine,
             threads=settings.threads,
+            **_checkpoints(experiment, folder),
             verbose=0 if experiment.quiet else None,
         )
     except KeyboardInterrupt as interrupt:
@@ -171,7 +199,11 @@ def _fit(experiment: Experiment) -> tuple[History, KeyboardInterrupt | None]:
             or history.stop_reason.startswith(broken_off)
             or not len(history.step_loss)
         ):
-            raise
+            if not numbered(folder):
+                raise
+            raise KeyboardInterrupt(
+                f"interrupted; go on from the last checkpoint with: mlpx train --resume {folder}"
+            ) from None
         return history, interrupt
     return history, None
 
@@ -180,10 +212,11 @@ def _config(experiment: Experiment) -> dict[str, Any]:
     from mlpx import __version__
 
     names, classes = experiment.task.data.class_names, experiment.task.classes
-    labels = None if classes is None else classes.labels
+    labels, log = None if classes is None else classes.labels, experiment.settings.csv_log
     return {
         "mlpx": __version__,
         **experiment.settings.config(),
+        "csv_log": log and os.path.abspath(log),
         "dataset": resolved_dataset(experiment.settings.dataset),
         "layers": dense_widths(experiment.model),
         "loss": experiment.model.loss.name,
@@ -193,7 +226,7 @@ def _config(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _announce(experiment: Experiment) -> None:
+def _announce(experiment: Experiment, folder: Path) -> None:
     if experiment.quiet:
         return
     model, parts = experiment.model, experiment.parts
@@ -208,6 +241,13 @@ def _announce(experiment: Experiment) -> None:
         typer.echo(f"classes: {classes}")
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
+    every = experiment.settings.checkpoint_every
+    if every != OFF:
+        steps = " steps" if every.isdigit() else ""
+        typer.echo(f"run: {folder}/, with a checkpoint every {every}{steps}")
+    state = model.training_state
+    if experiment.unfinished is not None and state is not None:
+        typer.echo(f"goes on after step {state.step:,}, in epoch {state.epoch + 1}")
 
 
 def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:

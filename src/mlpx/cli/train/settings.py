@@ -17,6 +17,12 @@ RECIPES: dict[str, dict[str, Any]] = {
 """Settings of a data set that differ from the defaults below."""
 OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
 """Settings that a resumed model already has."""
+OF_THE_RUN = ("optimizer", "learning_rate", "sampling", "batch_size")
+"""Settings with which a run cut short can be finished only as they were; with others its model is
+trained anew.
+"""
+OFF = "off"
+"""Instead of a metric or an interval: none."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,15 @@ class TrainOptions:
     threads: int | None = None
     dtype: str | None = None
     seed: int | None = None
-
     early_stopping: str | None = None
-    stop_on_plateau: bool = False
+    stop_on_plateau: bool | None = None
     patience: int | None = None
     best_weights: str | None = None
+    csv_log: str | None = None
+    checkpoint_every: str | None = None
+
     out: Path | None = None
     resume: Path | None = None
-    csv_log: Path | None = None
     data_dir: Path | None = None
     no_download: bool = False
     quiet: bool = False
@@ -76,6 +83,12 @@ class Settings:
     threads: int | None = None
     dtype: str = "float32"
     seed: int = 0
+    early_stopping: str | None = None
+    stop_on_plateau: bool = False
+    patience: int | None = None
+    best_weights: str | None = None
+    csv_log: str | None = None
+    checkpoint_every: str = "30s"
 
     @classmethod
     def choose(cls, options: TrainOptions, before: dict[str, Any] | None = None) -> Settings:

@@ -10,13 +10,14 @@ import typer
 
 from mlpx.cli.options import open_backend, read_dataset
 from mlpx.cli.task import Task, resumed, understand
-from mlpx.cli.train.settings import HIDDEN, Settings, TrainOptions, in_commas
+from mlpx.cli.train.earlier import Earlier
+from mlpx.cli.train.settings import HIDDEN, OFF, Settings, TrainOptions, in_commas
 from mlpx.errors import DataFormatError, InputError, InputTypeError
 from mlpx.mlp import MLP
 from mlpx.training.callbacks import BestWeights, CSVLog, EarlyStopping, StopOnPlateau
 from mlpx.training.history import History
 from mlpx.training.run import Callback
-from mlpx.training.run_folder import locate, read_history, run_folder
+from mlpx.training.run_folder import run_folder
 from mlpx.types import Array
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Experiment:
     before: History | None
     callbacks: list[Callback]
     quiet: bool
+    unfinished: Path | None = None
+    """The folder with the checkpoint of the run to finish, if it was cut short."""
 
 
 def prepare(options: TrainOptions) -> Experiment:
@@ -41,9 +44,8 @@ def prepare(options: TrainOptions) -> Experiment:
 
     Raises typer.BadParameter, MlpxError, OSError.
     """
-    file, before = None, None
-    if options.resume is not None:
-        file, before = locate(run_folder(options.resume))
+    earlier = None if options.resume is None else Earlier.of(run_folder(options.resume))
+    before = None if earlier is None else earlier.config
     if options.dataset is None and "dataset" not in (before or {}):
         raise typer.BadParameter(
             "which data set? for example: mlpx train digits", param_hint="DATASET"
@@ -51,18 +53,22 @@ def prepare(options: TrainOptions) -> Experiment:
     settings = Settings.choose(options, before)
     open_backend(settings.device)
     data = read_dataset(settings.dataset, options.data_dir, options.no_download)
-    if file is None:
+    if earlier is None:
         task = understand(data, loss=settings.loss, layers=settings.layers)
-        model, history = build_model(settings, task), None
+        model, history, finishes = build_model(settings, task), None, False
     else:
-        model = MLP.load(file, device=settings.device)
-        task, history = resumed(data, model, before), read_history(file.parent)
+        model = MLP.load(earlier.file, device=settings.device)
+        task, finishes = resumed(data, model, before), earlier.finished_by(settings)
+        settings = earlier.whole_plan(settings, options) if finishes else settings
+        history = earlier.history(finishes)
     check(model, task.data)
     parts = split(task.data, share=settings.validation, seed=settings.seed)
-    callbacks = make_callbacks(options, monitors(model, validated=parts.validation is not None))
+    watched = monitors(model, validated=parts.validation is not None)
+    callbacks = make_callbacks(settings, watched, append=earlier is not None)
     for note in () if options.quiet else task.notes:
         typer.echo(f"note: {note}", err=True)
-    return Experiment(settings, task, parts, model, history, callbacks, options.quiet)
+    unfinished = earlier.file.parent if earlier is not None and finishes else None
+    return Experiment(settings, task, parts, model, history, callbacks, options.quiet, unfinished)
 
 
 @dataclass(frozen=True)
@@ -180,32 +186,32 @@ def monitors(model: MLP, *, validated: bool) -> tuple[str, ...]:
     return (*names, *(f"val_{name}" for name in names)) if validated else names
 
 
-def make_callbacks(options: TrainOptions, watched: tuple[str, ...]) -> list[Callback]:
-    """The callbacks that the options ask for.
+def make_callbacks(settings: Settings, watched: tuple[str, ...], *, append: bool) -> list[Callback]:
+    """The callbacks that the settings ask for; a log is appended to.
 
     Raises typer.BadParameter for a metric that the run does not report.
     """
     made: list[Callback] = []
-    waits: dict[str, Any] = {} if options.patience is None else {"patience": options.patience}
-    if options.early_stopping:
+    waits: dict[str, Any] = {} if settings.patience is None else {"patience": settings.patience}
+    if settings.early_stopping not in (None, OFF):
         made.append(
-            EarlyStopping(_watched(options.early_stopping, "--early-stopping", watched), **waits)
+            EarlyStopping(_watched(settings.early_stopping, "--early-stopping", watched), **waits)
         )
-    if options.stop_on_plateau:
+    if settings.stop_on_plateau:
         made.append(StopOnPlateau(**waits))
-    if options.best_weights:
-        made.append(BestWeights(_watched(options.best_weights, "--best-weights", watched)))
-    if options.csv_log:
-        made.append(CSVLog(options.csv_log, append=options.resume is not None))
-    if waits and not (options.early_stopping or options.stop_on_plateau):
+    if waits and not made and settings.early_stopping != OFF:
         raise typer.BadParameter(
             "needs --early-stopping METRIC or --stop-on-plateau", param_hint="--patience"
         )
+    if settings.best_weights not in (None, OFF):
+        made.append(BestWeights(_watched(settings.best_weights, "--best-weights", watched)))
+    if settings.csv_log is not None:
+        made.append(CSVLog(settings.csv_log, append=append))
     return made
 
 
-def _watched(metric: str, option: str, watched: tuple[str, ...]) -> str:
-    name = metric.strip().lower().replace("-", "_")
+def _watched(metric: str | None, option: str, watched: tuple[str, ...]) -> str:
+    name = str(metric).strip().lower().replace("-", "_")
     if name not in watched:
         hint = " (--validation 0 leaves no validation data)" if name.startswith("val_") else ""
         raise typer.BadParameter(

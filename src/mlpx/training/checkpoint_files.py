@@ -1,0 +1,65 @@
+"""The checkpoint files in a folder: their names, and which of them to go on from."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from mlpx.errors import CheckpointError
+from mlpx.network.checkpoint import Saved, read
+
+NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")
+BEST = "best.safetensors"
+"""The model of the best epoch so far."""
+
+
+def name_of(number: int) -> str:
+    """The name of the checkpoint that is written as the `number`-th."""
+    return f"checkpoint-{number:06d}.safetensors"
+
+
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints in `folder` with their numbers, the latest last."""
+    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def latest(folder: Path) -> Saved | None:
+    """The latest checkpoint in `folder`; None if there is none.
+
+    One that cannot be read is passed over with a warning. Raises CheckpointError if none can be.
+    """
+    trouble = None
+    for _, path in reversed(numbered(folder)):
+        try:
+            return read(path)
+        except CheckpointError as error:
+            warnings.warn(f"{error}; the checkpoint before it is taken", UserWarning, stacklevel=5)
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
+    return None
+
+
+def progress(found: Saved) -> tuple[int, int]:
+    """How many steps the run of a checkpoint has done, and of how many; all if it has ended.
+
+    Raises CheckpointError if the file is none of a run.
+    """
+    try:
+        kept = found.beside["run"]
+        done, total = int(kept["steps_done"]), int(kept["total_steps"])
+        # An epoch of which something is logged is not reported yet, though it may be the last.
+        return done, total if kept["stopping"] is None or len(kept["log"]) else done
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{found.path} is not the checkpoint of a run") from error
+
+
+def remove_but(folder: Path, kept: list[Path]) -> None:
+    """Remove the checkpoints in `folder` that are not among those `kept`."""
+    for _, path in numbered(folder):
+        if path not in kept:
+            with suppress(OSError):
+                path.unlink()

@@ -1,0 +1,174 @@
+"""`mlpx train` that is killed: its run is there, says what it is, and is finished as planned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commanding import FILES, mlpx, names, refused, same_weights, train
+
+from mlpx import Callback
+from mlpx.training.checkpoint_files import latest, name_of
+from mlpx.training.run_folder import read_config, read_history
+
+pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
+STEPS = ("--checkpoint-every", "1")
+
+
+class Killed(BaseException):
+    """Ends a training as SIGKILL does: nothing is written any more."""
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Kills `mlpx train` with the given options after an epoch."""
+
+    def kill(*options, after=2):
+        class Kill(Callback):
+            def on_train_begin(self, run):
+                keeper = run.callbacks[-1]
+                monkeypatch.setattr(keeper._writer, "start", lambda work: work())
+
+            def on_epoch_begin(self, run, epoch):
+                if epoch - run.begun[0] == after:
+                    raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mlpx.cli.train.run._Keep", Kill)
+            with pytest.raises(Killed):
+                mlpx("train", *options, *STEPS)
+
+    return kill
+
+
+def test_a_killed_training_is_finished_as_planned(table, killed):
+    options = (table, "--epochs", 5, "--optimizer", "adam", "--seed", 4)
+    train(*options, "--out", "whole", "--csv-log", "whole.csv")
+    killed(*options, "--out", "run", "--csv-log", "run.csv")
+    assert not set(names("run")) & set(FILES)
+    killed("--resume", "run", after=3)
+    train("--resume", "run")
+    assert names("run") == FILES
+    assert same_weights("run", "whole")
+    whole, run = read_history(Path("whole")), read_history(Path("run"))
+    assert (run.epochs, run.samples) == (whole.epochs, whole.samples)
+    assert (run.step_loss == whole.step_loss).all()
+    assert Path("run.csv").read_text() == Path("whole.csv").read_text()
+    assert read_config(Path("run")) | {"csv_log": None} == read_config(Path("whole")) | {
+        "csv_log": None,
+        "checkpoint_every": "1",
+    }
+
+
+def test_what_is_there_of_it_predicts(table, killed):
+    killed(table, "--epochs", 5, "--out", "run")
+    last = latest(Path("run")).path
+    for given in ("run", last):
+        found = mlpx("evaluate", given)
+        assert (found.exit_code, found.stderr) == (0, "")
+
+
+def test_as_many_more_epochs_or_steps(table, killed):
+    train(table, "--epochs", 4, "--out", "whole")
+    killed(table, "--epochs", 9, "--out", "run")
+    train("--resume", "run", "--epochs", 2)
+    assert same_weights("run", "whole")
+    killed(table, "--epochs", 9, "--out", "more")
+    train("--resume", "more", "--steps", 6)
+    assert same_weights("more", "whole")
+
+
+def test_it_goes_on_in_another_folder(table, killed):
+    train(table, "--epochs", 5, "--out", "whole")
+    killed(table, "--epochs", 5, "--out", "run")
+    before = names("run")
+    train("--resume", "run", "--out", "other")
+    assert (names("run"), names("other")) == (before, FILES)
+    assert same_weights("other", "whole")
+
+
+def test_with_other_settings_its_model_is_trained_anew(table, killed):
+    killed(table, "--epochs", 5, "--out", "run")
+    train("--resume", "run", "--lr", 0.5, "--epochs", 1)
+    history = read_history(Path("run"))
+    assert (len(history), history.first_epoch) == (3, 0)
+    assert names("run") == FILES
+
+
+def test_it_remembers_when_to_stop(table, killed):
+    options = (table, "--epochs", 40, "--early-stopping", "loss", "--patience", 2, "--lr", 30)
+    train(*options, "--out", "whole")
+    stopped = read_history(Path("whole")).stop_reason
+    assert stopped.startswith("loss did not improve")
+    killed(*options, "--out", "run")
+    train("--resume", "run")
+    assert same_weights("run", "whole")
+    assert read_history(Path("run")).stop_reason == stopped
+    train("--resume", "run", "--early-stopping", "off", "--epochs", 3)
+    assert read_history(Path("run")).stop_reason == "completed"
+
+
+def test_what_came_before_it_is_kept(table, killed):
+    train(table, "--epochs", 2, "--out", "run")
+    train(table, "--epochs", 7, "--out", "whole")
+    before = {name: Path("run", name).read_bytes() for name in FILES}
+    killed("--resume", "run", "--epochs", 5)
+    assert before == {name: Path("run", name).read_bytes() for name in FILES}
+    train("--resume", "run")
+    assert same_weights("run", "whole")
+    assert read_history(Path("run")).epochs == read_history(Path("whole")).epochs
+
+
+def test_it_is_not_replaced(table, killed):
+    killed(table, "--epochs", 5, "--out", "run")
+    before = names("run")
+    text = refused(table, "--out", "run", code=1)
+    assert "run has a run that was cut short after 6 of 15 steps: finish it with mlpx" in text
+    assert names("run") == before
+
+
+def test_another_table_is_refused(table, killed):
+    killed(table, "--epochs", 5, "--out", "run")
+    import numpy as np
+
+    with np.load(table) as file:
+        arrays = dict(file)
+    arrays["x_train"][3, 0] += 1
+    np.savez(table, **arrays)
+    found = mlpx("train", "--resume", "run")
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+    assert "is of another run: x has other values" in found.stderr
+
+
+def test_off(table):
+    train(table, "--epochs", 2, "--checkpoint-every", "off", "--out", "run")
+    assert names("run") == FILES
+    assert "every = 'x'; wanted a number" in refused(table, "--checkpoint-every", "x")
+
+
+@pytest.mark.parametrize("every", ["30s", "off"])
+def test_a_real_process(table, every):
+    code = "from mlpx.cli import main; main()"
+    command = [sys.executable, "-c", code, "train", str(table), "--epochs", "100000"]
+    process = subprocess.Popen(
+        [*command, "--out", "run", "--checkpoint-every", every], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        while not process.stdout.readline().startswith("epoch 1/"):
+            pass
+        for number in (1, 2) if every != "off" else ():
+            while not Path("run", name_of(number)).exists():
+                time.sleep(0.01)
+            process.send_signal(signal.SIGUSR1)  # asks for one more
+        os.kill(process.pid, signal.SIGKILL)
+    text = refused("--resume", "run", "--epochs", 1, code=1) if every == "off" else ""
+    assert ("is not a run folder" in text) == (every == "off")
+    if not text:
+        train("--resume", "run", "--epochs", 1)
+        assert json.loads(Path("run/history.json").read_text())["stop_reason"] == "completed"
