@@ -94,8 +94,8 @@ def test_an_owner_that_never_was(pid: Any, way: str, tmp_path: Path) -> None:
 
 
 def test_a_number_that_the_system_gave_again(way: str, tmp_path: Path) -> None:
-    """There is a process of the owner's number, which began at another time."""
-    write(tmp_path, pid=os.getppid())
+    """There is a process of the owner's number, but it began at another time."""
+    write(tmp_path, began="0")
     with locked(tmp_path):
         pass
 
