@@ -121,6 +121,9 @@ CASES: dict[str, Trial] = {
         for name, more in MORE.items()
     },
     **{f"sampling {name}": trial(sampling=name, steps=5, epochs=None) for name in SAMPLINGS},
+    "all rows at once": trial(
+        optimizer="lbfgs", learning_rate=None, batch_size=None, epochs=6, **VALIDATED
+    ),
     "float32": trial(LAYERS["dropout"], model={"dtype": "float32"}),
     "split off": trial(
         validation_split=0.2, metrics=["accuracy", "f1_macro"], class_weight="balanced"
