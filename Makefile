@@ -23,7 +23,7 @@ LIBRARY := $(wildcard src/mlpx/engines/native/c/*) src/mlpx/engines/formulas.h
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help run test test-quick test-slow test-oldest test-arm mutate coverage lint audit sbom bench bench-peers clean \
+.PHONY: help run test test-quick test-slow test-oldest test-arm fuzz mutate coverage lint audit sbom bench bench-peers clean \
 	check-python
 
 help: ## show this list
@@ -59,6 +59,14 @@ test-oldest: $(OLDEST)/.test ## the tests with the oldest dependencies that pypr
 test-arm: $(TESTS) ## the native engine's tests on an emulated aarch64; needs Debian
 	.ci/arm
 
+# What is found ends it; its input is then in .fuzz/, and is tried again by naming it in place of the corpus.
+FUZZ := model checkpoint config history npz idx
+FUZZ_SECONDS := 60
+fuzz: $(VENV)/.fuzz ## spoilt files for each reader, for FUZZ_SECONDS=60 each
+	@mkdir -p .fuzz
+	@set -e; for format in $(FUZZ); do echo "=== $$format"; $(BIN)/python tests/fuzz/target.py $$format \
+		.fuzz/$$format -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=.fuzz/$$format- -print_final_stats=1; done
+
 mutate: $(TESTS) ## how many of 300 changes to the sources the tests notice; an hour
 	$(BIN)/python tests/support/mutation --sample 300 --jobs 2
 
@@ -87,7 +95,7 @@ bench-peers: $(VENV)/.test-peers ## the speed of PyTorch, JAX, Keras, ... beside
 
 clean: ## remove what make, the build and the tests made; runs/ stays
 	rm -rf $(VENV) $(OLDEST) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache \
-		.hypothesis .benchmarks .baseline src/mlpx/engines/native/_native*.so
+		.hypothesis .benchmarks .baseline .fuzz src/mlpx/engines/native/_native*.so
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written after its step succeeded, so an interrupted step is done again.
@@ -95,7 +103,8 @@ $(VENV)/.run: EXTRAS = sklearn,plot
 $(VENV)/.test: EXTRAS = test
 $(VENV)/.test-peers: EXTRAS = test,peers
 $(VENV)/.dev: EXTRAS = dev
-$(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev: $(READY) pyproject.toml setup.py $(LIBRARY)
+$(VENV)/.fuzz: EXTRAS = test,fuzz
+$(VENV)/.run $(VENV)/.test $(VENV)/.test-peers $(VENV)/.dev $(VENV)/.fuzz: $(READY) pyproject.toml setup.py $(LIBRARY)
 	@echo "Installing mlpx[$(EXTRAS)] into $(VENV); this takes about a minute."
 	$(PIP) --editable '.[$(EXTRAS)]'
 	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true

@@ -65,3 +65,11 @@ def test_missing_extra_says_how_to_install_it() -> None:
     assert "needs matplotlib" in message
     assert "pip install 'mlpx[plot]'" in message
     assert issubclass(MissingExtraError, ImportError)
+
+
+def test_a_name_of_a_million_characters_is_compared_with_none(monkeypatch):
+    def never(*args, **options):
+        pytest.fail("compared")
+
+    monkeypatch.setattr("difflib.get_close_matches", never)
+    assert "did you mean" not in str(UnknownNameError("activation", "relu" * 10**5, ["relu"]))

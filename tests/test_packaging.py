@@ -145,6 +145,7 @@ def test_make_lists_its_targets():
         "test-slow",
         "test-oldest",
         "test-arm",
+        "fuzz",
         "mutate",
         "coverage",
         "lint",

@@ -27,6 +27,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
+LONGEST_WORD = 100
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -43,6 +44,8 @@ def _nearest(word: str, known: list[str]) -> list[str]:
     """The known name that is most like the word, if one is at all."""
     from difflib import get_close_matches  # costs as much as the rest of `import mlpx`
 
+    if len(word) > LONGEST_WORD:
+        return []  # it takes a second for a million characters
     return get_close_matches(word, known, n=1)
 
 

@@ -83,7 +83,9 @@ def test_files_by_their_ending(tmp_path):
 def test_an_array_that_is_cut_off(name, tmp_path):
     np.save(tmp_path / "whole.npy", ROWS)
     (tmp_path / name).write_bytes((tmp_path / "whole.npy").read_bytes()[:-8])
-    with pytest.raises(DataFormatError, match=rf"{name} is not usable: .+; wanted an array of"):
+    with pytest.raises(
+        DataFormatError, match=rf"{name}: its header declares .+, 176 bytes .+ has 168"
+    ):
         read_rows(tmp_path / name, columns=3)
 
 

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 import typer
 
-from mlpx.data.npz import SINGLE, refuse_foreign
+from mlpx.data.npz import SINGLE, check_array
 from mlpx.errors import DataFormatError, DataNotFoundError
 from mlpx.types import Array
 
@@ -68,7 +68,7 @@ def _read(stream: IO[bytes], source: str, columns: int) -> Array:
 def _load(file: Path | io.BytesIO, source: str) -> Array:
     try:
         with file if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
-            refuse_foreign(stream, source, wanted=SINGLE)
+            check_array(stream, source, _size_bytes(stream))
             if isinstance(file, io.BytesIO):
                 return np.load(file, allow_pickle=False)
         x: Array = np.load(file, mmap_mode="r", allow_pickle=False)
@@ -80,6 +80,12 @@ def _load(file: Path | io.BytesIO, source: str) -> Array:
             "by numpy.save"
         ) from None
     return x
+
+
+def _size_bytes(stream: IO[bytes]) -> int:
+    size_bytes = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    return size_bytes
 
 
 def parse(content: bytes, source: str, *, columns: int) -> Array:

@@ -13,28 +13,29 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import math
 import os
 import secrets
-import stat
 import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from mlpx.data.gunzip import PACKED_BYTES, Gunzip, unpacked_bound
 from mlpx.errors import DataError, DataFormatError, DataNotFoundError, InputError, InputTypeError
 from mlpx.types import Array
+from mlpx.untrusted import irregular
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """Type code of the header -> the dtype on disk."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAX_DIMENSIONS = 32
-DEFLATE_MAX_RATIO = 1032  # the most that deflate can expand: 258 bytes from 2 bits
 
 
 class Header(NamedTuple):
@@ -68,7 +69,9 @@ def read_idx(path: str | os.PathLike[str], *, sha256: str | None = None) -> Arra
         array = _read_payload(file, path, header, bound_bytes)
         if sha256 is not None:
             _check_sum(path, header.raw, array, sha256)
-    return array.astype(header.dtype.newbyteorder("="), copy=False)
+    if not array.dtype.isnative:
+        array = array.byteswap(inplace=True).view(header.dtype.newbyteorder("="))
+    return array
 
 
 def write_idx(path: str | os.PathLike[str], array: Array) -> None:
@@ -90,13 +93,13 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
 
 
 @contextmanager
-def open_content(path: Path) -> Iterator[tuple[IO[bytes], int]]:
+def open_content(path: Path) -> Iterator[tuple[io.BufferedReader[Any], int]]:
     """The uncompressed content of a plain or gzip file, and the most bytes it can hold.
 
     Raises: DataNotFoundError, DataFormatError (not a regular file; damaged gzip), DataError.
     """
     try:
-        _check_regular(path)
+        check_regular(path)
         with open(path, "rb") as raw:
             size_bytes = os.fstat(raw.fileno()).st_size
             magic = raw.read(2)
@@ -104,11 +107,11 @@ def open_content(path: Path) -> Iterator[tuple[IO[bytes], int]]:
             if magic != GZIP_MAGIC:
                 yield raw, size_bytes
                 return
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield cast(IO[bytes], unpacked), size_bytes * DEFLATE_MAX_RATIO
+            unpacked = io.BufferedReader(Gunzip(raw), PACKED_BYTES)
+            yield unpacked, unpacked_bound(size_bytes)
     except DataError:
         raise
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error) as error:
         raise DataFormatError(
             f"{path}: the gzip data is truncated or damaged ({error}); fetch the file again"
         ) from error
@@ -118,15 +121,14 @@ def open_content(path: Path) -> Iterator[tuple[IO[bytes], int]]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _check_regular(path: Path) -> None:
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise DataFormatError(f"{path} is a directory; wanted a file")
-    if not stat.S_ISREG(mode):  # a pipe or a device could block, or never end
-        raise DataFormatError(f"{path} is not a regular file; wanted a file")
+def check_regular(path: Path) -> None:
+    """Raises DataFormatError for what is there and no regular file, OSError."""
+    trouble = irregular(path)
+    if trouble is not None:
+        raise DataFormatError(f"{path} {trouble}; wanted a file")
 
 
-def _read_header(file: IO[bytes], path: Path) -> Header:
+def _read_header(file: io.BufferedReader[Any], path: Path) -> Header:
     start = file.read(4)
     if len(start) < 4:
         content = "an empty file" if not start else f"only {len(start)} bytes"
@@ -152,16 +154,20 @@ def _read_header(file: IO[bytes], path: Path) -> Header:
     return Header(np.dtype(TYPES[code]), shape, start + sizes)
 
 
-def _read_payload(file: IO[bytes], path: Path, header: Header, bound_bytes: int) -> Array:
+def _read_payload(
+    file: io.BufferedReader[Any], path: Path, header: Header, bound_bytes: int
+) -> Array:
     wanted = f"the header declares {header.shape} {header.dtype.newbyteorder('=')}"
     total_bytes = len(header.raw) + header.payload_bytes
     # also beside a size of zero, where NumPy refuses it as well
     if math.prod(max(n, 1) for n in header.shape) * header.dtype.itemsize > sys.maxsize:
         raise DataFormatError(f"{path}: {wanted}, more than can be addressed")
     if total_bytes > bound_bytes:
+        packed = bound_bytes > path.stat().st_size
+        advice = ", unless it is a bomb; if it is none, unpack it first" if packed else ""
         raise DataFormatError(
             f"{path}: {wanted}, {total_bytes} bytes with the header; "
-            f"a file of this size holds at most {bound_bytes}"
+            f"a file of this size holds at most {bound_bytes}{advice}"
         )
     array = _allocate(path, header, wanted)
     got = _fill(file, memoryview(array.reshape(-1).view(np.uint8)))
@@ -184,14 +190,13 @@ def _allocate(path: Path, header: Header, wanted: str) -> Array:
         raise DataFormatError(f"{path}: {wanted}, which does not fit into memory") from error
 
 
-def _fill(file: IO[bytes], target: memoryview) -> int:
+def _fill(file: io.BufferedReader[Any], target: memoryview) -> int:
     done = 0
     while done < len(target):
-        chunk = file.read(min(1 << 20, len(target) - done))
-        if not chunk:
+        got = file.readinto(target[done:])
+        if not got:
             break
-        target[done : done + len(chunk)] = chunk
-        done += len(chunk)
+        done += got
     return done
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from mlpx.backend import array_backend
 from mlpx.errors import InputError
 from mlpx.estimators.feeding import Shuffled
+from mlpx.estimators.saved import check_found, generator_state
 from mlpx.estimators.saving import draws, found, set_draws
 from mlpx.network.checkpoint import Saved
 from mlpx.training.full_batch import FullBatch
+from mlpx.training.kept import as_flat, run_of
 from mlpx.training.progress import Outlet
-from mlpx.training.recorded import RUN
 from mlpx.training.run import Callback, Logs, Run
 from mlpx.types import Array
 
@@ -54,10 +55,10 @@ class Bookkeeper(Callback):
         }
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
+        check_found(state["found"], run.model)
         vars(self.estimator).update(state["found"])
         set_draws(self.estimator, state["draws"])
-        best = state["best"]
-        self.best = None if best is None else run.model.backend.asarray(best)
+        self.best = as_flat(state["best"], run)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         estimator = self.estimator
@@ -149,10 +150,13 @@ def split_state(saved: Saved) -> Any:
     Raises InputError for the checkpoint of something else than an estimator.
     """
     try:
-        states = dict(saved.beside[RUN]["callbacks"])
+        states = dict(run_of(saved)["callbacks"])
         split = states[Bookkeeper.__name__]["split"]
-        return split and (split["kind"], split["words"], split["position"], *split["rest"])
-    except (LookupError, TypeError, ValueError) as error:
+        if split is None:
+            return None
+        has_gauss, gauss = split["rest"]
+        return *generator_state(split["words"], split["position"]), int(has_gauss), float(gauss)
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{saved.path} is not the checkpoint of an estimator's fit") from error
 
 

@@ -10,12 +10,21 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError
 from mlpx.estimators.labels import Labels
+from mlpx.estimators.saved import (
+    FOUND,
+    check_found,
+    column_names,
+    generator_state,
+    label_classes,
+    permutation,
+)
 from mlpx.kernels.activations import Activation
 from mlpx.layers import Dense, Dropout
 from mlpx.mlp import MLP
-from mlpx.records import Record
+from mlpx.records import Record, require_flag
 from mlpx.training.history import History
 from mlpx.training.run_folder import (
+    CONFIG,
     MODEL,
     check_classes,
     claimed,
@@ -25,14 +34,9 @@ from mlpx.training.run_folder import (
     read_history,
     save_run,
 )
+from mlpx.untrusted import brief
 
 KEY = "estimator"
-FOUND = (
-    *("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_loss_curve_"),
-    *("validation_scores_", "best_validation_score_", "learning_rate_", "n_layers_"),
-    *("n_features_in_", "_no_improvement_count"),
-)
-"""Attributes of a fitted estimator that are plain values."""
 
 
 def save(estimator: Any, folder: Path) -> None:
@@ -79,11 +83,10 @@ def draws(estimator: Any) -> dict[str, Any]:
 
 
 def set_draws(estimator: Any, described: dict[str, Any]) -> None:
-    """The inverse of `draws`."""
-    words = np.array(described["words"], dtype=np.uint32)
+    """The inverse of `draws`. Raises CheckpointError."""
     estimator._random_state = np.random.RandomState()
-    estimator._random_state.set_state(("MT19937", words, int(described["position"])))
-    estimator._order = np.array(described["order"], dtype=np.int64)
+    estimator._random_state.set_state(generator_state(described["words"], described["position"]))
+    estimator._order = permutation(described["order"])
 
 
 def _plain(value: Any) -> Any:
@@ -133,33 +136,35 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
     config = read_config(folder)
     model, history = MLP.load(folder / MODEL, device=device), read_history(folder)
     described = config.get(KEY)
+    kind = brief((described or {}).get("kind", cls.__name__))
+    if kind != cls.__name__:
+        raise CheckpointError(f"{folder / CONFIG} holds a {kind}: use {kind}.from_run")
     try:
         if described is None:
             estimator = _of_command(cls, config, model, history)
         else:
             if described.get("classes") is not None:
                 check_classes(len(described["classes"]), model)
-            estimator = _of_estimator(cls, folder, described)
+            estimator = _of_estimator(cls, described, model)
             estimator.set_params(device=device)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{folder} holds no {cls.__name__}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        told = f"no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(
+            f"{folder / CONFIG} holds no {cls.__name__}: {brief(told)}"
+        ) from error
     estimator.history_ = history
     estimator._adopt(model)
     return estimator
 
 
-def _of_estimator(cls: Any, folder: Path, described: dict[str, Any]) -> Any:
-    if described["kind"] != cls.__name__:
-        raise CheckpointError(
-            f"{folder} holds a {described['kind']}: use {described['kind']}.from_run"
-        )
+def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
     estimator = cls(**_back(described["parameters"]))
     estimator._begin()
-    vars(estimator).update(_back(described["found"]))
+    attributes = _back(described["found"])
+    check_found(attributes, model)
+    vars(estimator).update(attributes)
     if described["names"]:
-        estimator.feature_names_in_ = np.array(described["names"], dtype=object)
+        estimator.feature_names_in_ = column_names(described["names"], model)
     set_draws(estimator, described["draws"])
     estimator._restore(described)
     return estimator
@@ -215,8 +220,9 @@ def labels_to_json(labels: Labels) -> dict[str, Any]:
 
 def labels_from_json(described: dict[str, Any]) -> Labels:
     """The inverse of `labels_to_json`."""
-    classes = np.array(_back(described["classes"]), dtype=np.dtype(described["dtype"]))
-    return Labels(classes, several=bool(described["several"]))
+    classes = label_classes(_back(described["classes"]), described["dtype"])
+    require_flag("several", described["several"])
+    return Labels(classes, several=described["several"])
 
 
 def labels_of_model(model: MLP, classes: np.ndarray | None) -> Labels:

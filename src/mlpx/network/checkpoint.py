@@ -23,12 +23,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import CheckpointError, MlpxError
+from mlpx.errors import CheckpointError, InputTypeError, MlpxError
 from mlpx.files import write_atomically
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
-from mlpx.records import require_count
+from mlpx.records import require, require_count
+from mlpx.untrusted import brief, irregular, parse_json
 
 FORMAT = "mlpx-model"
 VERSION = 2
@@ -41,6 +42,8 @@ WRONG_HEADER = (
 )
 MOST_LAYERS, MANY_LAYERS = 100, 10_000
 """How many layers a file may describe per array that it holds, and in any case."""
+MOST_HEADER_BYTES, MOST_OBJECTS = 8 << 20, 400_000
+MOST_STEPS = 2**53
 NAMED = 10
 """How many names a message lists, and how many missing ones end the comparison."""
 LINE_BYTES = 160
@@ -57,12 +60,22 @@ class Content:
     tensors: Tensors
 
     def to_bytes(self) -> bytes:
-        """The file, with its checksum."""
+        """The file, with its checksum.
+
+        Raises CheckpointError for a header that no reader would take.
+        """
         from safetensors.numpy import save as to_bytes
 
         header = json.loads(json.dumps(self.header))  # as it will be read
         header[CHECKSUM] = checksum(header, self.tensors)
-        return to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
+        made = to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
+        size_bytes = int.from_bytes(made[:8], "little")
+        if size_bytes > MOST_HEADER_BYTES:
+            raise CheckpointError(
+                f"the description of the model and its training would take {size_bytes:,} bytes; "
+                f"a file may have {MOST_HEADER_BYTES:,}"
+            )
+        return made
 
 
 def checksum(header: dict[str, Any], tensors: Tensors) -> str:
@@ -161,7 +174,7 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
     backend = get_backend(device)
     saved = read(path)
     with _telling(saved.path, "describes a model that cannot be built"):
-        model = cls.from_config(saved.config, device=backend)
+        model = cls.from_config(saved.config, device=backend, drawn=False)
     saved.restore(model)
     return model
 
@@ -231,7 +244,7 @@ def _telling(path: Path, trouble: str) -> Iterator[None]:
         yield
     except (MlpxError, *WRONG_HEADER) as error:
         told = f"no {error}" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{path} {trouble}: {told}") from error
+        raise CheckpointError(f"{path} {trouble}: {brief(told)}") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
@@ -239,6 +252,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_container(path)
         with safe_open(path, framework="numpy") as file:
             header = _header(path, file.metadata() or {})
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -247,25 +261,41 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
     except CheckpointError:
         raise
     except (SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
+        raise CheckpointError(f"{path} is not a whole safetensors file: {brief(error)}") from error
     if header["version"] > 1 and header.get(CHECKSUM) != checksum(header, tensors):
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     return header, tensors
 
 
+def _check_container(path: Path) -> None:
+    """Raise ValueError for what the library that reads the file next lets pass: a pipe, a header
+    out of proportion, and a name that the header has twice.
+    """
+    trouble = irregular(path)
+    if trouble is not None:
+        raise ValueError(f"it {trouble}")
+    with open(path, "rb") as file:
+        size_bytes = int.from_bytes(file.read(8), "little")
+        if size_bytes > min(MOST_HEADER_BYTES, path.stat().st_size):
+            raise ValueError(f"it claims a header of {size_bytes:,} bytes")
+        parse_json(file.read(size_bytes).decode(), most=MOST_OBJECTS)
+
+
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = json.loads(metadata["mlpx"])
+        header: dict[str, Any] = parse_json(metadata["mlpx"], most=MOST_OBJECTS)
         kind, version = header["format"], header["version"]
         header["model"]
-    except (LookupError, TypeError, ValueError, RecursionError):
+    except (LookupError, TypeError, ValueError) as error:
+        why = f" ({brief(error)})" if isinstance(error, ValueError) else ""
         raise CheckpointError(
             f"{path} is a safetensors file but not a model of mlpx: "
-            "its header has no valid 'mlpx' entry"
+            f"its header has no valid 'mlpx' entry{why}"
         ) from None
     if kind != FORMAT or type(version) is not int or version < 1:
         raise CheckpointError(
-            f"{path} has format {(kind, version)}; this version reads {FORMAT!r}, 1 to {VERSION}"
+            f"{path} has format {brief((kind, version))}; this version reads {FORMAT!r}, 1 to "
+            f"{VERSION}"
         )
     if version > VERSION:
         raise CheckpointError(
@@ -292,7 +322,7 @@ def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int,
                 break
     if len(missing) > NAMED:
         raise CheckpointError(
-            f"{path} does not match its own architecture: missing {missing[:NAMED]} and more"
+            f"{path} does not match its own architecture: missing {brief(missing[:NAMED])} and more"
         )
     return shapes
 
@@ -314,7 +344,7 @@ def _count_layers(described: Any) -> int:
 def _few(names: set[str]) -> str:
     """The first few of the names, as text."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return f"{sorted(names)[:NAMED]}{more}"
+    return brief(f"{sorted(names)[:NAMED]}{more}")
 
 
 def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
@@ -327,7 +357,7 @@ def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], d
     for name, tensor in tensors.items():
         if tensor.shape != shapes[name] or tensor.dtype != np.dtype(dtype):
             raise CheckpointError(
-                f"{path}: {name} is {tensor.dtype} {tensor.shape}; its architecture says "
+                f"{path}: {brief(name)} is {tensor.dtype} {tensor.shape}; its architecture says "
                 f"{dtype} {shapes[name]}"
             )
 
@@ -340,15 +370,24 @@ def _optimizer(path: Path, header: dict[str, Any]) -> Optimizer | None:
         return Optimizer.resolve(Optimizer.from_config(header["training"]["optimizer"]))
 
 
+def check_count(name: str, value: Any) -> int:
+    """`value`, checked to be a count with which float64 and int64 still count on exactly."""
+    require_count(name, value, least=0)
+    require(name, value, below=MOST_STEPS)
+    return int(value)
+
+
 def _training(path: Path, optimizer: Optimizer, described: dict[str, Any]) -> TrainingState:
     """The training state that a header describes, without its moments."""
     with _telling(path, "has a training state that cannot be read"):
         names = ("step", "epoch", "drawn", "position")
-        step, epoch, drawn, position = (described[name] for name in names)
-        for name in names:
-            require_count(name, described[name], least=0)
+        step, epoch, drawn, position = (check_count(name, described[name]) for name in names)
         sampling, rows, batch_size = described.get("pace", ("", 0, 0))
-        begin, total = int(described.get("begin", 0)), int(described.get("total", 0))
-        schedule = {str(name): float(v) for name, v in described.get("schedule", {}).items()}
+        if not isinstance(sampling, str):
+            raise InputTypeError(f"sampling = {sampling!r}; wanted text")
+        rows, batch_size = check_count("rows", rows), check_count("batch_size", batch_size)
+        begin, total = (check_count(name, described.get(name, 0)) for name in ("begin", "total"))
+        schedule = {name: float(v) for name, v in described.get("schedule", {}).items()}
+        require("scale", schedule.get("scale", 1.0), least=0)
     pace = (sampling, rows, batch_size)
     return TrainingState(optimizer, {}, step, epoch, position, pace, begin, total, schedule, drawn)

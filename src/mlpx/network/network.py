@@ -14,10 +14,11 @@ from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Layer
-from mlpx.network.architecture import check_dtype, lay_out, leave_to_loss, specify
+from mlpx.network.architecture import DTYPES, check_dtype, lay_out, leave_to_loss, specify
 from mlpx.network.state import TrainingState
 from mlpx.plan.layout import aligned_zeros
 from mlpx.random import Purpose, check_seed, words
+from mlpx.records import require_one_of
 from mlpx.types import Array
 
 
@@ -40,11 +41,25 @@ class Network:
         seed: int | None = 0,
         device: str | Backend | None = None,
     ) -> None:
-        self.loss = Loss.resolve(loss)
-        self.d_in, given = specify(layers, activation, initializer)
-        self.layers = leave_to_loss(given, self.loss)
+        d_in, given = specify(layers, activation, initializer)
+        loss = Loss.resolve(loss)
+        given = leave_to_loss(given, loss)
         if penalty is not None:
-            self.layers = tuple(f.penalised(Penalty.resolve(penalty)) for f in self.layers)
+            given = tuple(f.penalised(Penalty.resolve(penalty)) for f in given)
+        self._lay_out(d_in, given, loss, dtype, seed, device)
+        self.flat = self.backend.asarray(self._draw())
+
+    def _lay_out(
+        self,
+        d_in: int,
+        layers: tuple[Layer, ...],
+        loss: Loss,
+        dtype: Any,
+        seed: int | None,
+        device: str | Backend | None,
+    ) -> None:
+        """Set every attribute but `flat`."""
+        self.d_in, self.layers, self.loss = d_in, layers, loss
         self.dtype = check_dtype(dtype)
         self.seed = check_seed(seed)
         self.backend = get_backend(device)
@@ -53,7 +68,6 @@ class Network:
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
         self.loss.check_outputs(self.d_out)
-        self.flat = self.backend.asarray(self._draw())
         self.training_state: TrainingState | None = None
         self.engine: str | None = None
         """The engine that ran the last `fit`, and `engine_reason` why."""
@@ -164,7 +178,8 @@ class Network:
     @staticmethod
     def shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
         """Names and shapes of the parameters that `config` describes, without building a model."""
-        check_dtype(config["dtype"])
+        require_one_of("dtype", config["dtype"], DTYPES)
+        check_seed(config["seed"])
         width, *described = config["layers"]
         if not described:
             specify([width], "identity", None)  # raises
@@ -175,16 +190,23 @@ class Network:
             width = layer.width(width)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], *, device: str | Backend | None = None) -> Self:
-        """An untrained model of the architecture that `config` describes."""
-        d_in, *layers = config["layers"]
-        return cls(
-            [d_in, *(Layer.from_config(layer) for layer in layers)],
-            loss=Loss.from_config(config["loss"]),
-            dtype=config["dtype"],
-            seed=config["seed"],
-            device=device,
-        )
+    def from_config(
+        cls, config: dict[str, Any], *, device: str | Backend | None = None, drawn: bool = True
+    ) -> Self:
+        """An untrained model of the architecture that `config` describes.
+
+        `drawn=False` leaves its parameters zero, for a file that brings them: to draw orthogonal
+        ones can take longer than to read the file.
+        """
+        d_in, *described = config["layers"]
+        entries = [d_in, *(Layer.from_config(layer) for layer in described)]
+        width, layers = specify(entries, "identity", None)
+        loss = Loss.resolve(Loss.from_config(config["loss"]))
+        made = cls.__new__(cls)
+        layers = leave_to_loss(layers, loss)
+        made._lay_out(width, layers, loss, config["dtype"], config["seed"], device)
+        made.flat = made.backend.asarray(made._draw() if drawn else made._reserve())
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         """The state to pickle: host arrays, and the name of the device."""

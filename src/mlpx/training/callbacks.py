@@ -20,6 +20,7 @@ from mlpx.backend import array_backend
 from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
 from mlpx.records import require, require_count
+from mlpx.training.kept import as_flat
 from mlpx.training.run import EVENTS, Callback, Logs, Run
 from mlpx.types import Array
 
@@ -90,8 +91,7 @@ class _Watch(Callback):
             )
             return
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
-        if state["best_flat"] is not None:
-            self.best_flat = run.model.backend.asarray(state["best_flat"])
+        self.best_flat = as_flat(state["best_flat"], run)
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch beats the best so far; if so, it becomes the best."""
@@ -214,6 +214,8 @@ class CSVLog(Callback):
 
     def on_check(self, run: Run) -> None:
         folder = self.path.parent
+        if self.append:
+            self._refuse_foreign()
         target = self.path if self.path.exists() else folder
         if not folder.is_dir() or self.path.is_dir() or not os.access(target, os.W_OK):
             raise InputError(f"path = {str(self.path)!r}; it must be a file that can be written")
@@ -228,12 +230,24 @@ class CSVLog(Callback):
         if not self._bytes:
             self._write({name: name for name in self._writer.fieldnames})
 
+    def _refuse_foreign(self) -> None:
+        """Raise InputError for a file that is no log: somebody else's run could name any file."""
+        begin = b"epoch,"
+        if self.path.is_file() and self.path.stat().st_size:
+            with self.path.open("rb") as file:
+                if file.read(len(begin)) != begin:
+                    raise InputError(
+                        f"path = {str(self.path)!r} holds something else than a log of epochs, so "
+                        "it is left alone; name another file"
+                    )
+
     def state(self) -> dict[str, Any]:
         """The place in the file; what a killed process wrote after that is written again."""
         return {"bytes": self._bytes, "rows": self._rows}
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         """Go on at that place; epochs that the file has lost since are taken from the history."""
+        self._refuse_foreign()
         size, rows = int(state["bytes"]), int(state["rows"])
         there = self.path.exists() and self.path.stat().st_size >= size
         if there:

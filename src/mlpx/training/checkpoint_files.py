@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlpx.errors import CheckpointError
 from mlpx.network.checkpoint import Saved, read
+from mlpx.training.kept import run_of
 
 NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")
 BEST = "best.safetensors"
@@ -48,13 +49,10 @@ def progress(found: Saved) -> tuple[int, int]:
 
     Raises CheckpointError if the file is none of a run.
     """
-    try:
-        kept = found.beside["run"]
-        done, total = int(kept["steps_done"]), int(kept["total_steps"])
-        # An epoch of which something is logged is not reported yet, though it may be the last.
-        return done, total if kept["stopping"] is None or len(kept["log"]) else done
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{found.path} is not the checkpoint of a run") from error
+    kept = run_of(found)
+    done, total = int(kept["steps_done"]), int(kept["total_steps"])
+    # An epoch of which something is logged is not reported yet, though it may be the last.
+    return done, total if kept["stopping"] is None or len(kept["log"]) else done
 
 
 def remove_but(folder: Path, kept: list[Path]) -> None:

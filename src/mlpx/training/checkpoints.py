@@ -37,8 +37,9 @@ from mlpx.training.checkpoint_files import (
     progress,
     remove_but,
 )
+from mlpx.training.kept import RUN
 from mlpx.training.locks import locked
-from mlpx.training.recorded import INTERRUPTED, RUN, adopt, data_of, record
+from mlpx.training.recorded import INTERRUPTED, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
 
 EVERY = "30s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,15 +141,14 @@ class History:
         Raises InputTypeError naming the entry that is missing or invalid.
         """
         try:
-            for name, kinds in KINDS.items():
-                if not isinstance(content[name], kinds):
+            for name, fits in KINDS.items():
+                if not fits(content[name]):
                     raise TypeError(f"{name} = {json.dumps(content[name])}")
-            return cls(
-                **{name: content[name] for name in KINDS},
-                epochs=[{k: _number(v) for k, v in epoch.items()} for epoch in content["epochs"]],
-                step_loss=np.array([_number(v) for v in content["step_loss"]], dtype=np.float64),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            plain = {name: content[name] for name in KINDS}
+            epochs = [{k: _number(v) for k, v in epoch.items()} for epoch in plain["epochs"]]
+            losses = np.array([_number(v) for v in plain["step_loss"]], dtype=np.float64)
+            return cls(**plain | {"epochs": epochs, "step_loss": losses})
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputTypeError(repr(error)) from error
 
     def joined(self, after: History) -> History:
@@ -167,14 +167,37 @@ class History:
         )
 
 
-KINDS: dict[str, type | tuple[type, ...]] = {
-    "engine": str, "engine_reason": str, "device": str, "stop_reason": str, "notes": list,
-    "first_epoch": int, "seconds": (int, float), "samples": int,
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_real(value) and isinstance(value, int) and 0 <= value < 2**53
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return _is_list(value) and all(map(_is_text, value))
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "engine": _is_text, "engine_reason": _is_text, "device": _is_text, "stop_reason": _is_text,
+    "notes": _is_list_of_text, "first_epoch": _is_count, "seconds": _is_real, "samples": _is_count,
+    "epochs": _is_list, "step_loss": lambda value: isinstance(value, list | np.ndarray),
 }  # fmt: skip
-"""The types that the plain entries of a history may have."""
+"""What the entries of a history may be."""
 
 
-def _number(value: float | None) -> float:
+def _number(value: Any) -> float:
+    if value is not None and not _is_real(value):
+        raise TypeError(f"{json.dumps(value)} is no number")
     return math.nan if value is None else float(value)
 
 

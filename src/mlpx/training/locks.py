@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpx.errors import InputError
+from mlpx.untrusted import brief, read_json
 
 OWNER = ".owner.json"
 
@@ -22,14 +23,17 @@ def locked(folder: Path) -> Iterator[None]:
 
     A file in it says who holds it. Where the system or the file system has no locks, that file is
     the lock, and that of a process that has ended does not count. Raises InputError if the folder
-    is in use, OSError if it cannot be opened.
+    is in use or has links out of it, OSError if it cannot be opened.
     """
     with ExitStack() as held:
         flocked = _flocked(folder, held)
         if not flocked:
             _refuse_owned(folder)
+        if flocked:
+            _remove(folder / OWNER)  # it may be a link, or a pipe
+        _refuse_links(folder)
         try:
-            with (folder / OWNER).open("w" if flocked else "x") as file:
+            with (folder / OWNER).open("x") as file:
                 held.callback(_remove, folder / OWNER)
                 json.dump(_ourselves(), file)
         except FileExistsError:
@@ -37,6 +41,19 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:
             pass  # a folder that is not writable is reported later
         yield
+
+
+def _refuse_links(folder: Path) -> None:
+    """Raise InputError if an entry of `folder` is a link out of it: somebody else's run could so
+    have any file of the user's overwritten.
+    """
+    for path in folder.iterdir():
+        target = Path(os.path.realpath(path))
+        if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
+            raise InputError(
+                f"{path} is a link to {target}, which could be overwritten; put a copy of that "
+                "file in place of the link"
+            )
 
 
 def _remove(path: Path) -> None:
@@ -66,7 +83,7 @@ def _refuse_owned(folder: Path) -> None:
     """Raise InputError if the folder's owner may still be there; remove the name of one that is
     not.
     """
-    if not (folder / OWNER).exists():
+    if not os.path.lexists(folder / OWNER):
         return
     owner = _owner(folder)
     elsewhere = owner.get("host") != socket.gethostname()
@@ -78,7 +95,7 @@ def _refuse_owned(folder: Path) -> None:
 def _in_use(folder: Path, owner: dict[str, Any], *, advice: str = "") -> InputError:
     who = "another training, or is being saved to"
     if owner:
-        who = "process {pid} on {host} since {since}".format_map(owner)
+        who = brief("process {pid} on {host} since {since}".format_map(owner))
     return InputError(
         f"{folder} is in use by {who}; wait until that ends, or name another folder{advice}"
     )
@@ -87,8 +104,8 @@ def _in_use(folder: Path, owner: dict[str, Any], *, advice: str = "") -> InputEr
 def _owner(folder: Path) -> dict[str, Any]:
     """Who holds the folder, as far as it says."""
     try:
-        owner = json.loads((folder / OWNER).read_text())
-    except (OSError, ValueError, RecursionError):
+        owner = read_json(folder / OWNER)
+    except (OSError, ValueError):
         return {}
     return owner if isinstance(owner, dict) and {"pid", "host", "since"} <= owner.keys() else {}
 
@@ -107,6 +124,6 @@ def _began(pid: Any) -> str | None:
     """When the process began, in the system's own count; None if there is no such process."""
     try:
         line = Path(f"/proc/{int(pid)}/stat").read_text()
-    except (OSError, TypeError, ValueError):
+    except (OSError, TypeError, ValueError, OverflowError):
         return None if os.path.isdir("/proc/self") else "unknown"
     return line.rpartition(")")[2].split()[19]

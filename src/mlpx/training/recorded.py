@@ -12,13 +12,15 @@ from mlpx.errors import CheckpointError, InputError, InputTypeError
 from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
+from mlpx.random import check_seed
 from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
+from mlpx.training.kept import INVALID, history_in, run_of
+from mlpx.untrusted import brief
 
 if TYPE_CHECKING:
     from mlpx.training.run import Callback, Logs, Run
 
-RUN = "run"
 INTERRUPTED = "interrupted"
 
 
@@ -77,16 +79,6 @@ def _as_table(epochs: list[Logs]) -> list[Logs] | dict[str, Any]:
     return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
 
 
-def history_in(saved: Saved) -> dict[str, Any]:
-    """The entries of the history in a checkpoint, except for the step losses."""
-    history: dict[str, Any] = saved.beside[RUN]["history"]
-    epochs = history["epochs"]
-    if isinstance(epochs, dict):
-        names = epochs["names"]
-        epochs = [dict(zip(names, row, strict=True)) for row in epochs["values"].tolist()]
-    return {**history, "epochs": epochs}
-
-
 def data_of(run: Run) -> dict[str, Any]:
     """The fingerprints of the run's data."""
     return {"data": fingerprint(run.data), "validation_data": fingerprint(run.held_out)}
@@ -124,38 +116,43 @@ def go_on(run: Run, saved: Saved) -> None:
     Raises InputError, listing what differs, unless it is a run of the same kind on the same data;
     CheckpointError for a file without a run or an invalid one.
     """
-    try:
-        kept = saved.beside[RUN]
-        _check(run, saved)
-        history = history_in(saved) | {"step_loss": []}
-        device, notes = run.history.device, run.history.notes
-        run.history = History.from_dict(history)
-        run.history.device = device
-        run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
-        run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
-        run.begun = int(kept["begun"][0]), int(kept["begun"][1])
-        run.reported, run.samples_done = int(kept["reported"]), int(kept["samples_done"])
-        run.steps_done, run.stopping = int(kept["steps_done"]), kept["stopping"]
-        run.seconds_before = run.history.seconds
-        run.all_losses = [np.array(kept["step_loss"], np.float64)]
-        if kept["loop"] is not None:
+    kept = run_of(saved)
+    _check(run, saved)
+    history = history_in(saved) | {"step_loss": []}
+    device, notes = run.history.device, run.history.notes
+    run.history = History.from_dict(history)
+    run.history.device = device
+    run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
+    run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
+    run.begun = kept["begun"][0], kept["begun"][1]
+    run.reported, run.samples_done = kept["reported"], kept["samples_done"]
+    run.steps_done, run.stopping = kept["steps_done"], kept["stopping"]
+    if run.reported > run.state.position:
+        raise CheckpointError(f"{saved.path} has reported steps that it has not done")
+    run.seconds_before = run.history.seconds
+    run.all_losses = [np.array(kept["step_loss"], np.float64)]
+    if kept["loop"] is not None:
+        try:
             run.loop.restore(run, kept["loop"])
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise CheckpointError(f"{saved.path} has no run that can go on: {error!r}") from error
+        except INVALID as error:
+            told = brief(repr(error))
+            raise CheckpointError(f"{saved.path} has no run that can go on: {told}") from error
 
 
 def restore_arrays(run: Run, saved: Saved) -> None:
     """Give the model its parameters and the program what it logged of the present epoch."""
     run.model.set_parameters(saved.parameters)
     run.model.training_state = run.state
-    kept, program, upload = saved.beside[RUN], run.program, run.model.backend.upload
+    kept, program = run_of(saved), run.program
     part = slice(run.reported, run.state.position)
     if part.start < part.stop:
-        upload(kept["log"], out=program.log[part])
-        if program.norms is not None:
-            upload(kept["norms"], out=program.norms[part])
+        logged = {"log": program.log, "norms": program.norms}
+        for name, target in logged.items():
+            if target is None:
+                continue
+            if kept[name] is None or kept[name].shape != target[part].shape:
+                raise CheckpointError(f"{saved.path} has not the {name} of the steps of its epoch")
+            run.model.backend.upload(kept[name], out=target[part])
 
 
 def callback_states(run: Run) -> dict[int, dict[str, Any]]:
@@ -168,7 +165,7 @@ def callback_states(run: Run) -> dict[int, dict[str, Any]]:
         return {}
     kept = {}
     seen: Counter[str] = Counter()
-    for kind, state in run.checkpoint.beside[RUN]["callbacks"]:
+    for kind, state in run_of(run.checkpoint)["callbacks"]:
         kept[kind, seen[kind]] = state
         seen[kind] += 1
     found, seen = {}, Counter()
@@ -184,6 +181,23 @@ def callback_states(run: Run) -> dict[int, dict[str, Any]]:
     return found
 
 
+def restore(callback: Any, run: Run, *, state: dict[str, Any]) -> None:
+    """Have the callback go on with what the file keeps of it.
+
+    Raises CheckpointError if it cannot.
+    """
+    try:
+        callback.restore(run, state)
+    except InputError:
+        raise
+    except INVALID as error:
+        path = run.checkpoint and run.checkpoint.path
+        raise CheckpointError(
+            f"{path} has a state of {type(callback).__name__} that it cannot go on with: "
+            f"{brief(repr(error))}"
+        ) from error
+
+
 def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
     """Give the model the file's seed, which the order of its rows depends on.
 
@@ -192,16 +206,16 @@ def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
     now, before = model.config(), saved.config
     told = [text for name in ("layers", "loss", "dtype")
             for text in _differences(name, now[name], before.get(name))]  # fmt: skip
-    if saved.state is None or not isinstance(saved.beside, dict) or RUN not in saved.beside:
-        raise InputError(f"{saved.path} is a model, not the checkpoint of a run")
+    run_of(saved)
+    assert saved.state is not None
     told += _differences("optimizer", optimizer.config(), saved.state.optimizer.config())
     _refuse(saved, told)
-    model.seed = saved.config["seed"]
+    model.seed = check_seed(saved.config["seed"])
 
 
 def _check(run: Run, saved: Saved) -> None:
     """Raise InputError for settings or data that differ from the saved run's."""
-    kept = saved.beside[RUN]
+    kept = run_of(saved)
     now, before = settings(run), kept["settings"]
     told = [text for name in now for text in _differences(name, now[name], before.get(name))]
     for which, found in data_of(run).items():
@@ -235,6 +249,6 @@ def _named(value: Any) -> Any:
 def _refuse(saved: Saved, told: list[str]) -> None:
     if told:
         raise InputError(
-            f"{saved.path} is of another run: {'; '.join(told)}. Give what that run was given, or "
-            "begin a new one in another folder"
+            f"{saved.path} is of another run: {brief('; '.join(told))}. Give what that run was "
+            "given, or begin a new one in another folder"
         )

@@ -29,7 +29,7 @@ from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
-from mlpx.training.recorded import callback_states, go_on, restore_arrays
+from mlpx.training.recorded import callback_states, go_on, restore, restore_arrays
 from mlpx.training.resuming import begin_schedules, check_watched, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
@@ -261,7 +261,7 @@ class Run:
         """How each callback begins: afresh, or with what a checkpoint kept of it."""
         callbacks, states = (*self.callbacks, *self.options.display), callback_states(self)
         return [
-            (each, partial(each.restore, state=states[id(each)]))
+            (each, partial(restore, each, state=states[id(each)]))
             if id(each) in states
             else (each, each.on_train_begin)
             for each in callbacks

@@ -21,7 +21,8 @@ from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered
 from mlpx.training.history import History
 from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
-from mlpx.training.settings import SETTINGS
+from mlpx.training.settings import SETTINGS, is_label
+from mlpx.untrusted import brief, read_json
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
 FORMAT = "mlpx-run"
@@ -150,7 +151,7 @@ def _draw(history: History, path: Path) -> str | None:
     """Draw the learning curves; returns why not if that fails."""
     try:
         learning_curves(history, path=path)
-    except (MlpxError, OSError) as error:
+    except (MlpxError, OSError, ValueError, ArithmeticError) as error:  # or values of 1e308
         with suppress(OSError):
             path.unlink(missing_ok=True)  # a plot left there would show an earlier run
         return str(error)
@@ -165,7 +166,9 @@ def read_history(folder: Path) -> History:
     try:
         return History.from_dict(_read_json(folder / HISTORY))
     except InputTypeError as error:
-        raise CheckpointError(f"{folder / HISTORY} is not a history of mlpx: {error}") from error
+        raise CheckpointError(
+            f"{folder / HISTORY} is not a history of mlpx: {brief(error)}"
+        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -185,6 +188,10 @@ def config_beside(saved: Saved) -> dict[str, Any] | None:
     config = saved.beside.get("config") if isinstance(saved.beside, dict) else None
     if not isinstance(config, dict):
         return None
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise CheckpointError(f"{saved.path} has settings that are no plain values") from error
     return _checked_settings(_checked_format(config, saved.path), saved.path)
 
 
@@ -192,7 +199,14 @@ def _checked_settings(config: dict[str, Any], file: Path) -> dict[str, Any]:
     for name, value in config.items():
         wanted = SETTINGS.get(name)
         if wanted is not None and not wanted.fits(value):
-            raise CheckpointError(f"{file} has {name} = {json.dumps(value)}; wanted {wanted.text}")
+            told = brief(json.dumps(value))
+            raise CheckpointError(f"{file} has {name} = {told}; wanted {wanted.text}")
+    described = config.get("estimator")
+    if described is not None:
+        if not isinstance(described, dict):
+            raise CheckpointError(f"{file} has an estimator that is no JSON object")
+        if not isinstance(described.get("classes"), list | None):
+            raise CheckpointError(f"{file} has an estimator with classes that are no list")
     return config
 
 
@@ -204,7 +218,7 @@ def _checked_format(config: dict[str, Any], file: Path) -> dict[str, Any]:
     version = config.get("format"), config.get("version")
     if version != (FORMAT, VERSION):
         raise CheckpointError(
-            f"{file} has format {version}; this version reads {(FORMAT, VERSION)}"
+            f"{file} has format {brief(version)}; this version reads {(FORMAT, VERSION)}"
         )
     return config
 
@@ -222,8 +236,10 @@ def class_labels(
     if classes is None:
         return None
     labels = [int(v) if isinstance(v, float) and v.is_integer() else v for v in classes]
-    if not all(isinstance(label, int | str) for label in labels):
-        raise CheckpointError(f"{CONFIG} has classes = {classes!r}; wanted a list of labels")
+    if not all(map(is_label, labels)) or len(set(labels)) < len(labels):
+        raise CheckpointError(
+            f"{CONFIG} has classes = {brief(classes)}; wanted a list of labels, each once"
+        )
     if model is not None:
         check_classes(len(labels), model)
     return None if labels == list(range(len(labels))) else labels
@@ -289,11 +305,11 @@ def run_folder(run: Path) -> Path:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is not a run folder: it has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {brief(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds no JSON object")
     return content

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,9 @@ from mlpx.optimizers import Optimizer
 from mlpx.records import is_whole
 from mlpx.training.sampling import SAMPLINGS
 
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""Half a character: JSON and Python's text can hold it, a file cannot."""
+
 
 class Setting(NamedTuple):
     """A check of a setting's value, and its description in words."""
@@ -23,8 +27,10 @@ class Setting(NamedTuple):
     text: str
 
 
-def _number_of(kind: Callable[[Any], bool], least: float, text: str) -> Setting:
-    return Setting(lambda value: kind(value) and least <= value < math.inf, text)
+def _number_of(
+    kind: Callable[[Any], bool], least: float, text: str, below: float = math.inf
+) -> Setting:
+    return Setting(lambda value: kind(value) and least <= value < below, text)
 
 
 def _real(value: Any) -> bool:
@@ -46,11 +52,19 @@ def _name_in(table: Iterable[str]) -> Setting:
     )
 
 
+def is_label(value: Any) -> bool:
+    """Whether it is a whole number, or text that can be written."""
+    return isinstance(value, int) or (isinstance(value, str) and not SURROGATE.search(value))
+
+
 _TEXT = Setting(lambda value: isinstance(value, str), "text")
-_COUNT = _number_of(is_whole, 1, "a whole number, at least 1")
-_FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0")
+_COUNT = _number_of(is_whole, 1, "a whole number, at least 1", below=2**63)
+_FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0", below=2**63)
+_SEED = _number_of(is_whole, 0, "a whole number, at least 0 and below 2**64", below=2**64)
+_THREADS = _number_of(is_whole, 1, "a whole number, at least 1 and below 2**16", below=2**16)
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
-_LABEL = Setting(lambda value: isinstance(value, str | int), "text or a whole number")
+_NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
+_LABEL = Setting(is_label, "text or a whole number")
 SETTINGS = {
     "dataset": _TEXT,
     "layers": _or_null(_WIDTHS),
@@ -67,9 +81,9 @@ SETTINGS = {
     "validation": Setting(lambda value: _real(value) and 0 <= value < 1, "a number in [0, 1)"),
     "device": _or_null(_TEXT),
     "engine": _name_in([*Engine.table, "auto"]),
-    "threads": _or_null(_COUNT),
+    "threads": _or_null(_THREADS),
     "dtype": _name_in(DTYPES),
-    "seed": _FROM_0,
+    "seed": _SEED,
     "early_stopping": _or_null(_TEXT),
     "stop_on_plateau": Setting(lambda value: isinstance(value, bool), "true or false"),
     "patience": _or_null(_COUNT),
@@ -77,7 +91,7 @@ SETTINGS = {
     "csv_log": _or_null(_TEXT),
     "checkpoint_every": _TEXT,
     "rows": _COUNT,
-    "class_names": _or_null(_several(_TEXT, "a list of text")),
+    "class_names": _or_null(_several(_NAME, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),
 }
 """The settings of a run that a command reads."""

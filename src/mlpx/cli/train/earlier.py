@@ -11,8 +11,9 @@ from mlpx.errors import CheckpointError, InputError
 from mlpx.network.checkpoint import Saved
 from mlpx.training.checkpoint_files import latest, progress
 from mlpx.training.history import History
-from mlpx.training.recorded import history_in
+from mlpx.training.kept import INVALID, history_in, run_of
 from mlpx.training.run_folder import MODEL, config_beside, read_config, read_history
+from mlpx.untrusted import brief
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Earlier:
                 f"{found.path} was written by fit, without the settings that `mlpx train` needs; "
                 "go on with fit(checkpoint=..., resume=True)"
             )
+        run_of(found)  # or it is refused
         return cls(found.path, config, found)
 
     def finished_by(self, settings: Settings) -> bool:
@@ -49,7 +51,7 @@ class Earlier:
         """For a run cut short: --epochs and --steps mean as many more than it has done."""
         assert self.checkpoint is not None
         assert self.checkpoint.state is not None
-        run = self.checkpoint.beside["run"]
+        run = run_of(self.checkpoint)
         if options.epochs is not None:
             begun = self.checkpoint.state.epoch - int(run["begun"][0])
             return replace(settings, epochs=begun + options.epochs)
@@ -69,13 +71,13 @@ class Earlier:
             before = None if kept is None else History.from_dict(kept)
             if finishes:
                 return before
-            run = self.checkpoint.beside["run"]
+            run = run_of(self.checkpoint)
             broken_off = History.from_dict(
                 history_in(self.checkpoint) | {"step_loss": run["step_loss"]}
             )
             return broken_off if before is None else before.joined(broken_off)
-        except (InputError, LookupError, TypeError) as error:
-            raise CheckpointError(f"{self.file} has no history of mlpx: {error}") from error
+        except INVALID as error:
+            raise CheckpointError(f"{self.file} has no history of mlpx: {brief(error)}") from error
 
 
 def refuse_unfinished(folder: Path) -> None:

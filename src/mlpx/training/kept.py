@@ -1,0 +1,132 @@
+"""What a checkpoint keeps of a run, checked, since nobody vouches for the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mlpx.errors import CheckpointError, InputTypeError, MlpxError
+from mlpx.network.checkpoint import MOST_STEPS, Saved, check_count
+from mlpx.records import is_whole
+from mlpx.training.history import History
+from mlpx.untrusted import brief
+
+if TYPE_CHECKING:
+    from mlpx.training.run import Run
+
+RUN = "run"
+INVALID = (MlpxError, AttributeError, LookupError, TypeError, ValueError, ArithmeticError)
+"""What entries of a wrong kind make of whoever uses them."""
+
+
+def run_of(saved: Saved) -> dict[str, Any]:
+    """The entries of `training.recorded.record`.
+
+    Raises CheckpointError for a model file without a run, or with an invalid one.
+    """
+    if saved.state is None or not isinstance(saved.beside, dict) or RUN not in saved.beside:
+        raise CheckpointError(f"{saved.path} is a model, not the checkpoint of a run")
+    try:
+        kept: dict[str, Any] = saved.beside[RUN]
+        _check(kept)
+    except INVALID as error:
+        told = f"no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{saved.path} has no run that can go on: {brief(told)}") from error
+    return kept
+
+
+def history_in(saved: Saved) -> dict[str, Any]:
+    """The entries of the history in a checkpoint, except for the step losses.
+
+    Raises CheckpointError.
+    """
+    return _history(run_of(saved))
+
+
+def _history(kept: dict[str, Any]) -> dict[str, Any]:
+    history: dict[str, Any] = kept["history"]
+    epochs = history["epochs"]
+    if isinstance(epochs, dict):
+        names = epochs["names"]
+        epochs = [dict(zip(names, row, strict=True)) for row in epochs["values"].tolist()]
+    return {**history, "epochs": epochs}
+
+
+def _check(kept: dict[str, Any]) -> None:
+    """Raise whatever it may unless `kept` has entries of the right kinds."""
+    for name, fits in KINDS.items():
+        if not fits(kept[name]):
+            raise InputTypeError(f"{name} = {brief(kept[name])}")
+    History.from_dict(_history(kept) | {"step_loss": []})
+    for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
+        check_count(name, count)
+
+
+def _is_count(value: Any) -> bool:
+    return is_whole(value) and 0 <= value < MOST_STEPS
+
+
+def _is_length(value: Any) -> bool:
+    return value is None or _is_count(value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_plain_object(value: Any) -> bool:
+    json.dumps(value)  # raises TypeError for an array, which would be compared element by element
+    return _is_object(value)
+
+
+def _are_norms(value: Any) -> bool:
+    return isinstance(value, dict) and all(_numbers(norms, 1) for norms in value.values())
+
+
+def _are_states(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(kind, str) and isinstance(state, dict) for kind, state in value
+    )
+
+
+def _are_prints(value: Any) -> bool:
+    return value is None or all(print_ is None or _is_print(*print_) for print_ in value.values())
+
+
+def _is_print(shape: Any, dtype: Any, found: Any) -> bool:
+    texts = isinstance(dtype, str) and isinstance(found, str)
+    return texts and isinstance(shape, list) and all(isinstance(n, int) for n in shape)
+
+
+def _numbers(value: Any, ndim: int) -> bool:
+    return isinstance(value, np.ndarray) and value.ndim == ndim and value.dtype.kind == "f"
+
+
+KINDS: dict[str, Callable[[Any], bool]] = {
+    "reported": _is_count, "steps_done": _is_count, "samples_done": _is_count,
+    "total_steps": _is_count, "epochs": _is_length, "steps": _is_length,
+    "begun": lambda value: isinstance(value, list),
+    "stopping": lambda value: isinstance(value, str | None),
+    "history": _is_object, "settings": _is_plain_object, "callbacks": _are_states,
+    "step_loss": lambda value: _numbers(value, 1), "log": lambda value: _numbers(value, 2),
+    "norms": lambda value: value is None or _numbers(value, 2), "gradient_norms": _are_norms,
+    "data": _are_prints, "validation_data": _are_prints,
+    "loop": lambda value: value is None or _is_object(value),
+}  # fmt: skip
+"""What the entries of a run may be."""
+
+
+def as_flat(values: Any, run: Run) -> Any:
+    """Parameters that a checkpoint kept, on the model's device; None if it kept none.
+
+    Raises CheckpointError unless they are the model's in number and kind.
+    """
+    if values is None:
+        return None
+    flat = run.model.flat
+    if not _numbers(values, 1) or values.shape != flat.shape or values.dtype != flat.dtype:
+        raise CheckpointError("the parameters of its best epoch are not those of its model")
+    return run.model.backend.asarray(values)
