@@ -76,7 +76,7 @@ setup(
                 f"{SOURCES}/{name}.c"
                 for name in (
                     *("avx2", "avx512", "dispatch", "engine"),
-                    *("machine", "order", "plain", "pool"),
+                    *("machine", "mapped", "order", "plain", "pool"),
                 )
             ],
             depends=[

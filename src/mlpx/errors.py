@@ -171,14 +171,20 @@ class CheckpointError(MlpxError, ValueError):
 
 
 class MissingExtraError(MlpxError, ImportError):
-    """An optional package is needed; the message names the extra that brings it, if one does."""
+    """An optional package is needed; the message names the extra that brings it, if one does.
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    `error`: what its import raised, if it may be installed and yet not load.
+    """
+
+    def __init__(
+        self, package: str, extra: str, purpose: str, error: ImportError | None = None
+    ) -> None:
         wanted = f"mlpx[{extra}]" if extra else package
-        super().__init__(
-            f"{purpose} needs {package}, which is not installed; "
-            f"install it with: pip install '{wanted}'"
-        )
+        if error is None or isinstance(error, ModuleNotFoundError):
+            trouble = f"is not installed; install it with: pip install '{wanted}'"
+        else:
+            trouble = f"cannot be loaded: {error}"
+        super().__init__(f"{purpose} needs {package}, which {trouble}")
 
 
 def deprecated(name: str, *, instead: str, since: str, gone_in: str) -> None:

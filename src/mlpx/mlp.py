@@ -7,15 +7,18 @@ from os import PathLike
 from typing import Any
 
 from mlpx.backend import Backend
+from mlpx.engines.native.mapped import watched
 from mlpx.engines.predict import outputs, predictions, probabilities
 from mlpx.engines.profile import Profile, profile
 from mlpx.errors import known_options, refuse_unknown
 from mlpx.network.checkpoint import load, save
 from mlpx.network.network import Network
 from mlpx.network.summary import summarise
+from mlpx.training.callbacks import check_callbacks
 from mlpx.training.fit import fit
 from mlpx.training.history import History
 from mlpx.training.scores import evaluate
+from mlpx.training.whole_files import WholeFiles
 from mlpx.types import Array
 
 
@@ -46,9 +49,16 @@ class MLP(Network):
         return summarise(self)
 
     def fit(self, x: Any, y: Any, **options: Any) -> History:
-        """Train on x (n, d_in) and y; `mlpx.training.fit.fit` lists the options."""
+        """Train on x (n, d_in) and y; `mlpx.training.fit.fit` lists the options.
+
+        Raises DataError if a memory-mapped file that it reads shrinks meanwhile.
+        """
         refuse_unknown(options, fit)
-        with self.backend.failing("training"):
+        read = x, y, options.get("validation_data")
+        with self.backend.failing("training"), watched(*read) as files:
+            if files is not None:
+                given = check_callbacks(options.get("callbacks", ()))
+                options["callbacks"] = [*given, WholeFiles(files)]
             return fit(self, x, y, **options)
 
     def profile(self, x: Any, y: Any, **options: Any) -> Profile:
@@ -94,7 +104,7 @@ class MLP(Network):
         `metrics` are names from `mlpx.metrics`; the default is accuracy for classes and none for
         values.
         """
-        with self.backend.failing("evaluating"):
+        with self.backend.failing("evaluating"), watched(x, y):
             return evaluate(
                 self, x, y, sample_weight=sample_weight, metrics=metrics, batch_size=batch_size
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -179,7 +180,7 @@ def test_what_the_encoding_lacks_is_no_failure(trained):
 
 def test_an_output_that_is_full_is_one_line(trained):
     *lines, codes = in_turn(trained, "/dev/full", ["utf-8"]).stderr.decode().splitlines()
-    assert lines == ["error: No space left on device"] * len(EVERY)
+    assert lines == ["error: No space left on device: standard output"] * len(EVERY)
     assert codes == str([1] * len(EVERY))
 
 
@@ -188,6 +189,10 @@ def test_help_fits_a_narrow_terminal(command):
     found = CliRunner(env={"COLUMNS": "20", "TERM": "dumb"}).invoke(app, command)
     assert found.exit_code == 0
     assert max(map(len, found.stdout.splitlines())) <= 20
+    assert "…" not in found.stdout
+    wide = run(*command).stdout
+    assert not re.search(r"[a-z]-$", found.stdout, re.MULTILINE)  # no name is broken
+    assert set(re.findall(r"--[a-z-]+", wide)) == set(re.findall(r"--[a-z-]+", found.stdout))
 
 
 @pytest.mark.parametrize("rows", [1, 20_000])

@@ -149,6 +149,17 @@ def _no_cublas(*_):
     raise ImportError("libcublas.so.13: cannot open shared object file")
 
 
+@pytest.mark.parametrize("columns", [20, 40])
+def test_a_narrow_terminal_shows_every_word(run, no_cupy, monkeypatch, columns):
+    wide = "".join(run().output.split())
+    monkeypatch.setenv("COLUMNS", str(columns))
+    narrow = run().output
+    assert max(map(len, narrow.splitlines())) <= columns
+    assert "…" not in narrow
+    verdict = "CUDA:CuPyisnotinstalled[cupy-missing]"
+    assert "".join(narrow.split()).partition(verdict)[2] == wide.partition(verdict)[2] != ""
+
+
 def test_verdict_is_short_when_all_is_fine():
     fine = {"message": "1 CUDA device answers", "status": "ok", "remedy": "", "ok": True}
     assert verdict({"diagnosis": fine, "asked": {"problem": None}}) == [

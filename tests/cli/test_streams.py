@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -12,7 +13,7 @@ import pytest
 import mlpx.cli
 from mlpx.cli import downloads, one_line
 from mlpx.cli.downloads import download_display
-from mlpx.cli.streams import outlived_stdout
+from mlpx.cli.streams import name_streams, outlived_stdout
 from mlpx.data import download
 from mlpx.errors import DataError
 
@@ -101,6 +102,46 @@ def test_streams_that_are_closed_or_of_another_kind_do_no_harm(monkeypatch, stre
         assert streams[0].getvalue() == f"mlpx {mlpx.__version__}\n"
 
 
+class Full(io.RawIOBase):
+    """A stream on a disk that is full."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("through", [False, True])
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_full_stream_is_named(monkeypatch, name, through):
+    """Also where Python does not buffer (PYTHONUNBUFFERED)."""
+    for each in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, each, None)
+    raw = Full() if through else io.BufferedWriter(Full())
+    monkeypatch.setattr(sys, name, io.TextIOWrapper(raw, encoding="ascii", write_through=through))
+    name_streams()
+    stream = getattr(sys, name)
+    assert (stream.encoding, stream.write_through) == ("ascii", through)
+    with pytest.raises(OSError, match="No space") as failed:
+        print("häh", file=stream, flush=True)
+    called = {"stdout": "standard output", "stderr": "standard error"}[name]
+    assert one_line(failed.value) == f"No space left on device: {called}"
+
+
+def test_streams_are_named_once(monkeypatch):
+    under = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", line_buffering=True)
+    monkeypatch.setattr(sys, "stdout", under)
+    monkeypatch.setattr(sys, "stderr", None)
+    name_streams()
+    named = sys.stdout
+    named.reconfigure(errors="strict")
+    name_streams()
+    assert (sys.stdout, named.errors, named.line_buffering) == (named, "replace", True)
+    named.write("é → e\n")
+    assert under.buffer.getvalue() == "é ? e\n".encode("latin-1")
+
+
 def test_no_output_needs_no_care(monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     with outlived_stdout():
@@ -114,6 +155,10 @@ def test_no_output_needs_no_care(monkeypatch):
         (MemoryError("the GPU is full"), "the GPU is full"),
         (OSError(28, "No space left on device"), "No space left on device"),
         (OSError(), "OSError"),
+        (
+            ImportError("x.so"),
+            "a part of this installation cannot be loaded: x.so",
+        ),
         (DataError("a\n b"), "a b"),
     ],
 )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -126,26 +123,3 @@ def test_models_train_side_by_side(engine: str) -> None:
         worker.join(timeout=60)
     assert len(found) == 4
     assert all(np.array_equal(model.flat, alone.flat) for model in found)
-
-
-FORK = """
-import os, sys
-import numpy as np
-from test_threads import trained
-
-for engine in sys.argv[1:]:
-    alone = trained(2, engine).flat
-    child = os.fork()
-    if not child:
-        os._exit(0 if np.array_equal(trained(2, engine).flat, alone) else 3)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code:
-        sys.exit(f"{engine}: {code}")
-"""
-
-
-def test_a_fork_trains_with_threads_of_its_own() -> None:
-    """In a process of its own: here other tests have loaded libraries that forbid a fork."""
-    command = [sys.executable, "-W", "ignore", "-c", FORK, *engines()]
-    done = subprocess.run(command, cwd=Path(__file__).parent, timeout=60, check=False)
-    assert done.returncode == 0

@@ -79,6 +79,16 @@ def test_command_in_a_terminal_of_80_columns() -> None:
     assert len([line for line in lines if line.strip()]) == len(ROWS) + 5  # none is folded
 
 
+def test_a_narrow_terminal_shows_all_numbers() -> None:
+    only = ("gradcheck", "--only", "relu", "--only", "sgd")
+    narrow, wide = (
+        CliRunner(env={"COLUMNS": columns, "TERM": "dumb"}).invoke(app, only).output.split()
+        for columns in ("20", "100")
+    )
+    assert "…" not in narrow
+    assert narrow == wide
+
+
 def test_command_for_some() -> None:
     result = run("--only", "loss", "--only", "relu", "--dtype", "float32", "--device", "cpu")
     assert result.exit_code == 0, result.output

@@ -62,12 +62,18 @@ def get_backend(device: str | Backend | None = None) -> Backend:
         return device
     asked, called = _asked(device)
     if asked in _opened:
-        return _opened[asked]
+        return _here(_opened[asked])
     kind, index = _parse(asked, called)
     name = f"{kind}:{index}" if kind != "cpu" else kind
     if name not in _opened:
         _opened[name] = BACKENDS[kind].open(index)
-    return _opened[name]
+    return _here(_opened[name])
+
+
+def _here(backend: Backend) -> Backend:
+    """The backend, if it works in this process."""
+    backend.check_process()
+    return backend
 
 
 Backend.by_name = staticmethod(get_backend)

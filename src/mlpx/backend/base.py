@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from mlpx.errors import InputError, InputTypeError
+from mlpx.errors import DeviceError, InputError, InputTypeError
 from mlpx.types import Array, Namespace
 
 DLPACK_HOST = frozenset({1, 3, 11})  # kDLCPU, kDLCUDAHost (pinned), kDLROCMHost
@@ -40,6 +41,8 @@ class Backend(ABC):
 
     device: str
     """``"cpu"``, ``"cuda:0"``, ...: the name by which :func:`get_backend` returns this object."""
+    process: int | None = None
+    """The process that opened the device, if it works in no other."""
     name: str
     """The device's human-readable name."""
     xp: Namespace
@@ -58,6 +61,20 @@ class Backend(ABC):
     @abstractmethod
     def owner(cls, x: object) -> str | None:
         """The device name that holds ``x``, or None when it is not of this kind."""
+
+    def check_process(self) -> None:
+        """Check that the device works in this process.
+
+        Raises:
+            DeviceError: this process was forked from the one that opened the device.
+        """
+        if self.process not in (None, os.getpid()):
+            raise DeviceError(
+                f"{self.device} was opened by process {self.process}, from which this one was "
+                f"forked, and {self.kind.upper()} does not survive a fork: start processes with "
+                "multiprocessing.get_context('spawn'), or open the device in the children only, or "
+                "use device='cpu' in them"
+            )
 
     @abstractmethod
     def empty(self, shape: int | tuple[int, ...], dtype: Any = np.float32) -> Array:

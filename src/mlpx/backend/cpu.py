@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,11 @@ from mlpx.types import Array
 
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
+STATM = Path("/proc/self/statm")
 CACHE = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
 CACHE_LINE = 64
+BLAS_BYTES = 34 << 20
+"""What OpenBLAS takes at its first product on x86-64, and a little."""
 
 
 class CpuBackend(Backend):
@@ -41,6 +44,7 @@ class CpuBackend(Backend):
     def __init__(self) -> None:
         self.device = "cpu"
         self.xp = np
+        _start_blas()
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -123,12 +127,22 @@ class CpuBackend(Backend):
         """Return at once: NumPy is done when a call returns."""
 
     def memory(self) -> Memory:
-        """The host's memory; zeros if the system does not say."""
-        return _meminfo() or _sysconf_memory() or Memory(0, 0, 0)
+        """The host's memory, or what this process may have of it (ulimit -v); zeros if the system
+        does not say.
+        """
+        host = _meminfo() or _sysconf_memory() or Memory(0, 0, 0)
+        limit = _address_space()
+        if limit is None or not host.total_bytes or limit.free_bytes >= host.free_bytes:
+            return host
+        return limit
 
     def stream(self) -> AbstractContextManager[None]:
         """A context that does nothing."""
         return nullcontext()
+
+    def failing(self, doing: str, *, nobody_else: bool = False) -> AbstractContextManager[None]:
+        """A context in which NumPy's lack of memory becomes a DeviceMemoryError."""
+        return _Failing(doing)
 
     def take(self, x: Array, rows: Array, *, out: Array) -> Array:
         """Rows of ``x`` at ``rows`` written into ``out``."""
@@ -138,6 +152,40 @@ class CpuBackend(Backend):
     def fill_words(self, state: Array, *, seed: int, purpose: int, item: int, out: Array) -> None:
         """``out``, uint64 (m,) = the first m words of the stream at step ``state[1]``."""
         fill_words(seed, purpose, step=int(state[1]), item=item, out=out)
+
+
+class _Failing:
+    """The context of `CpuBackend.failing`; a generator would take three times as long."""
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: Any) -> None:
+        if kind is not None and issubclass(kind, MemoryError) and kind is not DeviceMemoryError:
+            raise DeviceMemoryError(
+                f"the host ran out of memory while {self.doing}"
+                f"{f': {error}' if str(error) else ''}; use a smaller batch or model"
+            ) from error
+
+
+@cache
+def _start_blas() -> None:
+    """Have NumPy's BLAS take the memory it works in, which it keeps, while there is some.
+
+    OpenBLAS ends the process if it finds none later. Raises DeviceMemoryError.
+    """
+    try:
+        np.empty(BLAS_BYTES, np.uint8)
+    except MemoryError as error:
+        raise DeviceMemoryError(
+            f"the host has less than the {BLAS_BYTES >> 20} MiB left that NumPy's BLAS works in; "
+            "raise the limit on the memory of this process (ulimit -v)"
+        ) from error
+    square = np.ones((2, 2))
+    np.dot(square, square)
 
 
 def aligned(create: Any, nbytes: int, *, to: int = CACHE_LINE) -> np.ndarray:
@@ -213,6 +261,20 @@ def _meminfo() -> Memory | None:
     except (OSError, KeyError, ValueError):
         return None
     return Memory(total - free, free, total)
+
+
+def _address_space() -> Memory | None:
+    """What this process may have in addresses; None if that is not limited."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return None
+        used = int(STATM.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except (ImportError, OSError, ValueError):
+        return None
+    return Memory(used, max(0, limit - used), max(limit, used))
 
 
 def _sysconf_memory() -> Memory | None:

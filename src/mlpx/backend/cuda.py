@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class CudaBackend(Backend):
         self.device = f"cuda:{index}"
         self.name = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self._host = CpuBackend()
+        self.process = os.getpid()
 
     @classmethod
     def open(cls, index: int) -> CudaBackend:
@@ -158,10 +160,12 @@ class CudaBackend(Backend):
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """A host copy of ``x``; waits for the device."""
+        self.check_process()
         return self._host.to_numpy(x)
 
     def synchronize(self) -> None:
         """Wait for everything on this device."""
+        self.check_process()
         self.xp.cuda.Device(self.index).synchronize()
 
     def memory(self) -> Memory:
@@ -186,6 +190,7 @@ class CudaBackend(Backend):
     @contextmanager
     def failing(self, doing: str, *, nobody_else: bool = False) -> Iterator[None]:
         """Make this device current, and turn what CUDA raises into a DeviceError."""
+        self.check_process()
         try:
             with self.xp.cuda.Device(self.index):
                 yield
@@ -206,6 +211,7 @@ class CudaBackend(Backend):
     @contextmanager
     def _allocating(self, shape: Any, dtype: Any) -> Iterator[None]:
         """Make this device current; if its memory runs out, say what was needed."""
+        self.check_process()
         try:
             with self.xp.cuda.Device(self.index):
                 yield

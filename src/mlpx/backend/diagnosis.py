@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 CUPY_WHEEL = re.compile(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy")
+CUDA_NOT_INITIALIZED = 3  # cudaErrorInitializationError: what a fork gets
 CUDA_NO_DEVICE = 100  # cudaErrorNoDevice
 CUDA_OLD_DRIVER = 35  # cudaErrorInsufficientDriver
 CUDA_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
@@ -177,9 +178,21 @@ def _check_devices(probe: Probe) -> Diagnosis | None:
         status = getattr(error, "status", None)
         if status == CUDA_OLD_DRIVER:
             return _old_driver(probe.driver_version(), probe.runtime_version())
+        if status == CUDA_NOT_INITIALIZED:
+            return _not_initialized(error)
         if status != CUDA_NO_DEVICE:
             return _failed(error)
     return _no_device(probe.visible_devices())
+
+
+def _not_initialized(error: Exception) -> Diagnosis:
+    return Diagnosis(
+        "failed",
+        f"CUDA cannot be started in this process: {_first_line(error)}",
+        "if it was forked from one that had used CUDA, start it with "
+        "multiprocessing.get_context('spawn'), or use CUDA in the children only; else run "
+        "nvidia-smi, and reboot after a driver update",
+    )
 
 
 def _no_device(visible: str | None) -> Diagnosis:

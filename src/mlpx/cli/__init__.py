@@ -8,7 +8,6 @@ Exit codes: 0 success, 1 failure (one line on stderr), 2 wrong usage, 130 interr
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import sys
@@ -17,7 +16,6 @@ from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from mlpx.cli.bench.command import EXAMPLES as BENCH_EXAMPLES
 from mlpx.cli.bench.command import bench as bench_command
@@ -26,16 +24,18 @@ from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
 from mlpx.cli.gradcheck import EXAMPLES as GRADCHECK_EXAMPLES
 from mlpx.cli.gradcheck import gradcheck
+from mlpx.cli.help import Command, Group, described
 from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
+from mlpx.cli.streams import name_streams
 from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train.command import train as train_command
 from mlpx.errors import MlpxError
 from mlpx.training.interrupts import ending_signals
 
 
-class Commands(TyperGroup):
+class Commands(Group):
     """Turns failures into one line on stderr and an exit code."""
 
     def make_context(self, *given: Any, **rest: Any) -> Any:
@@ -62,7 +62,7 @@ def reported_failures(meta: dict[str, Any]) -> Iterator[None]:
         except KeyboardInterrupt as interrupt:
             complain(str(interrupt) or "interrupted; nothing was written")
             raise typer.Exit(128 + (came or [signal.SIGINT])[0]) from None
-        except (MlpxError, OSError, MemoryError) as error:
+        except (MlpxError, OSError, MemoryError, ImportError) as error:
             if meta.get(DEBUG):
                 raise
             complain(one_line(error))
@@ -75,6 +75,8 @@ def one_line(error: BaseException) -> str:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     if isinstance(error, MemoryError) and not str(error):
         return "out of memory"
+    if isinstance(error, ImportError) and not isinstance(error, MlpxError):
+        return f"a part of this installation cannot be loaded: {error}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -102,7 +104,6 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="Example:  mlpx train digits")
 def mlpx(
     version: Annotated[
         bool,
@@ -112,13 +113,14 @@ def mlpx(
     """Multi-layer perceptrons on NumPy and on CUDA: train, evaluate, predict."""
 
 
+app.callback(help=described(mlpx), epilog="Example:  mlpx train digits")(mlpx)
+
+
 def register(
     function: Callable[..., None], examples: str | None = None, *, name: str | None = None
 ) -> None:
     """Make a command of a function: named like it, helped by its docstring."""
-    paragraphs = (function.__doc__ or "").split("\n\n")
-    text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-    app.command(name, help=text, epilog=examples)(function)
+    app.command(name, cls=Command, help=described(function), epilog=examples)(function)
 
 
 register(train_command, TRAIN_EXAMPLES)
@@ -132,9 +134,7 @@ app.add_typer(bench_command, name="bench", epilog=BENCH_EXAMPLES)
 
 def main() -> None:
     """The console script."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # unknown characters do not fail
+    name_streams()
     try:
         sys.exit(app(prog_name="mlpx"))
     finally:

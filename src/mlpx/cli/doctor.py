@@ -124,13 +124,15 @@ def show(facts: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("what", "found", title="mlpx doctor", title_justify="left")
+    table = Table(title="mlpx doctor", title_justify="left")
+    for name in ("what", "found"):
+        table.add_column(name, overflow="fold")  # a narrow terminal shows all of it, too
     for what, value in table_rows(facts):
         table.add_row(what, Text(value))  # square brackets are not markup
     console = Console()
     console.print(table)
     for line in verdict(facts):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False)
 
 
 def table_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:

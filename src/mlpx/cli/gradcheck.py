@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlpx.cli.help import LEAST_COLUMNS
 from mlpx.cli.options import Debug, Device
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def show(checked: list[Outcome], *, title: str) -> None:
             f"[dim]{escape(outcome.detail)}[/dim]",
         )
     console = Console()
+    console.width = max(console.width, LEAST_COLUMNS)  # a narrower terminal breaks the lines
     console.print(table)
     if kind == "optimizer":
         console.print(

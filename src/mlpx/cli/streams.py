@@ -1,7 +1,8 @@
-"""Warnings of a training on stderr, and training on after standard output has gone."""
+"""Standard output and error: what fails is named, a training outlives them, warnings are told."""
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,51 @@ from contextlib import (
 from typing import IO, Any, cast
 
 from mlpx.training.progress import Outlet
+
+
+class Named(io.TextIOWrapper):
+    """A standard stream whose failures say which stream it was, as they do of a file.
+
+    Characters that its encoding lacks become question marks.
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, called: str) -> None:
+        self.called, self.under = called, stream  # kept: it closes what both write to
+        stream.flush()
+        super().__init__(
+            stream.buffer, stream.encoding, errors="replace",
+            line_buffering=stream.line_buffering, write_through=stream.write_through,
+        )  # fmt: skip
+
+    def write(self, text: str) -> int:
+        with self._named():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._named():
+            super().flush()
+
+    def close(self) -> None:
+        """Flush: whoever opened the stream closes it."""
+        self.flush()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            error.filename = self.called
+            raise
+
+
+def name_streams() -> None:
+    """Have the standard streams named in errors."""
+    for name, called in (("stdout", "standard output"), ("stderr", "standard error")):
+        stream = getattr(sys, name)
+        if isinstance(stream, Named):
+            stream.reconfigure(errors="replace")
+        elif isinstance(stream, io.TextIOWrapper):
+            setattr(sys, name, Named(stream, called))
 
 
 @contextmanager

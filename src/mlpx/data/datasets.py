@@ -56,7 +56,7 @@ def load_dataset(
     loader = DATASETS.get(str(name))
     if loader is None:
         raise UnknownNameError("data set (or path of an .npz file)", name, DATASETS)
-    folder = None if data_dir is None else Path(data_dir).expanduser()
+    folder = None if data_dir is None else Path(os.path.expanduser(data_dir))
     if folder is not None and not folder.is_dir():
         raise DataNotFoundError(f"data_dir is {str(data_dir)!r}, which is not a folder")
     return loader(str(name), Search(folder, download, mirror, progress))
@@ -67,7 +67,8 @@ def _load_digits(name: str, search: Search) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise MissingExtraError("scikit-learn", "sklearn", f"the data set {name!r}") from error
+        wanted = f"the data set {name!r}"
+        raise MissingExtraError("scikit-learn", "sklearn", wanted, error) from error
     bundle = load_digits()
     x, y = bundle.data.astype(np.uint8), bundle.target.astype(np.int64)
     train, test = np.split(digits_order(len(x)), [DIGITS_TRAIN])

@@ -30,7 +30,7 @@ class Search:
     def roots(self) -> list[Path]:
         """Folders to look in, first to last."""
         named = os.environ.get("MLPX_DATA")
-        roots = [self.data_dir, Path(named).expanduser() if named else None, cache_dir()]
+        roots = [self.data_dir, Path(os.path.expanduser(named)) if named else None, cache_dir()]
         return [root for root in roots if root is not None]
 
 
@@ -60,11 +60,11 @@ class IdxImages:
         )
 
 
-def cache_dir() -> Path:
-    """Where downloads go: ``$XDG_CACHE_HOME/mlpx``, or ``~/.cache/mlpx``."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
+def cache_dir() -> Path | None:
+    """Where downloads go: ``$XDG_CACHE_HOME/mlpx``, or ``~/.cache/mlpx``; None without a home."""
     # the XDG specification says to ignore a relative path
-    return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache")) / "mlpx"
+    bases = os.environ.get("XDG_CACHE_HOME", ""), os.path.expanduser("~/.cache")
+    return next((Path(base) / "mlpx" for base in bases if os.path.isabs(base)), None)
 
 
 def _read_files(name: str, source: IdxImages, search: Search) -> list[Array]:
@@ -97,8 +97,12 @@ def _find(name: str, filename: str, roots: list[Path]) -> Path | None:
 def _fetch(name: str, file: RemoteFile, source: IdxImages, search: Search) -> Path:
     from mlpx.data.download import download_file
 
-    url = f"{_mirror(name, source, search)}/{file.name}"
-    return download_file(url, cache_dir() / name / file.name, wanted=file, progress=search.progress)
+    url, cache = f"{_mirror(name, source, search)}/{file.name}", cache_dir()
+    if cache is None:
+        raise DownloadError(
+            "there is no folder for downloads: this user has no home; set XDG_CACHE_HOME to one"
+        )
+    return download_file(url, cache / name / file.name, wanted=file, progress=search.progress)
 
 
 def _mirror(name: str, source: IdxImages, search: Search) -> str:
@@ -107,11 +111,12 @@ def _mirror(name: str, source: IdxImages, search: Search) -> str:
 
 
 def _how_to_place(name: str, missing: list[RemoteFile], source: IdxImages, search: Search) -> str:
-    names = ", ".join(file.name for file in missing)
-    roots = ", ".join(str(root) for root in search.roots())
+    names, roots = ", ".join(file.name for file in missing), search.roots()
+    place = roots[0] / name if roots else "a folder, and set MLPX_DATA to it"
+    looked = ", ".join(map(str, roots)) or "no folder, as this user has no home"
     return (
-        f"put {names} (gzip, or unpacked without .gz) into {search.roots()[0] / name}; "
-        f"looked in {roots} and in {name}/ there; "
+        f"put {names} (gzip, or unpacked without .gz) into {place}; "
+        f"looked in {looked}{f' and in {name}/ there' if roots else ''}; "
         f"the files are at {_mirror(name, source, search)}/"
     )
 

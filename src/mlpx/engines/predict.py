@@ -10,6 +10,7 @@ import numpy as np
 
 from mlpx import engines
 from mlpx.engines.interpreter import run_once
+from mlpx.engines.native.mapped import watched
 from mlpx.inputs.arrays import check_finite, check_x
 from mlpx.kernels import losses as kernels
 from mlpx.network.network import Network
@@ -97,6 +98,9 @@ def outputs(model: Network, x: Any, *, batch_size: int) -> Array:
 
 def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array:
     """The outputs, or the likeliest classes, for x, which is not checked yet."""
+    if isinstance(x, np.memmap):
+        with watched(x):
+            return _predict(model, np.asarray(x), batch_size, classes=classes)
     require_count("batch_size", batch_size)
     x = check_x(x, columns=model.d_in, backend=model.backend, least_rows=0)
     if len(x) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,16 @@ from typing import Any
 _lock = threading.Lock()
 _before: dict[int, int] = {}
 _users = 0
+
+
+def _forked() -> None:
+    """In the child of a fork no thread is left that may hold the lock or have joined."""
+    global _lock, _users
+    _lock, _users = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 @cache
@@ -48,11 +59,16 @@ def blas_threads(count: int | None) -> Iterator[None]:
 def _leave() -> None:
     global _users
     with _lock:
-        _users -= 1
+        _users = max(0, _users - 1)  # it was set to 0 if this is a fork that was made in between
         if _users == 0:
-            for controller in controllers():
-                if id(controller) in _before:  # a signal may have come before its turn
-                    controller.set_num_threads(_before.pop(id(controller)))
+            _put_back()
+
+
+def _put_back() -> None:
+    """Set what was set before."""
+    for controller in controllers() if _before else ():
+        if id(controller) in _before:  # a signal may have come before its turn
+            controller.set_num_threads(_before.pop(id(controller)))
 
 
 def _set(count: int) -> None:

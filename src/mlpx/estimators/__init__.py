@@ -10,7 +10,7 @@ from mlpx.errors import MissingExtraError
 try:
     import sklearn  # noqa: F401
 except ImportError as error:
-    raise MissingExtraError("scikit-learn", "sklearn", "mlpx.estimators") from error
+    raise MissingExtraError("scikit-learn", "sklearn", "mlpx.estimators", error) from error
 
 from mlpx.estimators.classifier import MLPClassifier
 from mlpx.estimators.regressor import MLPRegressor

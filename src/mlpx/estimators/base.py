@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlpx.backend import Backend, get_backend
 from mlpx.backend.cpu import usable_cores
+from mlpx.engines.native.mapped import watched
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
 from mlpx.estimators.bookkeeper import Bookkeeper, split_state
@@ -125,7 +126,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         validation = self._held_out(held_out, backend)
         if self.early_stopping and validation is None and not settings.full_batch(self):
             (X, y, w), validation = self._split(X, y, w)
-        return self._train(X, y, w, validation, keeper, partial=partial)
+        with watched(X):
+            return self._train(X, y, w, validation, keeper, partial=partial)
 
     def _begin(self) -> None:
         """Set the attributes of an estimator that has not learnt anything yet."""

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mlpx.backend import Backend, get_backend
-from mlpx.errors import CheckpointError, InputTypeError, MlpxError
+from mlpx.errors import CheckpointError, DeviceMemoryError, InputTypeError, MlpxError
 from mlpx.files import write_atomically
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
@@ -48,6 +48,8 @@ NAMED = 10
 """How many names a message lists, and how many missing ones end the comparison."""
 LINE_BYTES = 160
 """Bytes of the header per array, besides the array's name, and for the training position."""
+ROOM_BYTES = 2 << 20
+"""Memory for a file's header, and for small things."""
 Tensors = dict[str, np.ndarray]
 N = TypeVar("N", bound=Network)
 
@@ -68,6 +70,8 @@ class Content:
 
         header = json.loads(json.dumps(self.header))  # as it will be read
         header[CHECKSUM] = checksum(header, self.tensors)
+        # Without memory for two copies, safetensors would end the process.
+        np.empty(2 * sum(tensor.nbytes for tensor in self.tensors.values()) + ROOM_BYTES, np.uint8)
         made = to_bytes(self.tensors, metadata={"mlpx": json.dumps(header)})
         size_bytes = int.from_bytes(made[:8], "little")
         if size_bytes > MOST_HEADER_BYTES:
@@ -151,9 +155,11 @@ def save(model: Network, path: str | os.PathLike[str], *, training_state: bool =
     """
     to_numpy = model.backend.to_numpy
     state = model.training_state if training_state else None
-    if state is not None:
-        state = state.copied(to_numpy)
-    write_atomically(Path(path), content(model, to_numpy(model.flat), state).to_bytes())
+    with model.backend.failing("saving"):
+        if state is not None:
+            state = state.copied(to_numpy)
+        file = content(model, to_numpy(model.flat), state).to_bytes()
+    write_atomically(Path(path), file)
 
 
 def size_bytes(model: Network, optimizer: Optimizer) -> int:
@@ -172,7 +178,8 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
     Raises CheckpointError if the file is missing, truncated, inconsistent or not a model of mlpx.
     """
     backend = get_backend(device)
-    saved = read(path)
+    with backend.failing("loading"):
+        saved = read(path)
     with _telling(saved.path, "describes a model that cannot be built"):
         model = cls.from_config(saved.config, device=backend, drawn=False)
     saved.restore(model)
@@ -242,6 +249,8 @@ def _telling(path: Path, trouble: str) -> Iterator[None]:
     """Turn any error that an invalid header causes into a CheckpointError."""
     try:
         yield
+    except DeviceMemoryError:
+        raise
     except (MlpxError, *WRONG_HEADER) as error:
         told = f"no {error}" if isinstance(error, KeyError) else error
         raise CheckpointError(f"{path} {trouble}: {brief(told)}") from error

@@ -81,24 +81,30 @@ class Network:
         """Initial values of the flat vector, on the host; each parameter has its own stream."""
         flat = self._reserve()
         views = self.layout.views(flat)
-        for item, (name, place) in enumerate(sorted(self.layout.places.items())):
-            parameter = place.parameter
-            views[name][...] = parameter.initializer.sample(
-                parameter.shape,
-                lambda count, item=item: words(  # type: ignore[misc]
-                    self.seed, Purpose.WEIGHTS, count=count, item=item
-                ),
-            )
+        try:
+            for item, (name, place) in enumerate(sorted(self.layout.places.items())):
+                parameter = place.parameter
+                views[name][...] = parameter.initializer.sample(
+                    parameter.shape,
+                    lambda count, item=item: words(  # type: ignore[misc]
+                        self.seed, Purpose.WEIGHTS, count=count, item=item
+                    ),
+                )
+        except MemoryError as error:
+            raise self._too_large() from error
         return flat
 
     def _reserve(self) -> np.ndarray:
         try:
             return aligned_zeros(self.layout.size, self.dtype)
         except (MemoryError, ValueError, OverflowError) as error:
-            raise DeviceMemoryError(
-                f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
-                f"{self.dtype}, more than this machine can hold"
-            ) from error
+            raise self._too_large() from error
+
+    def _too_large(self) -> DeviceMemoryError:
+        return DeviceMemoryError(
+            f"layers of widths {self.widths} have {self.parameter_count:,} parameters of "
+            f"{self.dtype}, more than this machine can hold"
+        )
 
     @property
     def device(self) -> str:

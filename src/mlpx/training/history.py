@@ -92,7 +92,7 @@ class History:
         try:
             import pandas
         except ImportError as error:
-            raise MissingExtraError("pandas", "", "History.to_frame") from error
+            raise MissingExtraError("pandas", "", "History.to_frame", error) from error
         first = self.first_epoch + 1
         index = pandas.RangeIndex(first, first + len(self), name="epoch")
         return pandas.DataFrame(self.epochs, index=index)

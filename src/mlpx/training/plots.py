@@ -56,7 +56,7 @@ def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> 
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("matplotlib", "plot", "a picture") from error
+        raise MissingExtraError("matplotlib", "plot", "a picture", error) from error
     figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False).reshape(-1)
@@ -266,7 +266,7 @@ def _displays(what: str) -> Any:
         from sklearn.calibration import CalibrationDisplay
         from sklearn.metrics import ConfusionMatrixDisplay
     except ImportError as error:
-        raise MissingExtraError("scikit-learn", "sklearn", what) from error
+        raise MissingExtraError("scikit-learn", "sklearn", what, error) from error
     return SimpleNamespace(
         CalibrationDisplay=CalibrationDisplay, ConfusionMatrixDisplay=ConfusionMatrixDisplay
     )

@@ -46,7 +46,7 @@ class RateCurve:
         try:
             from matplotlib.figure import Figure
         except ImportError as error:
-            raise MissingExtraError("matplotlib", "plot", "RateCurve.plot") from error
+            raise MissingExtraError("matplotlib", "plot", "RateCurve.plot", error) from error
         axes = (figure := Figure(figsize=(6, 4), layout="constrained")).subplots()
         axes.semilogx(self.rates, self.losses, color="0.75", label="each step")
         axes.semilogx(self.rates, self.smoothed, color="C0", label="smoothed")

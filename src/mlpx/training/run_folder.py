@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
     folder = _first_free(name) if out is None else _checked(out)
     try:
         with locked(folder):
-            with tempfile.TemporaryFile(dir=folder):
+            with _unnamed(folder):
                 pass  # finds an unwritable folder now, not after training
             yield folder
     finally:
@@ -53,7 +53,7 @@ def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
 
     Raises CheckpointError if there is not enough.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:  # unnamed, so it leaves nothing behind
+    with _unnamed(folder) as file:
         try:
             allocate(file, size_bytes)
         except OSError as error:
@@ -67,6 +67,17 @@ def room(folder: Path, size_bytes: int) -> Iterator[Callable[[], None]]:
                 f"{size_bytes:,} bytes, {free_bytes:,} are free; {advice}"
             ) from None
         yield file.close
+
+
+def _unnamed(folder: Path) -> IO[bytes]:
+    """A new file in `folder` without a name, so that it leaves nothing behind.
+
+    Raises OSError that names the folder.
+    """
+    try:
+        return tempfile.TemporaryFile(dir=folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(folder)) from None
 
 
 def _first_free(name: str) -> Path:
@@ -151,10 +162,10 @@ def _draw(history: History, path: Path) -> str | None:
     """Draw the learning curves; returns why not if that fails."""
     try:
         learning_curves(history, path=path)
-    except (MlpxError, OSError, ValueError, ArithmeticError) as error:  # or values of 1e308
+    except (MlpxError, OSError, MemoryError, ValueError, ArithmeticError) as error:  # of 1e308
         with suppress(OSError):
             path.unlink(missing_ok=True)  # a plot left there would show an earlier run
-        return str(error)
+        return str(error) or "out of memory"
     return None
 
 

@@ -53,7 +53,7 @@ def library() -> ModuleType:
         import vl_convert
     except ImportError as error:
         purpose = "the report of a benchmark"
-        raise MissingExtraError("vl-convert-python", "bench", purpose) from error
+        raise MissingExtraError("vl-convert-python", "bench", purpose, error) from error
     return vl_convert
 
 

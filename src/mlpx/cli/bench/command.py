@@ -9,6 +9,7 @@ import typer
 
 from mlpx.benchmark.workloads import ARITHMETIC, WORKLOADS
 from mlpx.cli.bench.options import BenchOptions
+from mlpx.cli.help import Command, Group, described
 from mlpx.cli.options import ALL_PEERS, Debug, folder, listed
 from mlpx.engines import Engine
 
@@ -25,10 +26,11 @@ mlpx bench --advise --layers 784,50,10
 mlpx bench compare old/bench.json new/bench.json --fail-slower 5%
 """
 
-bench = typer.Typer(no_args_is_help=False, invoke_without_command=True, rich_markup_mode="rich")
+bench = typer.Typer(
+    cls=Group, no_args_is_help=False, invoke_without_command=True, rich_markup_mode="rich"
+)
 
 
-@bench.callback()
 def run_bench(
     ctx: typer.Context,
     workload: Annotated[
@@ -149,7 +151,6 @@ def run_bench(
         raise typer.Exit(1)
 
 
-@bench.command("compare")
 def compare_documents(
     a: Annotated[Path, typer.Argument(metavar="A.json", help="Before.")],
     b: Annotated[Path, typer.Argument(metavar="B.json", help="After.")],
@@ -167,3 +168,7 @@ def compare_documents(
 
     if show_changes(a, b, fail_slower):
         raise typer.Exit(1)
+
+
+bench.callback(help=described(run_bench))(run_bench)
+bench.command("compare", cls=Command, help=described(compare_documents))(compare_documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ def prepare(options: TrainOptions) -> Experiment:
         )
     settings = Settings.choose(options, before)
     open_backend(settings.device)
+    import safetensors.numpy  # noqa: F401 - what the model is saved by, while it can be loaded
+
     data = read_dataset(settings.dataset, options.data_dir, options.no_download)
     if earlier is None:
         task = understand(data, loss=settings.loss, layers=settings.layers)
@@ -223,4 +226,4 @@ def _watched(metric: str | None, option: str, watched: tuple[str, ...]) -> str:
 
 def resolved_dataset(name: str) -> str:
     """The name by which a command run in another folder finds the data set again."""
-    return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
+    return str(Path(os.path.expanduser(name)).resolve()) if name.endswith(".npz") else name

@@ -17,9 +17,11 @@ from functools import cache
 from pathlib import Path
 
 from mlpx.engines.lowering import ARRAYS, NUMBERS
-from mlpx.errors import EngineError
+from mlpx.errors import DeviceMemoryError, EngineError
 
 HERE = Path(__file__).parent
+MOST_THREADS = 256
+"""The most threads of a pool, as pool.h has it."""
 
 
 class Op(ctypes.Structure):
@@ -84,9 +86,15 @@ def _declare(library: ctypes.CDLL) -> None:
         ctypes.POINTER(Op), ctypes.c_int64, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p,
         ctypes.c_int32,
     ]  # fmt: skip
-    library.mlpx_run.restype = None
+    library.mlpx_run.restype = ctypes.c_int32
     library.mlpx_forward.argtypes = [ctypes.POINTER(Forward), ctypes.c_void_p]
-    library.mlpx_forward.restype = None
+    library.mlpx_forward.restype = ctypes.c_int32
+    library.mlpx_watch.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+    library.mlpx_watch.restype = ctypes.c_int32
+    library.mlpx_shrunk.argtypes = [ctypes.c_int32]
+    library.mlpx_shrunk.restype = ctypes.c_int32
+    library.mlpx_unwatch.argtypes = [ctypes.c_int32]
+    library.mlpx_unwatch.restype = None
     library.mlpx_keys.argtypes = [*4 * [ctypes.c_uint64], ctypes.c_int64, ctypes.c_void_p]
     library.mlpx_keys.restype = None
 
@@ -124,6 +132,15 @@ def rounds_to_bf16() -> bool:
     return library is not None and bool(library.mlpx_has_half(instruction_set().encode()))
 
 
+def require_memory(had: int) -> None:
+    """Raise DeviceMemoryError unless the library had the memory for a run."""
+    if not had:
+        raise DeviceMemoryError(
+            "the host has no memory left for the factors of a product, 5 MiB for each thread: "
+            "use a smaller batch or model"
+        )
+
+
 class Pool:
     """Threads of this process that run one program at a time."""
 
@@ -131,7 +148,11 @@ class Pool:
         library = load()
         self.address: int | None = library.mlpx_pool(threads) if library else None
         if self.address is None:
-            raise EngineError(f"cannot start {threads} threads")
+            raise EngineError(
+                f"cannot start {threads} threads: at most {MOST_THREADS} are possible, and each "
+                "takes 9 MiB of memory; fit on fewer (threads=1), or leave this process fewer "
+                "processors (taskset)"
+            )
         self.lock = threading.Lock()
 
     def __enter__(self) -> int | None:

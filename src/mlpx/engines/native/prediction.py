@@ -20,7 +20,7 @@ from mlpx.engines.lowering.translator import DTYPES
 from mlpx.engines.native.assembly import NativeTarget, assemble
 from mlpx.engines.native.barriers import schedule
 from mlpx.engines.native.fusing import LEAST_ROWS, LEAST_WEIGHTS, fuse, split_columns
-from mlpx.engines.native.library import Forward, Op, load, pool
+from mlpx.engines.native.library import MOST_THREADS, Forward, Op, load, pool, require_memory
 from mlpx.engines.native.tiles import CACHED_BYTES, FORWARD
 from mlpx.kernels import batches
 from mlpx.network.network import Network
@@ -80,7 +80,7 @@ class NativePredictor:
         """What gives the results for n rows."""
         work, size = n * self.size, min(self.rows, rows)
         alone = work <= WORK_FOR_THREADS or (n == 1 and self.largest < LEAST_WEIGHTS)
-        threads = 1 if alone else usable_cores()
+        threads = 1 if alone else min(usable_cores(), MOST_THREADS)
         if n <= size and (threads == 1 or n < LEAST_ROWS * threads):
             chunk = team.lanes[0].chunk(n, dtype, classes=classes, threads=threads)
             if chunk.threads == threads or n == 1:
@@ -152,7 +152,7 @@ class Chunks:
         for chunk in self.chunks:
             chunk.point(source, to)
         with pool(self.threads) as workers:
-            self._call(self._run, workers)
+            require_memory(self._call(self._run, workers))
         return out
 
 
@@ -225,10 +225,10 @@ class Chunk:
             np.copyto(self._copy, x)
             self.words[self.x] = self._copy_at
         if self.threads == 1:
-            self._call(self._alone, None)
+            require_memory(self._call(self._alone, None))
         else:
             with pool(self.threads) as workers:
-                self._call(self._alone, workers)
+                require_memory(self._call(self._alone, workers))
         return self._results.copy()
 
     def rows_apart(self, rows: int) -> None:

@@ -15,7 +15,7 @@ from mlpx.engines.native.assembly import Assembled, NativeTarget, assemble
 from mlpx.engines.native.barriers import Scheduled, schedule
 from mlpx.engines.native.folding import update_at_once
 from mlpx.engines.native.fusing import fuse, split_columns
-from mlpx.engines.native.library import Op, load, pool
+from mlpx.engines.native.library import MOST_THREADS, Op, load, pool, require_memory
 from mlpx.engines.native.tiles import chains, sum_by_rows
 from mlpx.plan.plan import Plan
 from mlpx.program.program import TrainingProgram
@@ -75,7 +75,7 @@ class NativeRunner:
         """Run a plan `steps` times."""
         ops, count = self._ops[id(plan)]
         with pool(self.threads) as workers:
-            self._run(ops, count, steps, self._state, workers, self.threads)
+            require_memory(self._run(ops, count, steps, self._state, workers, self.threads))
 
     def feed(self) -> None:
         """Point the operations that read the data to where they are now."""
@@ -105,7 +105,7 @@ def worthwhile_threads(program: TrainingProgram) -> int:
     """The number of threads that pay for a step of the program."""
     size = max(1, len(program.network.layout))
     many = program.part_rows > LEAST_ROWS + ROWS_BY_PARAMETERS / size
-    return usable_cores() if many or size >= MANY_PARAMETERS else 1
+    return min(usable_cores(), MOST_THREADS) if many or size >= MANY_PARAMETERS else 1
 
 
 def worth_own_sums(operations: list[Operation], program: TrainingProgram, threads: int) -> bool:

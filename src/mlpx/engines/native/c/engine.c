@@ -74,13 +74,16 @@ static void run_thread(void *argument, int thread) {
     set_back(control);
 }
 
-/* Runs `steps` steps of the program from `state` = {position, steps taken}, which it advances. */
-void mlpx_run(const Op *ops, int64_t count, int64_t steps, int64_t *state, Pool *pool, int32_t threads) {
+/* Runs `steps` steps of the program from `state` = {position, steps taken}, which it advances. Returns 0 where there is no
+ * memory for it, and nothing is done. */
+int32_t mlpx_run(const Op *ops, int64_t count, int64_t steps, int64_t *state, Pool *pool, int32_t threads) {
     Run run = {ops, count, steps, state[0], state[1], threads, pool};
+    if (!pool_ready()) return 0;
     if (threads > 1) pool_run(pool, run_thread, &run, 1);
     else run_thread(&run, 0);
     state[0] += steps;
     state[1] += steps;
+    return 1;
 }
 
 /* A forward pass over chunks of rows; library.py has it too. `divided`: threads divide what each operation of the one chunk
@@ -117,8 +120,9 @@ static void forward_thread(void *argument, int thread) {
 
 /* Runs a program on each chunk of some rows, every thread its own copy, `whole[thread]`; the last chunk by `rest[thread]`
  * where that is given. The operations' position is the number of the chunk. A brief run is the caller's alone if another
- * thread sleeps, since waking it takes longer; the results are the same. */
-void mlpx_forward(const Forward *run, Pool *pool) {
+ * thread sleeps, since waking it takes longer; the results are the same. Returns as mlpx_run. */
+int32_t mlpx_forward(const Forward *run, Pool *pool) {
+    if (!pool_ready()) return 0;
     int together = run->threads > 1 && (!run->brief || pool_awake(pool));
     Chunks chunks = {.run = run};
     Run divided = {run->whole[0], run->count, 1, 0, 0, together ? (int32_t)run->threads : 1, pool};
@@ -127,6 +131,7 @@ void mlpx_forward(const Forward *run, Pool *pool) {
     if (together) pool_run(pool, task, argument, run->divided != 0);
     else task(argument, 0);
     if (pool) pool_leave(pool);
+    return 1;
 }
 
 Pool *mlpx_pool(int32_t threads) { return pool_new(threads); }

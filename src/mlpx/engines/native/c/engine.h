@@ -48,7 +48,7 @@ enum {
     ROOM_BYTES = 1 << 20,   /* and of the other's */
 };
 
-/* PACKED_BYTES + ROOM_BYTES of this thread's own memory. */
+/* PACKED_BYTES + ROOM_BYTES of this thread's own memory, which is there before anything runs: see pool.h. */
 void *mlpx_scratch(void);
 
 #endif

@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "engine.h"
@@ -17,12 +16,14 @@
 
 enum { SPINS = 1000, SOON_NS = 15000, STACK_BYTES = 4 << 20 };
 
-/* Where a thread beside the caller's is with a task. */
-enum { IDLE, GIVEN, TAKEN };
+/* Where a thread beside the caller's is with a task; one that is told ENDED ends. */
+enum { IDLE, GIVEN, TAKEN, ENDED };
 
 typedef struct {
     _Alignas(64) atomic_uint state;
     Pool *pool;
+    void *scratch; /* handed over before the thread starts */
+    pthread_t id;
     int thread;
 } Worker;
 
@@ -67,11 +68,31 @@ static void wake(Pool *pool) {
     pthread_mutex_unlock(&pool->lock);
 }
 
+static pthread_key_t scratch;
+static pthread_once_t has_scratch = PTHREAD_ONCE_INIT;
+
+static void make_scratch(void) { pthread_key_create(&scratch, free); }
+
+static void *new_scratch(void) { return aligned_alloc(64, PACKED_BYTES + ROOM_BYTES); }
+
+void *mlpx_scratch(void) { return pthread_getspecific(scratch); }
+
+int pool_ready(void) {
+    pthread_once(&has_scratch, make_scratch);
+    if (mlpx_scratch()) return 1;
+    void *memory = new_scratch();
+    if (!memory || !pthread_setspecific(scratch, memory)) return memory != NULL;
+    free(memory);
+    return 0;
+}
+
 static void *work(void *worker) {
     Worker *me = worker;
+    pthread_setspecific(scratch, me->scratch);
     for (;;) {
         unsigned given = GIVEN;
         wait_for(me->pool, &me->state, IDLE);
+        if (atomic_load(&me->state) == ENDED) return NULL;
         if (!atomic_compare_exchange_strong(&me->state, &given, TAKEN)) continue; /* it was taken back */
         me->pool->task(me->pool->argument, me->thread);
         atomic_store(&me->state, IDLE);
@@ -80,8 +101,27 @@ static void *work(void *worker) {
     return NULL;
 }
 
+/* Starts one of the threads beside the caller's. */
+static int start(Pool *pool, int thread, const pthread_attr_t *attributes) {
+    Worker *worker = pool->workers + thread - 1;
+    worker->pool = pool, worker->thread = thread;
+    atomic_init(&worker->state, IDLE);
+    worker->scratch = new_scratch();
+    if (worker->scratch && !pthread_create(&worker->id, attributes, work, worker)) return 1;
+    free(worker->scratch);
+    return 0;
+}
+
+/* Ends those of `count` threads that were started. */
+static void end(Pool *pool, int count) {
+    for (int i = 0; i < count; i++) atomic_store(&pool->workers[i].state, ENDED);
+    wake(pool);
+    for (int i = 0; i < count; i++) pthread_join(pool->workers[i].id, NULL);
+}
+
 Pool *pool_new(int threads) {
     if (threads > MOST_THREADS) return NULL;
+    pthread_once(&has_scratch, make_scratch);
     Pool *pool = aligned_alloc(64, sizeof(Pool) + sizeof(Worker) * (size_t)(threads - 1));
     if (!pool) return NULL;
     pthread_mutex_init(&pool->lock, NULL);
@@ -94,34 +134,16 @@ Pool *pool_new(int threads) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, STACK_BYTES); /* blocks of factors are there; some systems give 128 KB */
-    for (int i = 1; i < threads; i++) {
-        pthread_t id;
-        Worker *worker = pool->workers + i - 1;
-        worker->pool = pool, worker->thread = i;
-        atomic_init(&worker->state, IDLE);
-        if (pthread_create(&id, &attributes, work, worker)) return NULL;
-        pthread_detach(id);
+    int started = 1;
+    while (started < threads && start(pool, started, &attributes)) started++;
+    pthread_attr_destroy(&attributes);
+    if (started == threads) {
+        for (int i = 1; i < threads; i++) pthread_detach(pool->workers[i - 1].id);
+        return pool;
     }
-    return pool;
-}
-
-static pthread_key_t scratch;
-static pthread_once_t has_scratch = PTHREAD_ONCE_INIT;
-
-static void make_scratch(void) { pthread_key_create(&scratch, free); }
-
-void *mlpx_scratch(void) {
-    pthread_once(&has_scratch, make_scratch);
-    void *memory = pthread_getspecific(scratch);
-    if (!memory) {
-        memory = aligned_alloc(64, PACKED_BYTES + ROOM_BYTES);
-        if (!memory) {
-            fputs("mlpx: no memory left for the factors of a product\n", stderr);
-            abort();
-        }
-        pthread_setspecific(scratch, memory);
-    }
-    return memory;
+    end(pool, started - 1);
+    free(pool);
+    return NULL;
 }
 
 static int64_t now_ns(void) {
