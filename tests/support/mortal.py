@@ -92,7 +92,9 @@ class Server:
         assert process.stdout is not None
         process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
         process.stdin.flush()
-        return Death(**json.loads(process.stdout.readline()))
+        answer = process.stdout.readline()
+        assert answer, "the server has died; it has told why"
+        return Death(**json.loads(answer))
 
     def close(self) -> None:
         self._process.communicate()
