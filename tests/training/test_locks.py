@@ -158,3 +158,11 @@ def test_a_system_that_tells_nothing_of_processes(
     write(tmp_path, pid=2**22 + 1)
     with pytest.raises(InputError, match="if it has ended"), locked(tmp_path):
         pass
+
+
+def test_a_name_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as another user's: the lock of the system says that nobody is there."""
+    write(tmp_path, pid=2**22 + 1)
+    monkeypatch.setattr(locks, "_remove", lambda path: None)
+    with locked(tmp_path):
+        pass

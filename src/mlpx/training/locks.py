@@ -36,10 +36,9 @@ def locked(folder: Path) -> Iterator[None]:
             with (folder / OWNER).open("x") as file:
                 held.callback(_remove, folder / OWNER)
                 json.dump(_ourselves(), file)
-        except FileExistsError:
-            raise _in_use(folder, _owner(folder)) from None
-        except OSError:
-            pass  # a folder that is not writable is reported later
+        except OSError as error:  # a folder that is not writable is reported later
+            if isinstance(error, FileExistsError) and not flocked:
+                raise _in_use(folder, _owner(folder)) from None
         yield
 
 
