@@ -20,7 +20,9 @@ import typer.testing
 
 IN_CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
-pytest.register_assert_rewrite("machines", "commanding", "labelled_data", "reporting")
+pytest.register_assert_rewrite(
+    "machines", "broken_off", "mortal", "commanding", "labelled_data", "reporting"
+)
 pytest_plugins = ["commanding", "fakecupy.fixtures", "reporting"]
 
 # A shell's background job starts with Ctrl-C ignored, nohup's with SIGHUP; tests need them as a

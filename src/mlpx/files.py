@@ -18,7 +18,8 @@ POLL_S = 0.02
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Put `content` at `path`: on the disk first, then under its name; links are followed.
 
-    Raises OSError, after which an old file at `path` is unchanged and no other file is left.
+    Raises OSError, after which an old file at `path` is unchanged and no other file is left; if
+    only its name may not be on the disk, the new file is there.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
@@ -38,16 +39,19 @@ def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in `folder` on the disk, where a folder can be synced."""
+    """Have the names in `folder` on the disk, where a folder can be synced.
+
+    Raises OSError if the disk fails.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        with suppress(OSError):  # some network file systems cannot
+        try:
             os.fsync(handle)
-    finally:
-        os.close(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.ENOSPC):
+            raise  # else it cannot be done: Windows opens no folders, some networks sync none
 
 
 def remove_if_empty(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_off import writing_at_once
 from small_training import Script, data, net, quiet
 
 from mlpx import Callback, CSVLog
@@ -100,3 +101,86 @@ def test_a_disk_that_fills_keeps_what_was_told(tmp_path: Path) -> None:
         history = quiet(net(), x, y, epochs=5, callbacks=[Fill(), log])
     assert (len(history), len(warned)) == (5, 1)
     assert [row["epoch"] for row in read(log.path)] == ["1"]
+
+
+class Killed(BaseException):
+    """Nothing that is run after it counts."""
+
+
+class Death(Callback):
+    def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+        if epoch == 3:
+            raise Killed
+
+
+def full(path: Path) -> bytes:
+    quiet(net(), *data(), epochs=5, callbacks=[CSVLog(path)])
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+@pytest.mark.parametrize("append", [False, True])
+@pytest.mark.parametrize("lost", ["nothing", "half a line", "three lines", "all", "the file"])
+def test_a_run_that_is_resumed_has_every_line_once(lost: str, append: bool, tmp_path: Path) -> None:
+    """The epoch after the checkpoint was logged before the kill; a crash may lose what was not on
+    the disk: it comes from the history.
+    """
+    path, folder = tmp_path / "log.csv", tmp_path / "run"
+    wanted = full(path)
+    with writing_at_once():
+        with pytest.raises(Killed):
+            quiet(net(), *data(), epochs=5, callbacks=[CSVLog(path, append=append), Death()],
+                  checkpoint=folder, every="epoch")  # fmt: skip
+        content = path.read_bytes()
+        assert content.count(b"\n") == 5
+        keep = {"nothing": len(content), "half a line": len(content) - 9, "all": 0}
+        if lost == "three lines":
+            content = b"".join(content.splitlines(keepends=True)[:2])
+        path.write_bytes(content[: keep.get(lost)])
+        if lost == "the file":
+            path.unlink()
+        callbacks = [CSVLog(path, append=append)]
+        quiet(net(), *data(), epochs=5, callbacks=callbacks, checkpoint=folder, resume=True)
+    if append and lost == "three lines":  # what is there may be another run's
+        assert path.read_bytes().startswith(content)
+        assert read(path)[1:] == list(csv.DictReader(wanted.decode().splitlines()))
+    else:
+        assert path.read_bytes() == wanted
+
+
+def test_lines_that_a_full_disk_lost_come_after_the_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, folder = tmp_path / "log.csv", tmp_path / "run"
+    wanted = full(path)
+    log = CSVLog(path)
+
+    class Full(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            if epoch == 1:
+                log._file.close()  # type: ignore[union-attr]
+                log._file = open("/dev/full", "w")  # type: ignore[assignment] # noqa: SIM115
+                log._writer.writer = csv.writer(log._file)  # type: ignore[arg-type]
+
+    with writing_at_once():
+        with (
+            pytest.raises(Killed),
+            pytest.warns(RuntimeWarning, match="cannot be written any more"),
+        ):
+            quiet(net(), *data(), epochs=5, callbacks=[Full(), log, Death()], checkpoint=folder,
+                  every="epoch")  # fmt: skip
+        quiet(net(), *data(), epochs=5, callbacks=[CSVLog(path)], checkpoint=folder, resume=True)
+    assert path.read_bytes() == wanted
+
+
+def test_a_resumed_run_appends_to_what_others_wrote(tmp_path: Path) -> None:
+    path, folder, model = tmp_path / "log.csv", tmp_path / "run", net()
+    with writing_at_once():
+        quiet(model, *data(), epochs=2, callbacks=[CSVLog(path)])
+        with pytest.raises(Killed):
+            quiet(model, *data(), epochs=5, callbacks=[CSVLog(path, append=True), Death()],
+                  checkpoint=folder, every=3)  # fmt: skip
+        quiet(net(), *data(), epochs=5, callbacks=[CSVLog(path, append=True)], checkpoint=folder,
+              resume=True)  # fmt: skip
+    assert [row["epoch"] for row in read(path)] == list("1234567")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,35 +41,6 @@ def test_a_folder_that_another_trains_in_is_refused_and_left(tmp_path: Path) -> 
         pass
 
 
-def test_the_end_of_a_process_lets_its_folder_go(tmp_path: Path) -> None:
-    code = (
-        "import fcntl, os, sys, time\n"
-        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)\n"
-        "print(flush=True); time.sleep(60)"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        with pytest.raises(InputError, match="is in use"), locked(tmp_path):
-            pass
-        child.kill()
-        child.wait()
-        with locked(tmp_path):
-            pass
-
-
-def test_where_there_are_no_locks_there_is_no_refusal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: Any) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr("fcntl.flock", refuse)
-    with locked(tmp_path), locked(tmp_path):
-        pass
-
-
 def test_a_system_without_locks_can_do_all_the_rest(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setitem(sys.modules, "fcntl", None)
     spec = importlib.util.spec_from_file_location("runs_elsewhere", str(runs.__file__))
@@ -78,7 +48,7 @@ def test_a_system_without_locks_can_do_all_the_rest(tmp_path: Path, monkeypatch:
     assert spec.loader is not None
     elsewhere = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(elsewhere)
-    with elsewhere.claimed(tmp_path, name="") as folder, elsewhere.locked(folder):
+    with elsewhere.claimed(tmp_path, name="") as folder:
         assert folder == tmp_path
 
 

@@ -127,7 +127,7 @@ def _without_arrays(value: Any, tensors: Tensors) -> Any:
     """`value` with each array replaced by the name under which it is put into `tensors`."""
     if isinstance(value, np.ndarray):
         name = f"{BESIDE}{sum(name.startswith(BESIDE) for name in tensors)}"
-        tensors[name] = np.ascontiguousarray(value)
+        tensors[name] = np.asarray(value, order="C")  # ascontiguousarray has no scalars
         return {"array": name}
     if isinstance(value, dict):
         return {key: _without_arrays(entry, tensors) for key, entry in value.items()}
@@ -139,8 +139,9 @@ def _without_arrays(value: Any, tensors: Tensors) -> Any:
 def _with_arrays(value: Any, tensors: Tensors) -> Any:
     """The inverse of `_without_arrays`, with lists for tuples."""
     if isinstance(value, dict):
-        if set(value) == {"array"}:
-            return tensors[value["array"]]
+        name = value.get("array") if len(value) == 1 else None
+        if isinstance(name, str) and name.startswith(BESIDE):
+            return tensors[name]
         return {key: _with_arrays(entry, tensors) for key, entry in value.items()}
     if isinstance(value, list):
         return [_with_arrays(entry, tensors) for entry in value]

@@ -74,10 +74,22 @@ class _Watch(Callback):
         flat = self.best_flat
         if flat is not None:
             flat = array_backend(flat).to_numpy(flat)
-        return {"best": self.best, "best_epoch": self.best_epoch, "best_flat": flat}
+        return {
+            "monitor": self.monitor,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_flat": flat,
+        }
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on with the best so far; begin anew, with a note, if it was that of another column."""
         self.on_train_begin(run)
+        if state["monitor"] != self.monitor:
+            run.history.notes.append(
+                f"{type(self).__name__} watches {self.monitor!r} now and begins anew; it watched "
+                f"{state['monitor']!r}"
+            )
+            return
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self.best_flat = as_flat(state["best_flat"], run)
 
@@ -195,6 +207,10 @@ class CSVLog(Callback):
         self.path, self.append = Path(path), append
         self._file: IO[str] | None = None
         self._writer: Any = None
+        self._bytes = self._rows = 0
+        """How long the file is up to its last whole line, and how many epochs of this run are in
+        it.
+        """
 
     def on_check(self, run: Run) -> None:
         folder = self.path.parent
@@ -205,10 +221,13 @@ class CSVLog(Callback):
             raise InputError(f"path = {str(self.path)!r}; it must be a file that can be written")
 
     def on_train_begin(self, run: Run) -> None:
-        continues = self.append and self.path.exists() and self.path.stat().st_size > 0
-        self._file = self.path.open("a" if self.append else "w", newline="", encoding="utf-8")
+        self._open(run, append=self.append)
+
+    def _open(self, run: Run, *, append: bool) -> None:
+        self._file = self.path.open("a" if append else "w", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, ["epoch", *run.columns], extrasaction="ignore")
-        if not continues:
+        self._bytes, self._rows = self.path.stat().st_size, 0
+        if not self._bytes:
             self._write({name: name for name in self._writer.fieldnames})
 
     def _refuse_foreign(self) -> None:
@@ -223,23 +242,25 @@ class CSVLog(Callback):
                     )
 
     def state(self) -> dict[str, Any]:
-        """How many bytes there are; what a killed process wrote after that is written again."""
-        return {"bytes": None if self._file is None else self._file.tell()}
+        """The place in the file; what a killed process wrote after that is written again."""
+        return {"bytes": self._bytes, "rows": self._rows}
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
+        """Go on at that place; epochs that the file has lost since are taken from the history."""
         self.on_train_end(run)  # it is open if the run goes back to an earlier state
-        size, append = state["bytes"], self.append
-        if size is not None and self.path.exists():
-            self._refuse_foreign()
-            os.truncate(self.path, min(int(size), self.path.stat().st_size))
-            self.append = True
-        try:
-            self.on_train_begin(run)
-        finally:
-            self.append = append
+        self._refuse_foreign()
+        size, rows = int(state["bytes"]), int(state["rows"])
+        there = self.path.exists() and self.path.stat().st_size >= size
+        if there:
+            os.truncate(self.path, size)
+        self._open(run, append=there or self.append)
+        self._rows = rows if there else 0
+        for number, logs in list(enumerate(run.history.epochs))[self._rows :]:
+            self.on_epoch_end(run, run.history.first_epoch + number, logs)
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         self._write({"epoch": epoch + 1, **logs})
+        self._rows += self._file is not None
 
     def on_train_end(self, run: Run) -> None:
         if self._file is not None:
@@ -253,6 +274,7 @@ class CSVLog(Callback):
         try:
             self._writer.writerow(row)
             self._file.flush()
+            self._bytes = self._file.tell()
         except OSError as error:
             with suppress(OSError):
                 self._file.close()

@@ -51,7 +51,8 @@ def progress(found: Saved) -> tuple[int, int]:
     """
     kept = run_of(found)
     done, total = int(kept["steps_done"]), int(kept["total_steps"])
-    return done, total if kept["stopping"] is None else done
+    # An epoch of which something is logged is not reported yet, though it may be the last.
+    return done, total if kept["stopping"] is None or len(kept["log"]) else done
 
 
 def remove_but(folder: Path, kept: list[Path]) -> None:

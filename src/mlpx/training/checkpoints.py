@@ -124,7 +124,7 @@ class Checkpoints(Callback):
         """
         self.asked = False
         """Whether a signal asked for a checkpoint."""
-        self._writer, self._ends, self._open, self._begun = Writer(), ExitStack(), False, False
+        self._writer, self._open, self._begun = Writer(), False, False
 
     @contextmanager
     def opened(self, *, resume: bool) -> Iterator[Saved | None]:
@@ -151,6 +151,7 @@ class Checkpoints(Callback):
             if self.found is not None and not resume:
                 self._refuse_unfinished(self.found)
                 self.found = None
+            held.enter_context(self._answering())
             self._open = True
             held.callback(setattr, self, "_open", False)
             yield self.found
@@ -180,10 +181,13 @@ class Checkpoints(Callback):
         return {} if self.best is None else {"best": self.best.state()}
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
-        if self.best is not None and "best" in state:
-            self.best.restore(run, state["best"])
+        if self.best is not None:
+            if "best" in state:
+                self.best.restore(run, state["best"])
+            else:
+                self.best.on_train_begin(run)
         if self._begun:  # the run went back to an earlier state
-            self._stale = self._has_best
+            self._best_epoch = -1
             self._passed(run)
         else:
             self._begin(run)
@@ -192,22 +196,16 @@ class Checkpoints(Callback):
         self._begun = True
         earlier = numbered(self.folder)
         self._number = earlier[-1][0] + 1 if earlier else 1
-        self._written: list[Path] = [] if self.found is None else [path for _, path in earlier]
-        if self.found is not None and self._written[-1] == self.found.path:
-            # It was read and is whole: what it replaced, a killed process may not have removed.
-            self._written = self._written[-self.keep :]
-            remove_but(self.folder, self._written)
+        paths = [path for _, path in earlier]
+        at = paths.index(self.found.path) + 1 if self.found and self.found.path in paths else 0
+        self._written = paths[:at]
+        """The checkpoints of this run; those behind the one it goes on from cannot be read."""
         self._data = data_of(run)
-        self._stale = self._has_best
-        """Whether the best epoch may be a later one than that of the best model on the disk."""
+        self._best_epoch = -1
+        """The epoch of the best model that this process wrote."""
         self._last = None if self.found is None else _progress(run)
-        """The progress at the last checkpoint."""
+        """The progress at the last checkpoint that was written."""
         self._passed(run)
-        self._ends.enter_context(self._answering())
-
-    @property
-    def _has_best(self) -> bool:
-        return self.best is not None and self.best.best_flat is not None
 
     def on_steps(self, run: Run) -> None:
         # What is left of an epoch, or of the run, is its end.
@@ -218,21 +216,21 @@ class Checkpoints(Callback):
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.best is not None and self.best.improved(epoch, logs):
             self.best.keep(run)
-            self._stale = True
         self._epochs += 1
         if self._due(run):
             self._snapshot(run, inside=False)
 
     def on_train_end(self, run: Run) -> None:
         """Write the end of the run; only a run that was broken off leaves what was written."""
-        self._ends.close()
         self._begun = False
         self._writer.wait()
-        written = self._last == _progress(run) and not self._writer.failed
-        if not (run.failed or run.diverged or written):
+        if not (run.failed or run.diverged or self._last == _progress(run)):
+            self._writer.complain(run)
             self._snapshot(run, inside=False)
             self._writer.wait()
-        self._writer.complain(run)
+        elif self._written and not run.failed:
+            remove_but(self.folder, self._written[-self.keep :])  # a kill may have come before
+        self._writer.complain(run, ended=True)
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)
@@ -258,35 +256,37 @@ class Checkpoints(Callback):
         self._passed(run)
         try:
             made, kept = snapshot(run, inside=inside), {**record(run), **self._data}
-            best = self._best_flat(run)
+            best, epoch = self._best_flat(run), -1 if self.best is None else self.best.best_epoch
         except MemoryError as error:
             self._writer.fail(error)
             return
         path = self.folder / name_of(self._number)
         self._number += 1
-        self._last = _progress(run)
+        made_at = _progress(run)
 
         def write() -> None:
             if not made.finite():
                 return
-            saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
-            write_atomically(path, saved.to_bytes())
-            if best is not None:
+            if best is not None:  # first: a checkpoint that is there says that this was written
                 found = content(run.model, best, None, beside=self.beside or None)
                 write_atomically(self.folder / BEST, found.to_bytes())
-            elif not self._written:
-                (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
+                self._best_epoch = epoch
+            saved = content(run.model, made.flat, made.state, beside={**self.beside, RUN: kept})
+            write_atomically(path, saved.to_bytes())
+            first, self._last = not self._written, made_at
             self._written = [*self._written, path][-self.keep :]
             remove_but(self.folder, self._written)
+            if first and best is None:
+                (self.folder / BEST).unlink(missing_ok=True)  # an earlier run's
 
         self._writer.start(write)
 
     def _best_flat(self, run: Run) -> np.ndarray | None:
-        """A copy of the best epoch's parameters, unless they were written before."""
-        if self.best is None or not self._stale:
+        """A copy of the best epoch's parameters, unless there are none or they were written."""
+        best = self.best
+        if best is None or best.best_flat is None or best.best_epoch == self._best_epoch:
             return None
-        self._stale = False
-        return np.array(run.model.backend.to_numpy(self.best.best_flat))
+        return np.array(run.model.backend.to_numpy(best.best_flat))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -349,15 +349,18 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
 
-    def complain(self, run: Run) -> None:
-        """Warn once if it failed, and again only if it has succeeded in between."""
+    def complain(self, run: Run, *, ended: bool = False) -> None:
+        """Warn once if it failed, and again only if it has succeeded in between or the run has
+        ended.
+        """
         error, self._error = self._error, None
-        if error is not None and not self._told:
+        if error is not None and (ended or not self._told):
             self._told = True
             what = str(error)
             if not isinstance(error, CheckpointError):
                 what = f"no checkpoint was written ({type(error).__name__}: {error})"
-            told = f"{what}; training goes on, and the next one is tried when due"
+            goes_on = "training goes on, and the next one is tried when due"
+            told = f"{what}; {'the end of the run is not kept' if ended else goes_on}"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)
 

@@ -33,14 +33,14 @@ class Epochs:
         """Nothing to restore."""
 
     def train(self, run: Run, interrupted: list[int]) -> None:
-        """Train epochs until the run is over."""
-        while not run.over:
+        """Train epochs until the run is over; one that a checkpoint cut short ends in any case."""
+        while not interrupted and (not run.over or run.state.position > run.reported):
             self._epoch(run, interrupted)
             run.watch.act(run)
             if run.diverged:
                 return
-            if interrupted:
-                run.stopping = "interrupted"
+        if interrupted:
+            run.stopping = "interrupted"
 
     def _epoch(self, run: Run, interrupted: list[int]) -> None:
         state, program, first = run.state, run.program, run.state.position

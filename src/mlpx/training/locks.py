@@ -26,16 +26,19 @@ def locked(folder: Path) -> Iterator[None]:
     is in use or has links out of it, OSError if it cannot be opened.
     """
     with ExitStack() as held:
-        if not _flocked(folder, held):
+        flocked = _flocked(folder, held)
+        if not flocked:
             _refuse_owned(folder)
-        held.callback(_remove, folder / OWNER)
-        _remove(folder / OWNER)  # it may be a link, or a pipe
+        if flocked:
+            _remove(folder / OWNER)  # it may be a link, or a pipe
         _refuse_links(folder)
-        with (
-            suppress(OSError),  # a folder that is not writable is reported later
-            (folder / OWNER).open("x") as file,
-        ):
-            file.write(json.dumps(_ourselves()))
+        try:
+            with (folder / OWNER).open("x") as file:
+                held.callback(_remove, folder / OWNER)
+                json.dump(_ourselves(), file)
+        except OSError as error:  # a folder that is not writable is reported later
+            if isinstance(error, FileExistsError) and not flocked:
+                raise _in_use(folder, _owner(folder)) from None
         yield
 
 
@@ -76,13 +79,16 @@ def _flocked(folder: Path, held: ExitStack) -> bool:
 
 
 def _refuse_owned(folder: Path) -> None:
-    """Raise InputError if the folder's owner may still be there."""
-    owner = _owner(folder)
-    if not owner or owner == _ourselves():
+    """Raise InputError if the folder's owner may still be there; remove the name of one that is
+    not.
+    """
+    if not os.path.lexists(folder / OWNER):
         return
+    owner = _owner(folder)
     elsewhere = owner.get("host") != socket.gethostname()
-    if elsewhere or _began(owner.get("pid")) == owner.get("began"):
+    if owner and (elsewhere or _began(owner.get("pid")) == owner.get("began")):
         raise _in_use(folder, owner, advice=f", or delete {folder / OWNER} if it has ended")
+    _remove(folder / OWNER)
 
 
 def _in_use(folder: Path, owner: dict[str, Any], *, advice: str = "") -> InputError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError
+from mlpx.errors import CheckpointError, InputError, InputTypeError
 from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
 from mlpx.optimizers import Optimizer
@@ -54,6 +54,7 @@ def set_progress(run: Run, kept: dict[str, Any]) -> None:
 def record(run: Run) -> dict[str, Any]:
     """What a checkpoint keeps of a run, between two of its steps; arrays are copies."""
     history, reached = run.history, progress(run)
+    done = reached["reported_steps"]
     return {
         **reached,
         "begun": list(run.begun),
@@ -67,8 +68,8 @@ def record(run: Run) -> dict[str, Any]:
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
-        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[: reached["reported_steps"]],
-        "gradient_norms": {name: norm.copy() for name, norm in history.gradient_norms.items()},
+        "step_loss": np.concatenate([np.zeros(0), *run.all_losses])[:done],
+        "gradient_norms": {k: norm[:done].copy() for k, norm in history.gradient_norms.items()},
         "loop": run.loop.state(),
         "divergence": run.watch.record(run),
         "settings": settings(run),
@@ -80,8 +81,7 @@ def settings(run: Run) -> dict[str, Any]:
     options = run.options
     return {
         "optimizer": options.optimizer.config(),
-        "batch_size": options.batch_size,
-        "part_rows": options.part_rows,
+        "batch_size": options.part_rows,
         "sampling": options.sampling,
         "gradient": options.gradient_rule.config(),
         "record_gradient_norms": options.gradient_norms,
@@ -108,8 +108,27 @@ def data_of(run: Run) -> dict[str, Any]:
 def _states(callbacks: Iterable[Callback]) -> list[tuple[str, dict[str, Any]]]:
     """The kind and the state of each callback that has one."""
     asked = ((type(each).__name__, getattr(each, "state", None)) for each in callbacks)
-    found = ((kind, ask()) for kind, ask in asked if ask is not None)
-    return [(kind, state) for kind, state in found if state is not None]
+    found = ((kind, ask()) for kind, ask in asked if callable(ask))
+    return [(kind, _copied(kind, state)) for kind, state in found if state is not None]
+
+
+def _copied(kind: str, value: Any) -> Any:
+    """A copy of what a callback of that kind keeps, which is written while the run goes on.
+
+    Raises InputTypeError for what a file cannot keep.
+    """
+    if isinstance(value, dict) and all(isinstance(name, str) for name in value):
+        return {name: _copied(kind, entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_copied(kind, entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        return value.copy() if isinstance(value, np.ndarray) else value.item()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputTypeError(
+        f"{kind}.state() has {value!r}; a checkpoint keeps numbers, text, None, lists, dicts with "
+        "text as keys, and NumPy arrays of numbers"
+    )
 
 
 def go_on(run: Run, saved: Saved) -> None:
@@ -142,8 +161,9 @@ def go_on(run: Run, saved: Saved) -> None:
 
 
 def restore_arrays(run: Run, saved: Saved) -> None:
-    """Give the model its parameters, and the program what it logged of the present epoch."""
+    """Give the model its parameters and the program what it logged of the present epoch."""
     run.model.set_parameters(saved.parameters)
+    run.model.training_state = run.state
     restore_log(run, run_of(saved), source=str(saved.path))
 
 
@@ -221,12 +241,11 @@ def adopt(saved: Saved, model: Network, optimizer: Optimizer) -> None:
     Raises InputError if the file is of another architecture or optimizer than these.
     """
     now, before = model.config(), saved.config
-    told = [f"{name} is {now[name]}, it was {before.get(name)}"
-            for name in ("layers", "loss", "dtype") if now[name] != before.get(name)]  # fmt: skip
+    told = [text for name in ("layers", "loss", "dtype")
+            for text in _differences(name, now[name], before.get(name))]  # fmt: skip
     run_of(saved)
     assert saved.state is not None
-    if saved.state.optimizer != optimizer:
-        told.append(f"the optimizer is {optimizer}, it was {saved.state.optimizer}")
+    told += _differences("optimizer", optimizer.config(), saved.state.optimizer.config())
     _refuse(saved, told)
     model.seed = check_seed(saved.config["seed"])
 
@@ -235,11 +254,33 @@ def _check(run: Run, saved: Saved) -> None:
     """Raise InputError for settings or data that differ from the saved run's."""
     kept = run_of(saved)
     now, before = settings(run), kept["settings"]
-    told = [f"{name} = {now[name]!r}, it was {before.get(name)!r}"
-            for name in now if now[name] != before.get(name)]  # fmt: skip
+    told = [text for name in now for text in _differences(name, now[name], before.get(name))]
     for which, found in data_of(run).items():
         told += changes(found, kept[which], name="validation " * (which != "data"))
     _refuse(saved, told)
+
+
+def _differences(name: str, now: Any, before: Any) -> Iterator[str]:
+    """What differs between two plain values, in words: "layers[1].units is 6, it was 5"."""
+    if isinstance(now, tuple):
+        now = list(now)
+    if now == before:
+        return
+    if isinstance(now, dict) and isinstance(before, dict) and _named(now) == _named(before):
+        for key in now:
+            yield from _differences(f"{name}.{key}", now[key], before.get(key))
+    elif isinstance(now, list) and isinstance(before, list) and len(now) == len(before):
+        for i, pair in enumerate(zip(now, before, strict=True)):
+            yield from _differences(f"{name}[{i}]", *pair)
+    else:
+        yield f"{name} is {_named(now)!r}, it was {_named(before)!r}"
+
+
+def _named(value: Any) -> Any:
+    """A record by its name, a list of records by theirs; anything else as it is."""
+    if isinstance(value, list):
+        return [_named(entry) for entry in value]
+    return value.get("name") if isinstance(value, dict) else value
 
 
 def _refuse(saved: Saved, told: list[str]) -> None:

@@ -11,6 +11,10 @@ ANEW = (
     "the learning-rate schedule starts over, because its steps are None: it spans each call of "
     "fit; give it the number of steps of all calls together to span them"
 )
+ENDS = (
+    "the learning-rate schedule ends after {left:,} of these {steps:,} steps, because its steps "
+    "are None: it spans the run as it was first planned"
+)
 
 
 def resume(
@@ -39,12 +43,16 @@ def begin_schedules(state: TrainingState, steps: int, notes: list[str]) -> Optim
     """Have open schedules span `steps` steps, or the rest of an unfinished earlier run; returns the
     optimizer with these schedules.
 
-    A note is added to `notes` if a schedule starts over.
+    A note is added to `notes` if a schedule starts over, or ends before the run does.
     """
     if not state.optimizer.open:
         return state.optimizer
-    if steps and state.step >= state.begin + state.total:
-        if state.step and any(schedule.open for schedule in state.optimizer.schedules):
+    left = state.begin + state.total - state.step
+    open_rate = any(schedule.open for schedule in state.optimizer.schedules)
+    if 0 < left < steps and open_rate:
+        notes.append(ENDS.format(left=left, steps=steps))
+    if steps > 0 and left <= 0:
+        if state.step and open_rate:
             notes.append(ANEW)
         state.begin, state.total = state.step, steps
     return state.optimizer.resolved(state.begin, state.total)
