@@ -118,8 +118,8 @@ class Case:
         x, y = data(self.seed)
         rows = None if self.optimizer == "lbfgs" else 32
         return model.fit(
-            x, y, epochs=5, batch_size=rows, optimizer=OPTIMIZERS[self.optimizer], engine=self.engine,
-            threads=self.threads, validation_split=0.1, verbose=0, **options,
+            x, y, epochs=5, batch_size=rows, optimizer=OPTIMIZERS[self.optimizer],
+            engine=self.engine, threads=self.threads, validation_split=0.1, verbose=0, **options,
         )  # fmt: skip
 
 
