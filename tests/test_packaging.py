@@ -45,7 +45,7 @@ def test_only_the_cuda_extras_bring_cupy(extra):
 
 
 def test_all_is_every_extra_of_the_user_without_a_gpu():
-    for_users = EXTRAS.keys() - {"all", "test", "dev", "peers", "cuda12", "cuda13"}
+    for_users = EXTRAS.keys() - {"all", "test", "dev", "fuzz", "peers", "cuda12", "cuda13"}
     assert names_of("all") == set().union(*map(names_of, for_users))
 
 

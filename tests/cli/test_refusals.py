@@ -147,16 +147,17 @@ def test_a_csv_log_that_cannot_be_written(table):
     assert not Path("runs/table").exists()  # made, but nothing came of it
 
 
-def test_a_full_disk_is_one_line_but_for_the_checkpoint(table, monkeypatch):
+def test_a_full_disk_is_one_line_but_for_the_checkpoints(table, monkeypatch):
     def full(_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.os, "fsync", full)
     found = mlpx("train", table, "--epochs", 1, "--out", "run")
     notes = found.stderr.splitlines()
-    assert (found.exit_code, len(notes)) == (1, 2)
+    assert (found.exit_code, len(notes)) == (1, 3)
     assert "No space left on device; training goes on, and the next one is tried" in notes[0]
-    assert "cannot write run/model.safetensors: No space left on device" in notes[1]
+    assert "No space left on device; " in notes[1]
+    assert "cannot write run/model.safetensors: No space left on device" in notes[2]
     assert not Path("run").exists()  # no part of a file either
 
 

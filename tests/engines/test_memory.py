@@ -81,10 +81,13 @@ def test_a_thousand_steps_leave_nothing(engine: str, threads: int) -> None:
         for _ in range(100):  # what Python keeps for itself
             program.state[0] = 0
             execute(program.full, 2)
-        before = tracemalloc.get_traced_memory()[0]
-        for _ in range(500):
-            program.state[0] = 0
-            execute(program.full, 2)
-        assert tracemalloc.get_traced_memory()[0] - before < 300
+        grown = []
+        for _ in range(3):  # what is left behind each time, not what another thread made meanwhile
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(500):
+                program.state[0] = 0
+                execute(program.full, 2)
+            grown.append(tracemalloc.get_traced_memory()[0] - before)
+        assert min(grown) < 300
     finally:
         tracemalloc.stop()
