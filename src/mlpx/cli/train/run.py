@@ -112,7 +112,10 @@ def _complain(history: History, folder: Path, trouble: BaseException | None) -> 
     if trouble is not None:
         raise MlpxError(f"no test: {trouble or 'out of memory'}; the run is in {folder}")
     if history.stop_reason.startswith("diverged"):
-        raise MlpxError(f"training {history.stop_reason}; the run is in {folder}")
+        advice = ""
+        if numbered(folder):
+            advice = f"; before it went wrong: mlpx train --resume {folder} --lr RATE"
+        raise MlpxError(f"training {history.stop_reason}; the run is in {folder}{advice}")
 
 
 def _saved(
