@@ -13,7 +13,7 @@ import scipy.sparse
 from mlpx import Callback
 from mlpx.errors import InputError
 from mlpx.estimators import MLPClassifier, MLPRegressor, feeding
-from mlpx.training.checkpoints import Writer
+from mlpx.training.writer import Writer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5))

@@ -22,7 +22,7 @@ import pytest
 from mlpx import MLP, Callback, Checkpoints, History
 from mlpx.training import epochs
 from mlpx.training.checkpoint_files import numbered
-from mlpx.training.checkpoints import Writer
+from mlpx.training.writer import Writer
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from mlpx.errors import CheckpointError, InputError, InputTypeError
 from mlpx.network.checkpoint import read
 from mlpx.training import checkpoints
 from mlpx.training.checkpoint_files import latest, numbered
-from mlpx.training.checkpoints import Interval
+from mlpx.training.intervals import Interval
 
 X, Y = data()
 STEPS = 4

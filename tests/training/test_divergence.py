@@ -29,8 +29,8 @@ from mlpx.errors import InputError, UnknownNameError
 from mlpx.network.checkpoint import read
 from mlpx.schedules import Constant, ReduceOnPlateau, Sequential
 from mlpx.training.checkpoint_files import numbered
-from mlpx.training.checkpoints import Writer
 from mlpx.training.divergence import RESTORES, Watch
+from mlpx.training.writer import Writer
 
 D = 4
 BAD = 601

@@ -21,8 +21,8 @@ from mlpx.errors import InputError, MissingExtraError
 from mlpx.layers import BatchNorm, Dropout
 from mlpx.optimizers import LBFGS
 from mlpx.training import minimiser
-from mlpx.training.checkpoints import Writer
 from mlpx.training.full_batch import ANEW
+from mlpx.training.writer import Writer
 
 
 def problem(n: int = 60) -> tuple[np.ndarray, np.ndarray]:

@@ -31,8 +31,8 @@ from mlpx.optimizers import SWA
 from mlpx.optimizers.averaging import Average
 from mlpx.schedules import Cosine, Product, ReduceOnPlateau, Schedule, Sequential, Warmup
 from mlpx.training.checkpoint_files import numbered
-from mlpx.training.checkpoints import Writer
 from mlpx.training.sampling import SAMPLINGS
+from mlpx.training.writer import Writer
 
 N, D, K = 21, 7, 3
 rng = np.random.default_rng(11)

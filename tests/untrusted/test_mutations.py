@@ -30,8 +30,9 @@ def _try(format: Format, folder: Path, examples: int) -> None:
         answers.append(examine(format, format.file_of(spoilt_input(format, rng)), path))
 
     test()
-    assert "" in answers  # or nothing was spoilt so little that it is looked at as a whole
     assert len(set(answers)) > 10
+    if examples == MANY:  # of a few there may be none that is spoilt so little
+        assert "" in answers
 
 
 def test_a_spoilt_file_is_refused_or_can_be_used(format: Format, tmp_path: Path) -> None:

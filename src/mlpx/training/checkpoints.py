@@ -7,21 +7,18 @@ written by a thread of its own to a temporary file, which takes its name once it
 from __future__ import annotations
 
 import os
-import re
 import signal
 import tempfile
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
+from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.files import remove_if_empty, sweep, write_atomically
 from mlpx.network.checkpoint import Saved, content
 from mlpx.network.network import Network
@@ -36,50 +33,16 @@ from mlpx.training.checkpoint_files import (
     progress,
     remove_but,
 )
+from mlpx.training.intervals import Interval
 from mlpx.training.kept import RUN
 from mlpx.training.locks import locked
 from mlpx.training.recorded import INTERRUPTED, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
 from mlpx.training.snapshots import snapshot
+from mlpx.training.writer import Writer
 
 EVERY = "30s"
 KEEP = 2
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-
-
-@dataclass(frozen=True)
-class Interval:
-    """How much lies between two checkpoints: steps, epochs or seconds; none if all are None."""
-
-    steps: int | None = None
-    epochs: int | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def parse(cls, every: object) -> Interval:
-        """From a number of steps, or text: "500 steps", "2 epochs", "30s", "5 min", "1h"; or None.
-
-        Raises InputError or InputTypeError.
-        """
-        wanted = "wanted a number of steps, or text such as '30s', '5 min', '2 epochs', '500 steps'"
-        if every is None:
-            return cls()
-        if isinstance(every, int | np.integer) and not isinstance(every, bool):
-            require_count("every", every)
-            return cls(steps=int(every))
-        if not isinstance(every, str):
-            raise InputTypeError(f"every = {every!r} is a {type(every).__name__}; {wanted}")
-        found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)?\s*([a-z]*)\s*", every.lower())
-        number, unit = found.groups() if found else (None, "")
-        unit = unit if unit in UNITS else unit.removesuffix("s")
-        amount = float(number) if number else 1.0
-        if not (number or unit in ("epoch", "step")) or amount <= 0:
-            unit = "?"
-        if unit in UNITS:
-            return cls(seconds=amount * UNITS[unit])
-        if unit in ("step", "epoch", "") and amount.is_integer():
-            return cls(epochs=int(amount)) if unit == "epoch" else cls(steps=int(amount))
-        raise InputError(f"every = {every!r}; {wanted}")
 
 
 class Checkpoints(Callback):
@@ -304,65 +267,6 @@ class Checkpoints(Callback):
 
     def _ask(self, *_: Any) -> None:
         self.asked = True
-
-
-class Writer:
-    """Does one thing at a time in a thread, and keeps the error."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: Exception | None = None
-        self._told = False
-
-    @property
-    def busy(self) -> bool:
-        """Whether it is still at work."""
-        return self._thread is not None and self._thread.is_alive()
-
-    @property
-    def failed(self) -> bool:
-        """Whether it failed and `complain` has not told."""
-        return self._error is not None
-
-    def start(self, work: Callable[[], None]) -> None:
-        """Do it; at once and not in a thread if there can be none."""
-        self._thread = threading.Thread(target=self._do, args=(work,), daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self._thread = None
-            self._do(work)
-
-    def _do(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-            self._told = False
-        except Exception as error:  # of a callback's state, too: nobody else would see it
-            self.fail(error)
-
-    def fail(self, error: Exception) -> None:
-        """Keep what went wrong, to be told by `complain`."""
-        self._error = error
-
-    def wait(self) -> None:
-        """Until it is done."""
-        if self._thread is not None:
-            self._thread.join()
-
-    def complain(self, run: Run, *, ended: bool = False) -> None:
-        """Warn once if it failed, and again only if it has succeeded in between or the run has
-        ended.
-        """
-        error, self._error = self._error, None
-        if error is not None and (ended or not self._told):
-            self._told = True
-            what = str(error)
-            if not isinstance(error, CheckpointError):
-                what = f"no checkpoint was written ({type(error).__name__}: {error})"
-            goes_on = "training goes on, and the next one is tried when due"
-            told = f"{what}; {'the end of the run is not kept' if ended else goes_on}"
-            run.history.notes.append(told)
-            warnings.warn(told, RuntimeWarning, stacklevel=6)
 
 
 def _progress(run: Run) -> tuple[int, int, bool]:

@@ -15,6 +15,8 @@ from mlpx.errors import InputError
 from mlpx.untrusted import brief, read_json
 
 OWNER = ".owner.json"
+WRITTEN = (".safetensors", ".json", ".png")
+"""The endings of the files that are written into such a folder."""
 
 
 @contextmanager
@@ -43,10 +45,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _refuse_links(folder: Path) -> None:
-    """Raise InputError if an entry of `folder` is a link out of it: somebody else's run could so
-    have any file of the user's overwritten.
+    """Raise InputError if a file that may be written in `folder` is a link out of it: somebody
+    else's run could so have any file of the user's overwritten.
     """
     for path in folder.iterdir():
+        if path.suffix not in WRITTEN:
+            continue
         target = Path(os.path.realpath(path))
         if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
             raise InputError(

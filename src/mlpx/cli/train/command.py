@@ -70,7 +70,7 @@ def interval(given: str | None) -> str | None:
     """The check of --checkpoint-every."""
     if given is None or given == OFF:
         return given
-    from mlpx.training.checkpoints import Interval
+    from mlpx.training.intervals import Interval
 
     try:
         Interval.parse(given)
