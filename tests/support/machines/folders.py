@@ -140,7 +140,8 @@ def told(folder: Path) -> Any:
 class Folders(Machine):
     """A run folder, and the files that a folder without a past has.
 
-    Each command that writes is also run on a new folder with those files.
+    Each command that writes is also run on a new folder with those files. Checkpoints are off:
+    tests/cli/test_killed.py has what becomes of a run that was cut short.
     """
 
     def __init__(self) -> None:
@@ -178,7 +179,7 @@ class Folders(Machine):
         for folder in (self.run, self.twin):
             named = [folder if word is self.run else word for word in arguments]
             with ctrl_c_at(epoch), no_room_after(9 if files is None else files):
-                said.append(command("train", *named, "--quiet"))
+                said.append(command("train", *named, "--quiet", "--checkpoint-every", "off"))
         (code, _, error), (other, _, others) = said
         assert (code, error.replace("run", "twin")) == (other, others.replace("run", "twin"))
         if files is None:
