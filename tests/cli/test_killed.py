@@ -101,6 +101,21 @@ def test_with_other_settings_its_model_is_trained_anew(table, killed):
     assert names("run") == FILES
 
 
+def test_its_checkpoints_do_not_outlive_a_newer_model(table, killed, monkeypatch):
+    class Interrupt(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            if epoch == 3:
+                signal.raise_signal(signal.SIGINT)
+
+    killed(table, "--epochs", 5, "--out", "run")
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Interrupt)
+    options = ("--lr", 0.5, "--epochs", 9, "--stop-on-plateau", "--checkpoint-every", "off")
+    assert mlpx("train", "--resume", "run", *options).exit_code == 130
+    assert names("run") == FILES
+    train("--resume", "run", "--epochs", 1, "--no-stop-on-plateau")
+    assert len(read_history(Path("run"))) == 5
+
+
 def test_it_remembers_when_to_stop(table, killed):
     options = (table, "--epochs", 40, "--early-stopping", "loss", "--patience", 2, "--lr", 30)
     train(*options, "--out", "whole")

@@ -83,8 +83,8 @@ def _train(experiment: Experiment, folder: Path) -> None:
                 written, no_picture = describe_run(
                     folder, history=history, config=config, test=test
                 )
-                if not _cut_short(history):
-                    remove_but(folder, [])
+                if not (_cut_short(history) and _keeps(experiment)):
+                    remove_but(folder, [])  # also what an earlier run has left
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
     if not experiment.quiet:
@@ -159,11 +159,16 @@ class _Keep(Callback):
         self.history = run.history
 
 
+def _keeps(experiment: Experiment) -> bool:
+    """Whether there are checkpoints: a run that was cut short has them, and so has its end."""
+    return experiment.settings.checkpoint_every != OFF or experiment.unfinished is not None
+
+
 def _checkpoints(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """The arguments of `fit` about checkpoints in `folder`."""
-    every = experiment.settings.checkpoint_every
-    if every == OFF and experiment.unfinished is None:
+    if not _keeps(experiment):
         return {}
+    every = experiment.settings.checkpoint_every
     before = experiment.before
     kept = None if before is None else {**before.to_dict(), "step_loss": before.step_loss}
     beside = {"config": described(_config(experiment)), "before": kept}
