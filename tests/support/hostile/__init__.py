@@ -19,12 +19,9 @@ from typing import Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, DataError, MlpxError
-from mlpx.network.checkpoint import ROOM_BYTES
 
-ALLOWANCE_BYTES = (1 << 20) + ROOM_BYTES
-"""What a reader may allocate whatever the size of the file: buffers, a small model, and the room
-that whoever goes on from a checkpoint asks for when it writes the next.
-"""
+ALLOWANCE_BYTES = 1 << 20
+"""What a reader may allocate whatever the size of the file: buffers, and a small model."""
 LONGEST_TEXT = 2000
 SECONDS = 1.0
 
@@ -54,6 +51,8 @@ class Format:
     refusals: tuple[type[MlpxError], ...] = (CheckpointError, DataError)
     place: Callable[[Path], None] = lambda folder: None
     """Puts into a folder what belongs beside the file."""
+    room_bytes: int = 0
+    """What is allocated besides, whatever the file is: the room to write another."""
 
     @cached_property
     def envelopes(self) -> list[Envelope]:
@@ -89,7 +88,7 @@ def examine(
     path.write_bytes(content)
     found, told, taken_s, peak_bytes = _read(format, path, weigh=weigh)
     assert taken_s < seconds, f"it took {taken_s:.2f} s"
-    bound_bytes = ALLOWANCE_BYTES + format.multiple * len(content)
+    bound_bytes = ALLOWANCE_BYTES + format.room_bytes + format.multiple * len(content)
     assert peak_bytes <= bound_bytes, f"{peak_bytes:,} bytes for a file of {len(content):,}"
     if told:
         assert path.name in told, told

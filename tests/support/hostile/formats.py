@@ -300,7 +300,7 @@ FORMATS = {
     format.name: format
     for format in (
         Format("checkpoint", name_of(1), _checkpoints, _read_checkpoint, _use_model, JSON_MULTIPLE,
-               refusals=(CheckpointError, InputError)),
+               refusals=(CheckpointError, InputError), room_bytes=checkpoint.ROOM_BYTES),
         Format("model", MODEL, _models, MLP.load, _use_model, JSON_MULTIPLE),
         Format("config", CONFIG, _configs, _read_run, _use_run, JSON_MULTIPLE, place=_place_run),
         Format("history", HISTORY, _histories, lambda path: read_history(path.parent),

@@ -29,9 +29,6 @@ class Kept(Fitted):
         with TemporaryDirectory() as self.folder:
             super().train(steps)
 
-    def facts(self) -> dict[str, float]:
-        return {"steps_of_a_checkpoint": self.chunk}
-
     def options(self) -> dict[str, Any]:
         every = max(1, self.chunk // 2)
         return {"checkpoint": InTheMiddle(self.folder, every=every, keep=1)}
