@@ -11,8 +11,9 @@ from mlpx.engines.native.mapped import watched
 from mlpx.engines.predict import outputs, predictions, probabilities
 from mlpx.engines.profile import Profile, profile
 from mlpx.errors import known_options, refuse_unknown
-from mlpx.network.checkpoint import load, save
+from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
+from mlpx.network.saved import load
 from mlpx.network.summary import summarise
 from mlpx.training.callbacks import check_callbacks
 from mlpx.training.fit import fit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from small_training import data, net, quiet, same
 from mlpx import EMA, MLP, SGD, Adam, AdamW, Dense, Muon, Rescale
 from mlpx.errors import CheckpointError, DeviceError, InputError
 from mlpx.layers import Layer, Residual
-from mlpx.network import checkpoint
+from mlpx.network import checkpoint, saved
 from mlpx.network.checkpoint import CHECKSUM, checksum
 from mlpx.schedules import OneCycle
 
@@ -118,6 +119,28 @@ class TestDamaged:
             cut.write_bytes(raw[:size])
             with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
                 MLP.load(cut)
+
+    @pytest.mark.parametrize(
+        ("moment", "told"), [("parse_json", "it changes while it is read"), ("_header", "")]
+    )
+    def test_cut_while_it_is_read(
+        self, moment: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In the midst it is refused; what has been read is whole. A mapped file would end us."""
+        path, model = tmp_path / "model", MLP([80, 80, 10])
+        model.save(path)
+        act = getattr(saved, moment)
+
+        def late(*args: Any, **options: Any) -> Any:
+            os.truncate(path, 4096)
+            return act(*args, **options)
+
+        monkeypatch.setattr(saved, moment, late)
+        if told:
+            with pytest.raises(CheckpointError, match=told):
+                MLP.load(path)
+        else:
+            assert MLP.load(path).flat.tobytes() == model.flat.tobytes()
 
     def test_trailing_bytes(self, path: Path) -> None:
         path.write_bytes(path.read_bytes() + b"more")
@@ -257,8 +280,8 @@ def test_many_layers_without_arrays_come_back(tmp_path: Path) -> None:
 
 
 def test_more_arrays_may_have_more_layers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "MANY_LAYERS", 1)
-    monkeypatch.setattr(checkpoint, "MOST_LAYERS", 4)
+    monkeypatch.setattr(saved, "MANY_LAYERS", 1)
+    monkeypatch.setattr(saved, "MOST_LAYERS", 4)
     MLP([4, *["relu"] * 13, 2]).save(path)  # two arrays
     with pytest.raises(CheckpointError, match="14 layers, and only 2 arrays"):
         MLP.load(path)

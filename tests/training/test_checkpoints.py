@@ -19,7 +19,7 @@ from small_training import data, net, quiet
 import mlpx.files
 from mlpx import MLP, BestWeights, Callback, Checkpoints
 from mlpx.errors import CheckpointError, InputError, InputTypeError
-from mlpx.network.checkpoint import read
+from mlpx.network.saved import read
 from mlpx.training import checkpoints
 from mlpx.training.checkpoint_files import latest, numbered
 from mlpx.training.intervals import Interval

@@ -26,7 +26,7 @@ from mlpx import (
 )
 from mlpx.backend.base import Mirror
 from mlpx.errors import InputError, UnknownNameError
-from mlpx.network.checkpoint import read
+from mlpx.network.saved import read
 from mlpx.schedules import Constant, ReduceOnPlateau, Sequential
 from mlpx.training.checkpoint_files import numbered
 from mlpx.training.divergence import RESTORES, Watch

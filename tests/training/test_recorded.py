@@ -26,7 +26,7 @@ from mlpx import (
 )
 from mlpx.engines import NativeEngine
 from mlpx.errors import InputError, InputTypeError
-from mlpx.network.checkpoint import read
+from mlpx.network.saved import read
 from mlpx.optimizers import SWA
 from mlpx.optimizers.averaging import Average
 from mlpx.schedules import Cosine, Product, ReduceOnPlateau, Schedule, Sequential, Warmup

@@ -14,7 +14,7 @@ from safetensors.numpy import load as tensors_of
 
 from mlpx.errors import CheckpointError, InputError
 from mlpx.estimators.bookkeeper import split_state
-from mlpx.network.checkpoint import Saved
+from mlpx.network.saved import Saved
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Adam
 

@@ -14,7 +14,7 @@ from mlpx.errors import InputError
 from mlpx.estimators.feeding import Shuffled
 from mlpx.estimators.saved import check_found, generator_state
 from mlpx.estimators.saving import draws, found, set_draws
-from mlpx.network.checkpoint import Saved
+from mlpx.network.saved import Saved
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.kept import as_flat, run_of
 from mlpx.training.progress import Outlet

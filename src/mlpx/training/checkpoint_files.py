@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlpx.errors import CheckpointError
-from mlpx.network.checkpoint import Saved, read
+from mlpx.network.saved import Saved, read
 from mlpx.training.kept import run_of
 
 NAME = re.compile(r"checkpoint-(\d{1,9})\.safetensors")

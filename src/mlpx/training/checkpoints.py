@@ -20,8 +20,9 @@ import numpy as np
 
 from mlpx.errors import InputError, InputTypeError, known_options
 from mlpx.files import remove_if_empty, sweep, write_atomically
-from mlpx.network.checkpoint import Saved, content
+from mlpx.network.checkpoint import content
 from mlpx.network.network import Network
+from mlpx.network.saved import Saved
 from mlpx.optimizers import Optimizer
 from mlpx.records import require_count, require_flag
 from mlpx.training.callbacks import BestWeights

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputTypeError, MlpxError
-from mlpx.network.checkpoint import MOST_STEPS, Saved, check_count
+from mlpx.network.saved import MOST_STEPS, Saved, check_count
 from mlpx.records import is_whole
 from mlpx.training.history import History
 from mlpx.untrusted import brief

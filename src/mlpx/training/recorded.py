@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError
-from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
+from mlpx.network.saved import Saved
 from mlpx.optimizers import Optimizer
 from mlpx.random import check_seed
 from mlpx.training.fingerprint import changes, fingerprint

@@ -18,8 +18,8 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.engines import Engine
 from mlpx.errors import InputError
 from mlpx.metrics import Metric
-from mlpx.network.checkpoint import Saved
 from mlpx.network.network import Network
+from mlpx.network.saved import Saved
 from mlpx.optimizers import Optimizer
 from mlpx.program.data import TrainingData, split_batches
 from mlpx.program.gradients import Backpropagation, GradientRule

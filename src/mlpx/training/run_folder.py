@@ -15,8 +15,9 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.files import allocate, remove_if_empty, write_atomically
-from mlpx.network.checkpoint import Saved, read, save
+from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
+from mlpx.network.saved import Saved, read
 from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered
 from mlpx.training.history import History
 from mlpx.training.locks import OWNER, locked

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlpx.cli.train.settings import OF_THE_RUN, Settings, TrainOptions
 from mlpx.errors import CheckpointError, InputError
-from mlpx.network.checkpoint import Saved
+from mlpx.network.saved import Saved
 from mlpx.training.checkpoint_files import latest, progress
 from mlpx.training.history import History
 from mlpx.training.kept import INVALID, history_in, run_of
