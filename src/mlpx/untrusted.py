@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections import Counter
 from pathlib import Path
@@ -18,6 +19,13 @@ MOST_JSON_BYTES = 1 << 30
 """A history of 80 million steps. An empty file of a terabyte takes no room on a disk."""
 LONGEST_TEXT, SHOWN_HEAD, SHOWN_TAIL = 1000, 600, 200
 """Characters of a message that names what a file holds."""
+
+CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def one_line(text: str) -> str:
+    """`text` with control characters and line ends escaped, so that no terminal obeys them."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def brief(fault: object) -> str:

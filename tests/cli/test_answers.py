@@ -117,3 +117,14 @@ def test_names_that_the_terminal_lacks_stay_apart():
     np.save("x.npy", X[:3])
     found = CliRunner(charset="latin-1").invoke(app, ["predict", "run", "x.npy"])
     assert found.stdout.splitlines() == ["na\u00efve", r"\u65e5\u672c", r"\u65e5\u6708"]
+
+
+def test_names_that_a_terminal_would_obey_are_printed_escaped():
+    names = np.array(["a\x1b[2J", "b\nc", "d\u2028\x9be"])
+    found = trained(names[Y], epochs=20)
+    assert r"classes: a\x1b[2J, b\nc, d\u2028\x9be" in found.stdout
+    np.save("x.npy", X[:3])
+    shown = mlpx("predict", "run", "x.npy").stdout
+    assert shown.splitlines() == [r"a\x1b[2J", r"b\nc", r"d\u2028\x9be"]
+    answers("--out", "p.npy")
+    assert np.load("p.npy").tolist() == names[Y[:6]].tolist()

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from mlpx.types import Array
+from mlpx.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlpx.mlp import MLP
@@ -54,7 +55,8 @@ class Answers:
     def lines(self) -> str:
         """One line per row, numbers separated by blanks."""
         if self.are_classes and self.names is not None:
-            return "".join(f"{self.names[i]}\n" for i in self.predictions)
+            names = [one_line(name) for name in self.names]
+            return "".join(f"{names[i]}\n" for i in self.predictions)
         text = io.StringIO()
         np.savetxt(
             text, self.predictions, fmt="%d" if self.predictions.dtype.kind in "iu" else "%.6g"

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlpx.errors import DataFormatError
 from mlpx.types import Array
+from mlpx.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
@@ -93,10 +94,10 @@ class Classes:
         return outputs
 
     def __str__(self) -> str:
-        labels = tuple(range(self.count)) if self.labels is None else self.labels
+        labels = [one_line(str(label)) for label in self.labels or range(self.count)]
         if len(labels) <= LISTED:
-            return ", ".join(map(str, labels))
-        return f"{', '.join(map(str, labels[:LISTED]))}, ... {labels[-1]} ({len(labels):,} in all)"
+            return ", ".join(labels)
+        return f"{', '.join(labels[:LISTED])}, ... {labels[-1]} ({len(labels):,} in all)"
 
 
 def holds_text(y: Array) -> bool:

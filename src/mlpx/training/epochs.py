@@ -10,9 +10,9 @@ from typing import Any
 from mlpx.training.run import Run
 from mlpx.types import Array
 
-RUN_S = 0.05
-"""How long one call of the engine may run: the longest that the bar, Ctrl-C and whoever looks for a
-loss that is not finite have to wait.
+RUN_S = 0.025
+"""How long one call of the engine may run by the time of the last: the bar, Ctrl-C and whoever
+looks for a loss that is not finite wait for its end, and `fit` promises 50 ms.
 """
 
 
