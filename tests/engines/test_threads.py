@@ -105,7 +105,7 @@ def test_the_setting_holds_until_the_last_one_leaves() -> None:
         assert counts() == wide
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two"])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two", 2**16, 10**18])
 def test_impossible_counts_are_refused(threads: object) -> None:
     with pytest.raises(MlpxError, match="threads"):
         MLP([30, 5]).fit(X, Y, threads=threads, verbose=0)  # type: ignore[arg-type]

@@ -88,7 +88,7 @@ SETTINGS: dict[str, tuple[str, Any, str]] = {
     "half a name": ("class_names", ["\ud800", "b", "c"], "wanted a list of text"),
     "digits": ("seed", 10**400, "a number of 401 digits"),
     "seed": ("seed", 2**64, "at least 0 and below 2**64"),
-    "threads": ("threads", 10**18, "at least 1 and below 2**16"),
+    "threads": ("threads", 10**18, "at least 1 and below 65,536"),
     "epochs": ("epochs", 2**63, "at least 0, or null"),
     "long version": ("version", "x" * 10**6, "has format ('mlpx-run', 'xxx"),
 }

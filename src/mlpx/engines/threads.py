@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+TOO_MANY = 2**16
+"""Threads that nobody means, in a file or a call."""
 _lock = threading.Lock()
 _before: dict[int, int] = {}
 _users = 0

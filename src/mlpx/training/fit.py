@@ -13,6 +13,7 @@ import numpy as np
 
 from mlpx.backend import array_backend
 from mlpx.engines.placement import place
+from mlpx.engines.threads import TOO_MANY
 from mlpx.errors import InputError, UnknownNameError
 from mlpx.inputs.arrays import Checks, check_array
 from mlpx.inputs.targets import ClassWeight, row_weights
@@ -174,6 +175,7 @@ def _threads(threads: int | None) -> int | None:
     if threads is None:
         return None
     require_count("threads", threads)
+    require("threads", int(threads), least=1, below=TOO_MANY)
     return int(threads)
 
 

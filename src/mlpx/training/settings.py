@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from mlpx.engines import Engine
+from mlpx.engines.threads import TOO_MANY
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
@@ -63,7 +64,9 @@ _TEXT = Setting(lambda value: isinstance(value, str), "text")
 _COUNT = _number_of(is_whole, 1, "a whole number, at least 1", below=2**63)
 _FROM_0 = _number_of(is_whole, 0, "a whole number, at least 0", below=2**63)
 _SEED = _number_of(is_whole, 0, "a whole number, at least 0 and below 2**64", below=2**64)
-_THREADS = _number_of(is_whole, 1, "a whole number, at least 1 and below 2**16", below=2**16)
+_THREADS = _number_of(
+    is_whole, 1, f"a whole number, at least 1 and below {TOO_MANY:,}", below=TOO_MANY
+)
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
 _NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
 _LABEL = Setting(is_label, "text or a whole number")
