@@ -99,6 +99,7 @@ def test_our_parts() -> None:
      ({"early_stopping_metric": "acc", "early_stopping": True}, "acc"),
      ({"dropout": [0.1, 0.2]}, "2 entries for 1 hidden"), ({"dropout": 1.5}, "rate = 1.5"),
      ({"device": "gpu7"}, "gpu7"), ({"dtype": "int8"}, "int8"), ({"n_threads": 0}, "n_threads"),
+     ({"n_threads": 10**18}, "n_threads"),
      ({"class_weight": "even"}, "class_weight = 'even'"), ({"alpha": -1}, "alpha = -1"),
      ({"batch_size": "all"}, "batch_size = 'all'"),
      ({"hidden_layer_sizes": ""}, "hidden_layer_sizes = ''"),

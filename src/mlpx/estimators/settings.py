@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from mlpx.engines.threads import TOO_MANY
 from mlpx.errors import InputError, InputTypeError
 from mlpx.kernels.activations import Activation
 from mlpx.kernels.losses import Loss
@@ -19,7 +20,7 @@ from mlpx.kernels.penalties import L2
 from mlpx.layers import Dense, Dropout, Layer
 from mlpx.metrics import Metric
 from mlpx.optimizers import LBFGS, SGD, AdamHat, Optimizer
-from mlpx.records import is_whole
+from mlpx.records import is_whole, require
 from mlpx.schedules import Schedule
 
 R = TypeVar("R")
@@ -84,6 +85,7 @@ def _check(*values: Any) -> None:
         _check_count("n_iter_no_change", given["n_iter_no_change"], other=" or infinity")
     if given["n_threads"] is not None:
         _check_count("n_threads", given["n_threads"], other=" or None")
+        require("n_threads", int(given["n_threads"]), least=1, below=TOO_MANY)
 
 
 def _check_range(name: str, value: Any, low: float, high: float, ends: str) -> None:
