@@ -112,6 +112,7 @@ def test_what_is_no_interval(every: Any) -> None:
         ({"checkpoint": Checkpoints("run"), "every": 5}, "every = 5 and checkpoint has its own"),
         ({"checkpoint": 5}, "checkpoint is 5; wanted the path of a folder or mlpx.Checkpoints"),
         ({"checkpoint": b"run"}, "checkpoint is b'run'"),
+        ({"checkpoint": ""}, "checkpoint is ''; wanted the path of a folder"),
         ({"checkpoint": "run", "resume": "yes"}, "resume = 'yes'"),
     ],
 )

@@ -74,6 +74,10 @@ class Checkpoints(Callback):
         best: str | None = None,
         beside: dict[str, Any] | None = None,
     ) -> None:
+        # An empty name is a variable that was not set, and would be the current folder.
+        if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+            told = f"checkpoint is {folder!r}; wanted the path of a folder or mlpx.Checkpoints"
+            raise (InputError if isinstance(folder, str) else InputTypeError)(told)
         require_count("keep", keep)
         self.folder, self.every, self.keep = Path(folder), Interval.parse(every), int(keep)
         self.best = None if best is None else BestWeights(best)
@@ -323,8 +327,4 @@ def keeper_of(
             told = "resume=True" if resume else f"every = {every!r}"
             raise InputError(f"{told} without checkpoint; name the folder: checkpoint='runs/x'")
         return None
-    if not isinstance(given, str | os.PathLike):
-        raise InputTypeError(
-            f"checkpoint is {given!r}; wanted the path of a folder or mlpx.Checkpoints"
-        )
     return Checkpoints(given, every=EVERY if every is None else every)
