@@ -34,7 +34,7 @@ def test_whatever_runs_out_of_memory_says_so():
         codes = [code for code, _, _ in each]
         assert codes == [7] * (len(codes) - 1) + [0], (name, each)
         assert not any(err for _, _, err in each), (name, each)
-    for name in {"build", "fit", "save", "fit threads"} & set(ends):
+    for name in {"build", "fit", "save", "load", "fit threads"} & set(ends):
         assert len(ends[name]) > 1, name
     assert unchanged
     assert same

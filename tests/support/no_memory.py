@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -49,8 +50,14 @@ def deep(levels: int) -> int:
     return sum(map(deep, [levels - 1])) if levels else 0
 
 
-def count_threads() -> int:
-    return len(os.listdir("/proc/self/task"))
+def threads_are_left() -> bool:
+    """One that has been joined may be listed for a moment."""
+    until_s = time.monotonic() + 5
+    while len(os.listdir("/proc/self/task")) > 1:
+        if time.monotonic() > until_s:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def limited(act: Callable[[], object], mebibytes: float) -> None:
@@ -62,7 +69,7 @@ def limited(act: Callable[[], object], mebibytes: float) -> None:
         act()
     except MlpxError as error:
         sys.stdout.write(str(error))
-        sys.exit(9 if "cannot start" in str(error) and count_threads() > 1 else 7)
+        sys.exit(9 if "cannot start" in str(error) and threads_are_left() else 7)
     except MemoryError as error:
         sys.stdout.write(repr(error))
         sys.exit(8)

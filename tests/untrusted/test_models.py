@@ -72,7 +72,7 @@ CONTAINERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a deep header": (lambda: sealed(b'{"a":' * 50_000, b""), "nested too deeply"),
     "an overlap": (lambda: _with_entry(data_offsets=[12, 60]), "is not a whole safetensors file"),
     "a gap": (lambda: _valid() + b"\0\0\0\0", "is not a whole safetensors file"),
-    "dimensions that overflow": (lambda: _with_entry(shape=[2**63 - 1, 2**63 - 1]), "overflow"),
+    "dimensions that overflow": (lambda: _with_entry(shape=[2**63 - 1, 2**63 - 1]), "verflow"),
     "a size of zero beside huge ones": (
         lambda: _with_entry(shape=[0, 2**62, 2**62], data_offsets=[0, 0]),
         "is not a whole safetensors file",

@@ -160,10 +160,10 @@ def described(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _draw(history: History, path: Path) -> str | None:
-    """Draw the learning curves; returns why not if that fails."""
+    """Draw the learning curves; returns why not if that fails, as it does for losses of 1e308."""
     try:
         learning_curves(history, path=path)
-    except (MlpxError, OSError, MemoryError, ValueError, ArithmeticError) as error:  # of 1e308
+    except (MlpxError, OSError, MemoryError, ValueError, ArithmeticError, LookupError) as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # a plot left there would show an earlier run
         return str(error) or "out of memory"
