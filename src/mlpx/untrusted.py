@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
 import stat
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +41,47 @@ def brief(fault: object) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def irregular(path: Path) -> str | None:
+def irregular(path: Path | int) -> str | None:
     """What is at `path` instead of a regular file, links followed; None if it is one.
 
     To open a pipe could block, and a device need not end. Raises OSError.
     """
-    mode = path.stat().st_mode
+    mode = os.stat(path).st_mode
     if stat.S_ISREG(mode):
         return None
     return "is a directory" if stat.S_ISDIR(mode) else "is not a regular file"
 
 
-def read_json(path: Path) -> Any:
-    """The value in the JSON file at `path`. Raises ValueError as `parse_json`, OSError."""
+@contextmanager
+def open_regular(path: Path) -> Iterator[io.BufferedReader[Any]]:
+    """The regular file at `path`, opened to be read.
+
+    Raises ValueError for anything else, OSError.
+    """
+    _refuse_irregular(path)
+    with open(path, "rb", opener=_without_waiting) as file:
+        _refuse_irregular(file.fileno())  # something else may have taken its place
+        yield file
+
+
+def _refuse_irregular(path: Path | int) -> None:
     trouble = irregular(path)
     if trouble is not None:
         raise ValueError(f"it {trouble}")
-    size_bytes = path.stat().st_size
-    if size_bytes > MOST_JSON_BYTES:
-        raise ValueError(f"it has {size_bytes:,} bytes; wanted at most {MOST_JSON_BYTES:,}")
-    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe is opened at once, also if nobody writes to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def read_json(path: Path) -> Any:
+    """The value in the JSON file at `path`. Raises ValueError as `parse_json`, OSError."""
+    with open_regular(path) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+        if size_bytes > MOST_JSON_BYTES:
+            raise ValueError(f"it has {size_bytes:,} bytes; wanted at most {MOST_JSON_BYTES:,}")
+        return parse_json(file.read(size_bytes).decode())
 
 
 def parse_json(text: str, *, most: int = MOST_OBJECTS) -> Any:

@@ -121,7 +121,12 @@ class TestDamaged:
                 MLP.load(cut)
 
     @pytest.mark.parametrize(
-        ("moment", "told"), [("parse_json", "it changes while it is read"), ("_header", "")]
+        ("moment", "told"),
+        [
+            ("parse_json", "it changes while it is read"),
+            ("_compare", "it changes"),
+            ("checksum", ""),
+        ],
     )
     def test_cut_while_it_is_read(
         self, moment: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

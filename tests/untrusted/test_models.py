@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hostile.formats import FORMATS, describing, parted, sealed
 from safetensors.numpy import load as tensors_of
 
-from mlpx import MLP
+from mlpx import MLP, untrusted
 from mlpx.errors import CheckpointError
 from mlpx.kernels.initializers import Orthogonal
 from mlpx.network import checkpoint
@@ -70,18 +71,49 @@ CONTAINERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a header of 9 MB": (lambda: sealed(b"{" + b" " * (9 << 20) + b"}", b""), "it claims a header"),
     "brackets": (lambda: sealed(b'{"a":[' + b"[]," * 500_000, b""), "500,002 objects and lists"),
     "a deep header": (lambda: sealed(b'{"a":' * 50_000, b""), "nested too deeply"),
-    "an overlap": (lambda: _with_entry(data_offsets=[12, 60]), "is not a whole safetensors file"),
-    "a gap": (lambda: _valid() + b"\0\0\0\0", "is not a whole safetensors file"),
-    "dimensions that overflow": (lambda: _with_entry(shape=[2**63 - 1, 2**63 - 1]), "verflow"),
+    "an empty file": (lambda: b"", "it has 0 bytes"),
+    "a list": (lambda: sealed(b"[]", b""), "its header is no object"),
+    "an overlap": (lambda: _with_entry(data_offsets=[12, 60]), "'0.W' is at 12 to 60"),
+    "a gap": (lambda: _with_entry(data_offsets=[4, 52]), "'0.W' is at 4 to 52 of its data"),
+    "an end before the begin": (lambda: _with_entry(data_offsets=[48, 0]), "'0.W' is at 48 to 0"),
+    "more than it describes": (lambda: _valid() + b"\0\0\0\0", "its header describes 3,"),
+    "no offsets": (
+        lambda: _with_text(lambda text: text.replace('"data_offsets"', '"offsets"', 1)),
+        "'0.W' has no dtype, shape and two data_offsets",
+    ),
+    "three offsets": (lambda: _with_entry(data_offsets=[0, 48, 48]), "two data_offsets"),
+    "text": (lambda: _with_entry(data_offsets=["0", "48"]), "two data_offsets"),
+    "halves": (lambda: _with_entry(data_offsets=[0.0, 48.0]), "two data_offsets"),
+    "truth values": (lambda: _with_entry(shape=[True, 12]), "two data_offsets"),
+    "less than nothing": (lambda: _with_entry(shape=[-4, -3]), "two data_offsets"),
+    "another dtype": (
+        lambda: _with_entry(dtype="BF16"),
+        "'0.W' has dtype BF16; wanted one of",
+    ),
+    "no dtype": (lambda: _with_entry(dtype=["F32"]), "'0.W' has dtype ['F32']; wanted one of"),
+    "dimensions": (lambda: _with_entry(shape=[1] * 10_000), "'0.W' has 10,000 dimensions; wanted"),
+    "dimensions that overflow": (
+        lambda: _with_entry(shape=[2**63 - 1, 2**63 - 1]),
+        "'0.W' is at 0 to 48 of its data; wanted 340,282,366,920,938",
+    ),
     "a size of zero beside huge ones": (
         lambda: _with_entry(shape=[0, 2**62, 2**62], data_offsets=[0, 0]),
         "is not a whole safetensors file",
     ),
     "control characters": (
         lambda: _with_text(lambda text: text.replace('"0.W"', r'"\u001b[2J"', 1)),
-        "its content does not match its checksum",
+        r"unexpected ['\x1b[2J']",
+    ),
+    "neither true nor false": (
+        lambda: _described_with(flags=np.array([0, 1, 2], np.uint8).view(bool)),
+        "'beside/0' has truth values other than 0 and 1",
     ),
 }
+
+
+def _described_with(**beside: Any) -> bytes:
+    model = MLP([4, 3])
+    return checkpoint.content(model, np.asarray(model.flat), None, beside=beside).to_bytes()
 
 
 @pytest.mark.parametrize("case", CONTAINERS)
@@ -131,9 +163,18 @@ def test_many_arrays_of_nothing(answer: Answer) -> None:
     header, data = _header()
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [len(data)] * 2}
     header |= {f"more/{i}": empty for i in range(5000)}
-    assert "does not match its checksum" in answer(
-        "model", sealed(json.dumps(header).encode(), data)
-    )
+    assert "and 4,990 more" in answer("model", sealed(json.dumps(header).encode(), data))
+
+
+def test_an_empty_file_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
+    header, data = _header()
+    offsets = [len(data), len(data) + (1 << 40)]
+    header["more"] = {"dtype": "F32", "shape": [1 << 38], "data_offsets": offsets}
+    path = tmp_path / "model"
+    path.write_bytes(sealed(json.dumps(header).encode(), data))
+    os.truncate(path, path.stat().st_size + (1 << 40))
+    with pytest.raises(CheckpointError, match=r"unexpected \['more'\]"):
+        MLP.load(path)
 
 
 def test_more_layers_than_a_reader_would_take_are_not_written(
@@ -144,6 +185,37 @@ def test_more_layers_than_a_reader_would_take_are_not_written(
     with pytest.raises(CheckpointError, match=r"would take [45],\d+ bytes; a file may have 3,000"):
         MLP([4, 3, 3, 3, 3, 3, 3, 3, 3, 3]).save(tmp_path / "model")
     assert MLP.load(tmp_path / "model").widths == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([[i] for i in range(checkpoint.MOST_OBJECTS)], "objects and lists"),
+        (reduce(lambda inner, _: [inner], range(100), []), "nested more than 100 deep"),
+        (10**310, "a number of 311 digits"),
+    ],
+    ids=["many", "deep", "long"],
+)
+def test_what_no_reader_would_take_is_not_written(value: Any, told: str) -> None:
+    with pytest.raises(CheckpointError, match=f"cannot be read again: .*{told}"):
+        _described_with(value=value)
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, refuse = tmp_path / "model", untrusted._refuse_irregular
+    path.write_bytes(_valid())
+
+    def late(place: Path | int) -> None:
+        refuse(place)
+        if place == path:
+            path.unlink()
+            os.mkfifo(path)
+
+    monkeypatch.setattr(untrusted, "_refuse_irregular", late)
+    with pytest.raises(CheckpointError, match="it is not a regular file"):
+        MLP.load(path)
 
 
 def test_weights_are_not_drawn_to_be_replaced(
@@ -157,5 +229,5 @@ def test_weights_are_not_drawn_to_be_replaced(
 
 
 def test_what_is_no_file_is_not_opened(irregular: Path) -> None:
-    with pytest.raises(CheckpointError, match=f"{irregular.name} is not a whole safetensors"):
+    with pytest.raises(CheckpointError, match=f"{irregular.name} (is not a whole|cannot be read)"):
         MLP.load(irregular)

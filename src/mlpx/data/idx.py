@@ -20,7 +20,7 @@ import secrets
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ import numpy as np
 from mlpx.data.gunzip import PACKED_BYTES, Gunzip, unpacked_bound
 from mlpx.errors import DataError, DataFormatError, DataNotFoundError, InputError, InputTypeError
 from mlpx.types import Array
-from mlpx.untrusted import irregular
+from mlpx.untrusted import brief, open_regular
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 """Type code of the header -> the dtype on disk."""
@@ -99,8 +99,7 @@ def open_content(path: Path) -> Iterator[tuple[io.BufferedReader[Any], int]]:
     Raises: DataNotFoundError, DataFormatError (not a regular file; damaged gzip), DataError.
     """
     try:
-        check_regular(path)
-        with open(path, "rb") as raw:
+        with open_file(path) as raw:
             size_bytes = os.fstat(raw.fileno()).st_size
             magic = raw.read(2)
             raw.seek(0)
@@ -121,11 +120,15 @@ def open_content(path: Path) -> Iterator[tuple[io.BufferedReader[Any], int]]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def check_regular(path: Path) -> None:
-    """Raises DataFormatError for what is there and no regular file, OSError."""
-    trouble = irregular(path)
-    if trouble is not None:
-        raise DataFormatError(f"{path} {trouble}; wanted a file")
+@contextmanager
+def open_file(path: Path) -> Iterator[io.BufferedReader[Any]]:
+    """The file at `path`. Raises DataFormatError for what is there and no regular file, OSError."""
+    with ExitStack() as held:
+        try:
+            file = held.enter_context(open_regular(path))
+        except ValueError as error:
+            raise DataFormatError(f"{brief(path)}: {error}; wanted a file") from error
+        yield file
 
 
 def _read_header(file: io.BufferedReader[Any], path: Path) -> Header:

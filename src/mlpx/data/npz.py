@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from mlpx.data.gunzip import unpacked_bound
-from mlpx.data.idx import check_regular
+from mlpx.data.idx import open_file
 from mlpx.data.record import Dataset, check_pair, rows
 from mlpx.errors import DataFormatError, DataNotFoundError
 from mlpx.types import Array
@@ -61,8 +61,7 @@ def load_npz(path: Path) -> Dataset:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        check_regular(path)
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             refuse_foreign(file, str(path), wanted=ARCHIVE)
             bound_bytes = unpacked_bound(os.fstat(file.fileno()).st_size)
             with zipfile.ZipFile(file) as archive:

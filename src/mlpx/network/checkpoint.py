@@ -22,13 +22,15 @@ from mlpx.files import write_atomically
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
+from mlpx.untrusted import parse_json
 
 FORMAT = "mlpx-model"
 VERSION = 2
 """Files of version 1 have neither a checksum nor anything beside the model."""
 BESIDE = "beside/"
 CHECKSUM = "sha256"
-MOST_HEADER_BYTES = 8 << 20
+MOST_HEADER_BYTES, MOST_OBJECTS = 8 << 20, 200_000
+"""The size of a header, and the objects and lists in it: what a reader takes."""
 LINE_BYTES = 160
 """Bytes of the header per array, besides the array's name, and for the training position."""
 ROOM_BYTES = 2 << 20
@@ -50,7 +52,7 @@ class Content:
         """
         from safetensors.numpy import save as to_bytes
 
-        header = json.loads(json.dumps(self.header))  # as it will be read
+        header = _as_read(json.dumps(self.header))
         header[CHECKSUM] = checksum(header, self.tensors)
         # Without memory for two copies, safetensors would end the process.
         np.empty(2 * sum(tensor.nbytes for tensor in self.tensors.values()) + ROOM_BYTES, np.uint8)
@@ -61,7 +63,22 @@ class Content:
                 f"the description of the model and its training would take {size_bytes:,} bytes; "
                 f"a file may have {MOST_HEADER_BYTES:,}"
             )
+        _as_read(made[8 : 8 + size_bytes].decode())
         return made
+
+
+def _as_read(text: str) -> dict[str, Any]:
+    """What a reader makes of the JSON text that is to be written.
+
+    Raises CheckpointError if no reader would take it.
+    """
+    try:
+        found: dict[str, Any] = parse_json(text, most=MOST_OBJECTS)
+    except ValueError as error:
+        raise CheckpointError(
+            f"the description of the model and its training cannot be read again: {error}"
+        ) from error
+    return found
 
 
 def checksum(header: dict[str, Any], tensors: Tensors) -> str:

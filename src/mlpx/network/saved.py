@@ -1,14 +1,19 @@
 """Model files, read: no file is trusted.
 
-Names, shapes and dtypes are compared with the architecture before anything is allocated for it.
+safetensors writes them, and does not read them: where memory is short it ends the process, and it
+holds a file twice. Here each tensor is read to where it stays, after its name, shape and dtype were
+compared with the architecture.
 """
 
 from __future__ import annotations
 
+import io
+import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +26,7 @@ from mlpx.network.checkpoint import (
     CHECKSUM,
     FORMAT,
     MOST_HEADER_BYTES,
+    MOST_OBJECTS,
     VERSION,
     Tensors,
     checksum,
@@ -29,7 +35,7 @@ from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 from mlpx.records import require, require_count
-from mlpx.untrusted import brief, irregular, parse_json
+from mlpx.untrusted import brief, open_regular, parse_json
 
 METADATA = "__metadata__"
 """Of safetensors: the name in a file's description of itself that is no tensor's."""
@@ -39,9 +45,13 @@ WRONG_HEADER = (
 )
 MOST_LAYERS, MANY_LAYERS = 100, 10_000
 """How many layers a file may describe per array that it holds, and in any case."""
-MOST_OBJECTS = 400_000
 MOST_STEPS = 2**53
-ROOM_PER_HEADER_BYTE, ROOM_BYTES = 8, 512 << 10
+MOST_DIMENSIONS = 32
+TYPES = {
+    "BOOL": "?", "U8": "u1", "U16": "<u2", "U32": "<u4", "U64": "<u8", "I8": "i1", "I16": "<i2",
+    "I32": "<i4", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8",
+}  # fmt: skip
+"""The dtypes of safetensors that NumPy has too."""
 NAMED = 10
 """How many names a message lists, and how many missing ones end the comparison."""
 N = TypeVar("N", bound=Network)
@@ -59,6 +69,20 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
         model = cls.from_config(saved.config, device=backend, drawn=False)
     saved.restore(model)
     return model
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor in a file, and the byte at which it begins."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    at: int = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it takes."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -98,14 +122,22 @@ def read(path: str | os.PathLike[str]) -> Saved:
     Raises CheckpointError if it is missing, truncated, inconsistent or not a model of mlpx.
     """
     path = Path(path)
-    header, tensors = _read(path)
-    config, optimizer = header["model"], _optimizer(path, header)
-    moments = tuple(optimizer.arrays) if optimizer else ()
-    inside = {name: tensor for name, tensor in tensors.items() if not name.startswith(BESIDE)}
-    expected = _expected(path, config, inside)
-    prefixes = ["", *(f"moment/{moment}/" for moment in moments)]
-    shapes = {prefix + name: shape for prefix in prefixes for name, shape in expected.items()}
-    _compare(path, inside, shapes, config["dtype"])
+    with ExitStack() as held:
+        with _telling_of_the_file(path):
+            file = held.enter_context(open_regular(path))
+            described, places = _container(file)
+        header = _header(path, described)
+        config, optimizer = header["model"], _optimizer(path, header)
+        moments = tuple(optimizer.arrays) if optimizer else ()
+        inside = {name: place for name, place in places.items() if not name.startswith(BESIDE)}
+        expected = _expected(path, config, inside)
+        prefixes = ["", *(f"moment/{moment}/" for moment in moments)]
+        shapes = {prefix + name: shape for prefix in prefixes for name, shape in expected.items()}
+        _compare(path, inside, shapes, config["dtype"])
+        with _telling_of_the_file(path):
+            tensors = {name: _array(file, name, place) for name, place in places.items()}
+    if header["version"] > 1 and header.get(CHECKSUM) != checksum(header, tensors):
+        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     state = None if optimizer is None else _training(path, optimizer, header["training"])
     with _telling(path, "has entries beside the model that cannot be read"):
         beside = _with_arrays(header.get("beside"), tensors)
@@ -143,55 +175,75 @@ def _telling(path: Path, trouble: str) -> Iterator[None]:
         raise CheckpointError(f"{path} {trouble}: {brief(told)}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
-    """The header and all tensors of a file whose header is ours."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as from_bytes
-
+@contextmanager
+def _telling_of_the_file(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file, whatever it describes, into a CheckpointError."""
     try:
-        content, described = _container(path)
-        header = _header(path, described)
-        tensors = from_bytes(content)
+        yield
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist; wanted a model written by save") from None
-    except CheckpointError:
-        raise
-    except (SafetensorError, OSError, AttributeError, LookupError, TypeError, ValueError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    except WRONG_HEADER as error:
         raise CheckpointError(f"{path} is not a whole safetensors file: {brief(error)}") from error
-    if header["version"] > 1 and header.get(CHECKSUM) != checksum(header, tensors):
-        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
-    return header, tensors
 
 
-def _container(path: Path) -> tuple[bytes, Any]:
-    """The bytes of the file, not mapped because another process may cut it short, and its
-    description of itself.
+def _container(file: io.BufferedReader[Any]) -> tuple[dict[str, Any], dict[str, Place]]:
+    """A file's description of itself, and where its tensors are.
 
-    Raises ValueError for what safetensors lets pass, or should not be given to read: a pipe, a
-    header out of proportion, a name that the header has twice, and another size than it claims.
+    Raises ValueError.
     """
-    trouble = irregular(path)
-    if trouble is not None:
-        raise ValueError(f"it {trouble}")
-    with open(path, "rb") as file:
-        size_bytes = os.fstat(file.fileno()).st_size
-        start = file.read(8)
-        header_bytes = int.from_bytes(start, "little")
-        if header_bytes > min(MOST_HEADER_BYTES, size_bytes):
-            raise ValueError(f"it claims a header of {header_bytes:,} bytes")
-        text = file.read(header_bytes)
-        described = parse_json(text.decode(), most=MOST_OBJECTS)
-        ends = (d["data_offsets"][1] for name, d in described.items() if name != METADATA)
-        claimed = len(start) + header_bytes + max(ends, default=0)
-        if claimed != size_bytes:
-            raise ValueError(f"it has {size_bytes:,} bytes; its header describes {claimed:,}")
-        file.seek(0)
-        content = file.read()
-    if content[: len(start) + header_bytes] != start + text or len(content) != size_bytes:
+    size_bytes = os.fstat(file.fileno()).st_size
+    start = file.read(8)
+    if len(start) < 8:
+        raise ValueError(f"it has {size_bytes} bytes")
+    header_bytes = int.from_bytes(start, "little")
+    if header_bytes > min(MOST_HEADER_BYTES, size_bytes):
+        raise ValueError(f"it claims a header of {header_bytes:,} bytes")
+    described = parse_json(file.read(header_bytes).decode(), most=MOST_OBJECTS)
+    if not isinstance(described, dict):
+        raise ValueError("its header is no object")
+    found = [_place(name, entry) for name, entry in described.items() if name != METADATA]
+    at, places = len(start) + header_bytes, {}
+    first = at
+    for begin, end, name, place in sorted(found, key=itemgetter(0, 1)):
+        if (first + begin, end - begin) != (at, place.size_bytes):
+            raise ValueError(
+                f"{name!r} is at {begin:,} to {end:,} of its data; wanted {place.size_bytes:,} "
+                f"bytes from {at - first:,}"
+            )
+        places[name], at = replace(place, at=at), first + end
+    if at != size_bytes:
+        raise ValueError(f"it has {size_bytes:,} bytes; its header describes {at:,}")
+    return described, places
+
+
+def _place(name: str, entry: Any) -> tuple[int, int, str, Place]:
+    """Where a header's entry says that a tensor begins and ends. Raises ValueError."""
+    try:
+        dtype, (begin, end), shape = entry["dtype"], entry["data_offsets"], tuple(entry["shape"])
+        counts = all(type(n) is int and n >= 0 for n in (begin, end, *shape))
+    except (LookupError, TypeError, ValueError):
+        counts = False
+    if not counts:
+        raise ValueError(f"{name!r} has no dtype, shape and two data_offsets")
+    if len(shape) > MOST_DIMENSIONS:
+        raise ValueError(f"{name!r} has {len(shape):,} dimensions; wanted {MOST_DIMENSIONS}")
+    if not isinstance(dtype, str) or dtype not in TYPES:
+        raise ValueError(f"{name!r} has dtype {brief(dtype)}; wanted one of {', '.join(TYPES)}")
+    return begin, end, name, Place(shape, np.dtype(TYPES[dtype]))
+
+
+def _array(file: io.BufferedReader[Any], name: str, place: Place) -> np.ndarray:
+    """The tensor there. Raises ValueError."""
+    array = np.empty(place.shape, place.dtype)
+    content = array.reshape(-1).view(np.uint8)
+    file.seek(place.at)
+    if file.readinto(memoryview(content)) != place.size_bytes:
         raise ValueError("it changes while it is read")
-    # Where safetensors has no memory for the tensors and their names, it ends the process.
-    np.empty(size_bytes + ROOM_PER_HEADER_BYTE * header_bytes + ROOM_BYTES, np.uint8)
-    return content, described
+    if place.dtype == bool and (content > 1).any():
+        raise ValueError(f"{name!r} has truth values other than 0 and 1")
+    return array
 
 
 def _header(path: Path, described: Any) -> dict[str, Any]:
@@ -221,7 +273,7 @@ def _header(path: Path, described: Any) -> dict[str, Any]:
     return header
 
 
-def _expected(path: Path, config: Any, tensors: Tensors) -> dict[str, tuple[int, ...]]:
+def _expected(path: Path, config: Any, tensors: dict[str, Place]) -> dict[str, tuple[int, ...]]:
     """The names and shapes of the parameters that `config` describes.
 
     A description of far more layers than the file holds is refused before it is read in full.
@@ -263,7 +315,9 @@ def _few(names: set[str]) -> str:
     return brief(f"{sorted(names)[:NAMED]}{more}")
 
 
-def _compare(path: Path, tensors: Tensors, shapes: dict[str, tuple[int, ...]], dtype: str) -> None:
+def _compare(
+    path: Path, tensors: dict[str, Place], shapes: dict[str, tuple[int, ...]], dtype: str
+) -> None:
     """Raise CheckpointError if the tensors do not match the architecture."""
     if set(tensors) != set(shapes):
         missing, extra = _few(set(shapes) - set(tensors)), _few(set(tensors) - set(shapes))
