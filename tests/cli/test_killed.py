@@ -15,7 +15,7 @@ from commanding import FILES, mlpx, names, refused, same_weights, train
 
 from mlpx import Callback
 from mlpx.training.checkpoint_files import latest, name_of
-from mlpx.training.run_folder import read_config, read_history
+from mlpx.training.run_folder import MODEL, read_config, read_history
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
 STEPS = ("--checkpoint-every", "1")
@@ -135,6 +135,10 @@ def test_what_came_before_it_is_kept(table, killed):
     before = {name: Path("run", name).read_bytes() for name in FILES}
     killed("--resume", "run", "--epochs", 5)
     assert before == {name: Path("run", name).read_bytes() for name in FILES}
+    found = latest(Path("run"))
+    assert set(found.beside["before"]["epochs"]) == {"names", "values"}  # there may be a million
+    shown = mlpx("evaluate", "run").stdout
+    assert shown == mlpx("evaluate", found.path).stdout != mlpx("evaluate", "run/" + MODEL).stdout
     train("--resume", "run")
     assert same_weights("run", "whole")
     assert read_history(Path("run")).epochs == read_history(Path("whole")).epochs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commanding import mlpx, names, refused, same_weights, train
 
@@ -113,3 +114,18 @@ def test_resume_by_the_model_file_goes_on_in_its_folder(table):
     assert len(read_history(Path("run"))) == 2
     train("--resume", "run", "--out", "./run", "--epochs", 1)  # the same folder
     assert len(read_history(Path("run"))) == 3
+
+
+@pytest.mark.parametrize("policy", ["stop", "continue"])
+@pytest.mark.parametrize("every", ["30s", "off"])
+def test_a_model_that_is_not_finite_replaces_none(table, policy, every):
+    train(table, "--optimizer", "sgd", "--epochs", 2, "--out", "run")
+    before = {name: Path("run", name).read_bytes() for name in names("run")}
+    wild = ("--lr", 1e30, "--on-divergence", policy, "--checkpoint-every", every, "--quiet")
+    found = mlpx("train", "--resume", "run", "--epochs", 3, *wild)
+    assert found.exit_code == 1
+    assert "model.safetensors is that from before, and nothing else was written" in found.stderr
+    assert before == {name: Path("run", name).read_bytes() for name in before}
+    calm = ("--lr", 0.01, "--on-divergence", "stop", "--epochs", 2)
+    train("--resume", "run", *calm)
+    assert np.isfinite(MLP.load("run/model.safetensors").flat).all()

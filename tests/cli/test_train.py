@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import sys
@@ -280,6 +281,19 @@ def test_a_diverged_training_is_a_failure_that_is_kept(table):
     assert found.stderr.count("\n") == 1  # no note tells the same
     train("--resume", "run", "--lr", 0.01, "--epochs", 2)
     assert np.isfinite(MLP.load("run/model.safetensors").flat).all()
+
+
+def test_a_checkpoint_that_is_not_written_is_told_also_if_all_is_to_be_quiet(table, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("mlpx.training.checkpoints.write_atomically", full)
+    found = mlpx("train", table, "--epochs", 2, "--out", "run", "--quiet")
+    assert (found.exit_code, found.stdout) == (0, "")
+    first, second = found.stderr.splitlines()
+    assert first.startswith("note: no checkpoint was written")
+    assert first.endswith("training goes on, and the next one is tried when due")
+    assert second.endswith("the end of the run is not kept")
 
 
 def test_a_run_may_go_back_at_lower_rates(table):

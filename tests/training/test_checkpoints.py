@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -517,10 +518,78 @@ def test_what_is_not_finite_is_not_written(value: float, where: str, tmp_path: P
                 Checkpoints.on_steps(keeper, run)
                 array[3] = self.kept
 
-    with writing_at_once():
-        keeper = Checkpoints(tmp_path, every=1, keep=99)
-        quiet(net(), X, Y, epochs=2, checkpoint=keeper, callbacks=[Poison()], optimizer="adam")
+    keeper = Checkpoints(tmp_path, every=1, keep=99)
+    options: Any = {"epochs": 2, "checkpoint": keeper, "optimizer": "adam"}
+    with writing_at_once(), pytest.warns(RuntimeWarning, match="not finite; training goes on"):
+        quiet(net(), X, Y, callbacks=[Poison()], **options)
     assert steps(tmp_path) == [0, 1, 2, 3, 4, 6, 7, 8]
+
+
+class Odd(Callback):
+    """Has an odd state from the third step on."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.odd = value, False
+
+    def on_steps(self, run: Any) -> None:
+        self.odd = run.steps_done >= 3
+
+    def state(self) -> Any:
+        return {"value": self.value} if self.odd else {}
+
+    def restore(self, run: Any, state: Any) -> None:
+        self.restored = state
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ([[0.5]] * 210_000, "objects and lists"),
+        (reduce(lambda inner, _: [inner], range(100), []), "nested more than 100 deep"),
+        (10**310, "a number of 311 digits"),
+    ],
+    ids=["many", "deep", "long"],
+)
+def test_what_could_not_be_read_again_replaces_nothing(
+    value: Any, told: str, tmp_path: Path
+) -> None:
+    keeper = Checkpoints(tmp_path, every=1)
+    with writing_at_once(), pytest.warns(RuntimeWarning, match=told):
+        quiet(net(), X, Y, epochs=2, checkpoint=keeper, callbacks=[Odd(value)])
+    assert steps(tmp_path) == [1, 2]
+
+
+def test_logs_that_are_no_numbers_replace_nothing(tmp_path: Path) -> None:
+    class Tags(Callback):
+        def on_epoch_end(self, run: Any, epoch: int, logs: Any) -> None:
+            if epoch == 1:
+                logs["tag"] = "a"
+
+    keeper = Checkpoints(tmp_path, every="1 epoch", keep=99)
+    with (
+        writing_at_once(),
+        pytest.warns(RuntimeWarning, match="no checkpoint was written: .*no number"),
+    ):
+        quiet(net(), X, Y, epochs=3, checkpoint=keeper, callbacks=[Tags()])
+    assert len(steps(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i2", "?", "<f2", ">u4"])
+def test_arrays_of_any_byte_order_are_kept(dtype: str, tmp_path: Path) -> None:
+    value = np.array([0, 1, 3], dtype)
+    says = Odd(value)
+    quiet(net(), X, Y, epochs=2, checkpoint=tmp_path, callbacks=[says])
+    quiet(net(), X, Y, epochs=3, checkpoint=tmp_path, resume=True, callbacks=[says])
+    assert says.restored["value"].dtype.isnative
+    assert np.array_equal(says.restored["value"], value)
+
+
+@pytest.mark.parametrize("state", [5, [1], "x", {"a": np.zeros(1, np.longdouble)}])
+def test_states_that_no_file_keeps_are_refused(state: Any, tmp_path: Path) -> None:
+    says = Odd(0)
+    says.state = lambda: state  # type: ignore[method-assign]
+    with pytest.raises(InputTypeError, match=r"Odd.state\(\) (is .*wanted a dict|has array)"):
+        quiet(net(), X, Y, epochs=1, checkpoint=tmp_path, callbacks=[says])
 
 
 usr1 = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1")

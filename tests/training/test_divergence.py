@@ -30,6 +30,7 @@ from mlpx.network.saved import read
 from mlpx.schedules import Constant, ReduceOnPlateau, Sequential
 from mlpx.training.checkpoint_files import numbered
 from mlpx.training.divergence import RESTORES, Watch
+from mlpx.training.recorded import data_of
 from mlpx.training.writer import Writer
 
 D = 4
@@ -473,7 +474,7 @@ class TestRestore:
     ) -> None:
         looked: list[Any] = []
         monkeypatch.setattr(
-            "mlpx.training.checkpoints.data_of", lambda run: looked.append(run) or {}
+            "mlpx.training.checkpoints.data_of", lambda run: looked.append(run) or data_of(run)
         )
         restored(linear(), checkpoint=Checkpoints(tmp_path, every=40, keep=99), epochs=8)
         steps = [read(path).beside["run"]["steps_done"] for _, path in numbered(tmp_path)]

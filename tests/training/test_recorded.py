@@ -312,6 +312,16 @@ def test_a_finished_run_returns_at_once(moment: int, tmp_path: Path) -> None:
     assert bool(trained) == (moment == 1)
 
 
+def test_a_run_that_stopped_by_itself_is_not_made_longer(tmp_path: Path) -> None:
+    case = CASES["early stopping"]
+    whole = Whole(case, tmp_path / "whole")
+    _, history, _ = whole.resumed(whole.moments - 1, callbacks=case.callbacks(), epochs=99)
+    assert history.notes == [
+        f"the run had ended ({whole.history.stop_reason}); it is not made longer"
+    ]
+    assert history.epochs == whole.history.epochs
+
+
 def test_a_longer_plan_goes_on(tmp_path: Path) -> None:
     """Finished or cut short, a run of two epochs becomes one of four."""
     short, long = trial(LAYERS["dropout"], epochs=2), trial(LAYERS["dropout"], epochs=4)

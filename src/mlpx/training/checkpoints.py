@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import InputError, InputTypeError, known_options
+from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.files import remove_if_empty, sweep, write_atomically
 from mlpx.network.checkpoint import content
 from mlpx.network.network import Network
@@ -35,7 +35,7 @@ from mlpx.training.checkpoint_files import (
     remove_but,
 )
 from mlpx.training.intervals import Interval
-from mlpx.training.kept import RUN
+from mlpx.training.kept import RUN, check_run
 from mlpx.training.locks import locked
 from mlpx.training.recorded import INTERRUPTED, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
@@ -44,6 +44,7 @@ from mlpx.training.writer import Writer
 
 EVERY = "30s"
 KEEP = 2
+NOT_FINITE = "no checkpoint was written, as numbers of the model or its optimizer are not finite"
 
 
 class Checkpoints(Callback):
@@ -198,7 +199,8 @@ class Checkpoints(Callback):
             self._writer.wait()
         elif self._written and not run.failed:
             remove_but(self.folder, self._written[-self.keep :])  # a kill may have come before
-        self._writer.complain(run, ended=True)
+        if not run.diverged:  # which says more
+            self._writer.complain(run, ended=True)
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)
@@ -234,7 +236,9 @@ class Checkpoints(Callback):
 
         def write() -> None:
             if not made.finite():
-                return
+                raise CheckpointError(NOT_FINITE)
+            # What could not be read again is not to replace what can.
+            check_run(kept, "no checkpoint was written")
             if best is not None:  # first: a checkpoint that is there says that this was written
                 found = content(run.model, best, None, beside=self.beside or None)
                 write_atomically(self.folder / BEST, found.to_bytes())

@@ -29,12 +29,8 @@ def run_of(saved: Saved) -> dict[str, Any]:
     """
     if saved.state is None or not isinstance(saved.beside, dict) or RUN not in saved.beside:
         raise CheckpointError(f"{saved.path} is a model, not the checkpoint of a run")
-    try:
-        kept: dict[str, Any] = saved.beside[RUN]
-        _check(kept)
-    except INVALID as error:
-        told = f"no {error}" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{saved.path} has no run that can go on: {brief(told)}") from error
+    kept: dict[str, Any] = saved.beside[RUN]
+    check_run(kept, f"{saved.path} has no run that can go on")
     return kept
 
 
@@ -43,11 +39,21 @@ def history_in(saved: Saved) -> dict[str, Any]:
 
     Raises CheckpointError.
     """
-    return _history(run_of(saved))
+    return from_table(run_of(saved)["history"])
 
 
-def _history(kept: dict[str, Any]) -> dict[str, Any]:
-    history: dict[str, Any] = kept["history"]
+def as_table(epochs: list[dict[str, float]]) -> list[dict[str, float]] | dict[str, Any]:
+    """The epochs' logs as one array with its columns' names, since there may be a million; as they
+    are if a callback has put something else in.
+    """
+    names = list(epochs[0]) if epochs else []
+    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
+        return [dict(logs) for logs in epochs]
+    return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
+
+
+def from_table(history: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a history whose epochs may be a table."""
     epochs = history["epochs"]
     if isinstance(epochs, dict):
         names = epochs["names"]
@@ -55,12 +61,16 @@ def _history(kept: dict[str, Any]) -> dict[str, Any]:
     return {**history, "epochs": epochs}
 
 
-def _check(kept: dict[str, Any]) -> None:
-    """Raise whatever it may unless `kept` has entries of the right kinds."""
-    _check_kinds(kept, KINDS)
-    History.from_dict(_history(kept) | {"step_loss": []})
-    for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
-        check_count(name, count)
+def check_run(kept: dict[str, Any], told: str) -> None:
+    """Raise CheckpointError, beginning with what is `told`, unless `kept` is a run's record."""
+    try:
+        _check_kinds(kept, KINDS)
+        History.from_dict(from_table(kept["history"]) | {"step_loss": []})
+        for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
+            check_count(name, count)
+    except INVALID as error:
+        why = f"no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{told}: {brief(why)}") from error
 
 
 def _check_kinds(kept: dict[str, Any], kinds: dict[str, Callable[[Any], bool]]) -> None:

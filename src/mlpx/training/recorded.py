@@ -15,11 +15,11 @@ from mlpx.optimizers import Optimizer
 from mlpx.random import check_seed
 from mlpx.training.fingerprint import changes, fingerprint
 from mlpx.training.history import History
-from mlpx.training.kept import INVALID, history_in, run_of
+from mlpx.training.kept import INVALID, as_table, history_in, run_of
 from mlpx.untrusted import brief
 
 if TYPE_CHECKING:
-    from mlpx.training.run import Callback, Logs, Run
+    from mlpx.training.run import Callback, Run
 
 INTERRUPTED = "interrupted"
 
@@ -64,7 +64,7 @@ def record(run: Run) -> dict[str, Any]:
         "stopping": None if run.stopping == INTERRUPTED else run.stopping,
         "history": {
             **history.to_dict(),
-            "epochs": _as_table(history.epochs),
+            "epochs": as_table(history.epochs),
             "notes": list(history.notes),
             "seconds": run.seconds,
         },
@@ -90,16 +90,6 @@ def settings(run: Run) -> dict[str, Any]:
     }
 
 
-def _as_table(epochs: list[Logs]) -> list[Logs] | dict[str, Any]:
-    """The epochs' logs as one array with its columns' names, since there may be a million; as they
-    are if a callback has put something else in.
-    """
-    names = list(epochs[0]) if epochs else []
-    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
-        return [dict(logs) for logs in epochs]
-    return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
-
-
 def data_of(run: Run) -> dict[str, Any]:
     """The fingerprints of the run's data."""
     return {"data": fingerprint(run.data), "validation_data": fingerprint(run.held_out)}
@@ -108,8 +98,11 @@ def data_of(run: Run) -> dict[str, Any]:
 def _states(callbacks: Iterable[Callback]) -> list[tuple[str, dict[str, Any]]]:
     """The kind and the state of each callback that has one."""
     asked = ((type(each).__name__, getattr(each, "state", None)) for each in callbacks)
-    found = ((kind, ask()) for kind, ask in asked if callable(ask))
-    return [(kind, _copied(kind, state)) for kind, state in found if state is not None]
+    states = [(kind, ask()) for kind, ask in asked if callable(ask)]
+    for kind, state in states:
+        if state is not None and not isinstance(state, dict):
+            raise InputTypeError(f"{kind}.state() is {state!r}; wanted a dict, or None")
+    return [(kind, _copied(kind, state)) for kind, state in states if state is not None]
 
 
 def _copied(kind: str, value: Any) -> Any:
@@ -121,8 +114,10 @@ def _copied(kind: str, value: Any) -> Any:
         return {name: _copied(kind, entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_copied(kind, entry) for entry in value]
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
-        return value.copy() if isinstance(value, np.ndarray) else value.item()
+    if isinstance(value, np.generic) and value.dtype.kind in "biuf":
+        return value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.itemsize <= 8:
+        return value.astype(value.dtype.newbyteorder("="))
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise InputTypeError(
@@ -146,6 +141,9 @@ def go_on(run: Run, saved: Saved) -> None:
     run.history.notes = list(dict.fromkeys([*run.history.notes, *notes]))
     run.history.gradient_norms = {k: np.array(v) for k, v in kept["gradient_norms"].items()}
     run.begun, run.stopping = (kept["begun"][0], kept["begun"][1]), kept["stopping"]
+    now = {"epochs": run.options.epochs, "steps": run.options.steps}
+    if run.stopping is not None and any((now[name] or 0) > (kept[name] or 0) for name in now):
+        run.history.notes.append(f"the run had ended ({run.stopping}); it is not made longer")
     run.seconds_before = run.history.seconds
     run.all_losses = [np.array(kept["step_loss"], np.float64)]
     set_progress(run, kept)

@@ -285,11 +285,11 @@ def label_array(labels: list[int | str]) -> np.ndarray:
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
-    Of a run that was killed it is the latest checkpoint. Raises CheckpointError if `run` does not
-    exist.
+    Of a run that was killed it is the latest checkpoint, also if there is an earlier run's model.
+    Raises CheckpointError if `run` does not exist.
     """
     if run.is_dir():
-        cut_short = None if (run / CONFIG).exists() else latest(run)
+        cut_short = latest(run) if _is_newer_than_model(run) else None
         if cut_short is not None:
             return cut_short.path, config_beside(cut_short)
         return run / MODEL, read_config(run)
@@ -299,6 +299,16 @@ def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
         return run, config_beside(read(run))
     beside = run.name == MODEL and is_run(run.parent)
     return run, read_config(run.parent) if beside else None
+
+
+def _is_newer_than_model(run: Path) -> bool:
+    """Whether the last checkpoint in a run's folder was written after the model, if there is one;
+    whatever ends a run otherwise writes the model last.
+    """
+    if not (run / CONFIG).exists() or not (run / MODEL).exists():
+        return True
+    there = numbered(run)
+    return bool(there) and there[-1][1].stat().st_mtime_ns > (run / MODEL).stat().st_mtime_ns
 
 
 def run_folder(run: Path) -> Path:

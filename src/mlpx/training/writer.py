@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from mlpx.training.run import Run
 
 
+GOES_ON = "training goes on, and the next one is tried when due"
+END_LOST = "the end of the run is not kept"
+NOT_KEPT = rf"(?s).*; ({END_LOST}|{GOES_ON})"
+"""What the warnings of `complain` match."""
+
+
 class Writer:
     """Does one thing at a time in a thread, and keeps the error."""
 
@@ -66,7 +72,6 @@ class Writer:
             what = str(error)
             if not isinstance(error, CheckpointError):
                 what = f"no checkpoint was written ({type(error).__name__}: {error})"
-            goes_on = "training goes on, and the next one is tried when due"
-            told = f"{what}; {'the end of the run is not kept' if ended else goes_on}"
+            told = f"{what}; {END_LOST if ended else GOES_ON}"
             run.history.notes.append(told)
             warnings.warn(told, RuntimeWarning, stacklevel=6)

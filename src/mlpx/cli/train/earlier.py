@@ -11,7 +11,7 @@ from mlpx.errors import CheckpointError, InputError
 from mlpx.network.saved import Saved
 from mlpx.training.checkpoint_files import latest, progress
 from mlpx.training.history import History
-from mlpx.training.kept import INVALID, history_in, run_of
+from mlpx.training.kept import INVALID, from_table, history_in, run_of
 from mlpx.training.run_folder import MODEL, config_beside, read_config, read_history
 from mlpx.untrusted import brief
 
@@ -68,7 +68,7 @@ class Earlier:
             return read_history(self.file.parent)
         try:
             kept = self.checkpoint.beside["before"]
-            before = None if kept is None else History.from_dict(kept)
+            before = None if kept is None else History.from_dict(from_table(kept))
             if finishes:
                 return before
             run = run_of(self.checkpoint)

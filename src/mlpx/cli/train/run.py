@@ -22,6 +22,7 @@ from mlpx.training.checkpoint_files import numbered, remove_but
 from mlpx.training.checkpoints import Checkpoints
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
+from mlpx.training.kept import as_table
 from mlpx.training.locks import locked
 from mlpx.training.run import Callback
 from mlpx.training.run_folder import (
@@ -32,8 +33,10 @@ from mlpx.training.run_folder import (
     room,
     run_folder,
 )
+from mlpx.training.writer import NOT_KEPT
 
 if TYPE_CHECKING:
+    from mlpx.mlp import MLP
     from mlpx.training.run import Run
 
 BESIDE_BYTES = 1 << 17
@@ -47,6 +50,7 @@ def run(options: TrainOptions) -> None:
     """
     with spoken_warnings(quiet=options.quiet), outlived_stdout(), ExitStack() as held:
         warnings.filterwarnings("ignore", "diverged", RuntimeWarning)  # the error at the end
+        warnings.filterwarnings("default", NOT_KEPT, RuntimeWarning)  # also if it is to be quiet
         resumed = None if options.resume is None else run_folder(options.resume)
         if resumed is not None:
             held.enter_context(locked(resumed))
@@ -74,6 +78,7 @@ def _train(experiment: Experiment, folder: Path) -> None:
     size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
         history, interrupt = _fit(experiment, folder)
+        _refuse_spoilt(experiment.model, history, folder)
         history, test, trouble = _saved(
             experiment, folder / MODEL, history, interrupt, release=release
         )
@@ -83,7 +88,8 @@ def _train(experiment: Experiment, folder: Path) -> None:
                 written, no_picture = describe_run(
                     folder, history=history, config=config, test=test
                 )
-                if not (_cut_short(history) and _keeps(experiment)):
+                useful = _cut_short(history) or not _is_finite(experiment.model)
+                if not (useful and _keeps(experiment)):
                     remove_but(folder, [])  # also what an earlier run has left
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
@@ -93,6 +99,28 @@ def _train(experiment: Experiment, folder: Path) -> None:
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
     _complain(history, folder, trouble)
+
+
+def _is_finite(model: MLP) -> bool:
+    return bool(model.backend.xp.isfinite(model.flat).all())
+
+
+def _refuse_spoilt(model: MLP, history: History, folder: Path) -> None:
+    """Raise MlpxError if a model that is not finite would replace one that is there."""
+    if (folder / MODEL).exists() and not _is_finite(model):
+        reason = history.stop_reason
+        why = (
+            reason if reason.startswith("diverged") else "ended with parameters that are not finite"
+        )
+        raise MlpxError(
+            f"training {why}; {folder / MODEL} is that from before, and nothing else was written"
+            + _advice(folder)
+        )
+
+
+def _advice(folder: Path) -> str:
+    there = bool(numbered(folder))
+    return f"; before it went wrong: mlpx train --resume {folder} --lr RATE" if there else ""
 
 
 def _cut_short(history: History) -> bool:
@@ -112,10 +140,7 @@ def _complain(history: History, folder: Path, trouble: BaseException | None) -> 
     if trouble is not None:
         raise MlpxError(f"no test: {trouble or 'out of memory'}; the run is in {folder}")
     if history.stop_reason.startswith("diverged"):
-        advice = ""
-        if numbered(folder):
-            advice = f"; before it went wrong: mlpx train --resume {folder} --lr RATE"
-        raise MlpxError(f"training {history.stop_reason}; the run is in {folder}{advice}")
+        raise MlpxError(f"training {history.stop_reason}; the run is in {folder}{_advice(folder)}")
 
 
 def _saved(
@@ -170,7 +195,10 @@ def _checkpoints(experiment: Experiment, folder: Path) -> dict[str, Any]:
         return {}
     every = experiment.settings.checkpoint_every
     before = experiment.before
-    kept = None if before is None else {**before.to_dict(), "step_loss": before.step_loss}
+    kept = None
+    if before is not None:
+        epochs = as_table(before.epochs)
+        kept = {**before.to_dict(), "epochs": epochs, "step_loss": before.step_loss}
     beside = {"config": described(_config(experiment)), "before": kept}
     checkpoint = Checkpoints(folder, every=None if every == OFF else every, beside=beside)
     checkpoint.locks = checkpoint.refuses = False  # done already
