@@ -156,7 +156,8 @@ def test_sizes_and_places_that_are_untrue(offset: int, value: int, answer: Answe
     at = content.index(b"PK\1\2", content.index(b"PK\1\2") + 1) + offset
     content[at : at + 4] = value.to_bytes(4, "little")
     told = answer("npz", bytes(content))
-    assert bool(told) == (offset != 20)  # a longer packed size does no harm
+    # A longer packed size does no harm; some releases of Python see that it reaches into the next.
+    assert "Overlapped entries" in told if told and offset == 20 else bool(told) == (offset != 20)
 
 
 def header(code: int, *sizes: int) -> bytes:
