@@ -1,8 +1,8 @@
 """Model files, read: no file is trusted.
 
-safetensors writes them, and does not read them: where memory is short it ends the process, and it
-holds a file twice. Here each tensor is read to where it stays, after its name, shape and dtype were
-compared with the architecture.
+safetensors writes them, and does not read them: where memory is short it ends the process. Here
+each tensor is read into its array, after its name, shape and dtype were compared with the
+architecture.
 """
 
 from __future__ import annotations
