@@ -60,12 +60,20 @@ def remove_if_empty(folder: Path) -> None:
         folder.rmdir()
 
 
+def parts(folder: Path, of: str = "*") -> list[Path]:
+    """The parts in `folder` of files that are called as the pattern `of` says.
+
+    Raises OSError.
+    """
+    return sorted(folder.glob(f"{of}.{'[0-9a-f]' * 8}.part"))
+
+
 def sweep(folder: Path) -> None:
     """Remove the parts that writers left in `folder` when they were killed.
 
     Nobody else may be writing there.
     """
-    for left in folder.glob(f"*.{'[0-9a-f]' * 8}.part"):
+    for left in parts(folder):
         with suppress(OSError):
             left.unlink()
 

@@ -101,6 +101,32 @@ def test_what_is_no_run_is_called_by_its_name(tmp_path: Path, monkeypatch: Any) 
         assert run_folder(Path(name)) == Path("folder")
 
 
+PART = "checkpoint-000001.safetensors.0123abcd.part"
+
+
+def test_a_run_that_was_killed_before_its_first_file_is_begun_anew(tmp_path: Path) -> None:
+    for name in (".owner.json", PART):
+        (tmp_path / name).write_text("")
+        with pytest.raises(CheckpointError, match=r"written nothing yet; .* begin it anew"):
+            run_folder(tmp_path)
+    with claimed(tmp_path, name=""):
+        assert [entry.name for entry in tmp_path.iterdir()] == [".owner.json"]
+
+
+def test_parts_that_a_run_does_not_write_are_left_alone(tmp_path: Path) -> None:
+    names = {PART, "film.0123abcd.part"}
+    for name in names:
+        (tmp_path / name).write_text("")
+    with (
+        pytest.raises(InputError, match=r"holds film.0123abcd.part and is not a run"),
+        claimed(tmp_path, name=""),
+    ):
+        pass
+    assert {entry.name for entry in tmp_path.iterdir()} == names
+    with pytest.raises(CheckpointError, match=r"it has no config\.json"):
+        run_folder(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("code", "advice"), [(errno.ENOSPC, "make room, or name"), (errno.EFBIG, "ulimit -f")]
 )

@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
-from mlpx.files import allocate, remove_if_empty, write_atomically
+from mlpx.files import allocate, parts, remove_if_empty, sweep, write_atomically
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.network.saved import Saved, read
@@ -43,6 +43,7 @@ def claimed(out: Path | None, *, name: str) -> Iterator[Path]:
         with locked(folder):
             with _unnamed(folder):
                 pass  # finds an unwritable folder now, not after training
+            sweep(folder)
             yield folder
     finally:
         remove_if_empty(folder)
@@ -98,7 +99,7 @@ def _checked(folder: Path) -> Path:
     if folder.is_file():
         raise InputError(f"{folder} is a file; wanted a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
-    there = sorted(entry.name for entry in folder.iterdir() if entry.name != OWNER)
+    there = _written(folder)
     if there and not is_run(folder):
         few = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
         raise InputError(
@@ -106,6 +107,15 @@ def _checked(folder: Path) -> Path:
             "name a new or an empty folder"
         )
     return folder
+
+
+def _written(folder: Path) -> list[str]:
+    """What is in `folder`, without what a run leaves that is killed before its first file is whole.
+
+    Raises OSError.
+    """
+    left = {OWNER, *(part.name for part in parts(folder, of="*.safetensors"))}
+    return sorted(entry.name for entry in folder.iterdir() if entry.name not in left)
 
 
 def is_run(folder: Path) -> bool:
@@ -292,6 +302,11 @@ def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
         cut_short = latest(run) if _is_newer_than_model(run) else None
         if cut_short is not None:
             return cut_short.path, config_beside(cut_short)
+        if any(run.iterdir()) and not _written(run):
+            raise CheckpointError(
+                f"{run} is not a run folder: the run in it has written nothing yet; if that was "
+                "killed, begin it anew"
+            )
         return run / MODEL, read_config(run)
     if not run.exists():
         raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
