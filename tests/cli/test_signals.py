@@ -18,6 +18,7 @@ from commanding import FILES, TRUE_FIT, mlpx, names, same_weights, train
 from mlpx import MLP, Callback, History
 from mlpx.cli import complain
 from mlpx.cli.streams import spoken_warnings
+from mlpx.cli.train.setup import prepare
 from mlpx.errors import InputError
 from mlpx.training.run_folder import read_history
 
@@ -156,6 +157,64 @@ def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch)
     assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
     assert without_checkpoints("run") == FILES
     assert signal.getsignal(number) is signal.SIG_DFL
+
+
+usr1 = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1")
+
+
+@usr1
+def test_a_checkpoint_asked_for_where_there_is_none_ends_nothing(table, monkeypatch):
+    def ask(*_):
+        assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL  # or all tests end here
+        signal.raise_signal(signal.SIGUSR1)
+
+    class Asks(Callback):
+        on_train_begin = on_epoch_end = on_train_end = ask
+
+    def prepared(options):
+        ask()
+        return prepare(options)
+
+    monkeypatch.setattr("mlpx.cli.train.run.prepare", prepared)
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Asks)
+    options = ("--epochs", 2, "--stop-on-plateau")
+    train(table, *options, "--checkpoint-every", "off", "--out", "run")
+    train(table, *options, "--out", "kept")
+    assert same_weights("run", "kept")
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@usr1
+def test_a_checkpoint_asked_for_is_written(table, monkeypatch):
+    class Asks(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            assert signal.getsignal(signal.SIGUSR1) is not signal.SIG_DFL
+            signal.raise_signal(signal.SIGUSR1)
+            asked.append(run.callbacks[-1].asked)
+
+    asked = []
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Asks)
+    train(table, "--epochs", 2, "--stop-on-plateau", "--out", "run")
+    assert asked == [True, True]
+
+
+@usr1
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
+def test_a_handler_of_the_application_stays(table, handler, monkeypatch):
+    seen = []
+
+    class Sees(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            seen.append(signal.getsignal(signal.SIGUSR1))
+
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Sees)
+    signal.signal(signal.SIGUSR1, handler)
+    try:
+        train(table, "--epochs", 1, "--stop-on-plateau", "--out", "run")
+        seen.append(signal.getsignal(signal.SIGUSR1))
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    assert seen == [handler, handler]
 
 
 def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):

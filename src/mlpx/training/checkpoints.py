@@ -34,6 +34,7 @@ from mlpx.training.checkpoint_files import (
     progress,
     remove_but,
 )
+from mlpx.training.interrupts import ASKING, unheard
 from mlpx.training.intervals import Interval
 from mlpx.training.kept import RUN, check_run
 from mlpx.training.locks import locked
@@ -263,16 +264,16 @@ class Checkpoints(Callback):
     @contextmanager
     def _answering(self) -> Iterator[None]:
         """Inside, SIGUSR1 asks for a checkpoint, unless something else handles it."""
-        number = getattr(signal, "SIGUSR1", None)
         main = threading.current_thread() is threading.main_thread()
-        if number is None or not main or signal.getsignal(number) is not signal.SIG_DFL:
+        before = None if ASKING is None or not main else signal.getsignal(ASKING)
+        if ASKING is None or before not in (signal.SIG_DFL, unheard):
             yield
             return
-        signal.signal(number, self._ask)
+        signal.signal(ASKING, self._ask)
         try:
             yield
         finally:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(ASKING, before)
 
     def _ask(self, *_: Any) -> None:
         self.asked = True

@@ -20,6 +20,9 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 HANG_UP = getattr(signal, "SIGHUP", None)
 """Sent twice when a terminal is closed, by the system and by the shell: two count as one."""
 
+ASKING = getattr(signal, "SIGUSR1", None)
+"""Asks for a checkpoint. By default it ends a process, too."""
+
 
 class Ended(KeyboardInterrupt):
     """SIGTERM or SIGHUP arrived.
@@ -54,6 +57,27 @@ def ending_signals() -> Iterator[list[int]]:
             put_back.callback(signal.signal, number, signal.SIG_DFL)
             signal.signal(number, as_ctrl_c)
         yield as_ctrl_c.came
+
+
+def unheard(number: int, frame: Any) -> None:
+    """The handler of a signal that asks for a checkpoint while none can be written."""
+
+
+@contextmanager
+def asking_allowed() -> Iterator[None]:
+    """Inside, SIGUSR1 does not end the process; `fit` answers it if it writes checkpoints.
+
+    A signal that is ignored or handled by the application is left alone.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if ASKING is None or not main or signal.getsignal(ASKING) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(ASKING, unheard)
+    try:
+        yield
+    finally:
+        signal.signal(ASKING, signal.SIG_DFL)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
 from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
+from mlpx.training.interrupts import asking_allowed
 from mlpx.training.sampling import SAMPLINGS
 from mlpx.training.settings import POLICIES
 
@@ -306,21 +307,21 @@ def train(
     once and leaves the last checkpoint, except that SIGHUP after SIGHUP counts as one. SIGUSR1
     writes a checkpoint and goes on.
     """
-    if find_lr:
-        from mlpx.cli.train.find_rate import run
-    else:
-        from mlpx.cli.train.run import run
-
-    run(
-        TrainOptions(
-            dataset=dataset, layers=layers, hidden=hidden, activation=activation, loss=loss,
-            initializer=initializer, optimizer=optimizer, learning_rate=learning_rate,
-            epochs=epochs, steps=steps, sampling=sampling, batch_size=batch_size,
-            validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
-            seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
-            patience=patience, best_weights=best_weights, on_divergence=on_divergence, out=out,
-            resume=resume,
-            csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
-            data_dir=data_dir, no_download=no_download, quiet=quiet,
-        )
+    options = TrainOptions(
+        dataset=dataset, layers=layers, hidden=hidden, activation=activation, loss=loss,
+        initializer=initializer, optimizer=optimizer, learning_rate=learning_rate,
+        epochs=epochs, steps=steps, sampling=sampling, batch_size=batch_size,
+        validation=validation, device=device, engine=engine, threads=threads, dtype=dtype,
+        seed=seed, early_stopping=early_stopping, stop_on_plateau=stop_on_plateau,
+        patience=patience, best_weights=best_weights, on_divergence=on_divergence, out=out,
+        resume=resume,
+        csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
+        data_dir=data_dir, no_download=no_download, quiet=quiet,
     )  # fmt: skip
+    with asking_allowed():  # before what takes time
+        if find_lr:
+            from mlpx.cli.train.find_rate import run
+        else:
+            from mlpx.cli.train.run import run
+
+        run(options)
