@@ -270,10 +270,11 @@ def test_if_none_can_be_read_it_says_so_and_touches_nothing(tmp_path: Path) -> N
     there = names(tmp_path)
     for resume in (True, False):
         with (
-            pytest.warns(UserWarning, match="the checkpoint before it is taken"),
+            pytest.warns(UserWarning, match="the checkpoint before it is taken") as said,
             pytest.raises(CheckpointError, match=r"000002.safetensors is not a whole safetensors"),
         ):
             quiet(net(), X, Y, epochs=1, checkpoint=tmp_path, resume=resume)
+        assert len(said) == 1  # before the oldest there is none
     assert names(tmp_path) == there
 
 

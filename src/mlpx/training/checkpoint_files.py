@@ -33,12 +33,15 @@ def latest(folder: Path) -> Saved | None:
     One that cannot be read is passed over with a warning. Raises CheckpointError if none can be.
     """
     trouble = None
-    for _, path in reversed(numbered(folder)):
+    found = [path for _, path in reversed(numbered(folder))]
+    for path in found:
         try:
             return read(path)
         except CheckpointError as error:
-            warnings.warn(f"{error}; the checkpoint before it is taken", UserWarning, stacklevel=5)
             trouble = trouble or error
+            if path is not found[-1]:
+                told = f"{error}; the checkpoint before it is taken"
+                warnings.warn(told, UserWarning, stacklevel=5)
     if trouble is not None:
         raise trouble
     return None
