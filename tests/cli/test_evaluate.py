@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from commanding import mlpx as run
 from mlpx import MLP
 from mlpx.data import load_dataset
 from mlpx.errors import DataNotFoundError
+from mlpx.training.run_folder import locate as true_locate
 
 
 def test_evaluate_a_run_uses_its_data_set(trained):
@@ -85,3 +87,18 @@ def test_a_folder_that_is_no_run_is_refused(trained, tmp_path, content):
     found = run("evaluate", tmp_path)
     assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
     assert "config.json" in found.stderr
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_warning_is_a_note(trained, monkeypatch, command):
+    """As `mlpx train` has it."""
+
+    def warn(run):
+        warnings.warn("it is odd", UserWarning, stacklevel=1)
+        return true_locate(run)
+
+    monkeypatch.setattr("mlpx.training.run_folder.locate", warn)
+    np.save("rows.npy", load_dataset(trained.parent / "bright.npz").x_test)
+    found = run(command, trained, *(["rows.npy"] if command == "predict" else []))
+    assert (found.exit_code, found.stderr) == (0, "note: it is odd\n")

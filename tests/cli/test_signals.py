@@ -93,9 +93,10 @@ def test_nobody_need_be_there_to_be_told(monkeypatch):
         complain("a failure")
 
 
-def test_what_is_deprecated_is_not_told(capsys):
+def test_what_is_deprecated_or_was_told_is_not_told(capsys):
     with spoken_warnings():
         warnings.warn("a note", RuntimeWarning, stacklevel=1)
+        warnings.warn("a note", RuntimeWarning, stacklevel=1)  # of another line
         warnings.warn("a library's own affair", DeprecationWarning, stacklevel=1)
     assert capsys.readouterr().err == "note: a note\n"
 

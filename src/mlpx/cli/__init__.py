@@ -28,7 +28,7 @@ from mlpx.cli.help import Command, Group, described
 from mlpx.cli.options import DEBUG
 from mlpx.cli.predict import EXAMPLES as PREDICT_EXAMPLES
 from mlpx.cli.predict import predict
-from mlpx.cli.streams import name_streams
+from mlpx.cli.streams import name_streams, spoken_warnings
 from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train.command import train as train_command
 from mlpx.errors import MlpxError
@@ -36,7 +36,7 @@ from mlpx.training.interrupts import ending_signals
 
 
 class Commands(Group):
-    """Turns failures into one line on stderr and an exit code."""
+    """Turns failures into one line on stderr and an exit code, and warnings into notes."""
 
     def make_context(self, *given: Any, **rest: Any) -> Any:
         """Prints --help and --version."""
@@ -44,7 +44,7 @@ class Commands(Group):
             return super().make_context(*given, **rest)
 
     def invoke(self, ctx: Any) -> Any:
-        with reported_failures(ctx.meta):
+        with reported_failures(ctx.meta), spoken_warnings():
             return super().invoke(ctx)
 
 

@@ -65,18 +65,26 @@ def name_streams() -> None:
 
 @contextmanager
 def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
-    """Show each warning as one line on stderr, without its line of code; or none if `quiet`.
+    """Show each warning as one line on stderr, once and without its line of code; or none if
+    `quiet`.
 
     What is deprecated is left out: it is for those who write the code.
     """
+    told: set[str] = set()  # a checkpoint is read from several places
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            _speak(message)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if quiet else "default")
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.showwarning = _speak
+        warnings.showwarning = tell
         yield
 
 
-def _speak(message: Warning | str, *_: Any, **__: Any) -> None:
+def _speak(message: Warning | str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # there is nobody to tell
             sys.stderr.write(f"note: {message}\n")

@@ -20,9 +20,9 @@ def run(options: TrainOptions) -> None:
 
     Raises typer.BadParameter, MlpxError, OSError.
     """
-    experiment = prepare(options)
-    settings = experiment.settings
-    with spoken_warnings(quiet=experiment.quiet):
+    with spoken_warnings(quiet=options.quiet):
+        experiment = prepare(options)
+        settings = experiment.settings
         curve = find_learning_rate(
             experiment.model,
             *experiment.parts.train,
