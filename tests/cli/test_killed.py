@@ -145,11 +145,12 @@ def test_what_came_before_it_is_kept(table, killed):
 
 
 def test_it_is_not_replaced(table, killed):
-    killed(table, "--epochs", 5, "--out", "run")
-    before = names("run")
-    text = refused(table, "--out", "run", code=1)
-    assert "run has a run that was cut short after 6 of 15 steps: finish it with mlpx" in text
-    assert names("run") == before
+    killed(table, "--epochs", 5, "--out", "a run")
+    before = names("a run")
+    text = refused(table, "--out", "a run", code=1)
+    told = "a run has a run that was cut short after 6 of 15 steps: finish it with mlpx train "
+    assert f"{told}--resume 'a run', name another folder" in text
+    assert names("a run") == before
 
 
 def test_another_table_is_refused(table, killed):

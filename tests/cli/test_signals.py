@@ -153,10 +153,13 @@ def test_other_signals_end_a_training_as_ctrl_c_does(table, number, monkeypatch)
                 signal.raise_signal(number)
 
     monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Ends)
-    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    found = mlpx("train", table, "--epochs", 5, "--out", "a run", "--stop-on-plateau")
     assert found.exit_code == 128 + number
-    assert found.stderr.startswith("error: interrupted after 6 steps; what was learnt is in run;")
-    assert without_checkpoints("run") == FILES
+    assert found.stderr == (
+        "error: interrupted after 6 steps; what was learnt is in a run; "
+        "go on with: mlpx train --resume 'a run'\n"
+    )
+    assert without_checkpoints("a run") == FILES
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
@@ -225,12 +228,12 @@ def test_the_second_ctrl_c_ends_at_once(table, monkeypatch):
             super().on_epoch_end(run, epoch, logs)
 
     monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Twice)
-    found = mlpx("train", table, "--epochs", 5, "--out", "run", "--stop-on-plateau")
+    found = mlpx("train", table, "--epochs", 5, "--out", "a run", "--stop-on-plateau")
     assert found.exit_code == 130
     assert found.stderr == (
-        "error: interrupted; go on from the last checkpoint with: mlpx train --resume run\n"
+        "error: interrupted; go on from the last checkpoint with: mlpx train --resume 'a run'\n"
     )
-    assert all(name.startswith("checkpoint-") for name in names("run"))
+    assert all(name.startswith("checkpoint-") for name in names("a run"))
 
 
 def test_sigterm_before_the_first_step_of_a_real_process_says_so():

@@ -269,18 +269,18 @@ def test_best_weights_and_plateau(table):
 
 
 def test_a_diverged_training_is_a_failure_that_is_kept(table):
-    found = mlpx("train", table, "--optimizer", "sgd", "--lr", 1e30, "--epochs", 9, "--out", "run")
+    found = mlpx("train", table, "--optimizer", "sgd", "--lr", 1e30, "--epochs", 9, "--out", "a b")
     assert found.exit_code == 1
     assert "error: training diverged: the loss is" in found.stderr
-    assert found.stderr.endswith("before it went wrong: mlpx train --resume run --lr RATE\n")
-    history = json.loads(Path("run/history.json").read_text(), parse_constant=pytest.fail)
+    assert found.stderr.endswith("before it went wrong: mlpx train --resume 'a b' --lr RATE\n")
+    history = json.loads(Path("a b/history.json").read_text(), parse_constant=pytest.fail)
     assert None in history["step_loss"]
-    assert np.isnan(read_history(Path("run")).step_loss).any()
+    assert np.isnan(read_history(Path("a b")).step_loss).any()
     (stopped,) = [line for line in found.stdout.splitlines() if line.startswith("stopped ")]
     assert re.fullmatch(r"stopped +diverged: the loss is \w+ at step \d+", stopped)
     assert found.stderr.count("\n") == 1  # no note tells the same
-    train("--resume", "run", "--lr", 0.01, "--epochs", 2)
-    assert np.isfinite(MLP.load("run/model.safetensors").flat).all()
+    train("--resume", "a b", "--lr", 0.01, "--epochs", 2)
+    assert np.isfinite(MLP.load("a b/model.safetensors").flat).all()
 
 
 def test_a_checkpoint_that_is_not_written_is_told_also_if_all_is_to_be_quiet(table, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,11 @@ class Earlier:
             raise CheckpointError(f"{self.file} has no history of mlpx: {brief(error)}") from error
 
 
+def resuming(folder: Path) -> str:
+    """The command that goes on with the run in `folder`, to be pasted into a shell."""
+    return f"mlpx train --resume {shlex.quote(str(folder))}"
+
+
 def refuse_unfinished(folder: Path) -> None:
     """Raise InputError if the run in `folder` was cut short: another would replace it."""
     found = latest(folder)
@@ -89,5 +95,5 @@ def refuse_unfinished(folder: Path) -> None:
     if done < total:
         raise InputError(
             f"{folder} has a run that was cut short after {done:,} of {total:,} steps: finish it "
-            f"with mlpx train --resume {folder}, name another folder, or delete it"
+            f"with {resuming(folder)}, name another folder, or delete it"
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
-from mlpx.cli.train.earlier import refuse_unfinished
+from mlpx.cli.train.earlier import refuse_unfinished, resuming
 from mlpx.cli.train.settings import OFF, TrainOptions
 from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset
 from mlpx.errors import MlpxError
@@ -120,7 +120,7 @@ def _refuse_spoilt(model: MLP, history: History, folder: Path) -> None:
 
 def _advice(folder: Path) -> str:
     there = bool(numbered(folder))
-    return f"; before it went wrong: mlpx train --resume {folder} --lr RATE" if there else ""
+    return f"; before it went wrong: {resuming(folder)} --lr RATE" if there else ""
 
 
 def _cut_short(history: History) -> bool:
@@ -133,7 +133,7 @@ def _complain(history: History, folder: Path, trouble: BaseException | None) -> 
     if history.stop_reason == "interrupted":
         raise KeyboardInterrupt(
             f"interrupted after {len(history.step_loss):,} steps; what was learnt is in {folder}; "
-            f"go on with: mlpx train --resume {folder}"
+            f"go on with: {resuming(folder)}"
         )
     if isinstance(trouble, KeyboardInterrupt):
         raise KeyboardInterrupt(f"interrupted after the training; the run is in {folder}")
@@ -241,7 +241,7 @@ def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterru
             if not numbered(folder):
                 raise
             raise KeyboardInterrupt(
-                f"interrupted; go on from the last checkpoint with: mlpx train --resume {folder}"
+                f"interrupted; go on from the last checkpoint with: {resuming(folder)}"
             ) from None
         return history, interrupt
     return history, None
