@@ -135,10 +135,10 @@ def compare(document, tmp_path):
 
 def test_another_machine_is_noted_before_the_changes(document, compare):
     other = copy.deepcopy(document)
-    other["environment"]["cpu"]["model"] = "B"
+    other["environment"]["cpu"]["model"] = "B\x1b[2J"
     found = compare(other)
     assert found.exit_code == 0
-    assert found.stderr == "note: cpu model: A <CPU> and B\n"
+    assert found.stderr == "note: cpu model: A <CPU> and B\\x1b[2J\n"
     assert found.stdout.splitlines()[-1] == (
         "12 results: 0 slower, 0 faster, 12 same, 0 unclear or missing (at 0.05)"
     )

@@ -6,14 +6,15 @@ import errno
 import io
 import os
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
 
 import mlpx.cli
-from mlpx.cli import downloads, one_line
+from mlpx.cli import complain, downloads, told
 from mlpx.cli.downloads import download_display
-from mlpx.cli.streams import name_streams, outlived_stdout
+from mlpx.cli.streams import name_streams, outlived_stdout, spoken_warnings
 from mlpx.data import download
 from mlpx.errors import DataError
 
@@ -126,7 +127,19 @@ def test_a_full_stream_is_named(monkeypatch, name, through):
     with pytest.raises(OSError, match="No space") as failed:
         print("häh", file=stream, flush=True)
     called = {"stdout": "standard output", "stderr": "standard error"}[name]
-    assert one_line(failed.value) == f"No space left on device: {called}"
+    assert told(failed.value) == f"No space left on device: {called}"
+
+
+def test_no_control_character_reaches_the_terminal(capsys):
+    text = "\x1b[2J\u2028\x9b of a file"
+    complain(told(OSError(2, "No such file", text)))
+    complain(text)
+    with spoken_warnings():
+        warnings.warn(text, UserWarning, stacklevel=1)
+    shown = r"\x1b[2J\u2028\x9b of a file"
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: No such file: {shown}", f"error: {shown}", "note: \\x1b[2J \\x9b of a file",
+    ]  # fmt: skip
 
 
 def test_streams_are_named_once(monkeypatch):
@@ -160,7 +173,8 @@ def test_no_output_needs_no_care(monkeypatch):
             "a part of this installation cannot be loaded: x.so",
         ),
         (DataError("a\n b"), "a b"),
+        (DataError("a  b"), "a  b"),  # a name with two blanks
     ],
 )
 def test_every_failure_has_a_line(error, line):
-    assert one_line(error) == line
+    assert told(error) == line

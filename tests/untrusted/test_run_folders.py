@@ -168,6 +168,10 @@ def test_a_run_is_not_written_through_a_link_out_of_its_folder(name: str, tmp_pa
             locked(folder),
         ):
             pass
+    (folder / name).unlink()
+    (folder / name).symlink_to("/\x1b[2J")
+    with pytest.raises(InputError, match=r" is a link to /\\x1b\[2J,"), locked(folder):
+        pass
     assert letter.read_text() == "dear"
     (folder / "own").write_text("")
     (folder / name).unlink()

@@ -33,6 +33,7 @@ from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train.command import train as train_command
 from mlpx.errors import MlpxError
 from mlpx.training.interrupts import ending_signals
+from mlpx.untrusted import one_line
 
 
 class Commands(Group):
@@ -65,11 +66,11 @@ def reported_failures(meta: dict[str, Any]) -> Iterator[None]:
         except (MlpxError, OSError, MemoryError, ImportError) as error:
             if meta.get(DEBUG):
                 raise
-            complain(one_line(error))
+            complain(told(error))
             raise typer.Exit(1) from None
 
 
-def one_line(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """What went wrong, for a person who does not read Python."""
     if isinstance(error, OSError) and not isinstance(error, MlpxError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
@@ -77,13 +78,15 @@ def one_line(error: BaseException) -> str:
         return "out of memory"
     if isinstance(error, ImportError) and not isinstance(error, MlpxError):
         return f"a part of this installation cannot be loaded: {error}"
-    return " ".join(str(error).split()) or type(error).__name__
+    lines = map(str.strip, str(error).splitlines())
+    return " ".join(line for line in lines if line) or type(error).__name__
 
 
 def complain(message: str) -> None:
-    """One line on stderr, if it is still open."""
+    """One line on stderr, if it is still open; of a file's content it may hold anything."""
     with suppress(OSError):
-        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {message}", err=True)
+        error = typer.style("error:", fg="red", bold=True)
+        typer.echo(f"{error} {one_line(message)}", err=True)
 
 
 def _show_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ import typer
 from mlpx.cli.options import BatchRows, DataDir, Debug, Device, NoDownload, Run, one_of
 from mlpx.errors import CheckpointError, InputError
 from mlpx.types import Array
+from mlpx.untrusted import one_line
 
 PARTS = ("test", "train", "validation")
 
@@ -127,5 +128,5 @@ def _print(metrics: dict[str, float], facts: dict[str, Any], *, as_json: bool) -
 
     for key, value in reversed(metrics.items()):
         typer.echo(f"{key:<15} {show_value(key, value)}")
-    rows, device = f"{facts['rows']:,} rows", facts["device"]
-    typer.echo(f"{facts['part'] + ' data':<15} {facts['dataset']}, {rows}, on {device}")
+    name, rows, device = one_line(facts["dataset"]), f"{facts['rows']:,} rows", facts["device"]
+    typer.echo(f"{facts['part'] + ' data':<15} {name}, {rows}, on {device}")

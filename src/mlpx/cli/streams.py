@@ -16,6 +16,7 @@ from contextlib import (
 from typing import IO, Any, cast
 
 from mlpx.training.progress import Outlet
+from mlpx.untrusted import one_line
 
 
 class Named(io.TextIOWrapper):
@@ -87,7 +88,12 @@ def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
 def _speak(message: Warning | str) -> None:
     if sys.stderr is not None:
         with suppress(OSError, ValueError):  # there is nobody to tell
-            sys.stderr.write(f"note: {message}\n")
+            sys.stderr.write(f"{noted(message)}\n")
+
+
+def noted(message: object) -> str:
+    """The line that tells a note, of which a file may have written any part."""
+    return f"note: {one_line(' '.join(str(message).split()))}"
 
 
 def outlived_stdout() -> AbstractContextManager[Any]:

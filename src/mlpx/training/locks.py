@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpx.errors import InputError
-from mlpx.untrusted import brief, read_json
+from mlpx.untrusted import brief, one_line, read_json
 
 OWNER = ".owner.json"
 WRITTEN = (".safetensors", ".json", ".png")
@@ -54,8 +54,8 @@ def _refuse_links(folder: Path) -> None:
         target = Path(os.path.realpath(path))
         if path.is_symlink() and not target.is_relative_to(os.path.realpath(folder)):
             raise InputError(
-                f"{path} is a link to {target}, which could be overwritten; put a copy of that "
-                "file in place of the link"
+                f"{one_line(f'{path} is a link to {target}')}, which could be overwritten; put a "
+                "copy of that file in place of the link"
             )
 
 

@@ -23,7 +23,7 @@ from mlpx.training.history import History
 from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
 from mlpx.training.settings import SETTINGS, is_label
-from mlpx.untrusted import brief, read_json
+from mlpx.untrusted import brief, one_line, read_json
 
 MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.json", "curves.png"
 FORMAT = "mlpx-run"
@@ -101,7 +101,7 @@ def _checked(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     there = _written(folder)
     if there and not is_run(folder):
-        few = ", ".join(there[:3]) + (", ..." if len(there) > 3 else "")
+        few = one_line(", ".join(there[:3])) + (", ..." if len(there) > 3 else "")
         raise InputError(
             f"{folder} holds {few} and is not a run of mlpx, so it is left alone; "
             "name a new or an empty folder"

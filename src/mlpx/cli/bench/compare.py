@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mlpx.cli.streams import noted
 from mlpx.errors import MlpxError
+from mlpx.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlpx.benchmark.report.compare import Change
@@ -24,10 +26,10 @@ def show_changes(a: Path, b: Path, fail_slower: str | None) -> bool:
         raise typer.BadParameter(str(error), param_hint="--fail-slower") from None
     before, after = load(a), load(b)
     for line in differences(before, after):
-        typer.echo(f"note: {line}", err=True)
+        typer.echo(noted(line), err=True)
     changes = compare(before, after, share=share)
     for change in changes:
-        typer.echo(_line(change))
+        typer.echo(one_line(_line(change)))
     counts = {
         word: sum(c.outcome == word for c in changes) for word in ("slower", "faster", "same")
     }

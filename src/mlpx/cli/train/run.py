@@ -34,6 +34,7 @@ from mlpx.training.run_folder import (
     run_folder,
 )
 from mlpx.training.writer import NOT_KEPT
+from mlpx.untrusted import brief, one_line
 
 if TYPE_CHECKING:
     from mlpx.mlp import MLP
@@ -274,7 +275,7 @@ def _announce(experiment: Experiment, folder: Path) -> None:
         sizes.append(f"{len(parts.validation[0]):,} to validate")
     if parts.test is not None:
         sizes.append(f"{len(parts.test[0]):,} to test")
-    typer.echo(f"{experiment.task.data.name}: {', '.join(sizes)}")
+    typer.echo(f"{one_line(experiment.task.data.name)}: {', '.join(sizes)}")
     classes = experiment.task.classes
     if classes is not None and classes.labels is not None:
         typer.echo(f"classes: {classes}")
@@ -283,7 +284,7 @@ def _announce(experiment: Experiment, folder: Path) -> None:
     every = experiment.settings.checkpoint_every
     if every != OFF:
         steps = " steps" if every.isdigit() else ""
-        typer.echo(f"run: {folder}/, with a checkpoint every {every}{steps}")
+        typer.echo(f"run: {folder}/, with a checkpoint every {brief(every)}{steps}")
     state = model.training_state
     if experiment.unfinished is not None and state is not None:
         typer.echo(f"goes on after step {state.step:,}, in epoch {state.epoch + 1}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mlpx.cli.options import open_backend, read_dataset
+from mlpx.cli.streams import noted
 from mlpx.cli.task import Task, resumed, understand
 from mlpx.cli.train.earlier import Earlier
 from mlpx.cli.train.settings import HIDDEN, OFF, Settings, TrainOptions, in_commas
@@ -69,7 +70,7 @@ def prepare(options: TrainOptions) -> Experiment:
     watched = monitors(model, validated=parts.validation is not None)
     callbacks = make_callbacks(settings, watched, append=earlier is not None)
     for note in () if options.quiet else task.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(noted(note), err=True)
     unfinished = earlier.file.parent if earlier is not None and finishes else None
     return Experiment(settings, task, parts, model, history, callbacks, options.quiet, unfinished)
 
