@@ -15,7 +15,7 @@ from commanding import FILES, mlpx, names, refused, same_weights, train
 
 from mlpx import Callback
 from mlpx.training.checkpoint_files import latest, name_of
-from mlpx.training.run_folder import MODEL, read_config, read_history
+from mlpx.training.run_folder import MODEL, read_config, read_history, run_folder
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
 STEPS = ("--checkpoint-every", "1")
@@ -82,6 +82,22 @@ def test_as_many_more_epochs_or_steps(table, killed):
     killed(table, "--epochs", 9, "--out", "more")
     train("--resume", "more", "--steps", 6)
     assert same_weights("more", "whole")
+
+
+def test_it_goes_on_from_the_newest_checkpoint_only(table, killed):
+    train(table, "--epochs", 5, "--out", "whole")
+    killed(table, "--epochs", 5, "--out", "run")
+    older, newest = sorted(Path("run").iterdir())
+    text = refused("--resume", older, code=1)
+    told = f"{older} is not the newest checkpoint of its run, which goes on from {newest}; name"
+    assert told in text
+    content = newest.read_bytes()
+    newest.write_bytes(content[:-1])  # then the older one is what it goes on from
+    with pytest.warns(UserWarning, match="the checkpoint before it is taken"):
+        assert run_folder(older) == Path("run")
+    newest.write_bytes(content)
+    train("--resume", newest)
+    assert same_weights("run", "whole")
 
 
 def test_it_goes_on_in_another_folder(table, killed):

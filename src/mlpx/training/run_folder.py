@@ -327,15 +327,21 @@ def _is_newer_than_model(run: Path) -> bool:
 
 
 def run_folder(run: Path) -> Path:
-    """The run folder of `run`: the folder itself or the model file in it.
+    """The run folder of `run`: the folder itself, the model file in it or its newest checkpoint.
 
-    Raises CheckpointError if it is not a run.
+    Raises CheckpointError if it is not a run, or if `run` is another checkpoint.
     """
     path, config = locate(run)
     if config is None:
         raise CheckpointError(
             f"{run} is neither a run folder nor the {MODEL} in one; wanted a folder that "
             "`mlpx train` wrote"
+        )
+    newest = latest(path.parent) if NAME.fullmatch(run.name) and run.is_file() else None
+    if newest is not None and newest.path.name != run.name:
+        raise CheckpointError(
+            f"{run} is not the newest checkpoint of its run, which goes on from {newest.path}; "
+            "name the folder, or delete the newer ones to go back to that one"
         )
     return path.parent
 
