@@ -81,6 +81,9 @@ def written(folder: Path, every: Any, **options: Any) -> list[int]:
         (" 0.5 s ", Interval(seconds=0.5)),
         ("5 min", Interval(seconds=300)),
         ("1.5h", Interval(seconds=5400)),
+        *((f"2 {unit}", Interval(seconds=2)) for unit in ("s", "sec", "secs", "second", "seconds")),
+        *((f"2 {unit}", Interval(seconds=120)) for unit in ("min", "mins", "minute", "minutes")),
+        *((f"2 {unit}", Interval(seconds=7200)) for unit in ("h", "hour", "hours")),
         (None, Interval()),
     ],
 )
@@ -88,10 +91,18 @@ def test_intervals(every: Any, wanted: Interval) -> None:
     assert Interval.parse(every) == wanted
 
 
+def test_a_number_without_end_is_no_interval() -> None:
+    for unit in ("s", "steps", "epochs", ""):
+        with pytest.raises(InputError, match="every = '9") as refused:
+            Interval.parse("9" * 4000 + unit)
+        assert len(str(refused.value)) < 2000
+
+
 @pytest.mark.parametrize(
     "every",
     ["", "s", "h", "0 s", "0", "-1", "-5 s", "1.5 steps", "2.5 epochs", "5 days", "five", "nan s",
-     "1e3", "5 sec onds", "inf", "2 epochs s", "1 s 2", "steps 5", "0 epochs", "1.5"],
+     "1e3", "5 sec onds", "inf", "2 epochs s", "1 s 2", "steps 5", "0 epochs", "1.5", "30ss",
+     "2 hs", "seconds", "9" * 307 + " h", "1 secondss"],
 )  # fmt: skip
 def test_text_that_is_no_interval(every: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"every = {every!r}; wanted a number of steps, or text"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -9,8 +10,14 @@ import numpy as np
 
 from mlpx.errors import InputError, InputTypeError
 from mlpx.records import require_count
+from mlpx.untrusted import brief
 
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+UNITS = {
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("min", "minute"), 60.0),
+    **dict.fromkeys(("h", "hour"), 3600.0),
+}
+"""Seconds. All but single letters have a plural."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +44,13 @@ class Interval:
             raise InputTypeError(f"every = {every!r} is a {type(every).__name__}; {wanted}")
         found = re.fullmatch(r"\s*(\d+(?:\.\d*)?)?\s*([a-z]*)\s*", every.lower())
         number, unit = found.groups() if found else (None, "")
-        unit = unit if unit in UNITS else unit.removesuffix("s")
+        unit = unit.removesuffix("s") if len(unit) > 2 else unit
         amount = float(number) if number else 1.0
-        if not (number or unit in ("epoch", "step")) or amount <= 0:
+        seconds = amount * UNITS.get(unit, 1.0)
+        if not (number or unit in ("epoch", "step")) or not 0 < seconds < math.inf:
             unit = "?"
         if unit in UNITS:
-            return cls(seconds=amount * UNITS[unit])
+            return cls(seconds=seconds)
         if unit in ("step", "epoch", "") and amount.is_integer():
             return cls(epochs=int(amount)) if unit == "epoch" else cls(steps=int(amount))
-        raise InputError(f"every = {every!r}; {wanted}")
+        raise InputError(f"every = {brief(repr(every))}; {wanted}")
