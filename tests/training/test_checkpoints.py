@@ -125,6 +125,7 @@ def test_what_is_no_interval(every: Any) -> None:
         ({"checkpoint": 5}, "checkpoint is 5; wanted the path of a folder or mlpx.Checkpoints"),
         ({"checkpoint": b"run"}, "checkpoint is b'run'"),
         ({"checkpoint": ""}, "checkpoint is ''; wanted the path of a folder"),
+        ({"checkpoint": "a\0b"}, r"checkpoint is 'a\x00b'; wanted the path of a folder"),
         ({"checkpoint": "run", "resume": "yes"}, "resume = 'yes'"),
     ],
 )
@@ -136,6 +137,33 @@ def test_arguments_of_fit(
         quiet(net(), X, Y, **options)
     assert words in str(error.value)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"best": 5}, "best = 5; wanted the name of a column"),
+        ({"beside": [1, 2]}, r"beside = \[1, 2\]; wanted a dictionary"),
+    ],
+)
+def test_what_is_kept_of_another_kind(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputTypeError, match=words):
+        Checkpoints("run", **options)
+
+
+def test_the_folder_stays_where_the_working_directory_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Leaves(Callback):
+        def on_epoch_begin(self, run: Any, epoch: int) -> None:
+            monkeypatch.chdir(tmp_path / "elsewhere")
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    quiet(net(), X, Y, epochs=3, checkpoint="run", every=1, callbacks=[Leaves()])
+    assert names(tmp_path / "elsewhere") == []
+    assert steps(tmp_path / "run")[-1] == 12
+    assert all(name.startswith("checkpoint-") for name in names(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("keep", [0, -1, 1.5, True])

@@ -11,7 +11,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from mlpx.training.recorded import INTERRUPTED, adopt, data_of, record
 from mlpx.training.run import Callback, Logs, Run
 from mlpx.training.snapshots import snapshot
 from mlpx.training.writer import Writer
+from mlpx.untrusted import brief
 
 EVERY = "30s"
 KEEP = 2
@@ -76,12 +77,18 @@ class Checkpoints(Callback):
         best: str | None = None,
         beside: dict[str, Any] | None = None,
     ) -> None:
+        given = os.fspath(folder) if isinstance(folder, str | os.PathLike) else None
         # An empty name is a variable that was not set, and would be the current folder.
-        if not isinstance(folder, str | os.PathLike) or not os.fspath(folder):
+        if not isinstance(given, str) or not given or "\0" in given:
             told = f"checkpoint is {folder!r}; wanted the path of a folder or mlpx.Checkpoints"
-            raise (InputError if isinstance(folder, str) else InputTypeError)(told)
+            raise (InputError if isinstance(given, str) else InputTypeError)(told)
         require_count("keep", keep)
-        self.folder, self.every, self.keep = Path(folder), Interval.parse(every), int(keep)
+        if not isinstance(best, str | None):
+            raise InputTypeError(f"best = {best!r}; wanted the name of a column, or None")
+        if not isinstance(beside, Mapping | None):
+            raise InputTypeError(f"beside = {brief(repr(beside))}; wanted a dictionary, or None")
+        self.folder = Path(given).absolute()  # also if the working directory changes
+        self.every, self.keep = Interval.parse(every), int(keep)
         self.best = None if best is None else BestWeights(best)
         self.beside = dict(beside or {})
         self.found: Saved | None = None

@@ -203,6 +203,7 @@ def _checkpoints(experiment: Experiment, folder: Path) -> dict[str, Any]:
     beside = {"config": described(_config(experiment)), "before": kept}
     checkpoint = Checkpoints(folder, every=None if every == OFF else every, beside=beside)
     checkpoint.locks = checkpoint.refuses = False  # done already
+    checkpoint.folder = folder  # messages name it as it was given
     checkpoint.source = experiment.unfinished or folder
     return {"checkpoint": checkpoint, "resume": experiment.unfinished is not None}
 
