@@ -18,6 +18,7 @@ from mlpx.training.run_folder import (
     claimed,
     describe_run,
     is_run,
+    locate,
     locked,
     read_config,
     read_history,
@@ -125,6 +126,11 @@ def test_parts_that_a_run_does_not_write_are_left_alone(tmp_path: Path) -> None:
     assert {entry.name for entry in tmp_path.iterdir()} == names
     with pytest.raises(CheckpointError, match=r"it has no config\.json"):
         run_folder(tmp_path)
+
+
+def test_a_name_too_long_for_a_file_is_told() -> None:
+    with pytest.raises(CheckpointError, match=r"^a{300} cannot be read: File name too long"):
+        locate(Path("a" * 300))
 
 
 @pytest.mark.parametrize(

@@ -296,8 +296,15 @@ def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
     Of a run that was killed it is the latest checkpoint, also if there is an earlier run's model.
-    Raises CheckpointError if `run` does not exist.
+    Raises CheckpointError if `run` does not exist or cannot be looked at.
     """
+    try:
+        return _located(run)
+    except OSError as error:  # a name that is too long, a folder that may not be listed
+        raise CheckpointError(f"{run} cannot be read: {error.strerror or error}") from error
+
+
+def _located(run: Path) -> tuple[Path, dict[str, Any] | None]:
     if run.is_dir():
         cut_short = latest(run) if _is_newer_than_model(run) else None
         if cut_short is not None:
