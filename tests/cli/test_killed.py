@@ -27,9 +27,9 @@ class Killed(BaseException):
 
 @pytest.fixture
 def killed(monkeypatch):
-    """Kills `mlpx train` with the given options after an epoch."""
+    """Kills `mlpx train` with the given options after an epoch, or after a step."""
 
-    def kill(*options, after=2):
+    def kill(*options, after=2, step=None):
         class Kill(Callback):
             def on_train_begin(self, run):
                 keeper = run.callbacks[-1]
@@ -37,6 +37,10 @@ def killed(monkeypatch):
 
             def on_epoch_begin(self, run, epoch):
                 if epoch - run.begun[0] == after:
+                    raise Killed
+
+            def on_steps(self, run):
+                if run.steps_done == step:
                     raise Killed
 
         with monkeypatch.context() as patch:
@@ -82,6 +86,16 @@ def test_as_many_more_epochs_or_steps(table, killed):
     killed(table, "--epochs", 9, "--out", "more")
     train("--resume", "more", "--steps", 6)
     assert same_weights("more", "whole")
+
+
+def test_an_epoch_that_was_cut_short_counts(table, killed, monkeypatch):
+    monkeypatch.setattr("mlpx.training.epochs.RUN_S", 0.0)  # a step at a time
+    train(table, "--epochs", 2, "--out", "whole")
+    killed(table, "--epochs", 9, "--out", "run", step=5)
+    train("--resume", "run", "--epochs", 1)
+    assert same_weights("run", "whole")
+    text = " ".join(mlpx("train", "--help").stdout.replace("│", " ").split())
+    assert "with --resume that many more, counting one that was cut short." in text
 
 
 def test_it_goes_on_from_the_newest_checkpoint_only(table, killed):

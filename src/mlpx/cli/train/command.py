@@ -171,8 +171,8 @@ def train(
         int | None,
         learning(
             "N",
-            "Passes over the training data; with --resume that many more. "
-            + explain_default("epochs"),
+            "Passes over the training data; with --resume that many more, counting one that was "
+            "cut short. " + explain_default("epochs"),
             min=0,
         ),
     ] = None,
