@@ -128,6 +128,23 @@ def test_parts_that_a_run_does_not_write_are_left_alone(tmp_path: Path) -> None:
         run_folder(tmp_path)
 
 
+def test_what_is_in_the_place_of_a_new_run_is_called_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("absent")
+    (tmp_path / "file").write_text("")
+    for name in ("newer", "other"):
+        (tmp_path / name).mkdir()
+        config = {"format": f"mlpx-{'run' if name == 'newer' else 'x'}", "version": 2}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    for name, words in {
+        "link": "link is a link to nothing; wanted a folder",
+        "file": "file is a file; wanted a folder",
+        "newer": r"newer holds config.json and is of another version of mlpx, so it is left",
+        "other": r"other holds config.json and is not a run of mlpx, so it is left alone",
+    }.items():
+        with pytest.raises(InputError, match=words), claimed(tmp_path / name, name=""):
+            pass
+
+
 def test_a_name_too_long_for_a_file_is_told() -> None:
     with pytest.raises(CheckpointError, match=r"^a{300} cannot be read: File name too long"):
         locate(Path("a" * 300))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -96,17 +97,26 @@ def _first_free(name: str) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    if folder.is_file():
-        raise InputError(f"{folder} is a file; wanted a folder for the run")
+    if os.path.lexists(folder) and not folder.is_dir():
+        what = "file" if folder.exists() else "link to nothing"
+        raise InputError(f"{folder} is a {what}; wanted a folder for the run")
     folder.mkdir(parents=True, exist_ok=True)
     there = _written(folder)
     if there and not is_run(folder):
         few = one_line(", ".join(there[:3])) + (", ..." if len(there) > 3 else "")
+        what = "of another version" if _is_of_another_version(folder) else "not a run"
         raise InputError(
-            f"{folder} holds {few} and is not a run of mlpx, so it is left alone; "
+            f"{folder} holds {few} and is {what} of mlpx, so it is left alone; "
             "name a new or an empty folder"
         )
     return folder
+
+
+def _is_of_another_version(folder: Path) -> bool:
+    try:
+        return bool(_read_json(folder / CONFIG).get("format") == FORMAT)
+    except CheckpointError:
+        return False
 
 
 def _written(folder: Path) -> list[str]:
