@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,3 +67,59 @@ def test_lbfgs_broken_off_by_a_callback_is_no_other_error() -> None:
     with pytest.warns(UserWarning, match="interrupted; what was learnt is kept"):
         one.fit(X, Y)
     assert len(one.loss_curve_) == 1
+
+
+class RefusesCheck(Callback):
+    def on_check(self, run: Any) -> None:
+        raise InputError("not this run")
+
+
+class RefusesBegin(Callback):
+    def on_train_begin(self, run: Any) -> None:
+        raise ZeroDivisionError
+
+
+REFUSED: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
+    "other data to go on with": ({}, X + 1, {"checkpoint": "run", "resume": True}),
+    "a callback": ({"callbacks": [RefusesCheck()]}, X, {}),
+    "a callback as it begins": ({"callbacks": [RefusesBegin()]}, X, {}),
+    "validation data": ({}, X, {"X_val": X}),
+    "a metric": ({"early_stopping": True, "early_stopping_metric": "r2"}, X, {}),
+    "weights": ({}, X[:, :2], {"sample_weight": -np.ones(len(X))}),
+    "too few to validate on": ({"early_stopping": True, "validation_fraction": 0.001}, X, {}),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_fit_that_is_refused_leaves_the_estimator_as_it_was(
+    case: str, warm: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = SMALL | {"warm_start": warm, "dropout": 0.1}
+    MLPClassifier(**options | {"random_state": 5}).fit(X, Y, checkpoint="run")
+    fitted, other = (MLPClassifier(**options).fit(X, Y) for _ in range(2))
+    changed, x, given = REFUSED[case]
+    before = dict(vars(fitted))
+    kept = (fitted.model_.flat.copy(), fitted.model_.seed, fitted.model_.training_state)
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        fitted.set_params(**changed).fit(x, Y, **given)
+    fitted.set_params(**{name: getattr(other, name) for name in changed})
+    after = vars(fitted)
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)
+    assert np.array_equal(fitted.model_.flat, kept[0])
+    assert fitted.model_.seed == kept[1]
+    assert fitted.model_.training_state is kept[2]
+    # The next fit draws what it would have drawn.
+    for each in (fitted, other):
+        each.set_params(early_stopping=True).fit(X, Y)
+    assert np.array_equal(fitted.model_.flat, other.model_.flat)
+
+
+def test_a_first_part_that_is_refused_says_nothing_of_the_classes() -> None:
+    one = MLPClassifier(**SMALL)
+    with pytest.raises(InputError, match="the classes that were learnt are"):
+        one.partial_fit(X, Y, classes=[0, 1])
+    assert not hasattr(one, "classes_")
+    one.partial_fit(X, Y, classes=[0, 1, 2])

@@ -227,7 +227,7 @@ def test_a_regressor_reads_a_run_of_values(tmp_path: Path) -> None:
 
 def test_an_estimator_whose_fit_was_broken_off_is_saved_as_it_is(tmp_path: Path) -> None:
     class Broken(Callback):
-        def on_check(self, run: Any) -> None:
+        def on_epoch_begin(self, run: Any, epoch: int) -> None:
             raise RuntimeError("asked to")
 
     fitted = MLPClassifier(**SMALL, callbacks=[Broken()])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -97,8 +98,31 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         settings.check(self)
         checkpoint, every, resume = kept
         keeper = keeper_of(checkpoint, every=every, resume=resume)
-        with nullcontext() if keeper is None else keeper.opened(resume=resume):
+        opened = nullcontext() if keeper is None else keeper.opened(resume=resume)
+        with self._unless_refused(), opened:
             return self._fit_kept(X, y, sample_weight, partial, held_out, keeper)
+
+    @contextmanager
+    def _unless_refused(self) -> Iterator[None]:
+        """Inside, the attributes may change; they are put back if it fails before its training."""
+        before, model = dict(self.__dict__), getattr(self, "_model", None)
+        state, seed = (None, None) if model is None else (model.training_state, model.seed)
+        draws: Any = getattr(self, "_random_state", None)
+        # Others may draw from a generator that was given.
+        own = draws is not None and isinstance(self.random_state, int | np.integer)
+        drawn = draws.get_state() if own else None
+        try:
+            yield
+        except BaseException:
+            trained = getattr(self.__dict__.get("_model"), "training_state", None)
+            if trained is None or trained is state:
+                self.__dict__.clear()
+                self.__dict__.update(before)
+                if model is not None:
+                    model.seed = seed
+                if own:
+                    draws.set_state(drawn)
+            raise
 
     def _fit_kept(
         self, X: Any, y: Any, sample_weight: Any, partial: bool, held_out: Held,

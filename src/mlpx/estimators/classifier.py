@@ -106,11 +106,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 raise InputError(
                     f"classes = {classes!r}; the first call of partial_fit had {self.classes_!r}"
                 )
+        with self._unless_refused():
             if not known:
                 several = host_labels(y).ndim == 2
                 self._labels = Labels.of(host_labels(y)) if several else Labels(named)
                 self.classes_ = self._labels.classes
-        return self._fit(X, y, sample_weight, partial=True)
+            return self._fit(X, y, sample_weight, partial=True)
 
     def _targets(self, y: Any, *, first: bool, whole: bool) -> np.ndarray:
         y = host_labels(y, known=not (first or whole))

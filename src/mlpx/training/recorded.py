@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -158,11 +159,20 @@ def go_on(run: Run, saved: Saved) -> None:
         raise CheckpointError(f"{saved.path} has no run that can go on: {told}") from error
 
 
-def restore_arrays(run: Run, saved: Saved) -> None:
-    """Give the model its parameters and the program what it logged of the present epoch."""
-    run.model.set_parameters(saved.parameters)
-    run.model.training_state = run.state
-    restore_log(run, run_of(saved), source=str(saved.path))
+@contextmanager
+def restored_arrays(run: Run, saved: Saved) -> Iterator[None]:
+    """Inside, the model has the saved parameters, and the program what it logged of the present
+    epoch; if the run fails before the model has its training state, the model's own are put back.
+    """
+    model, before = run.model, run.model.flat.copy()
+    try:
+        model.set_parameters(saved.parameters)
+        restore_log(run, run_of(saved), source=str(saved.path))
+        yield
+    except BaseException:
+        if model.training_state is not run.state:
+            model.flat[...] = before
+        raise
 
 
 def restore_log(run: Run, kept: dict[str, Any], *, source: str = "the state to go back to") -> None:

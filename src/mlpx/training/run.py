@@ -30,7 +30,7 @@ from mlpx.training.epoch_log import EpochLog
 from mlpx.training.history import History
 from mlpx.training.interrupts import held_interrupt
 from mlpx.training.prepared import Prepared, kinds, leave, program_of, take, trained
-from mlpx.training.recorded import callback_states, go_on, restore, restore_arrays
+from mlpx.training.recorded import callback_states, go_on, restore, restored_arrays
 from mlpx.training.resuming import begin_schedules, check_watched, resume
 from mlpx.training.sampling import Feed, Sampled, rows_per_epoch
 
@@ -240,7 +240,7 @@ class Run:
         model, history = self.model, self.history
         with held_interrupt() as interrupted, ExitStack() as ends:
             if self.checkpoint is not None:
-                restore_arrays(self, self.checkpoint)
+                ends.enter_context(restored_arrays(self, self.checkpoint))
             for callback, begin in self._begins():
                 begin(self)
                 ends.callback(callback.on_train_end, self)
