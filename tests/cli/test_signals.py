@@ -59,8 +59,8 @@ def test_ctrl_c_while_the_run_is_written_waits_for_it(table, file, monkeypatch):
     assert names("run") == FILES
 
 
-def of_a_process(*arguments, **streams):
-    code = "from mlpx.cli import main; main()"
+def of_a_process(*arguments, first="", **streams):
+    code = f"{first}from mlpx.cli import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
@@ -68,16 +68,29 @@ def of_a_process(*arguments, **streams):
     )  # fmt: skip
 
 
+FULL = """
+import os
+from mlpx import CSVLog
+begin = CSVLog.on_train_begin
+def filled(self, run):
+    begin(self, run)
+    os.dup2(os.open("/dev/full", os.O_WRONLY), self._file.fileno())
+CSVLog.on_train_begin = filled
+"""
+"""The disk of the log is full once it has its header."""
+
+
 def test_an_output_and_a_log_that_die_end_no_training(table):
     with Path("/dev/full").open("w") as full:
         found = of_a_process(
-            "train", table, "--epochs", 20, "--out", "run", "--csv-log", "/dev/full", stdout=full
-        )
+            "train", table, "--epochs", 20, "--out", "run", "--csv-log", "log.csv",
+            first=FULL, stdout=full,
+        )  # fmt: skip
         notes = found.stderr.splitlines()
         assert found.returncode == 0, notes
         assert [line.partition(" (")[0] for line in notes] == [
             "note: standard output cannot be written any more",
-            "note: /dev/full cannot be written any more",
+            "note: log.csv cannot be written any more",
         ]
         assert names("run") == FILES
 

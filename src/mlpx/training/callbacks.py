@@ -9,6 +9,8 @@ Each method gets the `run` (see `mlpx.training.run.Run`): `run.model`, `run.hist
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import os
 import warnings
 from collections.abc import Iterable
@@ -17,13 +19,15 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from mlpx.backend import array_backend
-from mlpx.errors import InputError, InputTypeError, known_options
+from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
-from mlpx.records import require, require_count
+from mlpx.records import is_whole, require, require_count
 from mlpx.training.kept import as_flat
 from mlpx.training.run import EVENTS, Callback, Logs, Run
 from mlpx.types import Array
+from mlpx.untrusted import irregular
 
+READ_BYTES = 1 << 20
 Mode = Literal["auto", "min", "max"]
 
 
@@ -207,28 +211,55 @@ class CSVLog(Callback):
         self.path, self.append = Path(path), append
         self._file: IO[str] | None = None
         self._writer: Any = None
+        self._hash: Any = None
+        self._line = io.StringIO()
         self._bytes = self._rows = 0
         """How long the file is up to its last whole line, and how many epochs of this run are in
         it.
         """
+        self._sha256 = ""
+        """The hash of so many bytes of it."""
 
     def on_check(self, run: Run) -> None:
+        self._refuse_irregular()
         folder = self.path.parent
         if self.append:
             self._refuse_foreign()
         target = self.path if self.path.exists() else folder
-        if not folder.is_dir() or self.path.is_dir() or not os.access(target, os.W_OK):
+        if not folder.is_dir() or not os.access(target, os.W_OK):
             raise InputError(f"path = {str(self.path)!r}; it must be a file that can be written")
 
     def on_train_begin(self, run: Run) -> None:
         self._open(run, append=self.append)
 
     def _open(self, run: Run, *, append: bool) -> None:
+        self._hash, self._bytes, self._rows, torn = hashlib.sha256(), 0, 0, False
+        if append and self.path.exists():
+            self._bytes = self.path.stat().st_size
+            self._hash, torn = _hashed(self.path, self._bytes)
+        self._sha256 = self._hash.hexdigest()
         self._file = self.path.open("a" if append else "w", newline="", encoding="utf-8")
-        self._writer = csv.DictWriter(self._file, ["epoch", *run.columns], extrasaction="ignore")
-        self._bytes, self._rows = self.path.stat().st_size, 0
+        columns = ["epoch", *run.columns]
+        self._writer = csv.DictWriter(self._line, columns, extrasaction="ignore")
         if not self._bytes:
-            self._write({name: name for name in self._writer.fieldnames})
+            self._write(dict(zip(columns, columns, strict=True)))
+        elif torn:
+            self._put("\r\n")
+
+    def _refuse_irregular(self) -> None:
+        """Raise InputError for what is no file: a pipe could block, and somebody else's run could
+        name a device.
+        """
+        try:
+            trouble = irregular(self.path)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:  # ValueError: text that names no file
+            trouble = f"cannot be one ({getattr(error, 'strerror', None) or error})"
+        if trouble is not None:
+            raise InputError(
+                f"path = {str(self.path)!r} {trouble}; it must be a file that can be written"
+            )
 
     def _refuse_foreign(self) -> None:
         """Raise InputError for a file that is no log: somebody else's run could name any file."""
@@ -242,18 +273,42 @@ class CSVLog(Callback):
                     )
 
     def state(self) -> dict[str, Any]:
-        """The place in the file; what a killed process wrote after that is written again."""
-        return {"bytes": self._bytes, "rows": self._rows}
+        """The place in the file; what a killed process wrote after that is written again. Hashes
+        of the path and of what is before that place say which file it was.
+        """
+        return {
+            "bytes": self._bytes,
+            "rows": self._rows,
+            "path": self._hash_of_path(),
+            "sha256": self._sha256,
+        }
+
+    def _hash_of_path(self) -> str:
+        return hashlib.sha256(os.fsencode(os.path.abspath(self.path))).hexdigest()
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on at that place; epochs that the file has lost since are taken from the history."""
+        """Go on at that place; epochs that the file has lost since are taken from the history.
+
+        Behind what another file has, all epochs are written.
+        """
         self.on_train_end(run)  # it is open if the run goes back to an earlier state
         self._refuse_foreign()
-        size, rows = int(state["bytes"]), int(state["rows"])
-        there = self.path.exists() and self.path.stat().st_size >= size
+        size, rows = state["bytes"], state["rows"]
+        counts = all(is_whole(count) and count >= 0 for count in (size, rows))
+        if not counts or rows > len(run.history.epochs):
+            raise CheckpointError(f"{size!r} bytes with {rows!r} rows are no place in a log")
+        known = state.get("path") is not None  # an earlier version did not say it
+        same_path = not known or state["path"] == self._hash_of_path()
+        whole = self.path.exists() and self.path.stat().st_size >= size > 0
+        there = whole and same_path
+        if whole and known:
+            # A log that was moved is known by its epochs; before the first, all logs are alike.
+            same_begin = state["sha256"] == _hashed(self.path, size)[0].hexdigest()
+            there = same_begin and (rows > 0 or same_path)
         if there:
             os.truncate(self.path, size)
-        self._open(run, append=there or self.append)
+        cut_short = same_path and not whole
+        self._open(run, append=self.append or not cut_short)
         self._rows = rows if there else 0
         for number, logs in list(enumerate(run.history.epochs))[self._rows :]:
             self.on_epoch_end(run, run.history.first_epoch + number, logs)
@@ -267,14 +322,21 @@ class CSVLog(Callback):
             with suppress(OSError):  # a write that failed has already been reported
                 self._file.close()
             self._file = None
+        self._writer = self._hash = None  # a copy of this callback could not be made with them
 
     def _write(self, row: dict[str, Any]) -> None:
         if self._file is None:
             return  # an earlier write failed
+        self._line.seek(0)
+        self._line.truncate()
+        self._writer.writerow(row)
+        self._put(self._line.getvalue())
+
+    def _put(self, line: str) -> None:
+        assert self._file is not None
         try:
-            self._writer.writerow(row)
+            self._file.write(line)
             self._file.flush()
-            self._bytes = self._file.tell()
         except OSError as error:
             with suppress(OSError):
                 self._file.close()
@@ -283,5 +345,19 @@ class CSVLog(Callback):
                 f"{self.path} cannot be written any more ({error.strerror or error}); "
                 "training goes on without this log",
                 RuntimeWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
+            return
+        self._bytes += len(line.encode())
+        self._hash.update(line.encode())
+        self._sha256 = self._hash.hexdigest()
+
+
+def _hashed(path: Path, size: int) -> tuple[Any, bool]:
+    """The hash of the first `size` bytes of a file, and whether they end within a line."""
+    made, last = hashlib.sha256(), b"\n"
+    with path.open("rb") as file:
+        while size > 0 and (part := file.read(min(size, READ_BYTES))):
+            made.update(part)
+            size, last = size - len(part), part[-1:]
+    return made, last != b"\n"
