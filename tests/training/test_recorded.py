@@ -355,6 +355,34 @@ def test_a_watch_of_another_column_begins_anew(tmp_path: Path) -> None:
     assert (watch.best_epoch, watch.waited) == (2, 0)
 
 
+@pytest.mark.parametrize("kind", [BestWeights, EarlyStopping])
+def test_a_watch_of_the_other_end_begins_anew(kind: Any, tmp_path: Path) -> None:
+    """The highest loss so far would stay the best for ever."""
+    case = trial(epochs=4, callbacks=lambda: [kind("loss", mode="max")])
+    whole = Whole(case, tmp_path / "whole")
+    assert whole.watchers[0].best_epoch == 0  # the loss falls
+    watch = kind("loss", mode="min")
+    _, history, _ = whole.resumed(whole.moments - 3, callbacks=[watch])
+    assert history.notes == [
+        f"{kind.__name__} wants the lowest 'loss' now and begins anew; it wanted the highest"
+    ]
+    assert watch.best_epoch == 3
+    assert watch.best == history.epochs[-1]["loss"]
+    assert getattr(watch, "waited", 0) == 0
+
+
+def test_a_watch_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """It did not say which end it watched."""
+
+    class Earlier(BestWeights):
+        def state(self) -> dict[str, Any]:
+            return {name: v for name, v in super().state().items() if name != "wanted"}
+
+    case = trial(epochs=3, callbacks=lambda: [Earlier("loss", mode="max")])
+    whole = Whole(case, tmp_path / "whole")
+    whole.check(whole.moments - 3)
+
+
 def test_a_shorter_plan_ends_at_once(tmp_path: Path) -> None:
     """An open schedule keeps its span."""
     whole = Whole(trial(epochs=3, learning_rate=Cosine()), tmp_path / "whole")

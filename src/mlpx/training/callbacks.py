@@ -80,26 +80,37 @@ class _Watch(Callback):
             flat = array_backend(flat).to_numpy(flat)
         return {
             "monitor": self.monitor,
+            "wanted": self._wanted(),
             "best": self.best,
             "best_epoch": self.best_epoch,
             "best_flat": flat,
         }
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
-        """Go on with the best so far; begin anew, with a note, if it was that of another column."""
+        """Go on with the best so far; begin anew, with a note, if it was that of another column, or
+        the other end of this one.
+        """
         self.on_train_begin(run)
-        if state["monitor"] != self.monitor:
-            run.history.notes.append(
-                f"{type(self).__name__} watches {self.monitor!r} now and begins anew; it watched "
-                f"{state['monitor']!r}"
-            )
+        told = self._told_change(state)
+        if told:
+            run.history.notes.append(f"{type(self).__name__} {told}")
             return
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self.best_flat = as_flat(state["best_flat"], run)
 
+    def _told_change(self, state: dict[str, Any]) -> str | None:
+        """What it watches now and did not when it had this state, in words."""
+        monitor, wanted = self.monitor, self._wanted()
+        before = state.get("wanted", wanted)  # an earlier version did not say it
+        if state["monitor"] != monitor:
+            return f"watches {monitor!r} now and begins anew; it watched {state['monitor']!r}"
+        if before != wanted:
+            return f"wants the {wanted} {monitor!r} now and begins anew; it wanted the {before}"
+        return None
+
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch beats the best so far; if so, it becomes the best."""
-        value = logs[self.monitor] * (-1.0 if self._higher_is_better() else 1.0)
+        value = logs[self.monitor] * (-1.0 if self._wanted() == "highest" else 1.0)
         if value < self.best - self.min_change:  # NaN is never better
             self.best, self.best_epoch = value, epoch
             return True
@@ -114,11 +125,11 @@ class _Watch(Callback):
         if self.best_flat is not None:
             run.model.flat[...] = self.best_flat
 
-    def _higher_is_better(self) -> bool:
-        if self.mode != "auto":
-            return self.mode == "max"
+    def _wanted(self) -> str:
+        """Which value is the best."""
         metric = Metric.table.get(self.monitor.removeprefix("val_"))
-        return bool(metric and metric.higher_is_better)
+        best = "max" if metric and metric.higher_is_better else "min"
+        return "highest" if (best if self.mode == "auto" else self.mode) == "max" else "lowest"
 
 
 class EarlyStopping(_Watch):
@@ -151,7 +162,8 @@ class EarlyStopping(_Watch):
 
     def restore(self, run: Run, state: dict[str, Any]) -> None:
         super().restore(run, state)
-        self.waited = int(state["waited"])
+        if not self._told_change(state):
+            self.waited = int(state["waited"])
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
