@@ -27,9 +27,16 @@ from mlpx.training.locks import locked
 refuse = mock.Mock(side_effect=OSError)
 with mock.patch("fcntl.flock", refuse) if sys.argv[2] == "files" else mock.patch("os.sep"):
     with locked(Path(sys.argv[1])):
-        print(flush=True)
-        time.sleep(60)
+        forked = os.fork() if sys.argv[3:] else 0
+        if forked or not sys.argv[3:]:
+            if sys.argv[3:] == ["ends"]:
+                os.wait()
+            print(forked, flush=True)
+            time.sleep(60)
+        elif sys.argv[3] == "stays":
+            time.sleep(60)
 """
+"""Locks a folder; a child that it forks stays, or leaves at once by the end of the `with`."""
 
 
 @pytest.fixture(params=["the system", "files"])
@@ -80,6 +87,35 @@ def test_another_process_and_its_death(way: str, tmp_path: Path) -> None:
         with locked(tmp_path):
             assert json.loads((tmp_path / OWNER).read_text())["pid"] == os.getpid()
     assert not (tmp_path / OWNER).exists()
+
+
+def test_a_forked_child_holds_nothing_when_its_parent_is_killed(way: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path), way, "stays"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as parent:
+        assert parent.stdout is not None
+        forked = int(parent.stdout.readline())
+        try:
+            with pytest.raises(InputError, match=f"process {parent.pid} on"), locked(tmp_path):
+                pass
+            parent.send_signal(signal.SIGKILL)
+            parent.wait()
+            os.kill(forked, 0)  # it is there
+            with locked(tmp_path):
+                pass
+        finally:
+            os.kill(forked, signal.SIGKILL)
+
+
+def test_a_forked_child_that_leaves_does_not_unlock(way: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path), way, "ends"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        try:
+            with pytest.raises(InputError, match=f"process {parent.pid} on"), locked(tmp_path):
+                pass
+        finally:
+            parent.kill()
 
 
 def write(folder: Path, **changes: Any) -> None:

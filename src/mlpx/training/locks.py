@@ -17,6 +17,22 @@ from mlpx.untrusted import brief, one_line, read_json
 OWNER = ".owner.json"
 WRITTEN = (".safetensors", ".json", ".png")
 """The endings of the files that are written into such a folder."""
+_HANDLES: dict[object, int] = {}
+"""The handle of each folder that this process has locked by the system."""
+
+
+def _close_in_child() -> None:
+    """Close a forked child's copies, which would hold the folders as long as the child lives.
+
+    Nothing is unlocked: the lock is of both processes, and so would go from the parent.
+    """
+    for handle in _HANDLES.values():
+        os.close(handle)
+    _HANDLES.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextmanager
@@ -36,7 +52,7 @@ def locked(folder: Path) -> Iterator[None]:
         _refuse_links(folder)
         try:
             with (folder / OWNER).open("x") as file:
-                held.callback(_remove, folder / OWNER)
+                held.callback(_remove_of, os.getpid(), folder / OWNER)
                 json.dump(_ourselves(), file)
         except OSError as error:  # a folder that is not writable is reported later
             if isinstance(error, FileExistsError) and not flocked:
@@ -64,6 +80,12 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
+def _remove_of(pid: int, path: Path) -> None:
+    """Remove what the process `pid` has written: a forked child leaves it."""
+    if os.getpid() == pid:
+        _remove(path)
+
+
 def _flocked(folder: Path, held: ExitStack) -> bool:
     """Whether the system has locked the folder until `held` ends."""
     try:
@@ -71,15 +93,30 @@ def _flocked(folder: Path, held: ExitStack) -> bool:
     except ImportError:
         return False
     handle = os.open(folder, os.O_RDONLY)
-    held.callback(os.close, handle)
+    key = object()
+    _HANDLES[key] = handle
+    held.callback(_close, key)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise _in_use(folder, _owner(folder)) from None
     except OSError:
         return False
-    held.callback(fcntl.flock, handle, fcntl.LOCK_UN)  # a fork shares the handle
+    held.callback(_unlock, key)  # a child may have been forked without Python's knowledge
     return True
+
+
+def _close(key: object) -> None:
+    handle = _HANDLES.pop(key, None)
+    if handle is not None:  # else this is a forked child, which has closed it
+        os.close(handle)
+
+
+def _unlock(key: object) -> None:
+    import fcntl
+
+    if key in _HANDLES:
+        fcntl.flock(_HANDLES[key], fcntl.LOCK_UN)
 
 
 def _refuse_owned(folder: Path) -> None:
