@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,6 +69,33 @@ def test_a_killed_training_is_finished_as_planned(table, killed):
         "csv_log": None,
         "checkpoint_every": "1",
     }
+
+
+@pytest.mark.parametrize("lost", ["gone", "empty"])
+def test_a_run_makes_no_log_outside_of_its_folder(table, killed, lost):
+    """Somebody else's run could name any file that is to be there."""
+    killed(table, "--epochs", 5, "--out", "run", "--csv-log", "run.csv")
+    Path("run.csv").unlink()
+    if lost == "empty":
+        Path("run.csv").touch()
+    told = "run is a run whose log, /.*run.csv, is outside of it and is not there, or is empty; "
+    assert re.search(told + ".* --csv-log", refused("--resume", "run", code=1).replace("\n", " "))
+    assert Path("run.csv").exists() == (lost == "empty")
+    assert not lines("run.csv")
+    train("--resume", "run", "--csv-log", "run.csv")
+    assert lines("run.csv") == 6
+
+
+def test_a_log_inside_of_the_runs_folder_that_is_gone_is_made_again(table, killed):
+    Path("run").mkdir()
+    killed(table, "--epochs", 5, "--out", "run", "--csv-log", "run/log.csv")
+    Path("run/log.csv").unlink()
+    train("--resume", "run")
+    assert lines("run/log.csv") == 6
+
+
+def lines(path):
+    return len(Path(path).read_text().splitlines()) if Path(path).exists() else 0
 
 
 def test_what_is_there_of_it_predicts(table, killed):

@@ -140,6 +140,13 @@ def test_a_place_that_cannot_be_written_is_found_before_training(table):
     assert refused(table, "--out", "file/run", code=1).startswith("error: Not a directory: ")
 
 
+@pytest.mark.parametrize("name", ["a\nb.csv", "\udcff.csv"])
+def test_a_name_with_which_a_run_could_not_be_read_again(table, name):
+    found = mlpx("train", table, "--csv-log", name)
+    assert found.exit_code == 1
+    assert "wanted text without control characters" in found.stderr
+
+
 def test_a_csv_log_that_cannot_be_written(table):
     found = mlpx("train", table, "--csv-log", "absent/log.csv")
     assert found.exit_code == 1

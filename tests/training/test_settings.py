@@ -15,7 +15,7 @@ from mlpx.training.run_folder import is_run, read_config
 from mlpx.training.settings import SETTINGS
 
 WRONG: dict[str, list[Any]] = {
-    "dataset": [5, None, ["digits"], {}],
+    "dataset": [5, None, ["digits"], {}, "a\x1b[2J.npz", "\ud800.npz"],
     "layers": [5, "4,3", [4, "3"], [4, 0], [4, 3.5], [True]],
     "hidden": [5, [-1]],
     "activation": [None, 5, "relv", ["relu"], {}],
@@ -40,7 +40,7 @@ WRONG: dict[str, list[Any]] = {
     "patience": ["x", 0],
     "best_weights": [5],
     "on_divergence": [None, 5, "restor"],
-    "csv_log": [5],
+    "csv_log": [5, "\0", "a\nb", "\udcff"],
     "checkpoint_every": [None, 30],
     "class_names": [5, "abc", [1, 2]],
 }

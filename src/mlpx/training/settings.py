@@ -16,6 +16,7 @@ from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.records import is_whole
 from mlpx.training.sampling import SAMPLINGS
+from mlpx.untrusted import CONTROL
 
 SURROGATE = re.compile("[\ud800-\udfff]")
 """Half a character: JSON and Python's text can hold it, a file cannot."""
@@ -69,9 +70,13 @@ _THREADS = _number_of(
 )
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
 _NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
+_PATH = Setting(
+    lambda value: isinstance(value, str) and is_label(value) and not CONTROL.search(value),
+    "text without control characters",
+)
 _LABEL = Setting(is_label, "text or a whole number")
 SETTINGS = {
-    "dataset": _TEXT,
+    "dataset": _PATH,
     "layers": _or_null(_WIDTHS),
     "hidden": _or_null(_WIDTHS),
     "activation": _name_in(Activation.table),
@@ -94,7 +99,7 @@ SETTINGS = {
     "patience": _or_null(_COUNT),
     "best_weights": _or_null(_TEXT),
     "on_divergence": _name_in(POLICIES),
-    "csv_log": _or_null(_TEXT),
+    "csv_log": _or_null(_PATH),
     "checkpoint_every": _TEXT,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),

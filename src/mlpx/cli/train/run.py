@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,7 +13,7 @@ import typer
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
 from mlpx.cli.train.earlier import refuse_unfinished, resuming
 from mlpx.cli.train.settings import OFF, TrainOptions
-from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset
+from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset, resolved_log
 from mlpx.errors import MlpxError
 from mlpx.network.checkpoint import size_bytes
 from mlpx.optimizers import Optimizer
@@ -253,11 +252,11 @@ def _config(experiment: Experiment) -> dict[str, Any]:
     from mlpx import __version__
 
     names, classes = experiment.task.data.class_names, experiment.task.classes
-    labels, log = None if classes is None else classes.labels, experiment.settings.csv_log
+    labels = None if classes is None else classes.labels
     return {
         "mlpx": __version__,
         **experiment.settings.config(),
-        "csv_log": log and os.path.abspath(log),
+        "csv_log": resolved_log(experiment.settings.csv_log),
         "dataset": resolved_dataset(experiment.settings.dataset),
         "layers": dense_widths(experiment.model),
         "loss": experiment.model.loss.name,

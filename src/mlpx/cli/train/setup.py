@@ -20,7 +20,9 @@ from mlpx.training.callbacks import BestWeights, CSVLog, EarlyStopping, StopOnPl
 from mlpx.training.history import History
 from mlpx.training.run import Callback
 from mlpx.training.run_folder import run_folder
+from mlpx.training.settings import SETTINGS
 from mlpx.types import Array
+from mlpx.untrusted import brief
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
@@ -53,6 +55,9 @@ def prepare(options: TrainOptions) -> Experiment:
             "which data set? for example: mlpx train digits", param_hint="DATASET"
         )
     settings = Settings.choose(options, before)
+    _refuse_unreadable(settings)
+    if earlier is not None and options.csv_log is None:
+        _refuse_new_log(settings.csv_log, earlier.file.parent)
     open_backend(settings.device)
     import safetensors.numpy  # noqa: F401 - what the model is saved by, while it can be loaded
 
@@ -73,6 +78,29 @@ def prepare(options: TrainOptions) -> Experiment:
         typer.echo(noted(note), err=True)
     unfinished = earlier.file.parent if earlier is not None and finishes else None
     return Experiment(settings, task, parts, model, history, callbacks, options.quiet, unfinished)
+
+
+def _refuse_unreadable(settings: Settings) -> None:
+    """Raise InputError for a name with which the run, once it is written, could not be read."""
+    for name, value in (
+        ("dataset", resolved_dataset(settings.dataset)),
+        ("csv_log", resolved_log(settings.csv_log)),
+    ):
+        if not SETTINGS[name].fits(value):
+            raise InputError(f"{name} = {value!r}; wanted {SETTINGS[name].text}")
+
+
+def _refuse_new_log(log: str | None, folder: Path) -> None:
+    """Raise InputError if the settings of the run in `folder` name a log outside of it that is not
+    there: somebody else's run could so have a file made anywhere.
+    """
+    if log is None or Path(os.path.realpath(log)).is_relative_to(os.path.realpath(folder)):
+        return
+    if not os.path.isfile(log) or not os.path.getsize(log):
+        raise InputError(
+            f"{folder} is a run whose log, {brief(log)}, is outside of it and is not there, or is "
+            "empty; to begin a log, name it with --csv-log"
+        )
 
 
 @dataclass(frozen=True)
@@ -223,6 +251,11 @@ def _watched(metric: str | None, option: str, watched: tuple[str, ...]) -> str:
             param_hint=option,
         )
     return name
+
+
+def resolved_log(name: str | None) -> str | None:
+    """The path by which a command run in another folder finds the log again."""
+    return name and os.path.abspath(name)
 
 
 def resolved_dataset(name: str) -> str:
