@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import scipy.sparse
 from mlpx import Callback
 from mlpx.errors import InputError
 from mlpx.estimators import MLPClassifier, MLPRegressor, feeding
+from mlpx.estimators.bookkeeper import Bookkeeper
 from mlpx.training.writer import Writer
 
 RNG = np.random.default_rng(0)
@@ -159,3 +161,44 @@ def test_the_checkpoint_of_a_network_is_refused(tmp_path: Path) -> None:
     model.model_.fit(X, y, checkpoint=tmp_path / "net", epochs=2, verbose=0)
     with pytest.raises(InputError, match="is not the checkpoint of an estimator"):
         made("adam").fit(X, LABELS, checkpoint=tmp_path / "net", resume=True)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("case", ["text", "numbers", "two", "objects"])
+def test_classes_of_other_names_are_refused(case: str, tmp_path: Path) -> None:
+    """The data, in which they are numbered, are the same."""
+    at = np.searchsorted(["a", "b", "c"], LABELS)
+    before, now = {
+        "text": (np.array(["a", "b", "c"]), np.array(["a", "b", "d"])),
+        "numbers": (np.array([0, 1, 2]), np.array([0, 1, 3])),
+        "two": (np.array(["a", "b", "b"]), np.array(["a", "c", "c"])),
+        "objects": (np.array(["a", "b", "c"], object), np.array(["a", "b", "d"], object)),
+    }[case]
+    with pytest.raises(Killed):
+        made("adam", 3).fit(X, before[at], checkpoint=tmp_path, every=1)
+    other = made("adam", max_iter=1)
+    with pytest.warns(match="Maximum iterations"):
+        other.fit(X, now[at])
+    flat, n = other.model_.flat.copy(), other.n_iter_
+    told = [re.escape(str(np.unique(labels).tolist())) for labels in (now, before)]
+    words = f"of another run: classes are {told[0]}, they were {told[1]}. Give"
+    with pytest.raises(InputError, match=words):
+        other.fit(X, now[at], checkpoint=tmp_path, resume=True)
+    assert other.n_iter_ == n
+    assert np.array_equal(other.model_.flat, flat)
+    made("adam").fit(X, before[at], checkpoint=tmp_path, resume=True)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_checkpoint_of_an_earlier_version_has_no_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, state = made("adam").fit(X, LABELS), Bookkeeper.state
+
+    def earlier(self: Bookkeeper) -> dict[str, Any]:
+        return {name: value for name, value in state(self).items() if name != "classes"}
+
+    monkeypatch.setattr(Bookkeeper, "state", earlier)
+    with pytest.raises(Killed):
+        made("adam", 3).fit(X, LABELS, checkpoint=tmp_path, every=1)
+    assert same(made("adam").fit(X, LABELS, checkpoint=tmp_path, resume=True), whole)

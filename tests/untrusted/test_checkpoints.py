@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hostile.formats import FORMATS, describing, parted
 from safetensors.numpy import load as tensors_of
 
 from mlpx.errors import CheckpointError, InputError
-from mlpx.estimators.bookkeeper import split_state
+from mlpx.estimators.bookkeeper import check_classes, split_state
 from mlpx.network.saved import Saved
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Adam
@@ -100,11 +101,16 @@ def test_the_draws_that_split_off_the_validation_data(position: Any) -> None:
                     "first_epoch": 0, "seconds": 0.0, "samples": 0, "epochs": []}}  # fmt: skip
     split = {"kind": "MT19937", "words": np.zeros(624), "position": position, "rest": [0, 0.0]}
 
-    def saved(split: Any) -> Saved:
-        run = entries | {"callbacks": [["Bookkeeper", {"split": split}]]}
+    def saved(split: Any, **more: Any) -> Saved:
+        run = entries | {"callbacks": [["Bookkeeper", {"split": split, **more}]]}
         return Saved(None, {}, {}, TrainingState(Adam(), {}), {}, {"run": run})  # type: ignore[arg-type]
 
     with pytest.raises((CheckpointError, InputError)):
         split_state(saved(split))
     assert split_state(saved(None)) is None
     assert split_state(saved(split | {"position": 624}))[2:] == (624, 0, 0.0)
+    for classes in (np.zeros(2), [np.zeros(2), 1], "\x1b[2J", {}, None, [0, "x" * 10**6]):
+        with pytest.raises(InputError) as caught:
+            check_classes(saved(None, classes=classes), SimpleNamespace(classes_=np.arange(2)))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 2000

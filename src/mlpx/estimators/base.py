@@ -22,7 +22,7 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.engines.native.mapped import watched
 from mlpx.errors import InputError
 from mlpx.estimators import rows, settings
-from mlpx.estimators.bookkeeper import Bookkeeper, split_state
+from mlpx.estimators.bookkeeper import Bookkeeper, check_classes, split_state
 from mlpx.estimators.feeding import enough_weighing, loop_and_feed, open_window
 from mlpx.kernels.losses import Loss
 from mlpx.metrics import Metric
@@ -146,6 +146,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             self._begin()
         self._open_model(X, backend, first=first)
         if keeper is not None and keeper.found is not None:
+            check_classes(keeper.found, self)
             self._split_state = split_state(keeper.found)
         validation = self._held_out(held_out, backend)
         if self.early_stopping and validation is None and not settings.full_batch(self):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
 
@@ -20,6 +22,7 @@ from mlpx.training.kept import as_flat, run_of
 from mlpx.training.progress import Outlet
 from mlpx.training.run import Callback, Logs, Run
 from mlpx.types import Array
+from mlpx.untrusted import brief
 
 LEAST_RATE = 1e-6
 """learning_rate="adaptive" divides the rate until it reaches this, then stops training."""
@@ -51,6 +54,7 @@ class Bookkeeper(Callback):
             "found": deepcopy(found(estimator)),
             "draws": deepcopy(draws(estimator)),
             "split": estimator._split_draws(),
+            "classes": classes_of(estimator),
             "best": None if best is None else np.array(array_backend(best).to_numpy(best)),
         }
 
@@ -155,14 +159,50 @@ def split_state(saved: Saved) -> Any:
 
     Raises InputError for the checkpoint of something else than an estimator.
     """
-    try:
-        states = dict(run_of(saved)["callbacks"])
-        split = states[Bookkeeper.__name__]["split"]
+    with _reading(saved) as kept:
+        split = kept["split"]
         if split is None:
             return None
         has_gauss, gauss = split["rest"]
         return *generator_state(split["words"], split["position"]), int(has_gauss), float(gauss)
-    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+
+
+def check_classes(saved: Saved, estimator: Any) -> None:
+    """Raise InputError unless a checkpoint is of a run with the estimator's classes: the data, in
+    which they are numbered, do not tell.
+    """
+    now = classes_of(estimator)
+    with _reading(saved) as kept:
+        before = kept.get("classes", now)  # an earlier version did not keep them
+        same = bool(before == now)
+    if not same:
+        raise InputError(
+            f"{saved.path} is of another run: classes are {brief(now)}, they were {brief(before)}. "
+            "Give what that run was given, or begin a new one in another folder"
+        )
+
+
+def classes_of(estimator: Any) -> list[Any] | None:
+    """The class labels, in the order of the outputs, as a checkpoint can keep them; None without.
+
+    Labels that are neither numbers nor text are kept by their `repr`.
+    """
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        return None
+    return [v if isinstance(v, int | float | str) else repr(v) for v in classes.tolist()]
+
+
+@contextmanager
+def _reading(saved: Saved) -> Iterator[dict[str, Any]]:
+    """What a checkpoint keeps of a `Bookkeeper`.
+
+    Raises InputError for the checkpoint of something else than an estimator, also if reading fails
+    inside.
+    """
+    try:
+        yield dict(run_of(saved)["callbacks"])[Bookkeeper.__name__]
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise InputError(f"{saved.path} is not the checkpoint of an estimator's fit") from error
 
 
