@@ -17,7 +17,7 @@ from children import Ended, allow, allow_all, forked
 from mlpx import MLP
 from mlpx.errors import MlpxError
 
-STEPS_MIB = (0, 2, 5, 9, 14, 20, 27, 35, 44, 60, 80, 110, 150, 260)
+STEPS_MIB = (1, 2, 5, 9, 14, 20, 27, 35, 44, 60, 80, 110, 150, 260)
 X = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
 Y = np.arange(600) % 10
 
