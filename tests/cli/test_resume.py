@@ -112,16 +112,12 @@ def test_control_characters_of_a_run_do_not_reach_the_terminal(table):
     train(table, "--epochs", 1, "--out", "run")
     config = json.loads(Path("run/config.json").read_text())
     escape = "\x1b[2J"
-    Path(f"{escape}.npz").write_bytes(table.read_bytes())
-    for changed in (
-        {"dataset": str(Path(f"absent{escape}.npz"))},
-        {"dataset": str(Path(f"{escape}.npz").absolute()), "checkpoint_every": escape},
-    ):
+    for changed in ({"dataset": f"{escape}.npz"}, {"checkpoint_every": escape}):
         Path("run/config.json").write_text(json.dumps(config | changed))
         for command in ("evaluate run", "train --resume run"):
             found = mlpx(*command.split())
             assert "\x1b" not in found.output
-            assert r"\x1b[2J" in found.output
+            assert found.exit_code == (command[0] == "t" or "dataset" in changed)
 
 
 def test_resume_by_the_model_file_goes_on_in_its_folder(table):
