@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from commanding import FILES, mlpx, names, refused, same_weights, train
 
 from mlpx import Callback
-from mlpx.training.checkpoint_files import latest, name_of
+from mlpx.training.checkpoint_files import latest, name_of, numbered
 from mlpx.training.run_folder import MODEL, read_config, read_history, run_folder
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
@@ -195,11 +196,29 @@ def test_what_came_before_it_is_kept(table, killed):
     assert before == {name: Path("run", name).read_bytes() for name in FILES}
     found = latest(Path("run"))
     assert set(found.beside["before"]["epochs"]) == {"names", "values"}  # there may be a million
-    shown = mlpx("evaluate", "run").stdout
-    assert shown == mlpx("evaluate", found.path).stdout != mlpx("evaluate", "run/" + MODEL).stdout
+    model = mlpx("evaluate", "run/" + MODEL).stdout
+    shutil.copytree("run", "copy")
+    os.utime("copy/" + MODEL)  # the clock says nothing of which is newer
+    for run in ("run", "copy"):
+        shown = mlpx("evaluate", run)
+        assert shown.stdout == mlpx("evaluate", found.path).stdout != model
+        told = f"note: the run in {run} was cut short: this is {found.path.name}, which is newer"
+        assert shown.stderr == f"{told} than {MODEL}\n"
+    for _, path in numbered(Path("copy")):
+        os.truncate(path, 1000)
+    assert mlpx("evaluate", "copy").stdout == model
     train("--resume", "run")
     assert same_weights("run", "whole")
     assert read_history(Path("run")).epochs == read_history(Path("whole")).epochs
+
+
+def test_a_run_that_has_not_done_a_step_replaces_no_model(table, killed):
+    train(table, "--epochs", 2, "--out", "run")
+    shown = mlpx("evaluate", "run").stdout
+    killed(table, "--epochs", 5, "--hidden", 7, "--out", "run", after=0)
+    assert names("run") != FILES
+    found = mlpx("evaluate", "run")
+    assert (found.stdout, found.stderr) == (shown, "")
 
 
 def test_it_is_not_replaced(table, killed):
@@ -238,10 +257,12 @@ def test_a_real_process(table, every):
         [*command, "--out", "run", "--checkpoint-every", every], stdout=subprocess.PIPE, text=True
     )
     with process:
-        while not process.stdout.readline().startswith("epoch 1/"):
-            pass
+        assert any(line.startswith("epoch 1/") for line in process.stdout)
         for number in (1, 2) if every != "off" else ():
+            until_s = time.monotonic() + 30
             while not Path("run", name_of(number)).exists():
+                assert process.poll() is None
+                assert time.monotonic() < until_s
                 time.sleep(0.01)
             process.send_signal(signal.SIGUSR1)  # asks for one more
         os.kill(process.pid, signal.SIGKILL)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commanding import mlpx, names, refused, same_weights, train
+from commanding import FILES, mlpx, names, refused, same_weights, train
 
-from mlpx import MLP
+from mlpx import MLP, Callback
 from mlpx.training.run_folder import read_config, read_history
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
@@ -141,3 +142,23 @@ def test_a_model_that_is_not_finite_replaces_none(table, policy, every):
     calm = ("--lr", 0.01, "--on-divergence", "stop", "--epochs", 2)
     train("--resume", "run", *calm)
     assert np.isfinite(MLP.load("run/model.safetensors").flat).all()
+
+
+def test_a_model_that_is_not_finite_may_be_replaced_by_another(table):
+    wild = ("--optimizer", "sgd", "--lr", 1e30, "--on-divergence", "continue", "--epochs", 2)
+    for _ in range(2):
+        train(table, *wild, "--out", "run")
+        assert names("run") == FILES
+
+
+def test_ctrl_c_of_a_run_that_is_not_finite_is_still_ctrl_c(table, monkeypatch):
+    class Interrupts(Callback):
+        def on_epoch_end(self, run, epoch, logs):
+            signal.raise_signal(signal.SIGINT)
+
+    train(table, "--optimizer", "sgd", "--epochs", 2, "--out", "run")
+    monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Interrupts)
+    wild = ("--lr", 1e30, "--on-divergence", "continue", "--stop-on-plateau")
+    found = mlpx("train", "--resume", "run", *wild)
+    assert found.exit_code == 130
+    assert "model.safetensors is that from before" in found.stderr

@@ -20,6 +20,7 @@ from mlpx.cli import complain
 from mlpx.cli.streams import spoken_warnings
 from mlpx.cli.train.setup import prepare
 from mlpx.errors import InputError
+from mlpx.training.interrupts import asking_allowed
 from mlpx.training.run_folder import read_history
 
 pytestmark = [
@@ -195,10 +196,27 @@ def test_a_checkpoint_asked_for_where_there_is_none_ends_nothing(table, monkeypa
     monkeypatch.setattr("mlpx.cli.train.run.prepare", prepared)
     monkeypatch.setattr("mlpx.cli.train.setup.StopOnPlateau", Asks)
     options = ("--epochs", 2, "--stop-on-plateau")
-    train(table, *options, "--checkpoint-every", "off", "--out", "run")
-    train(table, *options, "--out", "kept")
+    try:
+        with asking_allowed():
+            train(table, *options, "--checkpoint-every", "off", "--out", "run")
+            train(table, *options, "--out", "kept")
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
     assert same_weights("run", "kept")
-    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+@usr1
+def test_no_moment_of_a_command_is_ended_by_a_wish_for_a_checkpoint():
+    text = (
+        "import atexit, os, signal\n"
+        "from mlpx import cli\n"
+        "ask = lambda **_: os.kill(os.getpid(), signal.SIGUSR1)\n"
+        "atexit.register(ask)\n"
+        "cli.app = ask\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @usr1
@@ -318,8 +336,7 @@ def test_ctrl_c_of_a_real_process_within_an_epoch(table):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
-        while not process.stdout.readline().startswith("epoch 1/"):
-            pass
+        assert any(line.startswith("epoch 1/") for line in process.stdout)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 130

@@ -24,6 +24,7 @@ from mlpx.network.saved import read
 from mlpx.training import checkpoints
 from mlpx.training.checkpoint_files import latest, numbered
 from mlpx.training.intervals import Interval
+from mlpx.training.kept import as_table, from_table
 
 X, Y = data()
 STEPS = 4
@@ -612,6 +613,26 @@ def test_logs_that_are_no_numbers_replace_nothing(tmp_path: Path) -> None:
     ):
         quiet(net(), X, Y, epochs=3, checkpoint=keeper, callbacks=[Tags()])
     assert len(steps(tmp_path)) == 2
+
+
+def test_a_full_disk_is_told_although_the_run_diverges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise CheckpointError("no space")
+
+    monkeypatch.setattr(checkpoints, "write_atomically", full)
+    x = X.copy()
+    x[7] = np.nan
+    with pytest.warns(RuntimeWarning, match="no space|diverged") as told:
+        quiet(net(), x, Y, epochs=9, check_finite=False, checkpoint=tmp_path)
+    said = [str(each.message).split()[0] for each in told]
+    assert sorted({*said}) == ["diverged:", "no"]
+
+
+def test_a_history_without_an_epoch_is_kept_as_it_was() -> None:
+    assert as_table([]) == []
+    assert from_table({"epochs": {"names": [], "values": np.zeros(0)}}) == {"epochs": []}
 
 
 @pytest.mark.parametrize("dtype", [">f8", ">i2", "?", "<f2", ">u4"])

@@ -115,11 +115,13 @@ def test_a_run_that_was_killed_before_its_first_file_is_begun_anew(tmp_path: Pat
 
 
 def test_parts_that_a_run_does_not_write_are_left_alone(tmp_path: Path) -> None:
-    names = {PART, "\x1b[2Jfilm.0123abcd.part"}
+    names = {PART, "\x1b[2Jthesis.safetensors.0123abcd.part"}
     for name in names:
         (tmp_path / name).write_text("")
     with (
-        pytest.raises(InputError, match=r"holds \\x1b\[2Jfilm.0123abcd.part and is not a run"),
+        pytest.raises(
+            InputError, match=r"holds \\x1b\[2Jthesis.safetensors.0123abcd.part and is not"
+        ),
         claimed(tmp_path, name=""),
     ):
         pass

@@ -32,7 +32,7 @@ from mlpx.cli.streams import name_streams, spoken_warnings
 from mlpx.cli.train.command import EXAMPLES as TRAIN_EXAMPLES
 from mlpx.cli.train.command import train as train_command
 from mlpx.errors import MlpxError
-from mlpx.training.interrupts import ending_signals
+from mlpx.training.interrupts import asking_allowed, ending_signals
 from mlpx.untrusted import one_line
 
 
@@ -139,7 +139,8 @@ def main() -> None:
     """The console script."""
     name_streams()
     try:
-        sys.exit(app(prog_name="mlpx"))
+        with asking_allowed():
+            sys.exit(app(prog_name="mlpx"))
     finally:
         _settle()
 

@@ -69,7 +69,8 @@ def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
     """Show each warning as one line on stderr, once and without its line of code; or none if
     `quiet`.
 
-    What is deprecated is left out: it is for those who write the code.
+    What is deprecated is left out: it is for those who write the code. What Python was told about
+    warnings (-W, PYTHONWARNINGS) holds.
     """
     told: set[str] = set()  # a checkpoint is read from several places
 
@@ -79,8 +80,9 @@ def spoken_warnings(*, quiet: bool = False) -> Iterator[None]:
             _speak(message)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if quiet else "default")
-        warnings.simplefilter("ignore", DeprecationWarning)
+        if quiet or not sys.warnoptions:
+            warnings.simplefilter("ignore" if quiet else "default")
+            warnings.simplefilter("ignore", DeprecationWarning)
         warnings.showwarning = tell
         yield
 

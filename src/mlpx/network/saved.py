@@ -222,7 +222,7 @@ def _place(name: str, entry: Any) -> tuple[int, int, str, Place]:
     """Where a header's entry says that a tensor begins and ends. Raises ValueError."""
     try:
         dtype, (begin, end), shape = entry["dtype"], entry["data_offsets"], tuple(entry["shape"])
-        counts = all(type(n) is int and n >= 0 for n in (begin, end, *shape))
+        counts = all(type(n) is int and 0 <= n < 2**63 for n in (begin, end, *shape))
     except (LookupError, TypeError, ValueError):
         counts = False
     if not counts:

@@ -207,8 +207,9 @@ class Checkpoints(Callback):
             self._writer.wait()
         elif self._written and not run.failed:
             remove_but(self.folder, self._written[-self.keep :])  # a kill may have come before
-        if not run.diverged:  # which says more
-            self._writer.complain(run, ended=True)
+        if run.diverged:
+            self._writer.forget(NOT_FINITE)  # what the run has diverged by is told
+        self._writer.complain(run, ended=True)
 
     def _due(self, run: Run) -> bool:
         self._writer.complain(run)

@@ -65,7 +65,8 @@ def unheard(number: int, frame: Any) -> None:
 
 @contextmanager
 def asking_allowed() -> Iterator[None]:
-    """Inside, SIGUSR1 does not end the process; `fit` answers it if it writes checkpoints.
+    """Inside and afterwards, SIGUSR1 does not end the process, which is to end after that; `fit`
+    answers it if it writes checkpoints.
 
     A signal that is ignored or handled by the application is left alone.
     """
@@ -77,7 +78,7 @@ def asking_allowed() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(ASKING, signal.SIG_DFL)
+        signal.signal(ASKING, signal.SIG_IGN)  # a handler would go before the interpreter does
 
 
 @contextmanager

@@ -47,7 +47,8 @@ def as_table(epochs: list[dict[str, float]]) -> list[dict[str, float]] | dict[st
     are if a callback has put something else in.
     """
     names = list(epochs[0]) if epochs else []
-    if any(list(logs) != names or {*map(type, logs.values())} != {float} for logs in epochs):
+    alike = all(list(log) == names and {*map(type, log.values())} == {float} for log in epochs)
+    if not names or not alike:
         return [dict(logs) for logs in epochs]
     return {"names": names, "values": np.array([[*logs.values()] for logs in epochs])}
 
@@ -65,7 +66,11 @@ def check_run(kept: dict[str, Any], told: str) -> None:
     """Raise CheckpointError, beginning with what is `told`, unless `kept` is a run's record."""
     try:
         _check_kinds(kept, KINDS)
-        History.from_dict(from_table(kept["history"]) | {"step_loss": []})
+        epochs = kept["history"]["epochs"]
+        if isinstance(epochs, dict):  # as a table: there may be a million
+            _check_kinds({"epochs": epochs}, {"epochs": _is_table})
+            epochs = []
+        History.from_dict(kept["history"] | {"epochs": epochs, "step_loss": []})
         for name, count in zip(("epoch", "step"), kept["begun"], strict=True):
             check_count(name, count)
     except INVALID as error:
@@ -117,6 +122,15 @@ def _is_print(shape: Any, dtype: Any, found: Any) -> bool:
 
 def _numbers(value: Any, ndim: int) -> bool:
     return isinstance(value, np.ndarray) and value.ndim == ndim and value.dtype.kind == "f"
+
+
+def _is_table(value: dict[str, Any]) -> bool:
+    names, values = value["names"], value["values"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    if not names:  # of a run without an epoch, as an earlier version kept it
+        return isinstance(values, np.ndarray) and not values.size
+    return _numbers(values, 2) and bool(values.shape[1] == len(names))
 
 
 def _is_divergence(value: Any) -> bool:

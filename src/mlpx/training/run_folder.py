@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ from mlpx.files import allocate, parts, remove_if_empty, sweep, write_atomically
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.network.saved import Saved, read
-from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered
+from mlpx.training.checkpoint_files import BEST, NAME, latest, numbered, progress
 from mlpx.training.history import History
 from mlpx.training.locks import OWNER, locked
 from mlpx.training.plots import learning_curves
@@ -30,6 +32,8 @@ MODEL, HISTORY, CONFIG, CURVES = "model.safetensors", "history.json", "config.js
 FORMAT = "mlpx-run"
 VERSION = 1
 ROOT = Path("runs")
+LAST = "checkpoint"
+"""The setting that has the number of the last checkpoint from before the model, 0 if none stays."""
 
 
 @contextmanager
@@ -124,7 +128,8 @@ def _written(folder: Path) -> list[str]:
 
     Raises OSError.
     """
-    left = {OWNER, *(part.name for part in parts(folder, of="*.safetensors"))}
+    names = [MODEL, BEST, "checkpoint-*.safetensors"]
+    left = {OWNER, *(part.name for name in names for part in parts(folder, of=name))}
     return sorted(entry.name for entry in folder.iterdir() if entry.name not in left)
 
 
@@ -155,11 +160,20 @@ def save_run(
 
 
 def describe_run(
-    folder: Path, *, history: History, config: dict[str, Any], test: dict[str, float] | None
+    folder: Path,
+    *,
+    history: History,
+    config: dict[str, Any],
+    test: dict[str, float] | None,
+    checkpoints_stay: bool = True,
 ) -> tuple[list[str], str | None]:
-    """As `save_run`, but without the model; if one file fails, the others are still written."""
+    """As `save_run`, but without the model; if one file fails, the others are still written.
+
+    The number of the last checkpoint that stays says which are newer than the model.
+    """
+    last = max((number for number, _ in numbered(folder)), default=0) if checkpoints_stay else 0
     contents = {
-        CONFIG: json.dumps(described(config), indent=1) + "\n",
+        CONFIG: json.dumps(described({**config, LAST: last}), indent=1) + "\n",
         HISTORY: history.to_json(test=test),
     }
     failures = []
@@ -305,42 +319,55 @@ def label_array(labels: list[int | str]) -> np.ndarray:
 def locate(run: Path) -> tuple[Path, dict[str, Any] | None]:
     """The model file, and the settings if any, of `run`: a run folder or the model file itself.
 
-    Of a run that was killed it is the latest checkpoint, also if there is an earlier run's model.
-    Raises CheckpointError if `run` does not exist or cannot be looked at.
+    Of a run that was killed it is the latest checkpoint; a warning says so if there is a model from
+    before. Raises CheckpointError if `run` does not exist or cannot be looked at.
     """
+    path, config = _located(run)
+    if run.is_dir() and path.name != MODEL and (run / MODEL).exists():
+        told = f"the run in {run} was cut short: this is {path.name}, which is newer than {MODEL}"
+        warnings.warn(told, UserWarning, stacklevel=3)
+    return path, config
+
+
+def _located(run: Path) -> tuple[Path, dict[str, Any] | None]:
     try:
-        return _located(run)
+        if run.is_dir():
+            return _in_folder(run)
+        if not run.exists():
+            raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
+        if NAME.fullmatch(run.name) or run.name == BEST:
+            return run, config_beside(read(run))
+        beside = run.name == MODEL and is_run(run.parent)
+        return run, read_config(run.parent) if beside else None
     except OSError as error:  # a name that is too long, a folder that may not be listed
         raise CheckpointError(f"{run} cannot be read: {error.strerror or error}") from error
 
 
-def _located(run: Path) -> tuple[Path, dict[str, Any] | None]:
-    if run.is_dir():
-        cut_short = latest(run) if _is_newer_than_model(run) else None
-        if cut_short is not None:
-            return cut_short.path, config_beside(cut_short)
-        if any(run.iterdir()) and not _written(run):
-            raise CheckpointError(
-                f"{run} is not a run folder: the run in it has written nothing yet; if that was "
-                "killed, begin it anew"
-            )
-        return run / MODEL, read_config(run)
-    if not run.exists():
-        raise CheckpointError(f"{run} does not exist; wanted a run folder or a model file")
-    if NAME.fullmatch(run.name) or run.name == BEST:
-        return run, config_beside(read(run))
-    beside = run.name == MODEL and is_run(run.parent)
-    return run, read_config(run.parent) if beside else None
+def _in_folder(run: Path) -> tuple[Path, dict[str, Any] | None]:
+    if (run / CONFIG).exists() and (run / MODEL).exists():
+        config = read_config(run)
+        return _newer_than_model(run, config) or (run / MODEL, config)
+    cut_short = latest(run)
+    if cut_short is not None:
+        return cut_short.path, config_beside(cut_short)
+    if any(run.iterdir()) and not _written(run):
+        raise CheckpointError(
+            f"{run} is not a run folder: the run in it has written nothing yet; if that was "
+            "killed, begin it anew"
+        )
+    return run / MODEL, read_config(run)
 
 
-def _is_newer_than_model(run: Path) -> bool:
-    """Whether the last checkpoint in a run's folder was written after the model, if there is one;
-    whatever ends a run otherwise writes the model last.
-    """
-    if not (run / CONFIG).exists() or not (run / MODEL).exists():
-        return True
-    there = numbered(run)
-    return bool(there) and there[-1][1].stat().st_mtime_ns > (run / MODEL).stat().st_mtime_ns
+def _newer_than_model(run: Path, config: dict[str, Any]) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint of a run that was cut short in a folder with a model from before."""
+    last = config.get(LAST, math.inf)  # an earlier version did not say it
+    newer = {path for number, path in numbered(run) if number > last}
+    with suppress(CheckpointError):  # the model is whole
+        found = latest(run) if newer else None
+        if found is not None and found.path in newer and progress(found)[0]:
+            settings = config_beside(found)
+            return None if settings is None else (found.path, settings)
+    return None
 
 
 def run_folder(run: Path) -> Path:
@@ -348,7 +375,7 @@ def run_folder(run: Path) -> Path:
 
     Raises CheckpointError if it is not a run, or if `run` is another checkpoint.
     """
-    path, config = locate(run)
+    path, config = _located(run)
     if config is None:
         raise CheckpointError(
             f"{run} is neither a run folder nor the {MODEL} in one; wanted a folder that "

@@ -101,6 +101,7 @@ SETTINGS = {
     "on_divergence": _name_in(POLICIES),
     "csv_log": _or_null(_PATH),
     "checkpoint_every": _TEXT,
+    "checkpoint": _FROM_0,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),

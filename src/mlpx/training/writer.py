@@ -57,6 +57,11 @@ class Writer:
         """Keep what went wrong, to be told by `complain`."""
         self._error = error
 
+    def forget(self, told: str) -> None:
+        """Leave it untold if this is what went wrong."""
+        if str(self._error) == told:
+            self._error = None
+
     def wait(self) -> None:
         """Until it is done."""
         if self._thread is not None:

@@ -18,7 +18,6 @@ from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
 from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
-from mlpx.training.interrupts import asking_allowed
 from mlpx.training.sampling import SAMPLINGS
 from mlpx.training.settings import POLICIES
 
@@ -294,7 +293,7 @@ def train(
     no_download: NoDownload = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", metavar="", help="Print nothing but errors."),
+        typer.Option("--quiet", "-q", metavar="", help="Print only errors and what is not kept."),
     ] = False,
     debug: Debug = False,
 ) -> None:
@@ -318,10 +317,9 @@ def train(
         csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
         data_dir=data_dir, no_download=no_download, quiet=quiet,
     )  # fmt: skip
-    with asking_allowed():  # before what takes time
-        if find_lr:
-            from mlpx.cli.train.find_rate import run
-        else:
-            from mlpx.cli.train.run import run
+    if find_lr:
+        from mlpx.cli.train.find_rate import run
+    else:
+        from mlpx.cli.train.run import run
 
-        run(options)
+    run(options)

@@ -8,14 +8,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import typer
 
 from mlpx.cli.streams import outlived_stdout, spoken_warnings
 from mlpx.cli.train.earlier import refuse_unfinished, resuming
 from mlpx.cli.train.settings import OFF, TrainOptions
 from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset, resolved_log
-from mlpx.errors import MlpxError
+from mlpx.errors import CheckpointError, MlpxError
 from mlpx.network.checkpoint import size_bytes
+from mlpx.network.saved import read
 from mlpx.optimizers import Optimizer
 from mlpx.training.checkpoint_files import numbered, remove_but
 from mlpx.training.checkpoints import Checkpoints
@@ -78,18 +80,17 @@ def _train(experiment: Experiment, folder: Path) -> None:
     size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
     with room(folder, size + BESIDE_BYTES) as release:
         history, interrupt = _fit(experiment, folder)
-        _refuse_spoilt(experiment.model, history, folder)
+        _refuse_spoilt(experiment.model, history, interrupt, folder)
         history, test, trouble = _saved(
             experiment, folder / MODEL, history, interrupt, release=release
         )
         try:
             with held_interrupt():
-                config = _config(experiment)
+                config, stay = _config(experiment), _cut_short(history) and _keeps(experiment)
                 written, no_picture = describe_run(
-                    folder, history=history, config=config, test=test
+                    folder, history=history, config=config, test=test, checkpoints_stay=stay
                 )
-                useful = _cut_short(history) or not _is_finite(experiment.model)
-                if not (useful and _keeps(experiment)):
+                if not stay:
                     remove_but(folder, [])  # also what an earlier run has left
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
@@ -101,21 +102,28 @@ def _train(experiment: Experiment, folder: Path) -> None:
     _complain(history, folder, trouble)
 
 
-def _is_finite(model: MLP) -> bool:
-    return bool(model.backend.xp.isfinite(model.flat).all())
+def _refuse_spoilt(
+    model: MLP, history: History, interrupt: KeyboardInterrupt | None, folder: Path
+) -> None:
+    """Raise MlpxError, or KeyboardInterrupt if that ended the run, if a model that is not finite
+    would replace one that is.
+    """
+    path = folder / MODEL
+    if bool(model.backend.xp.isfinite(model.flat).all()) or not _is_finite(path):
+        return
+    ended = history.stop_reason
+    if not ended.startswith("diverged"):
+        ended = "ended with parameters that are not finite"
+    told = f"training {ended}; {path} is that from before, and nothing else was written"
+    raise (MlpxError if interrupt is None else KeyboardInterrupt)(told + _advice(folder))
 
 
-def _refuse_spoilt(model: MLP, history: History, folder: Path) -> None:
-    """Raise MlpxError if a model that is not finite would replace one that is there."""
-    if (folder / MODEL).exists() and not _is_finite(model):
-        reason = history.stop_reason
-        why = (
-            reason if reason.startswith("diverged") else "ended with parameters that are not finite"
-        )
-        raise MlpxError(
-            f"training {why}; {folder / MODEL} is that from before, and nothing else was written"
-            + _advice(folder)
-        )
+def _is_finite(path: Path) -> bool:
+    """Whether there is a model file whose parameters are finite."""
+    try:
+        return all(np.isfinite(values).all() for values in read(path).parameters.values())
+    except CheckpointError:
+        return False
 
 
 def _advice(folder: Path) -> str:
