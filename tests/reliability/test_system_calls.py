@@ -76,14 +76,13 @@ class Scenario:
     """A run that begins, or one that goes on where another was killed, and what it calls."""
 
     def __init__(self, processes: Server, folder: Path, *, killed_at: int = 0) -> None:
-        self.processes, self.folder, self.count = processes, folder, 0
+        self.processes, self.folder = processes, folder
         folder.mkdir()
         whole = self.order("whole")
         self.wanted = self.left(whole, self.run(whole))
-        self.start = None
         if killed_at:
-            self.start = self.order("start")
-            assert self.run(self.start, killed_at, KILL_BEFORE).killed
+            assert self.run(self.order("trial"), killed_at, KILL_BEFORE).killed
+            (folder / "trial").rename(folder / "start")
         self.counted = self.run(self.begun())
 
     def order(self, name: str) -> Order:
@@ -91,15 +90,14 @@ class Scenario:
         return Order(TRAINING, str(folder / "run"), str(folder / "log.csv"), counted=True)
 
     def begun(self) -> Order:
-        """A place for another trial."""
-        self.count += 1
-        order = self.order(str(self.count))
-        folder = self.folder / str(self.count)
-        if self.start is None:
-            folder.mkdir()
+        """The place of another trial: the same, as a log is known by it before the first epoch."""
+        folder, start = self.folder / "trial", self.folder / "start"
+        shutil.rmtree(folder, ignore_errors=True)
+        if start.exists():
+            shutil.copytree(start, folder)
         else:
-            shutil.copytree(self.folder / "start", folder)
-        return order
+            folder.mkdir()
+        return self.order("trial")
 
     def run(self, order: Order, call: int = 0, what: int = 0, error: int = 0) -> Death:
         Path(order.log).parent.mkdir(exist_ok=True)

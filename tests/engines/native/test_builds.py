@@ -62,7 +62,10 @@ def test_tests_pass(compiler: str, tmp_path: Path) -> None:
     assert said.strip() == str(file)
     # Not captured: a sanitizer writes what it found where the process writes, and ends it.
     pytest_ = [sys.executable, "-m", "pytest", "-q", "--capture=no", "-p", "no:cacheprovider"]
-    ran = subprocess.run([*pytest_, "-m", "not slow", "-k", "not cuda", *TESTS], env=own, cwd=ROOT)
+    chosen = "not cuda"
+    if compiler == "gcc":
+        chosen += " and not cannot_be_had"  # the sanitizer needs the addresses itself
+    ran = subprocess.run([*pytest_, "-m", "not slow", "-k", chosen, *TESTS], env=own, cwd=ROOT)
     assert ran.returncode == 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import shutil
 import subprocess
 import sys
@@ -120,9 +119,6 @@ with library.pool(3) as pool:
 
 @needs_library
 @pytest.mark.skipif(sys.platform != "linux", reason="what a process holds is read from /proc")
-@pytest.mark.skipif(
-    "asan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer needs the addresses itself"
-)
 def test_threads_of_a_pool_that_cannot_be_had_are_ended() -> None:
     try:
         said = subprocess.check_output([sys.executable, "-c", TOO_MANY], text=True)
