@@ -229,5 +229,6 @@ def test_weights_are_not_drawn_to_be_replaced(
 
 
 def test_what_is_no_file_is_not_opened(irregular: Path) -> None:
-    with pytest.raises(CheckpointError, match=f"{irregular.name} (is not a whole|cannot be read)"):
+    told = "cannot be read: Too many" if irregular.name == "loop" else "is not a whole safetensors"
+    with pytest.raises(CheckpointError, match=f"{irregular.name} {told}"):
         MLP.load(irregular)
