@@ -180,3 +180,15 @@ def test_no_output_needs_no_care(monkeypatch):
 )
 def test_every_failure_has_a_line(error, line):
     assert told(error) == line
+
+
+def test_what_python_was_told_about_warnings_holds(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "warnoptions", ["ignore"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with spoken_warnings():
+            warnings.warn("not told", UserWarning, stacklevel=1)
+        monkeypatch.setattr(sys, "warnoptions", [])
+        with spoken_warnings():
+            warnings.warn("told", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "note: told\n"

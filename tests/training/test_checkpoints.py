@@ -630,6 +630,18 @@ def test_a_full_disk_is_told_although_the_run_diverges(
     assert sorted({*said}) == ["diverged:", "no"]
 
 
+def test_a_run_that_diverges_tells_that_and_not_its_checkpoint(tmp_path: Path) -> None:
+    class Poison(Callback):
+        def on_steps(self, run: Any) -> None:
+            if run.steps_done == 5:
+                run.model.flat[:] = np.nan  # before the checkpoint, which comes last
+
+    keeper = Checkpoints(tmp_path, every=1)
+    with writing_at_once(), pytest.warns(RuntimeWarning) as told:
+        quiet(net(), X, Y, epochs=3, checkpoint=keeper, callbacks=[Poison()])
+    assert [str(each.message).split(":")[0] for each in told] == ["diverged"]
+
+
 def test_a_history_without_an_epoch_is_kept_as_it_was() -> None:
     assert as_table([]) == []
     assert from_table({"epochs": {"names": [], "values": np.zeros(0)}}) == {"epochs": []}

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_training import data, net, quiet
 
+from mlpx import Checkpoints
 from mlpx.errors import CheckpointError, InputError
 from mlpx.training import run_folder as runs
+from mlpx.training.checkpoint_files import name_of, numbered
 from mlpx.training.history import History
 from mlpx.training.run_folder import (
     claimed,
     describe_run,
+    described,
     is_run,
     locate,
     locked,
@@ -24,6 +28,7 @@ from mlpx.training.run_folder import (
     read_history,
     room,
     run_folder,
+    save_run,
 )
 
 
@@ -180,3 +185,21 @@ def test_settings_of_many_brackets_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(CheckpointError, match=r"config\.json cannot be read"):
         read_config(tmp_path)
+
+
+def test_a_damaged_checkpoint_does_not_make_an_older_one_newer_than_the_model(
+    tmp_path: Path,
+) -> None:
+    model = net()
+    keeper = Checkpoints(tmp_path, every=1, beside={"config": described({"seed": 1})})
+    quiet(model, *data(), steps=3, checkpoint=keeper)
+    save_run(tmp_path, model, history=History(), config={"seed": 1})
+    (number, path) = numbered(tmp_path)[-1]
+    assert read_config(tmp_path)["checkpoint"] == number
+    newer = tmp_path / name_of(number + 1)
+    newer.write_bytes(path.read_bytes())
+    with pytest.warns(UserWarning, match=f"was cut short: this is {newer.name}, which is newer"):
+        assert locate(tmp_path)[0] == newer
+    newer.write_bytes(path.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="the checkpoint before it is taken"):
+        assert locate(tmp_path)[0] == tmp_path / "model.safetensors"

@@ -201,6 +201,15 @@ def test_what_no_reader_would_take_is_not_written(value: Any, told: str) -> None
         _described_with(value=value)
 
 
+def test_more_arrays_than_a_reader_would_take_are_not_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checkpoint, "MOST_OBJECTS", 100)
+    _described_with(values=[np.zeros(0)] * 10)
+    with pytest.raises(CheckpointError, match=r"cannot be read again: it has 1\d\d objects"):
+        _described_with(values=[np.zeros(0)] * 40)
+
+
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
