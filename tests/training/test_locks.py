@@ -31,9 +31,11 @@ with mock.patch("fcntl.flock", refuse) if sys.argv[2] == "files" else mock.patch
         if forked or not sys.argv[3:]:
             if sys.argv[3:] == ["ends"]:
                 os.wait()
-            print(forked, flush=True)
+            if sys.argv[3:] != ["stays"]:
+                print(forked, flush=True)
             time.sleep(60)
         elif sys.argv[3] == "stays":
+            print(os.getpid(), flush=True)  # here: the parent may be faster than its child
             time.sleep(60)
 """
 """Locks a folder; a child that it forks stays, or leaves at once by the end of the `with`."""
