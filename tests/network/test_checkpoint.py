@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import pickle
 import os
+import pickle
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
