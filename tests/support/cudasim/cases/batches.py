@@ -76,12 +76,12 @@ def own_order(given: Given) -> Case:
 
 
 def of_a_later_step(positions: int) -> Maker:
-    """The next step's rows, or the last's where this is the last."""
+    """The next step's rows, or the first's where this is the last."""
 
     def make(given: Given) -> Case:
         found = gathering(given, given.normal(given.n + 3, given.d).astype(np.float32), 0)
         x, table, _ = found.p
-        rows = table[min(POSITION + 1, positions - 1)]
+        rows = table[(POSITION + 1) % positions]
         return found._replace(n=(*found.n, 1, positions), wanted={2: wide(x[rows])})
 
     return make
