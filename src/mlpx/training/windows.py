@@ -69,3 +69,20 @@ class Windowed(Feed):
     def show(self, turn: int) -> None:
         """Bring the rows of a turn into the window."""
         raise NotImplementedError
+
+
+class Turns:
+    """Rows of which only some are in memory at a time, with what to predict; `fit` takes it as x.
+
+    The order of the rows is its own.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def opened(self, model: Network, batch_size: int) -> tuple[TrainingData, Feed]:
+        """A window onto these rows for steps of `batch_size`, and what fills it.
+
+        Raises InputError if the model cannot take them.
+        """
+        raise NotImplementedError

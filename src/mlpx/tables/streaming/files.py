@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Generator, Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from mlpx.untrusted import brief
 SUFFIX = ".parquet"
 READ_BYTES = 1 << 16
 """How much of a column of an open row group is read at a time."""
+PAGE_BYTES = 1 << 20
 TAIL = 8
 """A Parquet file ends with its footer's length, in four bytes, and four letters."""
 
@@ -31,6 +33,8 @@ class Group(NamedTuple):
     number: int
     first: int
     rows: int
+    page_bytes: int
+    """About what the pages take that are open while it is read."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,12 @@ class ParquetFiles:
                 require_columns(schema.empty_table(), columns)
                 schema = pa.schema([schema.field(name) for name in columns])
             self._same(schema, path)
-            counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
-        for number, count in enumerate(counts):
-            self.groups.append(Group(len(self.files), number, self.rows, count))
-            self.rows += count
+            groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+        for number, group in enumerate(groups):
+            bytes_open = sum(_page_bytes(group.column(j)) for j in range(group.num_columns))
+            found = Group(len(self.files), number, self.rows, group.num_rows, bytes_open)
+            self.groups.append(found)
+            self.rows += group.num_rows
         self.files.append(File(path, size, changed_ns, digest(path)))
 
     def _same(self, schema: Any, path: Path) -> None:
@@ -89,6 +95,14 @@ class ParquetFiles:
         ]
         if told:
             raise DataFormatError(f"{path} {brief('; '.join(told))}; the files must agree")
+
+    def select(self, columns: Iterable[str]) -> Self:
+        """The same rows with only some of the columns."""
+        wanted = list(columns)
+        require_columns(self.schema.empty_table(), wanted)
+        made = copy(self)
+        made.schema = pa.schema([self.schema.field(name) for name in wanted])
+        return made
 
     @property
     def names(self) -> list[str]:
@@ -137,6 +151,11 @@ class ParquetFiles:
         parts = [*(f"{name} {kind}" for name, kind in _types(self.schema).items())]
         parts += [file.digest for file in self.files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _page_bytes(chunk: Any) -> int:
+    """A page and a dictionary, as they are stored and decompressed, of 1 MiB each as is usual."""
+    return READ_BYTES + min(2 * PAGE_BYTES, int(chunk.total_uncompressed_size))
 
 
 def _types(schema: Any) -> dict[str, Any]:

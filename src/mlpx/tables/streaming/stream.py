@@ -101,7 +101,7 @@ class ParquetStream:
         """Which rows of a row group are not left out; None for all of them."""
         if self._left_out is None:
             return None
-        _, _, first, rows = self.files.groups[group]
+        first, rows = self.files.groups[group].first, self.files.groups[group].rows
         stop = first + rows
         bits = np.unpackbits(self._left_out[first // 8 : -(-stop // 8)])
         kept = ~bits[first % 8 : first % 8 + rows].view(bool)
@@ -114,6 +114,12 @@ class ParquetStream:
         made = self._anew()
         made._set_sizes(buffer_rows or self.buffer_rows, lanes or self.lanes)
         made._share()
+        return made
+
+    def select(self, columns: Iterable[str]) -> Self:
+        """The same rows with only some of the columns, at the beginning of epoch 0."""
+        made = self._anew()
+        made.files = self.files.select(columns)
         return made
 
     def shard(self, rank: int, world: int) -> Self:
