@@ -34,10 +34,10 @@ def as_table(data: Any, *, name: str = "x") -> pa.Table:
     columns or rows of different lengths.
     """
     if isinstance(data, pa.Table):
-        _text_names(data.column_names, name)
+        text_names(data.column_names, name)
         return data
     names, columns = _parts(data, name)
-    names = _text_names(names, name)
+    names = text_names(names, name)
     arrays = [_array(column, name, key) for key, column in zip(names, columns, strict=True)]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
@@ -97,7 +97,7 @@ def _rows(data: Sequence[Any], name: str) -> np.ndarray:
     return array
 
 
-def _text_names(names: Iterable[Any], name: str) -> list[str]:
+def text_names(names: Iterable[Any], name: str) -> list[str]:
     """Names as text; whole numbers too, as pandas numbers columns without names."""
     texts = []
     for given in names:
@@ -168,7 +168,11 @@ def _lacks(value: Any) -> bool:
 
 def require_columns(table: Any, wanted: Iterable[str]) -> None:
     """Raise InputError naming the columns among those `wanted` that a pyarrow.Table lacks."""
-    known = table.column_names
+    require_names(table.column_names, wanted, "the table")
+
+
+def require_names(known: Sequence[str], wanted: Iterable[str], table: str) -> None:
+    """Raise InputError naming those `wanted` that are not `known` as columns of `table`."""
     present = set(known)
     lacking = [name for name in wanted if name not in present]
     if not lacking:
@@ -178,6 +182,6 @@ def require_columns(table: Any, wanted: Iterable[str]) -> None:
     has = ", ".join(map(repr, known[:MOST_SHOWN])) + (", ..." if len(known) > MOST_SHOWN else "")
     more = f" (and {len(lacking) - 1} more that are wanted)" if len(lacking) > 1 else ""
     raise InputError(
-        f"the table has no column {brief(repr(lacking[0]))}{more}{brief(hint)}; it has "
+        f"{table} has no column {brief(repr(lacking[0]))}{more}{brief(hint)}; it has "
         f"{len(known)}: {brief(has)}"
     )

@@ -87,7 +87,7 @@ def frequent(texts: Texts) -> tuple[tuple[str, ...], int]:
 
     Only texts of the least frequency that is kept need to be compared.
     """
-    counts, different = texts.counts(), texts.different
+    counts, different = texts.counts, texts.different
     if len(counts) > MOST:
         least = np.partition(counts, -MOST)[-MOST]
         sure, equal = np.flatnonzero(counts > least), np.flatnonzero(counts == least)

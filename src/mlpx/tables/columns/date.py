@@ -16,7 +16,6 @@ from mlpx.tables.columns.values import (
     is_time,
     refuse_first,
     texts_of,
-    times_in,
     times_of,
     type_of,
 )
@@ -100,7 +99,7 @@ def read_times(column: Any, *, name: str, tolerant: bool, start: int = 0) -> np.
     kind = type_of(column)
     if is_text(kind):
         texts = texts_of(column)
-        values, unread = times_in(texts.different)
+        values, unread = texts.times
         if not tolerant:
             refuse_first(unread, texts, name, wanted="dates such as 2024-02-29", start=start)
         times: np.ndarray = np.append(values, np.datetime64("NaT"))[texts.rows]

@@ -16,7 +16,6 @@ from mlpx.tables.columns.values import (
     floats_of,
     is_number,
     is_text,
-    numbers_in,
     refuse_first,
     texts_of,
     type_of,
@@ -74,7 +73,7 @@ def read_numbers(column: Any, *, name: str, tolerant: bool, start: int = 0) -> n
     kind = type_of(column)
     if is_text(kind):
         texts = texts_of(column)
-        values, unread = numbers_in(texts.different)
+        values, unread = texts.numbers
         if not tolerant:
             refuse_first(unread, texts, name, wanted="numbers", start=start)
         z: np.ndarray = np.append(values, np.nan)[texts.rows]
