@@ -19,8 +19,8 @@ from mlpx.tables.columns import Boolean, Category, Column, Date, Number
 from mlpx.tables.columns.number import read_numbers
 from mlpx.tables.columns.values import (
     Texts,
+    check_type,
     floats_of,
-    is_number,
     is_text,
     is_time,
     texts_of,
@@ -57,6 +57,7 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     """
     if wanted is not None:
         require_one_of(f"the kind of column {brief(repr(name))}", wanted, KINDS)
+    check_type(column, name)
     if is_text(type_of(column)) and not pa.types.is_dictionary(column.type):
         column = texts_of(column)
     missing = _missing(column)
@@ -96,14 +97,7 @@ def _kind(column: Any, name: str) -> tuple[str, bool]:
         return _kind_of_texts(texts_of(column), name)
     if pa.types.is_boolean(kind):
         return "boolean", False
-    if is_time(kind):
-        return "date", False
-    if is_number(kind) or pa.types.is_time(kind):
-        return "number", False
-    raise InputError(
-        f"column {brief(repr(name))} is of type {brief(kind)}, which no model takes; leave it out "
-        f"(drop = [{name!r}]), or turn it into numbers"
-    )
+    return "date" if is_time(kind) else "number", False
 
 
 def _kind_of_texts(texts: Texts, name: str) -> tuple[str, bool]:

@@ -66,7 +66,7 @@ def _codes(column: Any) -> np.ndarray:
     if is_text(type_of(column)) or pa.types.is_dictionary(column.type):
         return texts_of(column).rows
     if pa.types.is_floating(column.type):
-        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        column = pa.array(floats_of(column), from_pandas=True)
     indices = column.dictionary_encode().indices.cast(pa.int64())
     codes: np.ndarray = pc.fill_null(indices, -1).to_numpy(zero_copy_only=False)
     return codes

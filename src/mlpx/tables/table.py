@@ -16,6 +16,7 @@ from mlpx.records import is_whole
 from mlpx.untrusted import brief
 
 SHOWN, MOST_SHOWN, LONGEST_NAME = 3, 30, 100
+SIMPLE = (str, int, float, np.integer, np.floating, np.bool_)
 WANTED = (
     "a table: a pandas or polars DataFrame, a pyarrow.Table, a dict of columns, a 2-D NumPy array "
     "or a list of rows"
@@ -53,13 +54,13 @@ def _parts(data: Any, name: str) -> tuple[Sequence[Any], Iterable[Any]]:
     if hasattr(data, "iter_columns"):  # polars
         table = data.to_arrow()
         return table.column_names, table.columns
+    if hasattr(data, "collect_schema"):  # polars
+        raise InputTypeError(f"{name} is a lazy frame; call its collect() first")
     if hasattr(data, "columns") and hasattr(data, "items"):  # pandas, whose names may be twice
         return list(data.columns), [column for _, column in data.items()]
     if hasattr(data, "__arrow_c_stream__") or isinstance(data, pa.RecordBatch):
         table = pa.table(data)
         return table.column_names, table.columns
-    if hasattr(data, "collect_schema"):
-        raise InputTypeError(f"{name} is a lazy frame; call its collect() first")
     array = _matrix(data, name)
     return [f"x{j}" for j in range(array.shape[1])], list(array.T)
 
@@ -142,12 +143,12 @@ def _mixed(column: Any, name: str, key: str) -> Any:
     """
     values = [None if _lacks(value) else value for value in column]
     kinds = {type(value) for value in values if value is not None}
-    if kinds and all(issubclass(kind, int | float | np.number) for kind in kinds):
+    if kinds and all(issubclass(kind, int | float | np.integer | np.floating) for kind in kinds):
         try:
             return pa.array([None if v is None else float(v) for v in values], pa.float64())
         except (OverflowError, TypeError) as error:
             raise InputTypeError(f"{name}'s column {key!r} is not usable: {error}") from None
-    if not all(issubclass(kind, str | int | float | np.generic) for kind in kinds):
+    if not all(issubclass(kind, SIMPLE) for kind in kinds):
         told = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise InputTypeError(
             f"{name}'s column {key!r} holds values of kind {brief(told)}; wanted numbers, text, "

@@ -12,6 +12,7 @@ from mlpx.errors import InputError
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.columns.base import Column, Encoded, missing_said
 from mlpx.tables.columns.values import (
+    LARGEST,
     check_range,
     floats_of,
     is_number,
@@ -36,7 +37,7 @@ class Number(Column, name="number"):
     tolerant: bool = False
 
     def __post_init__(self) -> None:
-        require("median", self.median)
+        require("median", self.median, least=-LARGEST, most=LARGEST)
         require_count("missing", self.missing, least=0)
         require_flag("tolerant", self.tolerant)
 

@@ -70,7 +70,9 @@ class Texts:
 def whole(column: Any) -> Any:
     """A column as one pyarrow array."""
     if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks()
+        column = column.combine_chunks()
+    if column.type == pa.float16():  # for which pyarrow has few functions
+        column = column.cast(pa.float32())
     return column
 
 
@@ -105,10 +107,24 @@ def is_time(kind: Any) -> bool:
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
+def check_type(column: Any, name: str) -> None:
+    """Raises InputError for a column of a type that no kind has."""
+    kind = type_of(column)
+    if is_text(kind) or is_number(kind) or is_time(kind):
+        return
+    if not (pa.types.is_boolean(kind) or pa.types.is_time(kind)):
+        raise InputError(
+            f"column {brief(repr(name))} is of type {brief(kind)}, which no model takes; leave it "
+            f"out (drop = [{brief(repr(name))}]), or turn it into numbers"
+        )
+
+
 def texts_of(column: Any) -> Texts:
     """The texts of a column of any kind that can be written as text; whole floats as "3"."""
     if isinstance(column, Texts):
         return column
+    if isinstance(column, pa.ChunkedArray) and not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()  # each chunk by itself may be as large as can be
     array = _packed(whole(column))
     indices = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     raw = _as_texts(array.dictionary)
@@ -132,7 +148,7 @@ def _packed(array: Any) -> Any:
 def _as_texts(values: Any) -> Any:
     """Values as large_string; a float that is whole is written as a whole number."""
     text = pa.large_string()
-    if pa.types.is_floating(values.type):
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         numbers = values.cast(pa.float64())
         floats = numbers.to_numpy(zero_copy_only=False)
         exact = (floats == np.floor(floats)) & (np.abs(floats) < 2.0**53)
