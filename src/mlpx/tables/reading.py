@@ -200,15 +200,14 @@ def _check_same(first: Path, names: list[str], path: Path, others: list[str]) ->
 
 
 def _alike(tables: list[Any], names: list[str]) -> list[Any]:
-    """Tables in which each column has types that can be joined: if need be it becomes text."""
+    """Tables with these names in which each column can be joined: if need be it becomes text."""
     for name in names:
         kinds = {table.schema.field(name).type for table in tables}
-        if len(kinds) == 1 or all(map(is_number, kinds)) or all(map(is_time, kinds)):
+        if len(kinds) == 1 or all(map(is_number, kinds)):
             continue
+        joined = pa.timestamp("us") if all(map(is_time, kinds)) else pa.large_string()
+        at = names.index(name)
         tables = [
-            table.set_column(
-                table.column_names.index(name), name, table[name].cast(pa.large_string())
-            )
-            for table in tables
+            table.set_column(at, name, table[name].cast(joined, safe=False)) for table in tables
         ]
     return tables
