@@ -271,7 +271,9 @@ class PiecewiseLinearEmbedding(_Embedding, name="piecewise_linear_embedding"):
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
         self._require_columns(d_in)
         each = tuple(count**-0.5 for count in self.bins)
-        rows = tuple(bound for bound, count in zip(each, self.bins, strict=True) for _ in range(count))
+        rows = tuple(
+            bound for bound, count in zip(each, self.bins, strict=True) for _ in range(count)
+        )
         return (
             Parameter("V", (len(rows), self.width), _ByRow(rows)),
             Parameter("c", (len(each), self.width), _ByRow(each), kind="bias"),
