@@ -54,7 +54,7 @@ def _look_up_backward(to: Translator, call: Call) -> None:
         dy=dy,
         starts=given["starts"],
         dE=dE,
-        touches=_summed(to, [x, dy], dE),
+        touches=_summed(to, [x, dy, given["starts"]], dE),
         late=True,
     )
 
@@ -118,9 +118,9 @@ def _pieces_backward(to: Translator, call: Call) -> None:
     bins, width = dV.shape
     sizes: dict[str, Any] = {"bins": bins, "rows": rows, "inputs": inputs}
     sizes |= {"embedded": len(dc), "width": width}
-    touches = _summed(to, [x, dy], dV, dc)
-    arrays = {"x": x, "dy": dy, **_edges(given), "dV": dV, "dc": dc}
-    to.emit("pieces_sums", **sizes, **arrays, touches=touches, late=True)
+    read = {"x": x, "dy": dy, **_edges(given)}
+    touches = _summed(to, [*read.values()], dV, dc)
+    to.emit("pieces_sums", **sizes, **read, dV=dV, dc=dc, touches=touches, late=True)
 
 
 @translates(embedding.pieces_dx)
