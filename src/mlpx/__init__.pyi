@@ -18,9 +18,11 @@ from mlpx.layers import (
     GaussianNoise as GaussianNoise,
     Layer as Layer,
     LayerNorm as LayerNorm,
+    ParametricActivation as ParametricActivation,
     Rescale as Rescale,
     Residual as Residual,
     RMSNorm as RMSNorm,
+    Scale as Scale,
 )
 from mlpx.mlp import MLP as MLP
 from mlpx.optimizers import (

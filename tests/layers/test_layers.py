@@ -63,7 +63,7 @@ def stir(model: MLP) -> None:
     """Values that are neither 0 nor 1, so that no factor or offset hides."""
     rng = np.random.default_rng(11)
     for name, p in model.parameters.items():
-        if name.rsplit(".", 1)[1] in ("b", "beta", "gamma"):
+        if name.rsplit(".", 1)[1] in ("a", "b", "beta", "gamma", "s"):
             p[...] += rng.uniform(-0.4, 0.4, size=p.shape)
 
 

@@ -18,9 +18,11 @@ from mlpx import (
     History,
     LayerNorm,
     Optimizer,
+    ParametricActivation,
     Rescale,
     Residual,
     RMSNorm,
+    Scale,
 )
 from mlpx.kernels.losses import (
     BinaryCrossEntropy,
@@ -103,6 +105,17 @@ LAYERS = {
     ],
     "rescale": [7, Rescale(0.5, 0.1), Dense(6, activation="tanh"), Rescale(2.0), 3],
     "activations": [7, Dense(6), "softmax", Dense(5), "prelu", Dense(4), "mish", 3],
+    "scaled input": [7, Scale(), Dense(6, activation="tanh"), Scale(), 3],
+    "parametric activations": [
+        7,
+        ParametricActivation("tanh"),
+        Dense(19),
+        ParametricActivation(),
+        Dropout(0.2),
+        Dense(5),
+        ParametricActivation("mish"),
+        3,
+    ],
     "no bias": [7, Dense(6, activation="tanh", bias=False), Dense(3, bias=False)],
     "bounded": [7, Dense(20, activation="tanh", max_norm=0.8), Dense(3, max_norm=0.1)],
     "penalties": [

@@ -18,18 +18,21 @@ from mlpx.schedules.curves import (
     Constant,
     Cosine,
     Exponential,
+    FlatCosine,
     InverseScaling,
     Polynomial,
     Step,
 )
-from mlpx.schedules.cycles import Cyclic, OneCycle, WarmRestarts
+from mlpx.schedules.cycles import CosLog, Cyclic, OneCycle, WarmRestarts
 from mlpx.schedules.plateau import ReduceOnPlateau
 
 __all__ = [
     "Constant",
+    "CosLog",
     "Cosine",
     "Cyclic",
     "Exponential",
+    "FlatCosine",
     "InverseScaling",
     "OneCycle",
     "Polynomial",

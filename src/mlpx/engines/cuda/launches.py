@@ -109,6 +109,10 @@ FILES: dict[str, dict[str, Size]] = {
         "softmax": rows,
         "softmax_back": rows,
     },
+    "parametric.cu": {
+        "parametric": elements,
+        "parametric_back": column_sums,
+    },
     "losses.cu": {
         "targets": elements,
         "repeat": lambda n: elements(n, sizes=3),

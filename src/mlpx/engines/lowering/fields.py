@@ -128,6 +128,8 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "prelu": ("rows columns", "", "z slope out"),
     "prelu_back": ("rows columns", "", "dy z slope out"),
     "prelu_slope": ("rows columns", "", "dy z dslope"),
+    "parametric": ("rows columns formula", "constants*", "x a out"),
+    "parametric_back": ("rows columns formula by_output", "constants*", "dy x a da out"),
     "softmax": ("rows columns", "", "z out"),
     "softmax_back": ("rows columns", "", "dy y out"),
     # Targets and losses. r: what each row counts for; t may be labels.

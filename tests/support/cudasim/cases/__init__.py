@@ -3,7 +3,7 @@
 A file here for each .cu file.
 """
 
-from cudasim.cases import activations, batches, heads, layers, losses, products, updates
+from cudasim.cases import activations, batches, heads, layers, losses, parametric, products, updates
 from cudasim.cases.given import CASES, FLAT, POSITION, SINGLE, STEP, TABLE, Case, Given
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "heads",
     "layers",
     "losses",
+    "parametric",
     "products",
     "updates",
 ]
