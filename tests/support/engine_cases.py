@@ -31,6 +31,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
+from mlpx.schedules import FlatCosine
 
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 DTYPES = tuple(BOUNDS)
@@ -160,6 +161,9 @@ MORE = {
     "penalty by weight": {
         "penalty": L2(0.5, per_row=True),
         "sample_weight": np.linspace(0.1, 1, 45),
+    },
+    "decay by schedule": {
+        "optimizer": Optimizer.table["adamw"](weight_decay=FlatCosine(0.3, flat=0.2))
     },
     "parts": {"optimizer": Optimizer.table["adam"](accumulate=3)},
     "parts of a batch that is no multiple": {

@@ -8,11 +8,11 @@ from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 
 ANEW = (
-    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
+    "a schedule starts over, because its steps are None: it spans each call of "
     "fit; give it the number of steps of all calls together to span them"
 )
 ENDS = (
-    "the learning-rate schedule ends after {left:,} of these {steps:,} steps, because its steps "
+    "a schedule ends after {left:,} of these {steps:,} steps, because its steps "
     "are None: it spans the run as it was first planned"
 )
 
