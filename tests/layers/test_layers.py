@@ -33,6 +33,7 @@ from mlpx.engines import Interpreter
 from mlpx.optimizers import Adam
 from mlpx.program.data import TrainingData
 from mlpx.program.program import TrainingProgram
+from mlpx.schedules import Cosine
 
 GRADIENT_BOUND = 1e-7
 # Layers that have no defaults for all of their fields, or whose defaults hide something.
@@ -44,6 +45,7 @@ SPECIAL: dict[str, Layer] = {
     "residual": Residual(["batch_norm", Dense(7, activation="tanh"), Dropout(0.3), Dense(5)]),
 }
 LAYERS = {name: SPECIAL.get(name) or Layer.resolve(name) for name in sorted(Layer.table)}
+LAYERS["dropout by schedule"] = Dropout(Cosine(0.6, 12))
 
 
 @pytest.fixture(params=LAYERS)
@@ -189,6 +191,7 @@ def test_summary_shows_the_layer(layer: Layer) -> None:
 @pytest.mark.parametrize(
     ("layer", "text"),
     [(Dropout(0.25), "dropout 0.25"), (GaussianNoise(0.5), "gaussian_noise 0.5"),
+     (Dropout(Cosine(0.25)), "dropout cosine"),
      (Residual([Dense(5), "relu"]), "residual(dense identity, activation relu)")],
 )  # fmt: skip
 def test_summary_tells_layers_of_one_kind_apart(layer: Layer, text: str) -> None:

@@ -31,7 +31,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
-from mlpx.schedules import FlatCosine
+from mlpx.schedules import CosLog, FlatCosine
 
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 DTYPES = tuple(BOUNDS)
@@ -91,6 +91,13 @@ BATCH_NORM = [7, Dense(6), BatchNorm(), "relu", Dense(5), BatchNorm(momentum=0.3
 LAYERS = {
     "dropout": [7, Dropout(0.3), Dense(6, activation="tanh"), Dropout(0.5), 3],
     "dropout of odd widths": [7, Dense(5, activation="relu"), Dropout(0.2), 3],
+    "dropout by schedule": [
+        7,
+        Dropout(FlatCosine(0.6, flat=0.2)),
+        Dense(6, activation="tanh"),
+        Residual([Dropout(CosLog(0.9, 9, cycles=2)), Dense(6, activation="tanh"), Dropout(0.1)]),
+        3,
+    ],
     "alpha dropout": [7, Dense(6, activation="selu"), AlphaDropout(0.2), 3],
     "noise": [7, GaussianNoise(0.4), Dense(5), GaussianNoise(0.1), "tanh", 3],
     "batch norm": BATCH_NORM,

@@ -22,10 +22,9 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.optimizers.averaging import Average
 from mlpx.records import Record, require, require_count, require_flag
 from mlpx.schedules import (
-    Constant,
     Schedule,
-    Sequential,
     Steps,
+    begun,
     rate_or_schedule,
     rates_of,
     require_unwatched,
@@ -125,11 +124,11 @@ class Optimizer(Record, kind="optimizer"):
         return averaging or any(schedule.open for schedule in self.schedules)
 
     def resolved(self, begin: int, total: int) -> Optimizer:
-        """The same optimizer for a run of `total` steps after step `begin`, where its schedules
-        start.
+        """The same optimizer for a run of `total` steps after step `begin`, where its open
+        schedules start.
         """
         changes: dict[str, Any] = {
-            field.name: _delayed(value.resolved(total), begin)
+            field.name: begun(value, begin, total)
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Schedule)
         }
@@ -186,10 +185,6 @@ class Optimizer(Record, kind="optimizer"):
 def bias(beta: float, t: Steps) -> Steps:
     """1 - beta**t, exact for small t too; a beta of 0 gives 1."""
     return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones_like(t)
-
-
-def _delayed(schedule: Schedule, begin: int) -> Schedule:
-    return Sequential((Constant(0.0), schedule), (begin,)) if begin else schedule
 
 
 def _pairs(given: Any) -> tuple[tuple[str, float], ...]:

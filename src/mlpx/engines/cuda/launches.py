@@ -132,6 +132,7 @@ FILES: dict[str, dict[str, Size]] = {
         "product": elements,
         "alpha_dropout": elements,
         "mask": lambda n: elements(n, each=DRAWN),
+        "mask_by": lambda n: elements(n, each=DRAWN),
         "normals": lambda n: elements(n, each=DRAWN),
         "standardise_rows": rows,
         "unit_rows": rows,

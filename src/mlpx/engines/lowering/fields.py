@@ -149,6 +149,7 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "product": ("rows columns", "", "a b out"),
     "alpha_dropout": ("rows columns", "floor offset", "x mask out"),
     "mask": ("rows columns seed purpose item threshold", "scale", "out"),
+    "mask_by": ("rows columns seed purpose item table_columns", "", "numbers out"),
     "normals": ("rows columns seed purpose item", "std", "out"),
     "standardise_rows": ("rows columns", "epsilon", "x xhat scale"),
     "unit_rows": ("rows columns", "epsilon", "x xhat scale"),
