@@ -105,7 +105,7 @@ def within(count: int, *, seed: int, epoch: int, buffer: int) -> np.ndarray:
 
 def spread_out(n: int, count: int, *, seed: int, item: int) -> np.ndarray:
     """`count` of n rows in ascending order: one drawn from each of as many equal parts."""
-    edges = np.arange(count + 1, dtype=np.int64) * n // count
+    edges = np.arange(count + 1, dtype=np.int64) * n // max(1, count)
     raw = words(seed, Purpose.SPLIT, count=count, item=item)
     found: np.ndarray = edges[:-1] + (raw % np.diff(edges).astype(np.uint64)).astype(np.int64)
     return found
