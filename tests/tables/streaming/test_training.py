@@ -143,6 +143,59 @@ def test_a_last_row_that_is_too_few_for_a_layer(path: Path) -> None:
         assert history.samples == 201
 
 
+# Rows kept on the disk.
+
+
+def test_cached_rows_are_the_same(path: Path, tmp_path: Path) -> None:
+    """The files are read once, though they are trained on in each of three epochs."""
+    ours, history = fitted(opened(path), epochs=3)
+    rows = EncodedStream(*parts_of(path), cache=tmp_path)
+    read = []
+    before = ParquetStream._lane
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ParquetStream, "_lane", lambda s, span: read.append(span) or before(s, span))
+        theirs, expected = fitted(rows, epochs=3)
+    same(ours, theirs)
+    np.testing.assert_array_equal(history.step_loss, expected.step_loss)
+    assert len(read) == len(rows.stream.files.groups)
+    assert [p.name for p in tmp_path.iterdir()] == ["data"]
+
+
+def test_caching_goes_on_in_the_middle(path: Path, tmp_path: Path) -> None:
+    """Row groups that were begun before are decoded once more."""
+    ours, _ = fitted(opened(path), epochs=3)
+    for options in ({"steps": 30, "epochs": None}, {"epochs": 3, "resume": True}):
+        rows = EncodedStream(*parts_of(path), cache=tmp_path)
+        theirs, _ = fitted(rows, checkpoint=tmp_path / "run", **options)
+    same(ours, theirs)
+
+
+def test_a_disk_that_is_full(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlpx.tables.streaming import cache
+
+    ours, _ = fitted(opened(path), epochs=3)
+    left, write = [5], cache._write
+
+    def full(*given: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        write(*given)
+
+    monkeypatch.setattr(cache, "_write", full)
+    with pytest.warns(UserWarning, match="no more rows are kept in cache = .*No space left"):
+        theirs, _ = fitted(EncodedStream(*parts_of(path), cache=tmp_path), epochs=3)
+    same(ours, theirs)
+
+
+def test_caches_that_cannot_be(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"cache = .*absent' is no folder to write to"):
+        fitted(EncodedStream(*parts_of(path), cache=tmp_path / "absent"))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(InputError, match="has 1,000 bytes free and the encoded rows take 4,060"):
+        fitted(EncodedStream(*parts_of(path), cache=tmp_path))
+
+
 # Resuming.
 
 

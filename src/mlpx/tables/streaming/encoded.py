@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from mlpx.errors import InputError
 from mlpx.network.network import Network
 from mlpx.program.data import TrainingData, check_data
 from mlpx.tables.encoder import Encoder
+from mlpx.tables.streaming.cache import Cache, Rows
 from mlpx.tables.streaming.memory import Costs, fitting
 from mlpx.tables.streaming.stream import ParquetStream, Part
 from mlpx.tables.target import Target
@@ -22,18 +25,13 @@ from mlpx.training.fingerprint import Fingerprint
 from mlpx.training.windows import Turns, Window, Windowed
 
 
-class Rows(NamedTuple):
-    """Numbers and targets of some rows, in host memory."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-
 class EncodedStream(Turns):
     """The rows of a stream as numbers, with their targets; `fit` takes it as x.
 
     memory_bytes: what buffers and decoding may take; None leaves the stream's buffers and lanes as
-    they are. The order of the rows depends on it.
+    they are. The order of the rows depends on it. cache: a folder on a disk with room for all rows
+    as numbers, where they are kept until `fit` ends, in a file without a name: from the second
+    epoch on they are read from there.
     """
 
     def __init__(
@@ -43,14 +41,16 @@ class EncodedStream(Turns):
         target: Target,
         *,
         memory_bytes: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         if stream.world > 1:
             raise InputError(
                 f"the stream is the share of rank {stream.rank} of {stream.world}; one process "
                 "trains on all rows: give the stream itself"
             )
-        self.encoder, self.target, self.memory_bytes = encoder, target, memory_bytes
-        self.stream = stream.select([*encoder.feature_names, target.name])
+        self.encoder, self.target = encoder, target
+        self.memory_bytes, self.cache = memory_bytes, cache
+        self.stream = stream.select([*encoder.feature_names, target.name]).pack()
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -70,7 +70,10 @@ class EncodedStream(Turns):
         room = cut.buffer_rows
         x, y = (backend.zeros((room, *each.shape[1:]), each.dtype) for each in one)
         window = Window(x, y, None, Source(self, cut, model))
-        return window, Ahead(self, cut, model, window, batch_size=batch_size)
+        cache = None
+        if self.cache is not None:
+            cache = Cache(self.cache, sorted(cut.shares), one, most=cut.block)
+        return window, Ahead(self, cut, model, window, batch_size=batch_size, cache=cache)
 
 
 class Source:
@@ -109,10 +112,10 @@ class Ahead(Windowed):
 
     def __init__(
         self, rows: EncodedStream, cut: ParquetStream, model: Network, window: Window, *,
-        batch_size: int,
+        batch_size: int, cache: Cache | None,
     ) -> None:  # fmt: skip
         super().__init__(model, window, batch_size=batch_size)
-        self.rows, self.cut = rows, cut
+        self.rows, self.cut, self.cache = rows, cut, cache
         self._epoch = 0
         self._made = Rows(*(np.empty(array.shape, array.dtype) for array in (window.x, window.y)))
         """The rows of the next turn."""
@@ -124,6 +127,9 @@ class Ahead(Windowed):
         self._next: tuple[int, int] | None = None
         """The epoch and turn that `_parts` goes on with."""
         self._stopped = threading.Event()
+        self._full = ""
+        """Why no more rows are kept in the cache."""
+        self._told = False
 
     def order(self, epoch: int, position: int) -> np.ndarray:
         self._epoch, self._shown = epoch, -1
@@ -140,6 +146,14 @@ class Ahead(Windowed):
         self._begin(self._epoch, turn)
         assert self._job is not None
         self._job.result()
+        if self._full and self.cache is not None and not self._told:
+            self._told = True
+            warnings.warn(
+                f"no more rows are kept in cache = {str(self.rows.cache)!r}: {self._full}; the "
+                "others are decoded in every epoch",
+                UserWarning,
+                stacklevel=10,
+            )
         count, upload = self.cut.sizes[turn], self.model.backend.upload
         upload(self._made.x[:count], out=self.window.x[:count])
         upload(self._made.y[:count], out=self.window.y[:count])
@@ -168,18 +182,32 @@ class Ahead(Windowed):
     def _make(self, epoch: int, turn: int) -> None:
         """Bring the rows of a turn into `_made`, each to its place in the permutation."""
         if self._parts is None or self._next != (epoch, turn):
-            self._parts = self.cut.parts(epoch, turn)
+            known = set() if self.cache is None else self.cache.complete
+            self._parts = self.cut.parts(epoch, turn, known=known)
         self._next = None
         count = self.cut.sizes[turn]
         places = np.empty(count, np.int64)
         places[self.cut.permutation(epoch, turn)] = np.arange(count)
         for part in self._parts:
-            found = self._encoded(part)
+            found = self._found(part)
             at = places[part.place : part.place + len(found.x)]
             self._made.x[at], self._made.y[at] = found
             if part.place + len(at) == count or self._stopped.is_set():
                 break
         self._next = epoch, turn + 1
+
+    def _found(self, part: Part) -> Rows:
+        """The rows of a part as numbers, from the cache if they are there."""
+        if part.rows is None:
+            assert self.cache is not None
+            return self.cache.read(part.span)
+        found = self._encoded(part)
+        if self.cache is not None and not self._full:
+            try:
+                self.cache.write(part.span, found)
+            except OSError as error:
+                self._full = str(error)
+        return found
 
     def _encoded(self, part: Part) -> Rows:
         try:
@@ -194,3 +222,6 @@ class Ahead(Windowed):
             self._pool.shutdown()
             self._pool = None
         self._parts = None
+        if self.cache is not None:
+            self.cache.close()
+            self.cache = None

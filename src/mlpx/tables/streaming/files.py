@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlpx.errors import DataError, DataFormatError, DataNotFoundError, InputError, InputTypeError
+from mlpx.tables.columns.values import is_text
 from mlpx.tables.table import require_columns
 from mlpx.untrusted import brief
 
@@ -54,6 +55,8 @@ class ParquetFiles:
     def __init__(self, paths: Any, *, columns: Iterable[str] | None = None) -> None:
         self.files, self.groups = list[File](), list[Group]()
         self.schema: Any = None
+        self.packed = list[str]()
+        """Columns of texts that are decoded as dictionaries, which takes less time and memory."""
         self.rows = 0
         for path in listed(paths):
             self._add(path, None if columns is None else list(columns))
@@ -104,6 +107,15 @@ class ParquetFiles:
         made.schema = pa.schema([self.schema.field(name) for name in wanted])
         return made
 
+    def pack(self) -> Self:
+        """The same with texts as dictionaries."""
+        made, kinds = copy(self), _types(self.schema)
+        made.packed = [name for name, kind in kinds.items() if is_text(kind)]
+        for name in made.packed:
+            field = pa.field(name, pa.dictionary(pa.int32(), kinds[name]))
+            made.schema = made.schema.set(made.schema.get_field_index(name), field)
+        return made
+
     @property
     def names(self) -> list[str]:
         """The columns that are read."""
@@ -129,7 +141,7 @@ class ParquetFiles:
         file = self.files[group.file]
         self.check(file)
         try:
-            with opened(file.path) as source:
+            with opened(file.path, packed=self.packed) as source:
                 yield from source.iter_batches(
                     rows, row_groups=[group.number], columns=self.names, use_threads=False
                 )
@@ -197,10 +209,12 @@ def stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def opened(path: Path) -> Any:
+def opened(path: Path, *, packed: Sequence[str] = ()) -> Any:
     """The file as pyarrow has it, reading little at a time. Raises DataFormatError, DataError."""
     try:
-        return pq.ParquetFile(path, buffer_size=READ_BYTES, pre_buffer=False)
+        return pq.ParquetFile(
+            path, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=list(packed)
+        )
     except pa.ArrowException as error:
         raise DataFormatError(f"{path} is not a Parquet file: {brief(str(error))}") from None
     except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from copy import copy
 from typing import Any, NamedTuple, Self
@@ -34,7 +34,7 @@ class Part(NamedTuple):
     span: Span
     """Which they are, among the rows of their row group that are not left out."""
     rows: Any
-    """The rows themselves, a pyarrow.Table."""
+    """The rows themselves, a pyarrow.Table; None for those that are known."""
 
 
 class ParquetStream:
@@ -88,8 +88,10 @@ class ParquetStream:
         total = sum(counts)
         if total < self.world:
             raise InputError(f"{total} rows cannot be shared among world = {self.world}")
-        self._parts = order.shares(counts, seed=self.seed, rank=self.rank, world=self.world)
-        self._rows = sum(part.stop - part.start for part in self._parts)
+        self.shares = order.shares(counts, seed=self.seed, rank=self.rank, world=self.world)
+        """Which rows of which row groups are this rank's."""
+        self._stops = {part.group: part.stop for part in self.shares}
+        self._rows = sum(part.stop - part.start for part in self.shares)
         self.sizes = order.sizes(self._rows, self.buffer_rows, total=total, world=self.world)
         """How many rows each buffer of an epoch has."""
 
@@ -120,6 +122,12 @@ class ParquetStream:
         """The same rows with only some of the columns, at the beginning of epoch 0."""
         made = self._anew()
         made.files = self.files.select(columns)
+        return made
+
+    def pack(self) -> Self:
+        """The same rows with texts as dictionaries, at the beginning of epoch 0."""
+        made = self._anew()
+        made.files = self.files.pack()
         return made
 
     def shard(self, rank: int, world: int) -> Self:
@@ -236,30 +244,34 @@ class ParquetStream:
         """Which of a buffer's rows, as they were read, each of its places has."""
         return order.within(self.sizes[buffer], seed=self.seed, epoch=epoch, buffer=buffer)
 
-    def parts(self, epoch: int, first: int = 0) -> Iterator[Part]:
-        """The rows of an epoch from a buffer on, in the order in which they are read."""
+    def parts(self, epoch: int, first: int = 0, *, known: Set[int] = frozenset()) -> Iterator[Part]:
+        """The rows of an epoch from a buffer on, in the order in which they are read.
+
+        known: row groups that are not read; more may be added to it after their last rows.
+        """
         with ExitStack() as ends:
             lanes = dict[int, Lane]()
             for buffer, spans in self._buffers(epoch):
                 place = 0
                 for span in spans if buffer >= first else ():
-                    if span.group not in lanes:
+                    if span.group not in lanes and span.group not in known:
                         lanes[span.group] = self._lane(span)
                         ends.callback(lanes[span.group].close)
-                    count = span.stop - span.start
-                    batches = lanes[span.group].read(count)
-                    yield Part(buffer, place, span, self._table(batches))
-                    place += count
-                    if span.stop == self._stops[span.group]:
-                        lanes.pop(span.group).finish()
+                    yield Part(buffer, place, span, self._read(span, lanes))
+                    place += span.stop - span.start
 
-    @property
-    def _stops(self) -> dict[int, int]:
-        return {part.group: part.stop for part in self._parts}
+    def _read(self, span: Span, lanes: dict[int, Lane]) -> Any:
+        """The rows of a span, unless its row group is not open; which is closed after the last."""
+        if span.group not in lanes:
+            return None
+        table = self._table(lanes[span.group].read(span.stop - span.start))
+        if span.stop == self._stops[span.group]:
+            lanes.pop(span.group).finish()
+        return table
 
     def _buffers(self, epoch: int) -> Iterator[tuple[int, list[Span]]]:
         read = order.spans(
-            self._parts, seed=self.seed, epoch=epoch, lanes=self.lanes, block=self.block
+            self.shares, seed=self.seed, epoch=epoch, lanes=self.lanes, block=self.block
         )
         return enumerate(order.filled(read, self.sizes))
 
@@ -288,7 +300,7 @@ class ParquetStream:
 
     def in_order(self) -> Iterator[tuple[np.ndarray, Any]]:
         """The rows in the order of the files, some at a time, and their numbers."""
-        for part in sorted(self._parts):
+        for part in sorted(self.shares):
             lane = self._lane(part)
             for start in range(part.start, part.stop, self.block):
                 span = Span(part.group, start, min(start + self.block, part.stop))
