@@ -153,7 +153,12 @@ def test_cached_rows_are_the_same(path: Path, tmp_path: Path) -> None:
     read = []
     before = ParquetStream._lane
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ParquetStream, "_lane", lambda s, span: read.append(span) or before(s, span))
+
+        def noted(stream: ParquetStream, span: Any, **options: Any) -> Any:
+            read.append(span)
+            return before(stream, span, **options)
+
+        patch.setattr(ParquetStream, "_lane", noted)
         theirs, expected = fitted(rows, epochs=3)
     same(ours, theirs)
     np.testing.assert_array_equal(history.step_loss, expected.step_loss)

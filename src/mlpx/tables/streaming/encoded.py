@@ -18,7 +18,7 @@ from mlpx.network.network import Network
 from mlpx.program.data import TrainingData, check_data
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.streaming.cache import Cache, Rows
-from mlpx.tables.streaming.memory import Costs, fitting
+from mlpx.tables.streaming.memory import Costs, fitting, give_back
 from mlpx.tables.streaming.stream import ParquetStream, Part
 from mlpx.tables.target import Target
 from mlpx.training.fingerprint import Fingerprint
@@ -67,6 +67,7 @@ class EncodedStream(Turns):
         width, backend = self.encoder.width, model.backend
         one = Rows(*check_data(model, np.zeros((1, width), np.float32), y)[:2])
         cut = fitting(self.stream, Costs.of(self.stream, one), batch_size, self.memory_bytes, model)
+        give_back()
         room = cut.buffer_rows
         x, y = (backend.zeros((room, *each.shape[1:]), each.dtype) for each in one)
         window = Window(x, y, None, Source(self, cut, model))

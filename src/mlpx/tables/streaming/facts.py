@@ -135,10 +135,10 @@ class Counts:
 
     def _merge(self) -> None:
         every = [self.top, *self.waiting]
-        texts = pa.chunked_array([each.different for each in every])
-        table = pa.table({"text": texts, "rows": np.concatenate([each.counts for each in every])})
-        summed = table.group_by("text", use_threads=False).aggregate([("rows", "sum")])
-        different, counts = summed["text"].combine_chunks(), summed["rows_sum"].to_numpy()
+        packed = pa.concat_arrays([each.different for each in every]).dictionary_encode()
+        rows = np.concatenate([each.counts for each in every])
+        which, different = packed.indices.to_numpy(), packed.dictionary
+        counts = np.bincount(which, rows, len(different)).astype(np.int64)  # exact below 2**53
         self.waiting = []
         if len(counts) > 2 * MOST_TEXTS:
             self.forgot = True

@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Self
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 
 from mlpx.errors import InputError
 from mlpx.network.network import Network
 from mlpx.records import require_count
-from mlpx.tables.streaming.stream import BLOCK_ROWS, ParquetStream
+from mlpx.tables.streaming.stream import ParquetStream, block_of
 
 FEWEST_ROWS = 1024
-"""A buffer has more, unless memory is short."""
+"""So many rows tell what a decoded one takes."""
 MOST_ROWS = 1 << 20
+"""More rows in a buffer would not mix better, and take longer until the first step."""
 PERMUTING = 32
 """Bytes for each row of a buffer while its permutation is drawn."""
-ENCODING = 4
-"""While a block is encoded there are so many copies of it at most, of 8 bytes a number."""
-FIXED_BYTES = 8 << 20
-"""What a thread takes, and pyarrow beside what it decodes."""
+ENCODING = 160
+"""Bytes for each row of a block, for what is made of one column at a time."""
+FIXED_BYTES = 40 << 20
+"""What a thread takes, pyarrow beside what it decodes, and what allocators cannot give back."""
+PAGES_SHARE = 4
+"""The pages of the lanes that are open take at most one part in so many."""
 
 
-class Costs(NamedTuple):
+@dataclass(frozen=True)
+class Costs:
     """Bytes."""
 
     row: int
     """For each row of a buffer: in the window, in the next one, and its place in there."""
-    lane: int
-    """For each lane: what was read of a row group, and is decoded of it."""
-    block: int
-    """For a block that is encoded."""
+    pages: int
+    """For each lane: what was read of a row group."""
+    decoded: int
+    """For each row of each lane's block, which is decoded."""
+    encoded: int
+    """For each row of the block that is encoded."""
 
     @classmethod
     def of(cls, stream: ParquetStream, rows: Iterable[np.ndarray]) -> Self:
         """Of a stream whose rows become such numbers and targets, each of one row."""
-        arrays = list(rows)
-        row = 2 * sum(array.nbytes for array in arrays) + PERMUTING
-        decoded = decoded_bytes(stream)
-        width = sum(array.size for array in arrays)
-        lane = max(group.page_bytes for group in stream.files.groups) + 2 * decoded * BLOCK_ROWS
-        return cls(row, int(lane), int(BLOCK_ROWS * (decoded + 8 * width * ENCODING)))
+        nbytes = sum(array.nbytes for array in rows)
+        decoded = int(2 * decoded_bytes(stream))  # two batches of which a part is taken
+        pages = max(group.page_bytes for group in stream.files.groups)
+        return cls(2 * nbytes + PERMUTING, pages, decoded, 2 * nbytes + decoded + ENCODING)
+
+    def total(self, rows: int, lanes: int) -> int:
+        """Of buffers of so many rows, with so many lanes."""
+        block = block_of(rows, lanes)
+        open_lanes = lanes * (self.pages + block * self.decoded)
+        return FIXED_BYTES + rows * self.row + open_lanes + block * self.encoded
+
+
+def give_back() -> None:
+    """Give memory that was freed back to the system, which allocators do not do of themselves."""
+    pa.default_memory_pool().release_unused()
+    with suppress(AttributeError, OSError):  # it is glibc's
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def decoded_bytes(stream: ParquetStream) -> float:
@@ -56,24 +77,30 @@ def decoded_bytes(stream: ParquetStream) -> float:
 def fitting(
     stream: ParquetStream, costs: Costs, batch_size: int, memory_bytes: int | None, model: Network
 ) -> ParquetStream:
-    """The stream with buffers of whole batches, as many as `memory_bytes` have room for.
+    """The stream with buffers of whole batches, as many as `memory_bytes` have room for, and with
+    fewer lanes where their pages would take too much of it.
 
-    With less memory there are fewer lanes: they take a third of it at most.
+    Raises InputError if there is no room for a batch.
     """
     if memory_bytes is None:
         return stream.cut(buffer_rows=_whole(stream, stream.buffer_rows, batch_size, model))
     require_count("memory_bytes", memory_bytes)
-    left = int(memory_bytes) - FIXED_BYTES - costs.block
-    lanes = max(1, min(stream.lanes, left // 3 // costs.lane))
-    rows = (left - lanes * costs.lane) // costs.row
-    if rows < batch_size:
-        least = FIXED_BYTES + costs.block + costs.lane + batch_size * costs.row
+    memory_bytes = int(memory_bytes)
+    lanes = max(1, min(stream.lanes, memory_bytes // PAGES_SHARE // costs.pages))
+    while lanes > 1 and costs.total(batch_size, lanes) > memory_bytes:
+        lanes -= 1
+    few, many = 0, min(MOST_ROWS, -(-len(stream) // batch_size) * batch_size) // batch_size + 1
+    while many - few > 1:
+        middle = (few + many) // 2
+        fits = costs.total(middle * batch_size, lanes) <= memory_bytes
+        few, many = (middle, many) if fits else (few, middle)
+    if not few:
         raise InputError(
             f"memory_bytes = {memory_bytes:,} has no room for a batch of {batch_size} rows while "
-            f"others are decoded; give {least:,} or more, or a smaller batch_size"
+            f"others are decoded; give {costs.total(batch_size, 1):,} or more, or a smaller "
+            "batch_size"
         )
-    rows = _whole(stream, min(rows, MOST_ROWS), batch_size, model)
-    return stream.cut(buffer_rows=rows, lanes=int(lanes))
+    return stream.cut(buffer_rows=_whole(stream, few * batch_size, batch_size, model), lanes=lanes)
 
 
 def _whole(stream: ParquetStream, most: int, batch_size: int, model: Network) -> int:

@@ -80,7 +80,7 @@ class ParquetStream:
         require_count("buffer_rows", buffer_rows, least=2)
         require_count("lanes", lanes)
         self.buffer_rows, self.lanes = int(buffer_rows), int(lanes)
-        self.block = min(BLOCK_ROWS, max(1, self.buffer_rows // self.lanes))
+        self.block = block_of(self.buffer_rows, self.lanes)
 
     def _share(self) -> None:
         """Find which rows are this rank's, and how many each buffer has."""
@@ -255,7 +255,7 @@ class ParquetStream:
                 place = 0
                 for span in spans if buffer >= first else ():
                     if span.group not in lanes and span.group not in known:
-                        lanes[span.group] = self._lane(span)
+                        lanes[span.group] = self._lane(span, block=self.block)
                         ends.callback(lanes[span.group].close)
                     yield Part(buffer, place, span, self._read(span, lanes))
                     place += span.stop - span.start
@@ -275,11 +275,9 @@ class ParquetStream:
         )
         return enumerate(order.filled(read, self.sizes))
 
-    def _lane(self, span: Span) -> Lane:
+    def _lane(self, span: Span, *, block: int) -> Lane:
         group = self.files.groups[span.group]
-        return Lane(
-            self.files, group, block=self.block, kept=self._kept(span.group), skip=span.start
-        )
+        return Lane(self.files, group, block=block, kept=self._kept(span.group), skip=span.start)
 
     def _table(self, batches: list[Any]) -> Any:
         return pa.Table.from_batches([batch for batch in batches if len(batch)], self.schema)
@@ -298,12 +296,12 @@ class ParquetStream:
         found: np.ndarray = read[self.permutation(epoch, buffer)]
         return found
 
-    def in_order(self) -> Iterator[tuple[np.ndarray, Any]]:
-        """The rows in the order of the files, some at a time, and their numbers."""
+    def in_order(self, *, most: int = BLOCK_ROWS) -> Iterator[tuple[np.ndarray, Any]]:
+        """The rows in the order of the files, at most so many at a time, and their numbers."""
         for part in sorted(self.shares):
-            lane = self._lane(part)
-            for start in range(part.start, part.stop, self.block):
-                span = Span(part.group, start, min(start + self.block, part.stop))
+            lane = self._lane(part, block=most)
+            for start in range(part.start, part.stop, most):
+                span = Span(part.group, start, min(start + most, part.stop))
                 yield self.numbers(span), self._table(lane.read(span.stop - span.start))
             lane.finish()
 
@@ -318,6 +316,11 @@ class ParquetStream:
                 found.append(self._table([batch]).take(pa.array(here - first)))
                 first += len(batch)
         return joined(found).take(pa.array(np.searchsorted(wanted, rows)))
+
+
+def block_of(buffer_rows: int, lanes: int) -> int:
+    """How many rows are taken from a lane in a turn."""
+    return min(BLOCK_ROWS, max(1, buffer_rows // lanes))
 
 
 def joined(tables: list[Any]) -> Any:

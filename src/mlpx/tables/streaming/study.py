@@ -15,8 +15,8 @@ from mlpx.tables.encoder import SCALINGS, Encoder
 from mlpx.tables.scaling import Scaling
 from mlpx.tables.streaming import order
 from mlpx.tables.streaming.facts import Facts
-from mlpx.tables.streaming.memory import decoded_bytes
-from mlpx.tables.streaming.stream import ParquetStream, joined
+from mlpx.tables.streaming.memory import decoded_bytes, give_back
+from mlpx.tables.streaming.stream import BLOCK_ROWS, ParquetStream, joined
 from mlpx.tables.streaming.target_facts import TargetFacts
 from mlpx.tables.table import require_columns
 from mlpx.tables.target import Target, present
@@ -27,8 +27,12 @@ over twice the root of so many, 0.14 %.
 """
 HELD_ROWS = 1 << 16
 """At most so many rows are held out, as they are in memory."""
-SAMPLE_SHARE = 4
+SAMPLE_SHARE = 8
 """The sample takes at most one part in so many of the memory."""
+BLOCK_SHARE = 32
+"""and what is looked at in one go, likewise."""
+AT_ONCE = 32
+"""So many small tables are put together."""
 HELD, SAMPLE = 1, 2
 """What rows are drawn for: the item of the random words."""
 
@@ -44,16 +48,36 @@ class Study(NamedTuple):
     """The rows that are held out, a pyarrow.Table; None if none are."""
 
 
+class Gathered:
+    """Rows that are put together as they come: of many small tables, the columns' descriptions
+    would take more than what is in them.
+    """
+
+    def __init__(self) -> None:
+        self.tables, self.few = list[Any](), list[Any]()
+
+    def add(self, table: Any) -> None:
+        """Put these rows behind the others."""
+        self.few.append(table)
+        if len(self.few) == AT_ONCE:
+            self.tables.append(joined(self.few).combine_chunks())
+            self.few = []
+
+    def all(self) -> list[Any]:
+        """The rows so far, as tables."""
+        return [*self.tables, *self.few]
+
+
 @dataclass
 class Pass:
     """What is collected while all rows pass by."""
 
     facts: dict[str, Facts]
     target: TargetFacts
-    sample: list[Any] = field(default_factory=list)
-    witnesses: list[Any] = field(default_factory=list)
+    sample: Gathered = field(default_factory=Gathered)
+    witnesses: Gathered = field(default_factory=Gathered)
     """Rows that the sample must have."""
-    held: list[Any] = field(default_factory=list)
+    held: Gathered = field(default_factory=Gathered)
     left_out: list[np.ndarray] = field(default_factory=list)
     """The numbers of the rows that are not trained on."""
     without_target: int = 0
@@ -89,22 +113,27 @@ def study(
     require("validation_share", validation_share, least=0.0, below=1.0)
     require_count("sample_rows", sample_rows, least=2)
     require_columns(stream.schema.empty_table(), [target])
+    most = BLOCK_ROWS
     if memory_bytes is not None:
-        room = memory_bytes / SAMPLE_SHARE / decoded_bytes(stream)
-        sample_rows = max(2, min(sample_rows, int(room)))
+        require_count("memory_bytes", memory_bytes)
+        rows = int(memory_bytes / decoded_bytes(stream))
+        sample_rows = max(2, min(sample_rows, rows // SAMPLE_SHARE))
+        most = max(1, min(BLOCK_ROWS, rows // BLOCK_SHARE))
     dropped, kinds = list(drop), dict(kinds or {})
     require_columns(stream.schema.empty_table(), [*dropped, *kinds])
     names = [name for name in stream.schema.names if name not in (target, *dropped)]
     facts = {name: Facts(name, wanted=kinds.get(name)) for name in names}
     seen = Pass(facts, TargetFacts(target))
     held = min(round(validation_share * len(stream)), HELD_ROWS)
-    for numbers, table, chosen in _drawn(stream.select([*names, target]), held, sample_rows):
+    give_back()
+    read = stream.select([*names, target])
+    for numbers, table, chosen in _drawn(read, held, sample_rows, most):
         _look(seen, stream, numbers, table, chosen)
     return _found(seen, stream, task, kinds, scaling)
 
 
 def _drawn(
-    stream: ParquetStream, held: int, sample_rows: int
+    stream: ParquetStream, held: int, sample_rows: int, most: int
 ) -> Iterator[tuple[np.ndarray, Any, np.ndarray]]:
     """The numbers of rows, the rows, and for each HELD, SAMPLE, both or 0."""
     n, first = len(stream), 0
@@ -112,7 +141,7 @@ def _drawn(
         HELD: order.spread_out(n, held, seed=stream.seed, item=HELD),
         SAMPLE: order.spread_out(n, min(n, sample_rows + held), seed=stream.seed, item=SAMPLE),
     }
-    for numbers, table in stream.in_order():
+    for numbers, table in stream.in_order(most=most):
         chosen = np.zeros(len(numbers), np.int8)
         for what, places in rows.items():
             low, high = np.searchsorted(places, [first, first + len(numbers)])
@@ -127,7 +156,7 @@ def _look(
     there = present(table[seen.target.name])
     held = there & ((chosen & HELD) > 0)
     trained = there & ~held
-    seen.held.append(table.filter(pa.array(held)))
+    seen.held.add(table.filter(pa.array(held)))
     seen.left_out.append(numbers[~trained])
     seen.without_target += int((~there).sum())
     rows = numbers[trained]
@@ -135,7 +164,7 @@ def _look(
         return
     if len(rows) < len(table):
         table, chosen = table.filter(pa.array(trained)), chosen[trained]
-    seen.sample.append(table.take(pa.array(np.flatnonzero(chosen & SAMPLE))))
+    seen.sample.add(table.take(pa.array(np.flatnonzero(chosen & SAMPLE))))
     seen.trained += len(rows)
 
     def says(row: int) -> str:
@@ -145,7 +174,7 @@ def _look(
     wanted = [row for name, facts in seen.facts.items() for row in facts.look(table[name], says)]
     if wanted:
         wanted = [row for row in np.unique(wanted).tolist() if not chosen[row] & SAMPLE]
-        seen.witnesses.append(table.take(pa.array(wanted, pa.int64())))
+        seen.witnesses.add(table.take(pa.array(wanted, pa.int64())))
 
 
 def _found(
@@ -154,18 +183,21 @@ def _found(
     name = seen.target.name
     if not seen.trained:
         raise InputError(f"the target {name!r} has no values in the {len(stream):,} rows")
-    sample = joined(seen.sample)
+    sample = joined(seen.sample.all())
     whole = len(sample) == seen.trained
     if whole:
         target = Target.fit(sample[name], task=task, name=name)
     else:
         found = Target.fit(seen.target.sample(sample[name]), task=task, name=name)
-        target, sample = seen.target.correct(found), joined([*seen.sample, *seen.witnesses])
+        target, sample = (
+            seen.target.correct(found),
+            joined([*seen.sample.all(), *seen.witnesses.all()]),
+        )
     target = _missing(target, seen.without_target)
     encoder = Encoder.fit(sample.drop_columns([name]), kinds=kinds, scaling=scaling)
     if not whole:
         encoder = _corrected(encoder, sample, seen)
-    validation = joined(seen.held)
+    validation = joined(seen.held.all())
     left_out = np.concatenate(seen.left_out)
     rest = stream.without(left_out) if len(left_out) else stream.cut()
     return Study(encoder, target, rest, validation if len(validation) else None)
