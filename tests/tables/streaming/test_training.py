@@ -136,7 +136,10 @@ def test_a_last_row_that_is_too_few_for_a_layer(path: Path) -> None:
     stream, encoder, target = parts_of(path)
     stream = stream.without(np.array([1, 2]))
     assert len(stream) % BATCH == 1
-    for buffer_rows in (BATCH, 40, 200):
+    short = EncodedStream(stream.cut(buffer_rows=BATCH), encoder, target)
+    with pytest.raises(InputError, match=r"201 rows in batches of 8 leave 1, and the .* need 2"):
+        fitted(short, net(encoder.width, 6, "batch_norm", 3))
+    for buffer_rows in (50, 60, 200):
         rows = EncodedStream(stream.cut(buffer_rows=buffer_rows), encoder, target)
         _, history = fitted(rows, net(encoder.width, 6, "batch_norm", "relu", 3), epochs=1)
         assert len(history.step_loss) == 201 // BATCH

@@ -105,7 +105,7 @@ def fitting(
 
 def _whole(stream: ParquetStream, most: int, batch_size: int, model: Network) -> int:
     """The largest number of rows up to `most` that is a whole number of batches, and after which
-    no rest is left that is too small for a layer by itself.
+    no rest is left that is too small for a layer by itself: it would straddle two buffers.
     """
     n, least = len(stream), max(layer.least_rows for layer in model.layers)
     batches = max(1, min(most // batch_size, -(-n // batch_size)))
@@ -113,4 +113,7 @@ def _whole(stream: ParquetStream, most: int, batch_size: int, model: Network) ->
         rows = count * batch_size
         if n <= rows or not 0 < n % batch_size < least or n % rows >= batch_size:
             return rows
-    return -(-n // batch_size) * batch_size
+    raise InputError(
+        f"{n:,} rows in batches of {batch_size} leave {n % batch_size}, and the network's layers "
+        f"need {least} in a batch: give another batch_size"
+    )
