@@ -268,6 +268,26 @@ def test_does_not_go_on_with_another_stream(
         fitted(opened(path, **options), checkpoint=tmp_path / "run", resume=True)
 
 
+@pytest.mark.parametrize("cached", [False, True])
+def test_any_turn_of_any_epoch(path: Path, tmp_path: Path, cached: bool) -> None:
+    """Also while the rows of another are being made, as when a run goes back."""
+    rows = EncodedStream(*parts_of(path), cache=tmp_path if cached else None)
+    model = net(rows.encoder.width)
+    window, feed = rows.opened(model, BATCH)
+    try:
+        for epoch, turn in [(0, 0), (0, 3), (0, 1), (0, 2), (1, 6), (2, 0), (0, 1), (0, 2), (1, 0)]:
+            feed.order(epoch, 0)
+            feed.ready(turn * BUFFER // BATCH, 1000)
+            numbers = feed.cut.numbers_of(epoch, turn)
+            table = feed.cut.take(numbers)
+            np.testing.assert_array_equal(window.x[: len(numbers)], rows.encoder.encode(table))
+            np.testing.assert_array_equal(
+                window.y[: len(numbers)], rows.target.encode(table["label"])
+            )
+    finally:
+        feed.close()
+
+
 # What goes wrong.
 
 

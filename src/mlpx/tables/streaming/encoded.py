@@ -193,7 +193,9 @@ class Ahead(Windowed):
             found = self._found(part)
             at = places[part.place : part.place + len(found.x)]
             self._made.x[at], self._made.y[at] = found
-            if part.place + len(at) == count or self._stopped.is_set():
+            if self._stopped.is_set():
+                return
+            if part.place + len(at) == count:
                 break
         self._next = epoch, turn + 1
 

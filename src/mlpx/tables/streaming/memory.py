@@ -25,7 +25,11 @@ PERMUTING = 32
 ENCODING = 160
 """Bytes for each row of a block, for what is made of one column at a time."""
 FIXED_BYTES = 40 << 20
-"""What a thread takes, pyarrow beside what it decodes, and what allocators cannot give back."""
+"""What a thread takes, and pyarrow beside what it decodes."""
+SAMPLE_ROWS, SAMPLE_SHARE = 1 << 17, 8
+"""A sample of the rows has at most so many, and takes at most one part in so many of the memory."""
+KEPT = 3
+"""Allocators keep so many times what a sample took; their holes fill, and do not shrink."""
 PAGES_SHARE = 4
 """The pages of the lanes that are open take at most one part in so many."""
 
@@ -36,6 +40,8 @@ class Costs:
 
     row: int
     """For each row of a buffer: in the window, in the next one, and its place in there."""
+    sample: int
+    """For a sample of the rows as large as one may be."""
     pages: int
     """For each lane: what was read of a row group."""
     decoded: int
@@ -47,15 +53,18 @@ class Costs:
     def of(cls, stream: ParquetStream, rows: Iterable[np.ndarray]) -> Self:
         """Of a stream whose rows become such numbers and targets, each of one row."""
         nbytes = sum(array.nbytes for array in rows)
-        decoded = int(2 * decoded_bytes(stream))  # two batches of which a part is taken
+        one = decoded_bytes(stream)
+        decoded = int(2 * one)  # two batches of which a part is taken
         pages = max(group.page_bytes for group in stream.files.groups)
-        return cls(2 * nbytes + PERMUTING, pages, decoded, 2 * nbytes + decoded + ENCODING)
+        encoded = 2 * nbytes + decoded + ENCODING
+        return cls(2 * nbytes + PERMUTING, int(SAMPLE_ROWS * one), pages, decoded, encoded)
 
-    def total(self, rows: int, lanes: int) -> int:
-        """Of buffers of so many rows, with so many lanes."""
+    def total(self, rows: int, lanes: int, memory_bytes: int) -> int:
+        """Of buffers of so many rows, with so many lanes; a sample was bounded by the memory."""
         block = block_of(rows, lanes)
         open_lanes = lanes * (self.pages + block * self.decoded)
-        return FIXED_BYTES + rows * self.row + open_lanes + block * self.encoded
+        fixed = max(FIXED_BYTES, KEPT * min(self.sample, memory_bytes // SAMPLE_SHARE))
+        return fixed + rows * self.row + open_lanes + block * self.encoded
 
 
 def give_back() -> None:
@@ -87,20 +96,28 @@ def fitting(
     require_count("memory_bytes", memory_bytes)
     memory_bytes = int(memory_bytes)
     lanes = max(1, min(stream.lanes, memory_bytes // PAGES_SHARE // costs.pages))
-    while lanes > 1 and costs.total(batch_size, lanes) > memory_bytes:
+    while lanes > 1 and costs.total(batch_size, lanes, memory_bytes) > memory_bytes:
         lanes -= 1
     few, many = 0, min(MOST_ROWS, -(-len(stream) // batch_size) * batch_size) // batch_size + 1
     while many - few > 1:
         middle = (few + many) // 2
-        fits = costs.total(middle * batch_size, lanes) <= memory_bytes
+        fits = costs.total(middle * batch_size, lanes, memory_bytes) <= memory_bytes
         few, many = (middle, many) if fits else (few, middle)
     if not few:
         raise InputError(
             f"memory_bytes = {memory_bytes:,} has no room for a batch of {batch_size} rows while "
-            f"others are decoded; give {costs.total(batch_size, 1):,} or more, or a smaller "
+            f"others are decoded; give {_least(costs, batch_size):,} or more, or a smaller "
             "batch_size"
         )
     return stream.cut(buffer_rows=_whole(stream, few * batch_size, batch_size, model), lanes=lanes)
+
+
+def _least(costs: Costs, batch_size: int) -> int:
+    """The least memory for a batch: of more, a sample may take more."""
+    least, before = costs.total(batch_size, 1, 0), 0
+    while least > before:
+        least, before = costs.total(batch_size, 1, least), least
+    return least
 
 
 def _whole(stream: ParquetStream, most: int, batch_size: int, model: Network) -> int:

@@ -16,6 +16,7 @@ from mlpx.records import is_whole, require_count
 from mlpx.tables.streaming import order
 from mlpx.tables.streaming.files import ParquetFiles
 from mlpx.tables.streaming.lane import Lane
+from mlpx.tables.streaming.left_out import LeftOut
 from mlpx.tables.streaming.order import Span
 
 BUFFER_ROWS = 1 << 17
@@ -71,8 +72,7 @@ class ParquetStream:
         self.rank, self.world = 0, 1
         self.epoch = self.position = 0
         """The epoch that is given at present, and how many of its rows were given."""
-        self._left_out: np.ndarray | None = None
-        """A bit for each row, packed; 1 for those that are left out."""
+        self.left_out = LeftOut(self.files.rows)
         self._set_sizes(buffer_rows, lanes)
         self._share()
 
@@ -101,13 +101,8 @@ class ParquetStream:
 
     def _kept(self, group: int) -> np.ndarray | None:
         """Which rows of a row group are not left out; None for all of them."""
-        if self._left_out is None:
-            return None
-        first, rows = self.files.groups[group].first, self.files.groups[group].rows
-        stop = first + rows
-        bits = np.unpackbits(self._left_out[first // 8 : -(-stop // 8)])
-        kept = ~bits[first % 8 : first % 8 + rows].view(bool)
-        return None if kept.all() else kept
+        found = self.files.groups[group]
+        return self.left_out.kept(found.first, found.rows)
 
     # How it is cut.
 
@@ -150,15 +145,8 @@ class ParquetStream:
 
     def without(self, rows: Any) -> Self:
         """The stream without the rows of these numbers; row 0 is the first of the first file."""
-        rows = np.asarray(rows)
-        if rows.ndim != 1 or rows.dtype.kind not in "iu":
-            raise InputTypeError(f"rows is of {rows.dtype} {rows.shape}; wanted numbers of rows")
-        if len(rows) and (rows.min() < 0 or rows.max() >= self.files.rows):
-            raise InputError(f"rows has numbers beyond the {self.files.rows:,} rows of the files")
-        made, n = self._anew(), self.files.rows
-        packed = np.zeros(-(-n // 8), np.uint8) if self._left_out is None else self._left_out.copy()
-        np.bitwise_or.at(packed, rows >> 3, (128 >> (rows & 7)).astype(np.uint8))
-        made._left_out = packed
+        made = self._anew()
+        made.left_out = self.left_out.and_also(rows)
         made._share()
         return made
 
@@ -179,9 +167,8 @@ class ParquetStream:
 
     def identity(self) -> dict[str, Any]:
         """What the order of the rows depends on besides the epoch; plain values."""
-        left_out = 0 if self._left_out is None else int(np.unpackbits(self._left_out).sum())
         return {
-            "files": self.files.identity(), "rows": self._rows, "left_out": left_out,
+            "files": self.files.identity(), "rows": self._rows, "left_out": self.left_out.count,
             "seed": self.seed, "buffer_rows": self.buffer_rows, "lanes": self.lanes,
             "rank": self.rank, "world": self.world,
         }  # fmt: skip

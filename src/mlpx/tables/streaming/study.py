@@ -15,22 +15,16 @@ from mlpx.tables.encoder import SCALINGS, Encoder
 from mlpx.tables.scaling import Scaling
 from mlpx.tables.streaming import order
 from mlpx.tables.streaming.facts import Facts
-from mlpx.tables.streaming.memory import decoded_bytes, give_back
+from mlpx.tables.streaming.memory import SAMPLE_ROWS, SAMPLE_SHARE, decoded_bytes, give_back
 from mlpx.tables.streaming.stream import BLOCK_ROWS, ParquetStream, joined
 from mlpx.tables.streaming.target_facts import TargetFacts
 from mlpx.tables.table import require_columns
 from mlpx.tables.target import Target, present
 
-SAMPLE_ROWS = 1 << 17
-"""Medians and quartiles are a sample's: of all rows, the share below them is off by less than one
-over twice the root of so many, 0.14 %.
-"""
-HELD_ROWS = 1 << 16
-"""At most so many rows are held out, as they are in memory."""
-SAMPLE_SHARE = 8
-"""The sample takes at most one part in so many of the memory."""
+HELD_ROWS, HELD_SHARE = 1 << 16, 16
+"""At most so many rows are held out, as they are in memory, and one part in so many of it."""
 BLOCK_SHARE = 32
-"""and what is looked at in one go, likewise."""
+"""What is looked at in one go takes at most one part in so many of the memory."""
 AT_ONCE = 32
 """So many small tables are put together."""
 HELD, SAMPLE = 1, 2
@@ -100,31 +94,35 @@ def study(
     `Target.fit` find them; of no more rows than `sample_rows` to the bit.
 
     Of more, kinds, medians and quartiles are those of a sample: one row drawn from each of
-    `sample_rows` equal parts, and the rows with the least and the largest number of a column and
-    the first one without a value. Exact are how many values are missing, the least and the largest
-    number, categories, classes, and the mean and deviation of a target of values; only of a column
-    with more than 200,000 categories the most frequent ones are those that are so throughout.
+    `sample_rows` equal parts, so that the share of rows below a quartile is off by less than one
+    over twice the root of their number (0.14 %); and the rows with the least and the largest number
+    of a column and the first one without a value. Exact are how many values are missing, the least
+    and the largest number, categories, classes, and the mean and deviation of a target of values;
+    only of a column with more than 200,000 categories the most frequent ones are those that are so
+    throughout.
 
     validation_share: rows held out, one drawn from each of as many equal parts, at most 65,536.
-    Rows without a target are left out. memory_bytes: bounds the sample.
+    Rows without a target are left out. memory_bytes: of it the sample takes an eighth at most, and
+    rows held out a sixteenth.
 
     Raises InputError for what Encoder.fit and Target.fit refuse, DataError as the stream does.
     """
     require("validation_share", validation_share, least=0.0, below=1.0)
     require_count("sample_rows", sample_rows, least=2)
     require_columns(stream.schema.empty_table(), [target])
-    most = BLOCK_ROWS
+    most, held_rows = BLOCK_ROWS, HELD_ROWS
     if memory_bytes is not None:
         require_count("memory_bytes", memory_bytes)
         rows = int(memory_bytes / decoded_bytes(stream))
         sample_rows = max(2, min(sample_rows, rows // SAMPLE_SHARE))
+        held_rows = min(held_rows, rows // HELD_SHARE)
         most = max(1, min(BLOCK_ROWS, rows // BLOCK_SHARE))
     dropped, kinds = list(drop), dict(kinds or {})
     require_columns(stream.schema.empty_table(), [*dropped, *kinds])
     names = [name for name in stream.schema.names if name not in (target, *dropped)]
     facts = {name: Facts(name, wanted=kinds.get(name)) for name in names}
     seen = Pass(facts, TargetFacts(target))
-    held = min(round(validation_share * len(stream)), HELD_ROWS)
+    held = min(round(validation_share * len(stream)), held_rows)
     give_back()
     read = stream.select([*names, target])
     for numbers, table, chosen in _drawn(read, held, sample_rows, most):
