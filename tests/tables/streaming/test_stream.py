@@ -67,6 +67,22 @@ def test_rows_are_mixed(write: Write) -> None:
         assert abs(np.corrcoef(buffer[:-1], buffer[1:])[0, 1]) < 0.4
 
 
+def test_each_buffer_and_each_epoch_has_its_own_permutation(write: Write) -> None:
+    stream = opened(write(60))
+    drawn = [stream.permutation(epoch, buffer).tolist() for epoch in (0, 1) for buffer in range(3)]
+    assert len({tuple(each) for each in drawn}) == 6
+
+
+def test_row_groups_come_in_random_order(write: Write) -> None:
+    stream = opened(write(200, group=10), lanes=1)
+    orders = []
+    for epoch in (0, 1):
+        read = [part.span.group for part in stream.parts(epoch) if part.span.start == 0]
+        assert sorted(read) == list(range(20)) != read
+        orders.append(read)
+    assert orders[0] != orders[1]
+
+
 def test_no_more_row_groups_are_open_than_lanes(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

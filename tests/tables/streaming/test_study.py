@@ -100,6 +100,8 @@ def test_of_a_sample(path: Path) -> None:
         assert isinstance(ours, Number | Date)
         assert isinstance(theirs, Number | Date)
         assert ours.missing == theirs.missing > 0
+        at = encoder.output_names.index(f"{name} is missing")
+        assert encoder.scales[at].config()["factor"] == expected.scales[at].config()["factor"] > 0
     assert "of 400 rows" in encoder.notes[0]
     a = encoder.columns["a"]
     assert isinstance(a, Number)

@@ -30,6 +30,8 @@ SAMPLE_ROWS, SAMPLE_SHARE = 1 << 17, 8
 """A sample of the rows has at most so many, and takes at most one part in so many of the memory."""
 KEPT = 3
 """Allocators keep so many times what a sample took; their holes fill, and do not shrink."""
+ARENA_BYTES, ARENA_SHARE = 1 << 27, 8
+"""The addresses that glibc sets aside for a thread, if there are enough."""
 PAGES_SHARE = 4
 """The pages of the lanes that are open take at most one part in so many."""
 
@@ -60,10 +62,11 @@ class Costs:
         return cls(2 * nbytes + PERMUTING, int(SAMPLE_ROWS * one), pages, decoded, encoded)
 
     def total(self, rows: int, lanes: int, memory_bytes: int) -> int:
-        """Of buffers of so many rows, with so many lanes; a sample was bounded by the memory."""
+        """Of buffers of so many rows, with so many lanes, of so much memory."""
         block = block_of(rows, lanes)
         open_lanes = lanes * (self.pages + block * self.decoded)
         fixed = max(FIXED_BYTES, KEPT * min(self.sample, memory_bytes // SAMPLE_SHARE))
+        fixed += min(ARENA_BYTES, memory_bytes // ARENA_SHARE)
         return fixed + rows * self.row + open_lanes + block * self.encoded
 
 
