@@ -213,7 +213,9 @@ def test_a_model_that_is_there_is_not_replaced(tmp_path):
     saved = tmp_path / "net.safetensors"
     MLP([4, 2]).save(saved)
     before = saved.read_bytes()
-    with pytest.raises(InputError, match=r"net.safetensors is there, without a net.py beside it"):
+    with pytest.raises(
+        InputError, match=r"net.safetensors is there and net.py is not, so it may be a model"
+    ):
         MLP([4, 2], seed=1).export_numpy(tmp_path / "net.py")
     assert saved.read_bytes() == before
     assert not (tmp_path / "net.py").exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,10 @@ SHARED = 8
 """Constants of up to so many numbers are kept once."""
 
 
-@dataclass
+Ends = dict[str, tuple[np.dtype, Sequence[int | str]]]
+"""Inputs or outputs: the dtype and the shape of each, with names for sizes that are not fixed."""
+
+
 class Graph:
     """Nodes, constants, inputs and outputs; what they are called are the names of arrays.
 
@@ -30,14 +32,15 @@ class Graph:
         z = graph.add("MatMul", [x, graph.constant(W)])
     """
 
-    dtype: np.dtype
-    constants: dict[str, np.ndarray] = field(default_factory=dict)
-    inputs: dict[str, tuple[np.dtype, Sequence[int | str]]] = field(default_factory=dict)
-    outputs: dict[str, tuple[np.dtype, Sequence[int | str]]] = field(default_factory=dict)
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    _names: dict[str, int] = field(default_factory=dict)
-    _shared: dict[tuple[Any, ...], str] = field(default_factory=dict)
-    _prefix: str = ""
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = np.dtype(dtype)
+        self.constants: dict[str, np.ndarray] = {}
+        self.inputs: Ends = {}
+        self.outputs: Ends = {}
+        self.nodes: list[dict[str, Any]] = []
+        self._counts: dict[str, int] = {}
+        self._shared: dict[tuple[Any, ...], str] = {}
+        self._prefix = ""
 
     @contextmanager
     def within(self, part: str) -> Iterator[None]:
@@ -83,8 +86,8 @@ class Graph:
 
     def _free(self, op: str) -> str:
         stem = f"{self._prefix}{op}"
-        self._names[stem] = self._names.get(stem, 0) + 1
-        count = self._names[stem]
+        self._counts[stem] = self._counts.get(stem, 0) + 1
+        count = self._counts[stem]
         return stem if count == 1 else f"{stem}_{count}"
 
     def to_model(self, *, doc: str, metadata: Mapping[str, str], version: str) -> Any:

@@ -64,6 +64,6 @@ def _check(target: Path) -> None:
     beside = target.with_suffix(PARAMETERS)
     if beside.exists() and not target.exists():
         raise InputError(
-            f"{beside} is there, without a {target.name} beside it, so it may be a model; "
+            f"{beside} is there and {target.name} is not, so it may be a model that was saved; "
             "name another file"
         )
