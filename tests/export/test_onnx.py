@@ -156,6 +156,7 @@ def test_labels_of_yes_or_no(told):
         ("softmax_cross_entropy", ["a", "b"], r"names are \['a', 'b'\]; wanted 3 different ones"),
         ("softmax_cross_entropy", ["a", "b", "b"], "wanted 3 different ones"),
         ("softmax_cross_entropy", [1.5, 2, 3], "names holds 1.5, a float; wanted text or whole"),
+        ("softmax_cross_entropy", ["a", "b", "\ud800"], "half a character, which no file can"),
         ("mean_squared_error", ["a", "b", "c"], "this model answers values; leave them out"),
         ("binary_cross_entropy", ["a", "b", "c"], "answers 0 or 1 for each label"),
     ],

@@ -123,7 +123,13 @@ def test_answers_of_every_loss(left, loss, k):
 
 @pytest.mark.parametrize(
     "names",
-    [["a", 'b"', "ü\n"], [7, -1, 3], np.array([5, 2**63, 1], np.uint64), ["long " * 9] * 3],
+    [
+        ["a", 'b"', "ü\n"],
+        ["it's", "'\"", "\U0001f600\t\\"],
+        [7, -1, 3],
+        np.array([5, 2**63, 1], np.uint64),
+        ["long " * 9] * 3,
+    ],
 )
 def test_classes_are_called_by_their_names(left, names):
     names = [f"{name}{i}" if name == "long " * 9 else name for i, name in enumerate(names)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,6 +13,7 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.network.network import Network
 from mlpx.records import is_whole
 
+SURROGATE = re.compile("[\ud800-\udfff]")
 Kind = Literal["classes", "yes or no", "labels", "values"]
 
 
@@ -61,6 +63,8 @@ def _checked(given: Iterable[Any], count: int) -> np.ndarray:
             raise InputTypeError(
                 f"names holds {name!r}, a {type(name).__name__}; wanted text or whole numbers"
             )
+        if isinstance(name, str) and SURROGATE.search(name):
+            raise InputError(f"names holds {name!r}, half a character, which no file can hold")
     if len({str(name) for name in names}) != count or len(names) != count:
         raise InputError(
             f"names are {names!r}; wanted {count} different ones, in the order of the classes"

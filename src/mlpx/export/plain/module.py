@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable
 
@@ -139,7 +138,11 @@ def _listed(begin: str, values: Iterable[object], end: str) -> list[str]:
 
 
 def _literal(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    """A value as Python text; of text, what cannot be printed is escaped."""
+    if not isinstance(value, str):
+        return repr(value)
+    text = repr(value) if value.isprintable() else ascii(value)
+    return text if "'" in value or '"' in value else f'"{text[1:-1]}"'
 
 
 def _outputs(model: Network, code: Code) -> str:
