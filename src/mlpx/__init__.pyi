@@ -15,12 +15,17 @@ from mlpx.layers import (
     BatchNorm as BatchNorm,
     Dense as Dense,
     Dropout as Dropout,
+    Embedding as Embedding,
     GaussianNoise as GaussianNoise,
     Layer as Layer,
     LayerNorm as LayerNorm,
+    PeriodicEmbedding as PeriodicEmbedding,
+    PiecewiseLinearEmbedding as PiecewiseLinearEmbedding,
+    ParametricActivation as ParametricActivation,
     Rescale as Rescale,
     Residual as Residual,
     RMSNorm as RMSNorm,
+    Scale as Scale,
 )
 from mlpx.mlp import MLP as MLP
 from mlpx.optimizers import (

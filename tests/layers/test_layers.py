@@ -9,6 +9,7 @@ import fakecupy
 import numpy as np
 import pytest
 from around_a_layer import batch, network
+from embedded import EMBEDDINGS
 from stepping import Step, worst_errors
 
 from mlpx import (
@@ -33,6 +34,7 @@ from mlpx.engines import Interpreter
 from mlpx.optimizers import Adam
 from mlpx.program.data import TrainingData
 from mlpx.program.program import TrainingProgram
+from mlpx.schedules import Cosine
 
 GRADIENT_BOUND = 1e-7
 # Layers that have no defaults for all of their fields, or whose defaults hide something.
@@ -41,14 +43,16 @@ SPECIAL: dict[str, Layer] = {
     "rescale": Rescale(0.5, 0.1),
     "activation": ActivationLayer("prelu"),
     "dropout": Dropout(0.4),
+    **EMBEDDINGS,
     "residual": Residual(["batch_norm", Dense(7, activation="tanh"), Dropout(0.3), Dense(5)]),
 }
 LAYERS = {name: SPECIAL.get(name) or Layer.resolve(name) for name in sorted(Layer.table)}
+LAYERS["dropout by schedule"] = Dropout(Cosine(0.6, 12))
 
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest) -> Layer:
-    """One of each layer; 5 columns go in and out."""
+    """One of each layer; 5 columns go in."""
     return LAYERS[request.param]
 
 
@@ -63,7 +67,7 @@ def stir(model: MLP) -> None:
     """Values that are neither 0 nor 1, so that no factor or offset hides."""
     rng = np.random.default_rng(11)
     for name, p in model.parameters.items():
-        if name.rsplit(".", 1)[1] in ("b", "beta", "gamma"):
+        if name.rsplit(".", 1)[1] in ("a", "b", "beta", "gamma", "s"):
             p[...] += rng.uniform(-0.4, 0.4, size=p.shape)
 
 
@@ -183,12 +187,13 @@ def test_summary_shows_the_layer(layer: Layer) -> None:
         assert f"{parameter.name} {parameter.shape}" in line
     learnt = sum(p.size for p in layer.parameters(5) if p.kind != "state")
     assert line.split()[-1] == str(learnt)
-    assert model.parameter_count == 25 + 18 + learnt
+    assert model.parameter_count == 25 + 3 * (layer.outputs(5) + 1) + learnt
 
 
 @pytest.mark.parametrize(
     ("layer", "text"),
     [(Dropout(0.25), "dropout 0.25"), (GaussianNoise(0.5), "gaussian_noise 0.5"),
+     (Dropout(Cosine(0.25)), "dropout cosine"),
      (Residual([Dense(5), "relu"]), "residual(dense identity, activation relu)")],
 )  # fmt: skip
 def test_summary_tells_layers_of_one_kind_apart(layer: Layer, text: str) -> None:

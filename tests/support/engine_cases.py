@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from embedded import with_codes
 
 from mlpx import (
     L1,
@@ -14,13 +15,18 @@ from mlpx import (
     BatchNorm,
     Dense,
     Dropout,
+    Embedding,
     GaussianNoise,
     History,
     LayerNorm,
     Optimizer,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    ParametricActivation,
     Rescale,
     Residual,
     RMSNorm,
+    Scale,
 )
 from mlpx.kernels.losses import (
     BinaryCrossEntropy,
@@ -29,6 +35,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
+from mlpx.schedules import CosLog, FlatCosine
 
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 DTYPES = tuple(BOUNDS)
@@ -49,7 +56,7 @@ def agrees(
 ) -> None:
     """Two epochs with a ragged batch give the losses and parameters that the interpreter gives."""
     rng = np.random.default_rng(3)
-    x = rng.normal(size=(rows, 7))
+    x = with_codes(rng.normal(size=(rows, 7)), layers)
     y = rng.integers(0, 3, size=rows) if y is None else y
     options = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "verbose": 0} | options
     for dtype in dtypes:
@@ -88,6 +95,13 @@ BATCH_NORM = [7, Dense(6), BatchNorm(), "relu", Dense(5), BatchNorm(momentum=0.3
 LAYERS = {
     "dropout": [7, Dropout(0.3), Dense(6, activation="tanh"), Dropout(0.5), 3],
     "dropout of odd widths": [7, Dense(5, activation="relu"), Dropout(0.2), 3],
+    "dropout by schedule": [
+        7,
+        Dropout(FlatCosine(0.6, flat=0.2)),
+        Dense(6, activation="tanh"),
+        Residual([Dropout(CosLog(0.9, 9, cycles=2)), Dense(6, activation="tanh"), Dropout(0.1)]),
+        3,
+    ],
     "alpha dropout": [7, Dense(6, activation="selu"), AlphaDropout(0.2), 3],
     "noise": [7, GaussianNoise(0.4), Dense(5), GaussianNoise(0.1), "tanh", 3],
     "batch norm": BATCH_NORM,
@@ -103,6 +117,40 @@ LAYERS = {
     ],
     "rescale": [7, Rescale(0.5, 0.1), Dense(6, activation="tanh"), Rescale(2.0), 3],
     "activations": [7, Dense(6), "softmax", Dense(5), "prelu", Dense(4), "mish", 3],
+    "codes": [7, Embedding((5, 3, 40), width=3), Dense(6, activation="tanh"), 3],
+    "waves": [
+        7,
+        PeriodicEmbedding(3, frequencies=6, width=5),
+        Dense(6, activation="tanh"),
+        PeriodicEmbedding(2, frequencies=18, width=10, std=0.5),
+        3,
+    ],
+    "waves and codes": [
+        7,
+        PeriodicEmbedding(4),
+        Embedding((4, 2)),
+        Dense(6, activation="silu"),
+        LayerNorm(),
+        3,
+    ],
+    "pieces": [
+        7,
+        PiecewiseLinearEmbedding(((-1, 0, 0.5, 2), (-0.3, 0.3)), width=5),
+        Dense(6, activation="tanh"),
+        PiecewiseLinearEmbedding(((-0.5, 0.1, 0.6), (0.0, 0.2, 0.3, 0.4, 0.45))),
+        3,
+    ],
+    "scaled input": [7, Scale(), Dense(6, activation="tanh"), Scale(), 3],
+    "parametric activations": [
+        7,
+        ParametricActivation("tanh"),
+        Dense(19),
+        ParametricActivation(),
+        Dropout(0.2),
+        Dense(5),
+        ParametricActivation("mish"),
+        3,
+    ],
     "no bias": [7, Dense(6, activation="tanh", bias=False), Dense(3, bias=False)],
     "bounded": [7, Dense(20, activation="tanh", max_norm=0.8), Dense(3, max_norm=0.1)],
     "penalties": [
@@ -147,6 +195,9 @@ MORE = {
     "penalty by weight": {
         "penalty": L2(0.5, per_row=True),
         "sample_weight": np.linspace(0.1, 1, 45),
+    },
+    "decay by schedule": {
+        "optimizer": Optimizer.table["adamw"](weight_decay=FlatCosine(0.3, flat=0.2))
     },
     "parts": {"optimizer": Optimizer.table["adam"](accumulate=3)},
     "parts of a batch that is no multiple": {

@@ -12,6 +12,7 @@ import cudasim
 import numpy as np
 import pytest
 from broken_off import Trial, Whole, bits, digest, known, plain, writing_at_once
+from embedded import with_codes
 from engine_cases import BATCH_NORM, LAYERS, MORE, OPTIONS
 
 from mlpx import (
@@ -50,7 +51,7 @@ def trial(layers: Any = (D, 5, K), *, model: Any = None, **options: Any) -> Tria
     x, y, log = (options.pop(name, v) for name, v in (("x", X), ("y", Y), ("log", None)))
     callbacks = options.pop("callbacks", list)
     given = {"epochs": 2, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01} | options
-    return Trial(maker(layers, **model or {}), x, y, given, callbacks, log)
+    return Trial(maker(layers, **model or {}), with_codes(x, layers), y, given, callbacks, log)
 
 
 def rows(options: dict[str, Any]) -> dict[str, Any]:
@@ -337,10 +338,10 @@ def test_a_schedule_that_a_longer_plan_outlasts_is_told(tmp_path: Path) -> None:
     """It spans the run as it was planned."""
     whole = Whole(trial(epochs=2, learning_rate=Cosine()), tmp_path / "whole")
     _, history, _ = whole.resumed(1, epochs=3)
-    told = "the learning-rate schedule ends after 5 of these 8 steps, because its steps are None"
+    told = "a schedule ends after 5 of these 8 steps, because its steps are None"
     assert [note.partition(":")[0] for note in history.notes] == [told]
     _, history, _ = whole.resumed(whole.moments - 1, epochs=3)
-    assert history.notes[0].startswith("the learning-rate schedule starts over")
+    assert history.notes[0].startswith("a schedule starts over")
 
 
 def test_a_watch_of_another_column_begins_anew(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
+from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from mlpx.layers.elementwise import ParametricActivation, Scale
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
 
@@ -17,11 +19,16 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
     "Layer",
     "LayerNorm",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
+    "ParametricActivation",
     "RMSNorm",
     "Rescale",
     "Residual",
+    "Scale",
     "as_layer",
 ]

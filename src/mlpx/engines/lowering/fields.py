@@ -128,6 +128,8 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "prelu": ("rows columns", "", "z slope out"),
     "prelu_back": ("rows columns", "", "dy z slope out"),
     "prelu_slope": ("rows columns", "", "dy z dslope"),
+    "parametric": ("rows columns formula", "constants*", "x a out"),
+    "parametric_back": ("rows columns formula by_output", "constants*", "dy x a da out"),
     "softmax": ("rows columns", "", "z out"),
     "softmax_back": ("rows columns", "", "dy y out"),
     # Targets and losses. r: what each row counts for; t may be labels.
@@ -147,6 +149,7 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "product": ("rows columns", "", "a b out"),
     "alpha_dropout": ("rows columns", "floor offset", "x mask out"),
     "mask": ("rows columns seed purpose item threshold", "scale", "out"),
+    "mask_by": ("rows columns seed purpose item table_columns", "", "numbers out"),
     "normals": ("rows columns seed purpose item", "std", "out"),
     "standardise_rows": ("rows columns", "epsilon", "x xhat scale"),
     "unit_rows": ("rows columns", "epsilon", "x xhat scale"),
@@ -157,6 +160,20 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "scale_shift_sums": ("rows columns", "", "dy xhat dgamma dbeta"),
     "track": ("elements", "momentum factor", "value running"),
     "apply_running": ("rows columns", "epsilon", "x mu variance gamma beta out"),
+    # Embeddings. `starts`: where each column's part of a table begins, and the last one's ends.
+    "look_up": ("rows columns inputs codes width", "", "x E starts out"),
+    "look_up_sums": ("entries rows inputs codes width", "", "x dy starts dE"),
+    "look_up_dx": ("rows columns outputs codes", "", "dy out"),
+    "waves": ("rows columns inputs embedded width waves", "", "x w b V c out"),
+    "waves_sums": (
+        "rows all_waves inputs embedded width waves",
+        "",
+        "x dy w b V dw db dV dc",
+    ),
+    "waves_dx": ("rows columns outputs embedded width waves", "", "x dy w b V out"),
+    "pieces": ("rows columns inputs embedded width", "", "x left size starts V c out"),
+    "pieces_sums": ("bins rows inputs embedded width", "", "x dy left size starts dV dc"),
+    "pieces_dx": ("rows columns outputs embedded width", "", "x dy left size starts V out"),
     # Updates. `scalars`: the step's numbers in the first row of a table, or one of them.
     **{f"rule_{name}": RULE for name in codes("rule")},
     "clip_values": ("elements", "limit", "gradient"),

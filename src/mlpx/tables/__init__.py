@@ -1,0 +1,1 @@
+"""Tables as they really are: columns of numbers, categories and dates, with gaps."""
