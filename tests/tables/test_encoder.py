@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import pickle
 import time
@@ -20,7 +21,6 @@ from mlpx.tables.encoder import SCALINGS, Encoder
 from mlpx.tables.table import as_table
 
 N = 40
-DRAWN = np.random.default_rng(0)
 LETTERS = list("abcdefghijklm")
 
 
@@ -163,7 +163,7 @@ def test_the_size_of_a_block_changes_nothing(fitted, block_rows):
 
 
 def test_the_same_values_from_any_kind_of_table(fitted):
-    frame = TABLE.to_pandas(types_mapper=None)
+    frame = TABLE.to_pandas()
     expected = fitted.encode(TABLE)
     for given_ in (
         frame,
@@ -214,7 +214,7 @@ def test_a_column_only_at_prediction_is_ignored_and_can_be_told(fitted):
     [
         ("wage", ["1.5", "much"], "column 'wage' has 'much' in row 1"),
         ("wage", [1.5, float("inf")], "column 'wage' has an infinite number in row 1"),
-        ("wage", [np.datetime64("2020-01-01")] * 2, "column 'wage' is of type"),
+        ("wage", [datetime.date(2020, 1, 1)] * 2, "column 'wage' is of type"),
         ("since", [1, 2], "column 'since' is of type int64; wanted dates"),
         ("since", ["2020-01-01", "soon"], "column 'since' has 'soon' in row 1"),
         ("paid", ["true", "maybe"], "column 'paid' has 'maybe' in row 1"),
@@ -250,9 +250,9 @@ def test_a_table_without_rows_is_refused():
         Encoder.fit(TABLE.slice(0, 0))
 
 
-def test_one_row_is_learnt_from_if_something_is_missing_in_it():
+def test_one_row_says_nothing():
     one = pa.table({"a": [1.0], "b": pa.array([None], pa.float64())})
-    with pytest.raises(InputError, match="'a': it is 1.0 in every row; 'b': it has no values"):
+    with pytest.raises(InputError, match=r"'a': it is 1\.0 in every row; 'b': it has no"):
         Encoder.fit(one)
 
 
