@@ -1,0 +1,1 @@
+"""Tables as they are: columns of numbers, categories and dates, with missing values."""
