@@ -8,6 +8,7 @@ from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
+from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
 
@@ -17,9 +18,12 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
     "Layer",
     "LayerNorm",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "RMSNorm",
     "Rescale",
     "Residual",

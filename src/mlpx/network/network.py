@@ -193,7 +193,7 @@ class Network:
             width, (layer,) = specify([width, Layer.from_config(entry)], "identity", None)
             for parameter in layer.parameters(width):
                 yield f"{i}.{parameter.name}", parameter.shape
-            width = layer.width(width)
+            width = layer.outputs(width)
 
     @classmethod
     def from_config(
