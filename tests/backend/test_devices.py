@@ -19,6 +19,7 @@ import pytest
 from accepted_input import DTYPES, FORMS, X, Y
 from cudasim.cases import CASES, FLAT, POSITION, SINGLE, STEP, Case, Given
 from cudasim.checking import FEW
+from embedded import EMBEDDINGS
 
 from mlpx import MLP, Dense, Optimizer, Residual, get_backend
 from mlpx.backend.diagnosis import Diagnosis, diagnose
@@ -154,6 +155,7 @@ def test_soft_targets(device: str) -> None:
 # Layers that have no defaults for all of their fields.
 LAYERS: dict[str, Layer] = {
     "dense": Dense(6, activation="tanh"),
+    **EMBEDDINGS,
     "residual": Residual([Dense(6, activation="tanh"), "dropout", Dense(6)]),
 }
 

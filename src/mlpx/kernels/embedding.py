@@ -163,8 +163,9 @@ def waves_backward(
         xp.matmul(wave[f].T, dz, out=dV[f])
         xp.matmul(ones, dz, out=dc[f : f + 1])
         xp.matmul(dz, V[f].T, out=dwave)
-        xp.sin(angle[f], out=angle[f])
-        dwave *= angle[f]
+        slope = angle[f]
+        xp.sin(slope, out=slope)
+        dwave *= slope
         xp.negative(dwave, out=dwave)  # of the angle, (n, h)
         xp.matmul(ones, dwave, out=db[f : f + 1])
         xp.matmul(xf.T, dwave, out=dw[f])
@@ -255,12 +256,13 @@ def pieces_dx(
         xp.copyto(work[2], dy[:, f * width : (f + 1) * width])
         xp.matmul(work[2], V[first:stop].T, out=slope)  # (n, bins)
         slope /= size[first:stop]
-        xp.greater_equal(xf, left[first:stop], out=inside)
-        inside[:, 0] = 1
-        slope *= inside
-        xp.less(xf, left[first + 1 : stop], out=inside[:, :-1])
-        inside[:, -1] = 1
-        slope *= inside
+        if stop - first > 1:
+            xp.greater_equal(xf, left[first:stop], out=inside)
+            inside[:, 0] = 1
+            slope *= inside
+            xp.less(xf, left[first + 1 : stop], out=inside[:, :-1])
+            inside[:, -1] = 1
+            slope *= inside
         slope.sum(axis=1, keepdims=True, out=out[:, f : f + 1])
     xp.copyto(out[:, k:], dy[:, k * width :])
 
@@ -270,9 +272,10 @@ def _encode(xp: Namespace, x: Array, left: Array, size: Array, *, work: Array) -
     e = _part(work, len(x), len(left))
     xp.subtract(x, left, out=e)
     e /= size
-    later, earlier = e[:, 1:], e[:, :-1]
-    xp.maximum(later, 0.0, out=later)
-    xp.minimum(earlier, 1.0, out=earlier)
+    if len(left) > 1:
+        later, earlier = e[:, 1:], e[:, :-1]
+        xp.maximum(later, 0.0, out=later)
+        xp.minimum(earlier, 1.0, out=earlier)
     return e
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -96,7 +96,7 @@ class Embedding(_Embedding, name="embedding"):
     `network/architecture.py`, `gradcheck/cases.py`.
     """
 
-    sizes: Sequence[int] = ()
+    sizes: tuple[int, ...]
     width: int = 8
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class Embedding(_Embedding, name="embedding"):
 
     @property
     def codes(self) -> tuple[int, ...]:
-        return tuple(self.sizes)
+        return self.sizes
 
     @property
     def embedded(self) -> int:
@@ -226,7 +226,7 @@ class PeriodicEmbedding(_Embedding, name="periodic_embedding"):
 
 
 @dataclass(frozen=True)
-class PiecewiseLinearEmbedding(_Embedding, name="piecewise_linear_embedding"):
+class PiecewiseLinearEmbedding(_Embedding, name="piecewise_embedding"):
     """y = for each of the first len(edges) columns e V_f + c_f, a function of x_f that is linear
     between edges and continuous; then the other columns.
 
@@ -244,7 +244,7 @@ class PiecewiseLinearEmbedding(_Embedding, name="piecewise_linear_embedding"):
     `engines/native/c/table.inc`, `engines/cuda/embedding.cu`, `engines/cuda/launches.py`.
     """
 
-    edges: Sequence[Sequence[float]] = ()
+    edges: tuple[tuple[float, ...], ...]
     width: int = 16
 
     def __post_init__(self) -> None:
@@ -271,7 +271,9 @@ class PiecewiseLinearEmbedding(_Embedding, name="piecewise_linear_embedding"):
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
         self._require_columns(d_in)
         each = tuple(count**-0.5 for count in self.bins)
-        rows = tuple(bound for bound, count in zip(each, self.bins, strict=True) for _ in range(count))
+        rows = tuple(
+            bound for bound, count in zip(each, self.bins, strict=True) for _ in range(count)
+        )
         return (
             Parameter("V", (len(rows), self.width), _ByRow(rows)),
             Parameter("c", (len(each), self.width), _ByRow(each), kind="bias"),
