@@ -21,9 +21,11 @@ from mlpx.layers import (
     LayerNorm as LayerNorm,
     PeriodicEmbedding as PeriodicEmbedding,
     PiecewiseLinearEmbedding as PiecewiseLinearEmbedding,
+    ParametricActivation as ParametricActivation,
     Rescale as Rescale,
     Residual as Residual,
     RMSNorm as RMSNorm,
+    Scale as Scale,
 )
 from mlpx.mlp import MLP as MLP
 from mlpx.optimizers import (

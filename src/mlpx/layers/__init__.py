@@ -9,6 +9,7 @@ from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from mlpx.layers.elementwise import ParametricActivation, Scale
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
 
@@ -24,8 +25,10 @@ __all__ = [
     "LayerNorm",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
+    "ParametricActivation",
     "RMSNorm",
     "Rescale",
     "Residual",
+    "Scale",
     "as_layer",
 ]

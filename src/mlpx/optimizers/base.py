@@ -21,7 +21,14 @@ import numpy as np
 from mlpx.errors import InputError, InputTypeError
 from mlpx.optimizers.averaging import Average
 from mlpx.records import Record, require, require_count, require_flag
-from mlpx.schedules import Constant, Schedule, Sequential, Steps, rate_or_schedule, rates_of
+from mlpx.schedules import (
+    Schedule,
+    Steps,
+    begun,
+    rate_or_schedule,
+    rates_of,
+    require_unwatched,
+)
 from mlpx.types import Array, Namespace
 
 Multipliers = Mapping[str, float] | tuple[tuple[str, float], ...]
@@ -36,7 +43,8 @@ class Optimizer(Record, kind="optimizer"):
     learning_rate: a number, or a schedule (`mlpx.schedules`), evaluated for every update.
     weight_decay: draws weights towards zero; biases and the parameters of normalisations only with
     `decay_all=True`. In most rules this is the gradient of weight_decay / 2 |W|**2 (L2); in adamw,
-    lion and muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
+    lion and muon it is decoupled, p = p - rate weight_decay p, and may be a schedule, evaluated as
+    that of the rate is; lamb has its own.
     clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole
     gradient, which is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
     accumulate: this many batches make one update, equal to that of one batch of all their rows.
@@ -57,7 +65,7 @@ class Optimizer(Record, kind="optimizer"):
 
     learning_rate: float | Schedule = 1e-3
     _: KW_ONLY
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
     decay_all: bool = False
     clip_value: float | None = None
     clip_norm: float | None = None
@@ -67,7 +75,7 @@ class Optimizer(Record, kind="optimizer"):
 
     def __post_init__(self) -> None:
         rate_or_schedule("learning_rate", self.learning_rate)
-        require("weight_decay", self.weight_decay, least=0)
+        self._check_decay()
         require_flag("decay_all", self.decay_all)
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
@@ -76,6 +84,17 @@ class Optimizer(Record, kind="optimizer"):
         if self.average is not None:
             object.__setattr__(self, "average", Average.resolve(self.average))
         object.__setattr__(self, "rate_multipliers", _pairs(self.rate_multipliers))
+
+    def _check_decay(self) -> None:
+        given = rate_or_schedule("weight_decay", self.weight_decay)
+        if not isinstance(given, Schedule):
+            return
+        if self.decay != "decoupled":
+            raise InputError(
+                f"weight_decay = {given!r}; in {self.name} it must be a number: it may be a "
+                "schedule where it is decoupled, as in adamw, lion and muon"
+            )
+        require_unwatched("weight_decay", given)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -95,7 +114,8 @@ class Optimizer(Record, kind="optimizer"):
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """The schedules among its hyperparameters."""
-        return (self.learning_rate,) if isinstance(self.learning_rate, Schedule) else ()
+        given = (self.learning_rate, self.weight_decay)
+        return tuple(value for value in given if isinstance(value, Schedule))
 
     @property
     def open(self) -> bool:
@@ -104,11 +124,11 @@ class Optimizer(Record, kind="optimizer"):
         return averaging or any(schedule.open for schedule in self.schedules)
 
     def resolved(self, begin: int, total: int) -> Optimizer:
-        """The same optimizer for a run of `total` steps after step `begin`, where its schedules
-        start.
+        """The same optimizer for a run of `total` steps after step `begin`, where its open
+        schedules start.
         """
         changes: dict[str, Any] = {
-            field.name: _delayed(value.resolved(total), begin)
+            field.name: begun(value, begin, total)
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Schedule)
         }
@@ -120,9 +140,19 @@ class Optimizer(Record, kind="optimizer"):
         """The optimizer that moves parameters of this kind and shape: decay applies only to
         weights.
         """
-        if kind == "weight" or self.decay_all or not self.weight_decay:
+        if kind == "weight" or self.decay_all or not self.decays:
             return self
         return dataclasses.replace(self, weight_decay=0.0)
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is any weight decay."""
+        return self.weight_decay != 0
+
+    @property
+    def constant_decay(self) -> float:
+        """The weight decay of a rule in which it cannot be a schedule."""
+        return 0.0 if isinstance(self.weight_decay, Schedule) else self.weight_decay
 
     def rates(self, t: Steps) -> Steps:
         """The learning rate of each of the steps `t` = 1, 2, ..."""
@@ -155,10 +185,6 @@ class Optimizer(Record, kind="optimizer"):
 def bias(beta: float, t: Steps) -> Steps:
     """1 - beta**t, exact for small t too; a beta of 0 gives 1."""
     return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones_like(t)
-
-
-def _delayed(schedule: Schedule, begin: int) -> Schedule:
-    return Sequential((Constant(0.0), schedule), (begin,)) if begin else schedule
 
 
 def _pairs(given: Any) -> tuple[tuple[str, float], ...]:

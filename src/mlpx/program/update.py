@@ -14,7 +14,7 @@ from mlpx.network.network import Network
 from mlpx.optimizers.base import Optimizer
 from mlpx.plan.layout import KINDS, Layout, Place
 from mlpx.plan.plan import Plan
-from mlpx.schedules import Steps
+from mlpx.schedules import Steps, rates_of
 from mlpx.types import Array
 
 NORM_ELEMENTS = 1 << 22
@@ -33,7 +33,7 @@ class Group:
         """The per-step numbers of steps t = 1, 2, ...: the rule's, then the decoupled decay's."""
         rule = self.optimizer
         rate = rate_scale * self.multiplier * rule.rates(t)
-        shrinking = (1 - rate * rule.weight_decay,) if self._shrinks else ()
+        shrinking = (1 - rate * rates_of(rule.weight_decay, t),) if self._shrinks else ()
         return (*rule.scalars(t, rate), *shrinking)
 
     @property
@@ -43,7 +43,7 @@ class Group:
 
     @property
     def _shrinks(self) -> bool:
-        return self.optimizer.decay == "decoupled" and self.optimizer.weight_decay > 0
+        return self.optimizer.decay == "decoupled" and self.optimizer.decays
 
 
 def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
@@ -213,7 +213,7 @@ class Update:
     def _prepares(self, group: Group) -> bool:
         """Whether a group's rule comes after something that works on the same numbers."""
         rule = group.optimizer
-        decays = rule.decay == "l2" and rule.weight_decay > 0
+        decays = rule.decay == "l2" and rule.decays
         return self.optimizer.clip_norm is not None or decays or group.width > rule.columns
 
     def _move(
@@ -231,8 +231,8 @@ class Update:
         work = tuple(w[: part.stop - part.start] for w in self.work[: rule.scratch])
         if self.optimizer.clip_norm is not None:
             plan.call(updates.scale, g, self.factor)
-        if rule.decay == "l2" and rule.weight_decay:
-            plan.call(updates.add_decay, p, g, weight_decay=rule.weight_decay, work=work[0])
+        if rule.decay == "l2" and rule.decays:
+            plan.call(updates.add_decay, p, g, weight_decay=rule.constant_decay, work=work[0])
         for factor in numbers[count:]:
             plan.call(updates.scale, p, factor)
         whole = rule.by_parameter

@@ -192,5 +192,5 @@ def _decay(run: Run) -> np.ndarray:
     rule, decay = run.state.optimizer, np.zeros(run.model.layout.learnt)
     for place in run.model.layout.places.values():  # running statistics come last
         moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
-        decay[place.start : place.stop] = moved.weight_decay
+        decay[place.start : place.stop] = moved.constant_decay
     return decay
