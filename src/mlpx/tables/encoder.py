@@ -16,7 +16,7 @@ from mlpx.tables.kinds import find
 from mlpx.tables.scaling import Plain, Quantile, Robust, Scaling, Standard
 from mlpx.tables.table import require_columns
 
-SCALINGS = {
+SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
     "robust": (Robust, Robust),
     "quantile": (Quantile, Plain),
     "standard": (Standard, Plain),
@@ -73,12 +73,11 @@ class Encoder:
         require_columns(table, [*drop, *kinds])
         if not len(table):
             raise InputError("the table has no rows to learn from")
-        columns, dropped, notes = _found(table, drop, kinds)
-        if not columns:
-            told = "; ".join(f"{each.name!r}: {each.why}" for each in dropped)
+        encoder = _found(table, drop, kinds, scaling)
+        if not encoder.columns:
+            told = "; ".join(f"{each.name!r}: {each.why}" for each in encoder.dropped)
             raise InputError(f"no column is left to learn from{': ' if told else ''}{told}")
-        scales = _scales(table, columns, *SCALINGS[scaling])
-        return cls(columns, scales, scaling, tuple(dropped), tuple(notes))
+        return encoder
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -203,35 +202,28 @@ def _codes(column: Column) -> tuple[str, ...]:
     return ("",) if column.size else ()
 
 
-def _found(
-    table: Any, drop: list[str], kinds: dict[str, str]
-) -> tuple[dict[str, Column], list[LeftOut], list[str]]:
+def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> Encoder:
+    """The encoder of a table with rows; only one column at a time is in memory as numbers."""
     columns: dict[str, Column] = {}
-    dropped, notes = [], []
+    dropped: list[LeftOut] = []
+    notes: list[str] = []
+    measures: list[Scaling] = []
+    flags: list[Scaling] = []
+    measure, flag = SCALINGS[scaling]
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
             continue
         found = find(values, name=name, wanted=kinds.get(name))
+        notes += found.notes
         if found.column is None:
             dropped.append(LeftOut(name, found.kind, found.why))
             notes.append(f"column {name!r} is not used: {found.why}")
-        else:
-            columns[name] = found.column
-        notes += found.notes
-    return columns, dropped, notes
-
-
-def _scales(
-    table: Any, columns: dict[str, Column], measure: type[Scaling], flag: type[Scaling]
-) -> tuple[Scaling, ...]:
-    """A scaling for each number; only one column at a time is in memory."""
-    measures: list[Scaling] = []
-    flags: list[Scaling] = []
-    for name, column in columns.items():
-        encoded = column.encode(table[name], name=name)
+            continue
+        columns[name] = found.column
+        encoded = found.column.encode(found.values, name=name)
         measures += [measure.fit(z) for z in encoded.continuous]
         flags += [flag.fit(z) for z in encoded.flags]
-    return (*measures, *flags)
+    return Encoder(columns, (*measures, *flags), scaling, tuple(dropped), tuple(notes))
 
 
 def _checked(config: Any) -> Encoder:

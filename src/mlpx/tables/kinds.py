@@ -19,13 +19,11 @@ from mlpx.tables.columns import Boolean, Category, Column, Date, Number
 from mlpx.tables.columns.number import read_numbers
 from mlpx.tables.columns.values import (
     Texts,
+    check_type,
     floats_of,
-    is_number,
     is_text,
     is_time,
-    numbers_in,
     texts_of,
-    times_in,
     type_of,
 )
 from mlpx.untrusted import brief
@@ -42,11 +40,12 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """What a column is and why; `column` is None if it is left out."""
+    """What a column is and why; `column` is None if it is left out, `values` are its values."""
 
     kind: str
     why: str
     column: Column | None = None
+    values: Any = None
     notes: tuple[str, ...] = ()
 
 
@@ -58,6 +57,9 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     """
     if wanted is not None:
         require_one_of(f"the kind of column {brief(repr(name))}", wanted, KINDS)
+    check_type(column, name)
+    if is_text(type_of(column)) and not pa.types.is_dictionary(column.type):
+        column = texts_of(column)
     missing = _missing(column)
     if missing == len(column):
         return Finding("empty", "it has no values")
@@ -65,7 +67,8 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     if kind == "id-like":
         return Finding(kind, "nearly every row has a text of its own; it looks like an id")
     if not missing and _is_constant(column):
-        return Finding("constant", f"it is {brief(repr(column[0].as_py()))} in every row")
+        first = column.different[0] if isinstance(column, Texts) else column[0]
+        return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
     return _fitted(column, name, kind, tolerant and is_text(type_of(column)))
 
 
@@ -94,21 +97,15 @@ def _kind(column: Any, name: str) -> tuple[str, bool]:
         return _kind_of_texts(texts_of(column), name)
     if pa.types.is_boolean(kind):
         return "boolean", False
-    if is_time(kind):
-        return "date", False
-    if is_number(kind) or pa.types.is_time(kind):
-        return "number", False
-    raise InputError(
-        f"column {brief(repr(name))} is of type {brief(kind)}, which no model takes; leave it out "
-        f"(drop = [{name!r}]), or turn it into numbers"
-    )
+    return "date" if is_time(kind) else "number", False
 
 
 def _kind_of_texts(texts: Texts, name: str) -> tuple[str, bool]:
-    counts = texts.counts()
+    counts = texts.counts
     n = int(counts.sum())
-    for kind, read in (("number", numbers_in), ("date", times_in)):
-        unread = counts[read(texts.different).unread].sum()
+    for kind in ("number", "date"):
+        read = texts.numbers if kind == "number" else texts.times
+        unread = counts[read.unread].sum()
         if n - unread >= READ_SHARE * n:
             return kind, bool(unread)
     distinct = len(counts)
@@ -133,16 +130,18 @@ def _words(texts: Texts, counts: np.ndarray) -> float:
 def _fitted(column: Any, name: str, kind: str, tolerant: bool) -> Finding:
     if kind == "category":
         category = Category.fit(column, name=name)
-        return Finding(kind, category.says(), category, _left_out(category, name))
+        return Finding(kind, category.says(), category, column, _left_out(category, name))
     if kind == "boolean":
         boolean = Boolean.fit(column, name=name)
-        return Finding(kind, boolean.says(), boolean)
+        return Finding(kind, boolean.says(), boolean, column)
     notes = _unread(column, name, kind) if tolerant else ()
     if kind == "date":
         date = Date.fit(column, name=name, tolerant=bool(notes))
-        return Finding(kind, date.says(), date, notes)
-    number = Number.fit(column, name=name, tolerant=bool(notes))
-    return Finding(kind, number.says(), number, notes + _inexact(column, name, bool(notes)))
+        return Finding(kind, date.says(), date, column, notes)
+    tolerant = bool(notes)
+    number = Number.fit(column, name=name, tolerant=tolerant)
+    notes += _inexact(column, name, tolerant)
+    return Finding(kind, number.says(), number, column, notes)
 
 
 def _left_out(category: Category, name: str) -> tuple[str, ...]:
@@ -158,7 +157,7 @@ def _left_out(category: Category, name: str) -> tuple[str, ...]:
 def _unread(column: Any, name: str, kind: str) -> tuple[str, ...]:
     """A note of the texts that are no numbers, or no dates, and count as missing."""
     texts = texts_of(column)
-    unread = (numbers_in if kind == "number" else times_in)(texts.different).unread
+    unread = (texts.numbers if kind == "number" else texts.times).unread
     if not unread.any():
         return ()
     if unread.all():
@@ -167,7 +166,7 @@ def _unread(column: Any, name: str, kind: str) -> tuple[str, ...]:
             f"column {brief(repr(name))} was said to be a {kind}, and none of its values is one; "
             f"the first is {brief(repr(value))}"
         )
-    rows = int(texts.counts()[unread].sum())
+    rows = int(texts.counts[unread].sum())
     listed = texts.different.take(pa.array(np.flatnonzero(unread)[:SHOWN])).to_pylist()
     more = ", ..." if unread.sum() > SHOWN else ""
     told = brief(", ".join(map(repr, listed)))

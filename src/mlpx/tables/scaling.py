@@ -11,6 +11,7 @@ import numpy as np
 
 from mlpx.errors import InputError
 from mlpx.records import Record, require
+from mlpx.tables.columns.values import LARGEST
 
 FAR = 1e9
 """Beyond it a scaled number says nothing more; its square is still finite."""
@@ -68,8 +69,8 @@ class Robust(Scaling, name="robust"):
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        require("center", self.center)
-        require("factor", self.factor, least=0.0)
+        require("center", self.center, least=-LARGEST, most=LARGEST)
+        require("factor", self.factor, least=0.0, most=1.0 / TINY)
 
     @classmethod
     def fit(cls, z: np.ndarray) -> Self:
@@ -100,8 +101,8 @@ class Standard(Scaling, name="standard"):
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        require("center", self.center)
-        require("factor", self.factor, least=0.0)
+        require("center", self.center, least=-LARGEST, most=LARGEST)
+        require("factor", self.factor, least=0.0, most=1.0 / TINY)
 
     @classmethod
     def fit(cls, z: np.ndarray) -> Self:
@@ -131,7 +132,7 @@ class Quantile(Scaling, name="quantile"):
             if not isinstance(given, tuple) or not given:
                 raise InputError(f"{name} = {given!r}; it must be a tuple of numbers")
             for value in given:
-                require(name, value)
+                require(name, value, least=-LARGEST, most=LARGEST)
             if any(b <= a for a, b in pairwise(given)):
                 raise InputError(f"{name} do not increase")
         if len(self.edges) != len(self.scores):

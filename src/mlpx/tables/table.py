@@ -16,6 +16,7 @@ from mlpx.records import is_whole
 from mlpx.untrusted import brief
 
 SHOWN, MOST_SHOWN, LONGEST_NAME = 3, 30, 100
+SIMPLE = (str, int, float, np.integer, np.floating, np.bool_)
 WANTED = (
     "a table: a pandas or polars DataFrame, a pyarrow.Table, a dict of columns, a 2-D NumPy array "
     "or a list of rows"
@@ -34,10 +35,10 @@ def as_table(data: Any, *, name: str = "x") -> pa.Table:
     columns or rows of different lengths.
     """
     if isinstance(data, pa.Table):
-        _text_names(data.column_names, name)
+        text_names(data.column_names, name)
         return data
     names, columns = _parts(data, name)
-    names = _text_names(names, name)
+    names = text_names(names, name)
     arrays = [_array(column, name, key) for key, column in zip(names, columns, strict=True)]
     lengths = {len(array) for array in arrays}
     if len(lengths) > 1:
@@ -53,13 +54,13 @@ def _parts(data: Any, name: str) -> tuple[Sequence[Any], Iterable[Any]]:
     if hasattr(data, "iter_columns"):  # polars
         table = data.to_arrow()
         return table.column_names, table.columns
+    if hasattr(data, "collect_schema"):  # polars
+        raise InputTypeError(f"{name} is a lazy frame; call its collect() first")
     if hasattr(data, "columns") and hasattr(data, "items"):  # pandas, whose names may be twice
         return list(data.columns), [column for _, column in data.items()]
     if hasattr(data, "__arrow_c_stream__") or isinstance(data, pa.RecordBatch):
         table = pa.table(data)
         return table.column_names, table.columns
-    if hasattr(data, "collect_schema"):
-        raise InputTypeError(f"{name} is a lazy frame; call its collect() first")
     array = _matrix(data, name)
     return [f"x{j}" for j in range(array.shape[1])], list(array.T)
 
@@ -97,7 +98,7 @@ def _rows(data: Sequence[Any], name: str) -> np.ndarray:
     return array
 
 
-def _text_names(names: Iterable[Any], name: str) -> list[str]:
+def text_names(names: Iterable[Any], name: str) -> list[str]:
     """Names as text; whole numbers too, as pandas numbers columns without names."""
     texts = []
     for given in names:
@@ -142,12 +143,12 @@ def _mixed(column: Any, name: str, key: str) -> Any:
     """
     values = [None if _lacks(value) else value for value in column]
     kinds = {type(value) for value in values if value is not None}
-    if kinds and all(issubclass(kind, int | float | np.number) for kind in kinds):
+    if kinds and all(issubclass(kind, int | float | np.integer | np.floating) for kind in kinds):
         try:
             return pa.array([None if v is None else float(v) for v in values], pa.float64())
         except (OverflowError, TypeError) as error:
             raise InputTypeError(f"{name}'s column {key!r} is not usable: {error}") from None
-    if not all(issubclass(kind, str | int | float | np.generic) for kind in kinds):
+    if not all(issubclass(kind, SIMPLE) for kind in kinds):
         told = ", ".join(sorted(kind.__name__ for kind in kinds))
         raise InputTypeError(
             f"{name}'s column {key!r} holds values of kind {brief(told)}; wanted numbers, text, "
@@ -168,7 +169,11 @@ def _lacks(value: Any) -> bool:
 
 def require_columns(table: Any, wanted: Iterable[str]) -> None:
     """Raise InputError naming the columns among those `wanted` that a pyarrow.Table lacks."""
-    known = table.column_names
+    require_names(table.column_names, wanted, "the table")
+
+
+def require_names(known: Sequence[str], wanted: Iterable[str], table: str) -> None:
+    """Raise InputError naming those `wanted` that are not `known` as columns of `table`."""
     present = set(known)
     lacking = [name for name in wanted if name not in present]
     if not lacking:
@@ -178,6 +183,6 @@ def require_columns(table: Any, wanted: Iterable[str]) -> None:
     has = ", ".join(map(repr, known[:MOST_SHOWN])) + (", ..." if len(known) > MOST_SHOWN else "")
     more = f" (and {len(lacking) - 1} more that are wanted)" if len(lacking) > 1 else ""
     raise InputError(
-        f"the table has no column {brief(repr(lacking[0]))}{more}{brief(hint)}; it has "
+        f"{table} has no column {brief(repr(lacking[0]))}{more}{brief(hint)}; it has "
         f"{len(known)}: {brief(has)}"
     )

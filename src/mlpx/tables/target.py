@@ -14,6 +14,7 @@ from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.records import require, require_count, require_one_of
 from mlpx.tables.columns.number import read_numbers
 from mlpx.tables.columns.values import (
+    LARGEST,
     floats_of,
     is_number,
     is_text,
@@ -28,7 +29,7 @@ Task = Literal["classification", "regression"]
 TASKS = ("auto", "classification", "regression")
 FEW_CLASSES, SMALL_RANGE = 20, 100
 """Whole numbers are classes if there are few different ones and they are near each other."""
-MOST_CLASSES = 1000
+MOST_CLASSES = 10_000
 SHOWN = 5
 VERSION = 1
 
@@ -57,8 +58,8 @@ class Target:
     def __post_init__(self) -> None:
         require_one_of("task", self.task, TASKS[1:])
         for name in ("mean", "low", "high"):
-            require(name, getattr(self, name))
-        require("std", self.std, above=0.0)
+            require(name, getattr(self, name), least=-LARGEST, most=LARGEST)
+        require("std", self.std, above=0.0, most=LARGEST)
         require_count("missing", self.missing, least=0)
         if self.task == "classification":
             _check_classes(self.classes)
@@ -259,7 +260,7 @@ def _classes_of(column: Any, name: str) -> tuple[Label, ...]:
     kind = type_of(column)
     if pa.types.is_boolean(kind):
         found: list[Any] = sorted(pc.unique(column).to_pylist())
-    elif is_text(kind) or pa.types.is_dictionary(column.type):
+    elif is_text(kind):
         found = sorted(texts_of(column).different.to_pylist())
     else:
         y = np.unique(_values(column, name))

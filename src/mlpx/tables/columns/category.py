@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from mlpx.errors import InputError
 from mlpx.records import require_count
 from mlpx.tables.columns.base import Column, Encoded, missing_said
-from mlpx.tables.columns.values import Texts, texts_of
+from mlpx.tables.columns.values import Texts, check_type, texts_of
 
 ONE_HOT = 9
 """Up to so many categories have a number each; more are coded."""
@@ -62,6 +62,7 @@ class Category(Column, name="category"):
         return len(self.values) + 1 if len(self.values) > ONE_HOT else 0
 
     def encode(self, column: Any, *, name: str, start: int = 0) -> Encoded:
+        check_type(column, name)
         codes = self.codes(texts_of(column))
         if self.size:
             return Encoded([], [], codes)
@@ -87,7 +88,7 @@ def frequent(texts: Texts) -> tuple[tuple[str, ...], int]:
 
     Only texts of the least frequency that is kept need to be compared.
     """
-    counts, different = texts.counts(), texts.different
+    counts, different = texts.counts, texts.different
     if len(counts) > MOST:
         least = np.partition(counts, -MOST)[-MOST]
         sure, equal = np.flatnonzero(counts > least), np.flatnonzero(counts == least)

@@ -12,11 +12,11 @@ from mlpx.errors import InputError
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.columns.base import Column, Encoded, missing_said
 from mlpx.tables.columns.values import (
+    LARGEST,
     is_text,
     is_time,
     refuse_first,
     texts_of,
-    times_in,
     times_of,
     type_of,
 )
@@ -40,7 +40,7 @@ class Date(Column, name="date"):
         if not isinstance(self.medians, tuple) or len(self.medians) not in (5, 6):
             raise InputError(f"medians = {self.medians!r}; it must be a list of 5 or 6 numbers")
         for median in self.medians:
-            require("a median", median)
+            require("a median", median, least=-LARGEST, most=LARGEST)
         require_count("missing", self.missing, least=0)
         require_flag("tolerant", self.tolerant)
 
@@ -100,7 +100,7 @@ def read_times(column: Any, *, name: str, tolerant: bool, start: int = 0) -> np.
     kind = type_of(column)
     if is_text(kind):
         texts = texts_of(column)
-        values, unread = times_in(texts.different)
+        values, unread = texts.times
         if not tolerant:
             refuse_first(unread, texts, name, wanted="dates such as 2024-02-29", start=start)
         times: np.ndarray = np.append(values, np.datetime64("NaT"))[texts.rows]
@@ -108,8 +108,5 @@ def read_times(column: Any, *, name: str, tolerant: bool, start: int = 0) -> np.
     if pa.types.is_null(kind):
         return np.full(len(column), np.datetime64("NaT"), "datetime64[us]")
     if not is_time(kind):
-        raise InputError(
-            f"column {brief(repr(name))} is of type {kind}; wanted dates, as in the rows that the "
-            "model learnt from"
-        )
+        raise InputError(f"column {brief(repr(name))} is of type {kind}; wanted dates")
     return times_of(column)

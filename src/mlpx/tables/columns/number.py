@@ -12,11 +12,11 @@ from mlpx.errors import InputError
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.columns.base import Column, Encoded, missing_said
 from mlpx.tables.columns.values import (
+    LARGEST,
     check_range,
     floats_of,
     is_number,
     is_text,
-    numbers_in,
     refuse_first,
     texts_of,
     type_of,
@@ -37,7 +37,7 @@ class Number(Column, name="number"):
     tolerant: bool = False
 
     def __post_init__(self) -> None:
-        require("median", self.median)
+        require("median", self.median, least=-LARGEST, most=LARGEST)
         require_count("missing", self.missing, least=0)
         require_flag("tolerant", self.tolerant)
 
@@ -74,7 +74,7 @@ def read_numbers(column: Any, *, name: str, tolerant: bool, start: int = 0) -> n
     kind = type_of(column)
     if is_text(kind):
         texts = texts_of(column)
-        values, unread = numbers_in(texts.different)
+        values, unread = texts.numbers
         if not tolerant:
             refuse_first(unread, texts, name, wanted="numbers", start=start)
         z: np.ndarray = np.append(values, np.nan)[texts.rows]

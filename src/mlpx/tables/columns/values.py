@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,21 +29,50 @@ NO_TIME = np.iinfo(np.int64).min
 MONTHS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
-class Texts(NamedTuple):
-    """Texts without the blanks around them: different ones, and which a row has (-1: none)."""
+class Read(NamedTuple):
+    """What texts say as numbers or times: NaN or NaT for none, and which could not be read."""
 
-    different: Any  # pyarrow large_string
+    values: np.ndarray
+    unread: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """The texts of a column without the blanks around them; a column itself, looked at once.
+
+    `different`: each text once, a pyarrow array of large_string. `rows`: which a row has, int64
+    (n,), -1 for none.
+    """
+
+    different: Any
     rows: np.ndarray
+    type: Any = field(default_factory=pa.large_string)
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
     def counts(self) -> np.ndarray:
         """How many rows have each, int64."""
         return np.bincount(self.rows[self.rows >= 0], minlength=len(self.different))
+
+    @cached_property
+    def numbers(self) -> Read:
+        """The numbers that the different ones are."""
+        return numbers_in(self.different)
+
+    @cached_property
+    def times(self) -> Read:
+        """The times that the different ones are."""
+        return times_in(self.different)
 
 
 def whole(column: Any) -> Any:
     """A column as one pyarrow array."""
     if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks()
+        column = column.combine_chunks()
+    if column.type == pa.float16():  # for which pyarrow has few functions
+        column = column.cast(pa.float32())
     return column
 
 
@@ -76,8 +107,24 @@ def is_time(kind: Any) -> bool:
     return bool(pa.types.is_date(kind) or pa.types.is_timestamp(kind))
 
 
+def check_type(column: Any, name: str) -> None:
+    """Raises InputError for a column of a type that no kind has."""
+    kind = type_of(column)
+    if is_text(kind) or is_number(kind) or is_time(kind):
+        return
+    if not (pa.types.is_boolean(kind) or pa.types.is_time(kind)):
+        raise InputError(
+            f"column {brief(repr(name))} is of type {brief(kind)}, which no model takes; leave it "
+            f"out (drop = [{brief(repr(name))}]), or turn it into numbers"
+        )
+
+
 def texts_of(column: Any) -> Texts:
     """The texts of a column of any kind that can be written as text; whole floats as "3"."""
+    if isinstance(column, Texts):
+        return column
+    if isinstance(column, pa.ChunkedArray) and not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()  # each chunk by itself may be as large as can be
     array = _packed(whole(column))
     indices = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     raw = _as_texts(array.dictionary)
@@ -101,20 +148,13 @@ def _packed(array: Any) -> Any:
 def _as_texts(values: Any) -> Any:
     """Values as large_string; a float that is whole is written as a whole number."""
     text = pa.large_string()
-    if pa.types.is_floating(values.type):
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         numbers = values.cast(pa.float64())
         floats = numbers.to_numpy(zero_copy_only=False)
         exact = (floats == np.floor(floats)) & (np.abs(floats) < 2.0**53)
         ints = pa.array(np.where(exact, floats, 0).astype(np.int64)).cast(text)
         return pc.if_else(pa.array(exact), ints, numbers.cast(text))
     return values.cast(text)
-
-
-class Read(NamedTuple):
-    """What texts say as numbers or times: NaN or NaT for none, and which could not be read."""
-
-    values: np.ndarray
-    unread: np.ndarray
 
 
 def numbers_in(texts: Any) -> Read:
