@@ -103,7 +103,7 @@ def test_missing_and_unknown_values_are_predicted_too(classifier: TableClassifie
 
 @pytest.mark.parametrize(
     "y",
-    [LABELS, LABELS == "yes", (LABELS == "yes") * 5 - 2, np.where(LABELS == "yes", 0.5, 1.5),
+    [LABELS, LABELS == "yes", (LABELS == "yes") * 5 - 2, np.where(LABELS == "yes", 2.0, 1.0),
      np.array(["a", "b", "c"], object)[np.arange(ROWS) % 3]],
     ids=["text", "bool", "int", "float", "three"],
 )  # fmt: skip
@@ -184,7 +184,8 @@ def test_a_weight_of_two_is_the_row_twice() -> None:
 def test_classes_may_have_weights() -> None:
     options = SMALL | {"epochs": 15}
     fitted = TableClassifier(**options, class_weight={"yes": 1000, "no": 0.001})
-    assert (fitted.fit(TABLE, LABELS).predict(TABLE) == "yes").all()
+    assert (fitted.fit(TABLE, LABELS).predict(TABLE) == "yes").mean() > 0.9
+    assert (LABELS == "yes").mean() < 0.5
     few = np.where(np.arange(ROWS) % 20, "no", LABELS)
     sums = [
         TableClassifier(**options, class_weight=given).fit(TABLE, few).predict_proba(TABLE)[:, 1]
@@ -258,7 +259,11 @@ def test_a_refused_fit_leaves_the_estimator_as_it_was(
         (TABLE, LABELS[1:], "inconsistent numbers of samples"),
         (TABLE[:0], LABELS[:0], "0 sample"),
         (TABLE[[]], LABELS, r"0 (sample|feature)\(s\)"),
-        (TABLE.assign(width=np.inf), LABELS, "'width'"),
+        (
+            TABLE.assign(width=TABLE["width"].replace(TABLE["width"].max(), np.inf)),
+            LABELS,
+            "'width'",
+        ),
         (TABLE, np.stack([LABELS == "yes"] * 2, axis=1), "one class a row"),
         (TABLE, None, "requires y to be passed"),
     ],
@@ -288,7 +293,8 @@ class _Interrupt(Callback):
 def test_an_interrupt_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
     options = Plain.options
     monkeypatch.setattr(
-        Plain, "options", lambda self, **given: options(self, **given) | {"callbacks": [_Interrupt()]}
+        Plain, "options",
+        lambda self, **given: options(self, **given) | {"callbacks": [_Interrupt()]},
     )  # fmt: skip
     with pytest.warns(UserWarning, match="interrupted; what was learnt is kept") as told:
         fitted = TableClassifier(**SMALL | {"epochs": 50}).fit(TABLE, LABELS)

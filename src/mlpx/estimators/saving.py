@@ -139,9 +139,10 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
     kind = brief((described or {}).get("kind", cls.__name__))
     if kind != cls.__name__:
         raise CheckpointError(f"{folder / CONFIG} holds a {kind}: use {kind}.from_run")
-    if "table" in config:
+    if "table" in (model.about or {}):
         raise CheckpointError(
-            f"{folder / CONFIG} holds a model of a table: use from_run of mlpx.tables"
+            f"{folder / MODEL} is the model of a table: use from_run of TableClassifier or "
+            "TableRegressor in mlpx.tables"
         )
     try:
         if described is None:

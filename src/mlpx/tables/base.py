@@ -15,6 +15,7 @@ import pyarrow as pa
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from mlpx.backend.cpu import usable_cores
 from mlpx.engines.threads import TOO_MANY
 from mlpx.errors import InputError
 from mlpx.estimators.rows import check_weights
@@ -119,6 +120,7 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         preset = preset.for_rows(len(train))
         model = self._model(encoder, target, preset, rows=len(train), seed=seed)
         made = TableModel(encoder, target, preset, model)
+        made.describe()
         history = self._train(made, train, held)
         self._adopt(made, history, tuple(table.column_names), named=named)
         self.__dict__.update(learnt)
@@ -202,7 +204,7 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         if self.n_threads is not None:
             return int(self.n_threads)
         told = os.environ.get("OMP_NUM_THREADS", "")
-        return int(told) if told.isdigit() and 0 < int(told) < TOO_MANY else None
+        return min(int(told), usable_cores()) if told.isdigit() and int(told) else None
 
     def _adopt(
         self, made: TableModel, history: History, columns: tuple[str, ...], *, named: bool
@@ -256,13 +258,15 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         Accuracy, balanced accuracy, log loss, Brier score and ROC AUC for classes; root mean
         squared error, mean absolute error and R2 for values.
         """
-        return self._table.evaluate(self._rows(X), pa.array(self._given(y)))
+        rows = self._rows(X)
+        return self._table.evaluate(rows, pa.array(self._given(y)))
 
     def importances(self, X: Any, y: Any) -> list[Importance]:
         """How much worse the log loss, or the root mean squared error, gets on these rows if a
         column is shuffled; the most important column first.
         """
-        return self._table.importances(self._rows(X), pa.array(self._given(y)))
+        rows = self._rows(X)
+        return self._table.importances(rows, pa.array(self._given(y)))
 
     def _given(self, y: Any) -> np.ndarray:
         """y as labels or values (n,), as they are given."""

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin
 from mlpx.errors import InputError, known_options
 from mlpx.estimators.labels import Labels, host_labels
 from mlpx.tables.base import BaseTable, Rows
+from mlpx.tables.given import as_host
 from mlpx.tables.target import Target
 
 
@@ -59,7 +60,7 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, X_val, y_val)
 
     def _given(self, y: Any) -> np.ndarray:
-        labels = host_labels(y)
+        labels = host_labels(as_host(y))
         if labels.ndim != 1:
             raise InputError(f"y.shape = {labels.shape}; wanted (n,), one class a row")
         return labels
@@ -105,6 +106,6 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
 def _require_two(classes: np.ndarray) -> None:
     if len(classes) < 2:
         raise InputError(
-            f"y has one class only, {classes[0]!r}, in all rows that count; wanted two classes or "
-            "more"
+            f"y has one class only, {classes.tolist()[0]!r}, in all rows that count; wanted two "
+            "classes or more"
         )

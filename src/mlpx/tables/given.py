@@ -112,6 +112,11 @@ def seed_of(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
+def as_host(y: Any) -> Any:
+    """y, a column of pyarrow as an array of NumPy."""
+    return y.to_numpy(zero_copy_only=False) if isinstance(y, pa.Array | pa.ChunkedArray) else y
+
+
 def name_of(y: Any) -> str:
     """What a target is called: a Series has a name."""
     name = getattr(y, "name", None)

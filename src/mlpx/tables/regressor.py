@@ -11,6 +11,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from mlpx.errors import known_options
 from mlpx.tables.base import BaseTable, Rows
+from mlpx.tables.given import as_host
 from mlpx.tables.target import Target
 
 
@@ -42,7 +43,7 @@ class TableRegressor(RegressorMixin, BaseTable):  # type: ignore[misc]
         return self._fit(X, y, sample_weight, X_val, y_val)
 
     def _given(self, y: Any) -> np.ndarray:
-        y = column_or_1d(y, warn=True)
+        y = column_or_1d(as_host(y), warn=True)
         values: np.ndarray = check_array(
             y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=0
         )

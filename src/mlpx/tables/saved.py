@@ -1,4 +1,4 @@
-"""A trained model of a table, and the key "table" in the settings of its run folder."""
+"""A trained model of a table: what its file says besides the network, under the key "table"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlpx.tables.resampling import Resamples
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.table import as_table
 from mlpx.tables.target import Target
-from mlpx.training.run_folder import CONFIG, class_count
+from mlpx.training.run_folder import class_count
 from mlpx.untrusted import brief
 
 KEY = "table"
@@ -33,19 +33,19 @@ class TableModel:
     model: MLP
 
     @classmethod
-    def of(cls, config: dict[str, Any], model: MLP) -> TableModel:
-        """The model whose settings, of a run folder that nobody vouches for, are `config`.
+    def of(cls, model: MLP) -> TableModel:
+        """The model that `model.about`, from a file that nobody vouches for, describes.
 
-        Raises CheckpointError saying what is wrong with them.
+        Raises CheckpointError saying what is wrong with it.
         """
-        described = config.get(KEY)
+        described = (model.about or {}).get(KEY)
         if not isinstance(described, dict):
             raise CheckpointError(
-                f"{CONFIG} has no {KEY!r}: the model was not trained on a table of named columns"
+                "the model was not trained on a table of named columns: its file says of none"
             )
         for name in ("encoder", "target", "preset"):
             if name not in described:
-                raise CheckpointError(f"the {KEY!r} in {CONFIG} has no {name!r}")
+                raise CheckpointError(f"the model's file says of no {name} of its table")
         encoder, target = (
             Encoder.from_config(described["encoder"]), Target.from_config(described["target"])
         )  # fmt: skip
@@ -53,13 +53,14 @@ class TableModel:
         made._check()
         return made
 
-    def config(self) -> dict[str, Any]:
-        """What the key "table" holds, as plain JSON values."""
-        return {
+    def describe(self) -> None:
+        """Have the network's files say what `of` asks for."""
+        described = {
             "encoder": self.encoder.config(),
             "target": self.target.config(),
             "preset": self.preset.config(),
         }
+        self.model.about = {**(self.model.about or {}), KEY: described}
 
     def _check(self) -> None:
         """Raises CheckpointError unless the parts fit each other."""

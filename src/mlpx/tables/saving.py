@@ -12,7 +12,7 @@ from mlpx.estimators.labels import Labels
 from mlpx.estimators.saving import KEY as ESTIMATOR
 from mlpx.estimators.saving import from_plain, labels_from_json, labels_to_json, plain
 from mlpx.mlp import MLP
-from mlpx.tables.saved import KEY, TableModel
+from mlpx.tables.saved import TableModel
 from mlpx.training.run_folder import CONFIG, MODEL, claimed, read_config, read_history, save_run
 from mlpx.untrusted import brief
 
@@ -20,9 +20,9 @@ KINDS = {"classification": "TableClassifier", "regression": "TableRegressor"}
 
 
 def save(estimator: Any, folder: Path) -> None:
-    """Write the run folder. Raises InputError for a value that a file cannot hold, CheckpointError.
+    """Write the run folder.
 
-    A model for `TableModel.of` is in it, whatever reads it.
+    Raises InputError for a value that a file cannot hold, CheckpointError.
     """
     described = {
         "kind": type(estimator).__name__,
@@ -32,10 +32,10 @@ def save(estimator: Any, folder: Path) -> None:
     }
     if hasattr(estimator, "classes_"):
         described |= labels_to_json(estimator._labels)
-    table = estimator._table
-    config = {"loss": table.model.loss.name, ESTIMATOR: plain(described), KEY: table.config()}
+    model = estimator.model_
+    config = {"loss": model.loss.name, ESTIMATOR: plain(described)}
     with claimed(folder, name=folder.name) as out:
-        save_run(out, table.model, history=estimator.history_, config=config)
+        save_run(out, model, history=estimator.history_, config=config)
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
     """The estimator in a run folder. Raises CheckpointError."""
     config = read_config(folder)
     model, history = MLP.load(folder / MODEL, device=device), read_history(folder)
-    made = TableModel.of(config, model)
+    made = TableModel.of(model)
     kind = KINDS[made.target.task]
     if kind != cls.__name__:
         raise CheckpointError(f"{folder / CONFIG} holds a {kind}: use {kind}.from_run")
