@@ -34,6 +34,7 @@ class Purpose(IntEnum):
     SPLIT = 5
     DIRECTIONS = 6
     SEARCH = 7
+    START = 8
 
 
 def check_seed(seed: int | None) -> int:
