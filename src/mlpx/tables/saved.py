@@ -9,6 +9,7 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.kernels import losses
+from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.importances import Importance, importances
@@ -51,6 +52,31 @@ class TableModel:
         )  # fmt: skip
         made = cls(encoder, target, _preset(described["preset"]), model)
         made._check()
+        return made
+
+    @classmethod
+    def new(
+        cls, encoder: Encoder, target: Target, preset: Preset, *, x: np.ndarray, seed: int,
+        device: Any = None, dtype: str = "float32", loss: Loss | None = None,
+    ) -> TableModel:  # fmt: skip
+        """An untrained model; x (n, width) are the encoded training rows.
+
+        loss: instead of the preset's.
+        """
+        loss = loss or preset.loss(target)
+        single = not target.classes or loss.targets == "binary"
+        outputs = 1 if single else len(target.classes)
+        layers = preset.layers(encoder, target)
+        width = encoder.width
+        for layer in layers:
+            width = layer.width(width)
+        model = MLP(
+            [encoder.width, *layers, *preset.last(width, outputs)], loss=loss, seed=seed,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        preset.initialise(model, x)
+        made = cls(encoder, target, preset, model)
+        made.describe()
         return made
 
     def describe(self) -> None:
