@@ -218,7 +218,12 @@ def test_flags_are_booleans(value: object) -> None:
 
 
 NAN = float("nan")
-NEEDED: dict[str, Any] = {"units": 5, "layers": ("tanh",)}
+NEEDED: dict[str, Any] = {
+    "units": 5,
+    "layers": ("tanh",),
+    "values": ("a", "b"),
+    "medians": (0.0,) * 5,
+}
 """Fields of records that have no default."""
 
 

@@ -29,7 +29,7 @@ class Category(Column, name="category"):
     `left_out`: how many more categories there are in the training rows.
     """
 
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...]
     missing: int = 0
     left_out: int = 0
 

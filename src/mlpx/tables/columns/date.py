@@ -32,7 +32,7 @@ class Date(Column, name="date"):
     midnight, the hour; each of their medians where it is missing. In UTC, if a zone is named.
     """
 
-    medians: tuple[float, ...] = ()
+    medians: tuple[float, ...]
     missing: int = 0
     tolerant: bool = False
 
