@@ -77,6 +77,7 @@ def test_a_column_without_any_value_is_missing_whatever_its_type():
         (Category(("a", "b")), [[1]], "'c' is of type list"),
         (Date((0.0,) * 5), ["2024-01-01", "2024-1-2"], "'c' has '2024-1-2' in row 101"),
         (Date((0.0,) * 5), [1, 2], "'c' is of type int64; wanted dates"),
+        (Date((0.0,) * 5), pa.array([10**15], pa.timestamp("s")), "'c' has a date out of range"),
     ],
 )
 def test_what_a_column_cannot_have_is_named_with_its_row(record, values, said):

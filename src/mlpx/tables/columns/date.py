@@ -109,4 +109,4 @@ def read_times(column: Any, *, name: str, tolerant: bool, start: int = 0) -> np.
         return np.full(len(column), np.datetime64("NaT"), "datetime64[us]")
     if not is_time(kind):
         raise InputError(f"column {brief(repr(name))} is of type {kind}; wanted dates")
-    return times_of(column)
+    return times_of(column, name)
