@@ -209,7 +209,7 @@ def test_days_that_there_are_not(text):
     [
         Number(1.5, 3, tolerant=True),
         Boolean(2),
-        Category(("a", "ä"), 1, 7),
+        Category(("a", "ä"), 1, 7, of_text=False),
         Date((2020.0, 1.5, 2.0, 3.0, 1e4, 12.0), 1, tolerant=True),
     ],
 )
@@ -235,6 +235,7 @@ def test_settings_go_through_json(record):
         (lambda: Category(tuple(f"{i:05}" for i in range(MOST + 1))), InputError),
         (lambda: Category(("a",), -1), InputError),
         (lambda: Category(("a",), 0, -1), InputError),
+        (lambda: Category(("a",), 0, 0, "no"), InputTypeError),
         (lambda: Date((1.0,)), InputError),
         (lambda: Date((1.0,) * 4 + (NAN,)), InputError),
         (lambda: Date((1.0,) * 5, -1), InputError),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.tables import encoder as encoding
 from mlpx.tables.encoder import SCALINGS, Encoder
+from mlpx.tables.reading import read_table
 from mlpx.tables.table import as_table
 
 N = 40
@@ -262,6 +263,16 @@ def test_columns_can_be_dropped_and_their_kind_said():
     assert made.columns["age"].name == "category"
     assert made.sizes == (made.columns["age"].size,)
     assert made.extra(TABLE) == ("city",)
+
+
+def test_few_rows_of_texts_that_look_like_numbers_are_read_as_texts(tmp_path):
+    (tmp_path / "train.csv").write_text("code,n\n01,1\n1,2\nx,3\n")
+    (tmp_path / "new.csv").write_text("code,n\n01,1\n")
+    made = Encoder.fit(read_table(tmp_path / "train.csv"), kinds={"n": "category"})
+    assert made.text_columns == ("code",)
+    new = read_table(tmp_path / "new.csv", texts=made.text_columns)
+    train = read_table(tmp_path / "train.csv", texts=made.text_columns)
+    assert (made.encode(new) == made.encode(train)[:1]).all()
 
 
 JUNK = [

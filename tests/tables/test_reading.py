@@ -138,6 +138,17 @@ def test_only_some_columns_in_the_order_that_is_wanted(write):
             read_table(path, columns=columns)
 
 
+def test_columns_that_stay_text(write):
+    path = write("zip,when,n\n01, true,1\n?, ?,2\n02,2024-01-01,3\n")
+    table = read_table(path, texts=["zip", "when", "none"])
+    assert table["zip"].to_pylist() == ["01", None, "02"]
+    assert table["when"].to_pylist() == ["true", None, "2024-01-01"]
+    assert table["n"].to_pylist() == [1, 2, 3]
+    assert read_table(path)["zip"].to_pylist() == [1, None, 2]
+    blank = write("zip,n\n 01,1\n ?,2\n")
+    assert read_table(blank, texts=["zip"])["zip"].to_pylist() == ["01", None]
+
+
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.txt.bz2", "T.CSV.zst", "t.data", "t.test.gz"])
 def test_packed_files(write, name):
     packed = {

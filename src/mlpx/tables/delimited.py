@@ -40,6 +40,7 @@ class Form:
     delimiter: str | None = None
     header: bool | None = None
     skip: int = 0
+    texts: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         require_count("skip", self.skip, least=0)
@@ -72,11 +73,12 @@ def read_delimited(data: bytes, path: str, *, columns: list[str] | None, form: F
     layout = _layout(sample, path, form)
     if columns is not None:
         require_names(layout.names, columns, path)
-    table = _parsed(text, path, layout, columns)
+    table = _parsed(text, path, layout, columns, form.texts)
     if not len(table):
         raise DataFormatError(f"{path} has a header and no rows")
-    settled = [_settled(column) for column in table.columns]
-    return pa.table(settled, names=table.column_names)
+    names = table.column_names
+    settled = [_settled(table[name], stays=name in form.texts) for name in names]
+    return pa.table(settled, names=names)
 
 
 def _sample(text: bytes, skip: int) -> list[str]:
@@ -179,7 +181,9 @@ def _decimal(rows: list[list[str]], delimiter: str) -> str:
     return "," if comma and not any(POINT_NUMBER.match(field) for field in fields) else "."
 
 
-def _parsed(text: bytes, path: str, layout: Layout, columns: list[str] | None) -> Any:
+def _parsed(
+    text: bytes, path: str, layout: Layout, columns: list[str] | None, texts: frozenset[str]
+) -> Any:
     padded = [f"{before}{token}" for token in MISSING for before in ("", " ")]
     try:
         return pyarrow.csv.read_csv(
@@ -196,6 +200,7 @@ def _parsed(text: bytes, path: str, layout: Layout, columns: list[str] | None) -
                 null_values=padded,
                 strings_can_be_null=True,
                 include_columns=columns,
+                column_types={name: pa.large_string() for name in layout.names if name in texts},
                 decimal_point=layout.decimal,
                 check_utf8=False,
             ),
@@ -229,16 +234,15 @@ def _refuse_ragged(text: bytes, path: str, layout: Layout) -> None:
     )
 
 
-def _settled(column: Any) -> Any:
+def _settled(column: Any, *, stays: bool) -> Any:
     """A column of texts without the blanks around them, and without those that stand for missing
-    values; if all the others are numbers, as numbers.
+    values; if all the others are numbers, as numbers, unless it `stays`.
     """
     if not is_text(column.type):
         return column
     texts = texts_of(column)
-    read = texts.numbers
-    if len(texts.different) and not read.unread.any():
-        return _numbers(texts, read.values)
+    if not stays and len(texts.different) and not texts.numbers.unread.any():
+        return _numbers(texts, texts.numbers.values)
     rows = pa.array(texts.rows, mask=texts.rows < 0)
     return texts.different.take(rows)
 

@@ -84,6 +84,16 @@ class Encoder:
         """The columns that are read, in the order of the training table."""
         return tuple(self.columns)
 
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of texts: for `read_table(texts=)`, as a few rows of them may look like
+        numbers.
+        """
+        of_text = {
+            name for name, column in self.columns.items() if getattr(column, "of_text", False)
+        }
+        return tuple(name for name in self.columns if name in of_text)
+
     @cached_property
     def continuous(self) -> int:
         """How many of the numbers, the first ones, are measures."""

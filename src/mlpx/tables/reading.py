@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bz2
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -36,6 +36,7 @@ def read_table(
     delimiter: str | None = None,
     header: bool | None = None,
     skip: int = 0,
+    texts: Collection[str] = (),
 ) -> Any:
     """The table in a file, or in the files of a folder, whose columns must be the same; a
     pyarrow.Table.
@@ -46,9 +47,10 @@ def read_table(
     Of text files: `delimiter` is found among comma, semicolon, tab and bar if it is not given.
     The first row is a `header` if no field of it is a number and all differ and are not empty;
     True and False say whether it is. Without one the columns are called "column 1", "column 2", ...
-    `skip`: lines to leave out at the beginning. Blanks around fields do not count, and an empty
-    field, NA, N/A, NaN, nan, null, NULL, None and ? are missing values. Whole numbers beyond 2**63
-    become floats.
+    `skip`: lines to leave out at the beginning. `texts`: columns that stay text whatever they look
+    like, such as codes with a zero in front; names that the file does not have are ignored.
+    Blanks around fields do not count, and an empty field, NA, N/A, NaN, nan, null, NULL, None and ?
+    are missing values. Whole numbers beyond 2**63 become floats.
 
     Raises: DataNotFoundError: no such file, or a folder without tables. DataFormatError: not of
     the format, naming the file and, of text files, the line. InputError: a column or an encoding
@@ -58,7 +60,7 @@ def read_table(
     wanted = None if columns is None else list(columns)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
         raise InputError(f"columns = {wanted!r}; wanted some, each once")
-    form = Form(encoding, delimiter, header, skip)
+    form = Form(encoding, delimiter, header, skip, frozenset(texts))
     if path.is_dir():
         return _folder(path, wanted, form)
     return _file(path, wanted, form)
