@@ -131,6 +131,7 @@ def test_quotes_hold_delimiters_and_ends_of_lines(write):
 def test_only_some_columns_in_the_order_that_is_wanted(write):
     path = write(PLAIN)
     assert read_table(path, columns=["paid", "age"]).column_names == ["paid", "age"]
+    assert read_table(path, columns="paid").column_names == ["paid"]
     with pytest.raises(InputError, match=r"t.csv has no column 'jobs'; did you mean 'job'"):
         read_table(path, columns=["jobs"])
     for columns in ([], ["age", "age"]):
@@ -146,7 +147,7 @@ def test_columns_that_stay_text(write):
     assert table["n"].to_pylist() == [1, 2, 3]
     assert read_table(path)["zip"].to_pylist() == [1, None, 2]
     blank = write("zip,n\n 01,1\n ?,2\n")
-    assert read_table(blank, texts=["zip"])["zip"].to_pylist() == ["01", None]
+    assert read_table(blank, texts="zip")["zip"].to_pylist() == ["01", None]
 
 
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.txt.bz2", "T.CSV.zst", "t.data", "t.test.gz"])

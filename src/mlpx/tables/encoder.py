@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Column
 from mlpx.tables.kinds import find
 from mlpx.tables.scaling import Plain, Quantile, Robust, Scaling, Standard
-from mlpx.tables.table import require_columns
+from mlpx.tables.table import require_columns, text_names
 
 SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
     "robust": (Robust, Robust),
@@ -68,8 +68,9 @@ class Encoder:
         Raises InputError for names that the table does not have, for free text, for infinite
         numbers, and if no column is left.
         """
-        drop, kinds = list(drop), dict(kinds or {})
+        drop, kinds = [drop] if isinstance(drop, str) else list(drop), _given_kinds(kinds)
         require_one_of("scaling", scaling, SCALINGS)
+        text_names(table.column_names, "the table")
         require_columns(table, [*drop, *kinds])
         if not len(table):
             raise InputError("the table has no rows to learn from")
@@ -198,6 +199,12 @@ class Encoder:
             raise
         except (MlpxError, KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"the table's encoder is damaged: {error}") from error
+
+
+def _given_kinds(kinds: Any) -> dict[str, str]:
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise InputTypeError(f"kinds = {kinds!r}; it must be a dict from columns to kinds")
+    return dict(kinds or {})
 
 
 def _measures(column: Column) -> tuple[str, ...]:

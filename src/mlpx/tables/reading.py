@@ -57,13 +57,18 @@ def read_table(
     that is not known. DataError: not readable.
     """
     path = Path(path)
-    wanted = None if columns is None else list(columns)
+    wanted = None if columns is None else _names(columns)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
         raise InputError(f"columns = {wanted!r}; wanted some, each once")
-    form = Form(encoding, delimiter, header, skip, frozenset(texts))
+    form = Form(encoding, delimiter, header, skip, frozenset(_names(texts)))
     if path.is_dir():
         return _folder(path, wanted, form)
     return _file(path, wanted, form)
+
+
+def _names(given: Collection[str]) -> list[str]:
+    """Names of columns; a text is one of them, not its letters."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _file(path: Path, columns: list[str] | None, form: Form) -> Any:
