@@ -80,7 +80,7 @@ class _RealMLP(Preset):
         made = [*self.front(encoder), Scale()]
         width = encoder.width
         for layer in made:
-            width = layer.width(width)
+            width = layer.outputs(width)
         for units in self.hidden_layer_sizes:
             made += [Rescale(1 / math.sqrt(width)), *self.hidden(units, target)]
             width = units
@@ -136,7 +136,7 @@ class RealMLP(_RealMLP, name="realmlp"):
 
 
 @dataclass(frozen=True)
-class RealMLPS(_RealMLP, name="realmlp-s"):
+class RealMLPS(_RealMLP, name="realmlp_s"):
     """RealMLP-TD-S, the simple one: without embeddings, parametric activations, dropout and decay.
 
     Weights and biases start as N(0, 1), those of the last layer at 0. The rate is at most 0.04 for
