@@ -186,7 +186,7 @@ def test_classes_may_have_weights() -> None:
     fitted = TableClassifier(**options, class_weight={"yes": 1000, "no": 0.001})
     assert (fitted.fit(TABLE, LABELS).predict(TABLE) == "yes").mean() > 0.9
     assert (LABELS == "yes").mean() < 0.5
-    few = np.where(np.arange(ROWS) % 20, "no", LABELS)
+    few = np.where(np.arange(ROWS) % 7, "no", LABELS)
     sums = [
         TableClassifier(**options, class_weight=given).fit(TABLE, few).predict_proba(TABLE)[:, 1]
         for given in (None, "balanced")
