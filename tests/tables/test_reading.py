@@ -313,7 +313,7 @@ def test_files_of_a_folder_whose_columns_differ_are_named(write, tmp_path):
 
 def test_a_folder_without_tables(write, tmp_path):
     write("notes", "notes.md")
-    with pytest.raises(DataNotFoundError, match="has no tables; wanted files ending in .csv"):
+    with pytest.raises(DataNotFoundError, match="has no tables; wanted files"):
         read_table(tmp_path)
 
 

@@ -34,7 +34,7 @@ READ_SHARE = 0.95
 TEXT_ROWS, TEXT_DISTINCT, TEXT_WORDS = 50, 0.5, 3.0
 ID_ROWS, ID_DISTINCT = 100, 0.9
 EXACT = 2.0**53
-"""Beyond it a float64 does not hold every whole number."""
+"""From it on a float64 does not hold every whole number."""
 SHOWN = 3
 
 
@@ -180,9 +180,10 @@ def _inexact(column: Any, name: str, tolerant: bool) -> tuple[str, ...]:
     """A note if whole numbers are too large to be told apart as floats."""
     z = read_numbers(column, name=name, tolerant=tolerant)
     z = z[~np.isnan(z)]
-    if np.abs(z).max() <= EXACT or (z != np.floor(z)).any():
+    if np.abs(z).max() < EXACT or (z != np.floor(z)).any():
         return ()
     return (
-        f"column {name!r} has whole numbers beyond 2**53, whose last digits a float does not hold; "
+        f"column {name!r} has whole numbers of 2**53 and more, of which a float does not hold "
+        "the last digits; "
         f"if they are ids, leave it out (drop = [{name!r}])",
     )
