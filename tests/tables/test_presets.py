@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from small_tables import LABELS, SMALL, TABLE
 
 from mlpx.errors import InputError, InputTypeError, UnknownNameError
+from mlpx.kernels.losses import BinaryCrossEntropy
 from mlpx.layers import Dense, Dropout, Embedding
 from mlpx.tables import TableClassifier
 from mlpx.tables.presets import Plain, preset_of
+from mlpx.tables.saved import TableModel
+from mlpx.tables.table import as_table
 from mlpx.training.callbacks import EarlyStopping
 
 
@@ -56,6 +60,21 @@ def test_options() -> None:
         (stop,) = preset.options(validated=True, classes=classes)["callbacks"]
         assert isinstance(stop, EarlyStopping)
         assert (stop.monitor, stop.patience, stop.restore_best) == (column, 20, True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs"), [(None, 1), ("softmax_cross_entropy", 2), (BinaryCrossEntropy(), 1)]
+)
+def test_a_model_has_the_outputs_of_its_loss(loss: Any, outputs: int) -> None:
+    fitted = TableClassifier(**SMALL).fit(TABLE, LABELS)
+    encoder, target = fitted.encoder_, fitted.target_
+    x = encoder.encode(as_table(TABLE))
+    made = TableModel.new(encoder, target, Plain(), x=x, seed=3, loss=loss, dtype="float64")
+    assert (made.model.d_out, made.model.dtype, made.model.seed) == (outputs, np.float64, 3)
+    made.model.fit(x, target.encode(as_table({"y": LABELS})["y"]), epochs=1, verbose=0)
+    p = TableModel.of(made.model).predict_proba(TABLE)
+    assert p.shape == (len(TABLE), 2)
+    np.testing.assert_allclose(p.sum(axis=1), 1.0)
 
 
 def test_a_preset_goes_by_name() -> None:

@@ -301,7 +301,7 @@ def test_an_interrupt_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> 
     assert told[0].filename == __file__
     assert len(fitted.history_.step_loss) == 2 * 5
     assert fitted.predict(TABLE).shape == (ROWS,)
-    monkeypatch.setattr(base, "_encoded", _raise_interrupt)
+    monkeypatch.setattr(base, "_scaled", _raise_interrupt)
     before = dict(vars(fitted))
     with pytest.raises(KeyboardInterrupt):  # nothing has been learnt yet
         fitted.fit(TABLE, LABELS)

@@ -118,10 +118,9 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         encoder = Encoder.fit(shown.table, kinds=self.kinds, scaling=self.scaling)
         target = self._target(shown, name or name_of(y), learnt)
         preset = preset.for_rows(len(train))
-        model = self._model(encoder, target, preset, rows=len(train), seed=seed)
-        made = TableModel(encoder, target, preset, model)
-        made.describe()
-        history = self._train(made, train, held)
+        x = encoder.encode(train.table)
+        made = TableModel.new(encoder, target, preset, x=x, seed=seed, device=self.device)
+        history = self._train(made, x, train, held)
         self._adopt(made, history, tuple(table.column_names), named=named)
         self.__dict__.update(learnt)
         return self
@@ -158,31 +157,19 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         )
         return rows.take(kept), rows.take(held)
 
-    def _model(
-        self, encoder: Encoder, target: Target, preset: Preset, *, rows: int, seed: int
-    ) -> MLP:
-        """A new network. Of few rows it costs nothing to be exact."""
-        losses = {1: "binary_cross_entropy"} if target.task == "classification" else {}
-        other = "softmax_cross_entropy" if target.task == "classification" else "mean_squared_error"
-        return MLP(
-            [encoder.width, *preset.layers(encoder, target.outputs)],
-            loss=losses.get(target.outputs, other), seed=seed, device=self.device,
-            dtype="float64" if rows < FEW_ROWS else "float32",
-        )  # fmt: skip
-
-    def _train(self, made: TableModel, train: Rows, held: Rows | None) -> History:
+    def _train(self, made: TableModel, x: np.ndarray, train: Rows, held: Rows | None) -> History:
         """Train the network; if it is interrupted, what was learnt is kept."""
-        options = made.preset.options(
-            validated=held is not None, classes=made.target.task == "classification"
-        )
-        watch = _Watch()
+        target, preset, watch = made.target, made.preset, _Watch()
+        classes = target.task == "classification"
+        options = preset.options(validated=held is not None, classes=classes)
         options["callbacks"] = [watch, *options.get("callbacks", ())]
-        x, y, w = _encoded(made, train)
-        validation = None if held is None else _encoded(made, held)
+        validation = None
+        if held is not None:
+            validation = made.encoder.encode(held.table), _scaled(held.y, target), held.w
         with self._interrupts(watch):
             made.model.fit(
-                x, y, sample_weight=w, validation_data=validation, threads=self._threads(),
-                verbose=VERBOSE[self.verbose], **options,
+                x, _scaled(train.y, target), sample_weight=train.w, validation_data=validation,
+                threads=self._threads(), verbose=VERBOSE[self.verbose], **options,
             )  # fmt: skip
         assert watch.history is not None
         if not bool(made.model.backend.xp.isfinite(made.model.flat).all()):
@@ -313,9 +300,6 @@ def _that_count(rows: Rows) -> Rows:
     return rows.take(np.flatnonzero(rows.w > 0))
 
 
-def _encoded(made: TableModel, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows as the network takes them."""
-    y = rows.y
-    if made.target.task == "regression":
-        y = (y - made.target.mean) / made.target.std
-    return made.encoder.encode(rows.table), y, rows.w
+def _scaled(y: np.ndarray, target: Target) -> np.ndarray:
+    """Targets as the network takes them."""
+    return y if target.task == "classification" else (y - target.mean) / target.std

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from mlpx.errors import InputTypeError
 from mlpx.layers import Dense, Dropout, Embedding, Layer
+from mlpx.mlp import MLP
 from mlpx.optimizers import AdamW
 from mlpx.records import Record, is_whole, require, require_count
 from mlpx.schedules import Cosine
 from mlpx.tables.encoder import Encoder
+from mlpx.tables.target import Target
 from mlpx.training.callbacks import EarlyStopping
 
 AUTO = "plain"
@@ -52,6 +56,15 @@ class Preset(Record, kind="preset"):
     def layers(self, encoder: Encoder, outputs: int) -> list[Layer]:
         """The layers of a network that reads the encoder's matrix."""
         raise NotImplementedError
+
+    def loss(self, target: Target) -> str:
+        """The loss to train with."""
+        if target.task == "regression":
+            return "mean_squared_error"
+        return "binary_cross_entropy" if len(target.classes) == 2 else "softmax_cross_entropy"
+
+    def initialise(self, model: MLP, x: np.ndarray) -> None:
+        """Set parameters of a new network by the encoded training rows x (n, width), if any."""
 
     def options(self, *, validated: bool, classes: bool) -> dict[str, Any]:
         """Arguments of `MLP.fit`, once the choices are made; `validated`: rows are held out."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.kernels import losses
+from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.importances import Importance, importances
-from mlpx.tables.presets import Preset
+from mlpx.tables.presets import FEW_ROWS, Preset
 from mlpx.tables.resampling import Resamples
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.table import as_table
@@ -31,6 +32,27 @@ class TableModel:
     target: Target
     preset: Preset
     model: MLP
+
+    @classmethod
+    def new(
+        cls, encoder: Encoder, target: Target, preset: Preset, *, x: np.ndarray, seed: int,
+        device: str | None = None, dtype: str | None = None, loss: str | Loss | None = None,
+    ) -> TableModel:  # fmt: skip
+        """A model that has learnt nothing yet, for encoded training rows x (n, width).
+
+        `preset` has its choices made. dtype: None means float32, and float64 for few rows, of which
+        it costs nothing to be exact. loss: None means the preset's.
+        """
+        chosen = Loss.resolve(preset.loss(target) if loss is None else loss)
+        outputs = len(target.classes) if chosen.targets == "classes" else target.outputs
+        model = MLP(
+            [encoder.width, *preset.layers(encoder, outputs)], loss=chosen, seed=seed,
+            device=device, dtype=dtype or ("float64" if len(x) < FEW_ROWS else "float32"),
+        )  # fmt: skip
+        preset.initialise(model, x)
+        made = cls(encoder, target, preset, model)
+        made.describe()
+        return made
 
     @classmethod
     def of(cls, model: MLP) -> TableModel:
