@@ -36,6 +36,7 @@ class Purpose(IntEnum):
     SEARCH = 7
     RESAMPLE = 8
     PERMUTE = 9
+    START = 10
 
 
 def check_seed(seed: int | None) -> int:

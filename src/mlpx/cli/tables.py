@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from mlpx.data import DATASETS
-from mlpx.errors import CheckpointError
 
 if TYPE_CHECKING:
     from mlpx.cli.answers import Answers

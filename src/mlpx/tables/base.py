@@ -19,7 +19,6 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.engines.threads import TOO_MANY
 from mlpx.errors import InputError
 from mlpx.estimators.rows import check_weights
-from mlpx.mlp import MLP
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.given import as_in_fit, counted, name_of, seed_of, table_of
@@ -115,12 +114,16 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         rows = _that_count(Rows(table, codes, w))
         train, held = self._parts(rows, X_val, y_val, learnt, seed)
         shown = train.counted()
-        encoder = Encoder.fit(shown.table, kinds=self.kinds, scaling=self.scaling)
+        encoder = Encoder.fit(
+            shown.table, kinds=self.kinds, scaling=self.scaling, one_hot=preset.one_hot
+        )
         target = self._target(shown, name or name_of(y), learnt)
-        preset = preset.for_rows(len(train))
-        x = encoder.encode(train.table)
-        made = TableModel.new(encoder, target, preset, x=x, seed=seed, device=self.device)
-        history = self._train(made, x, train, held)
+        preset, x = preset.for_rows(len(train)), encoder.encode(train.table)
+        made = TableModel.new(
+            encoder, target, preset, x=x, seed=seed, device=self.device,
+            dtype="float64" if len(train) < FEW_ROWS else "float32",  # exact, and costs nothing
+        )  # fmt: skip
+        history = self._train(made, train, held, x)
         self._adopt(made, history, tuple(table.column_names), named=named)
         self.__dict__.update(learnt)
         return self
@@ -157,19 +160,20 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         )
         return rows.take(kept), rows.take(held)
 
-    def _train(self, made: TableModel, x: np.ndarray, train: Rows, held: Rows | None) -> History:
+    def _train(self, made: TableModel, train: Rows, held: Rows | None, x: np.ndarray) -> History:
         """Train the network; if it is interrupted, what was learnt is kept."""
-        target, preset, watch = made.target, made.preset, _Watch()
-        classes = target.task == "classification"
-        options = preset.options(validated=held is not None, classes=classes)
+        options = made.preset.options(
+            made.model.layers, target=made.target, validated=held is not None
+        )
+        watch = _Watch()
         options["callbacks"] = [watch, *options.get("callbacks", ())]
         validation = None
         if held is not None:
-            validation = made.encoder.encode(held.table), _scaled(held.y, target), held.w
+            validation = made.encoder.encode(held.table), _standard(made, held.y), held.w
         with self._interrupts(watch):
             made.model.fit(
-                x, _scaled(train.y, target), sample_weight=train.w, validation_data=validation,
-                threads=self._threads(), verbose=VERBOSE[self.verbose], **options,
+                x, _standard(made, train.y), sample_weight=train.w, validation_data=validation, threads=self._threads(),
+                verbose=VERBOSE[self.verbose], **options,
             )  # fmt: skip
         assert watch.history is not None
         if not bool(made.model.backend.xp.isfinite(made.model.flat).all()):
@@ -300,6 +304,6 @@ def _that_count(rows: Rows) -> Rows:
     return rows.take(np.flatnonzero(rows.w > 0))
 
 
-def _scaled(y: np.ndarray, target: Target) -> np.ndarray:
+def _standard(made: TableModel, y: np.ndarray) -> np.ndarray:
     """Targets as the network takes them."""
-    return y if target.task == "classification" else (y - target.mean) / target.std
+    return y if made.target.classes else (y - made.target.mean) / made.target.std

@@ -12,6 +12,7 @@ import numpy as np
 from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Column
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.kinds import find
 from mlpx.tables.scaling import Plain, Quantile, Robust, Scaling, Standard
 from mlpx.tables.table import require_columns
@@ -59,11 +60,13 @@ class Encoder:
         drop: Iterable[str] = (),
         kinds: Mapping[str, str] | None = None,
         scaling: str = "robust",
+        one_hot: int = ONE_HOT,
     ) -> Encoder:
         """The encoder of a pyarrow.Table of training rows.
 
         `drop`: columns to leave out; `kinds`: the kind of columns for which it must not be guessed,
         "number", "boolean", "category" or "date"; `scaling`: "robust", "quantile" or "standard".
+        `one_hot`: up to so many categories have a column each, more are coded.
 
         Raises InputError for names that the table does not have, for free text, for infinite
         numbers, and if no column is left.
@@ -213,7 +216,7 @@ def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> 
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
             continue
-        found = find(values, name=name, wanted=kinds.get(name))
+        found = find(values, name=name, wanted=kinds.get(name), one_hot=one_hot)
         notes += found.notes
         if found.column is None:
             dropped.append(LeftOut(name, found.kind, found.why))

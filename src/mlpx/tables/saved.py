@@ -13,7 +13,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.importances import Importance, importances
-from mlpx.tables.presets import FEW_ROWS, Preset
+from mlpx.tables.presets import Preset
 from mlpx.tables.resampling import Resamples
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.table import as_table
@@ -34,27 +34,6 @@ class TableModel:
     model: MLP
 
     @classmethod
-    def new(
-        cls, encoder: Encoder, target: Target, preset: Preset, *, x: np.ndarray, seed: int,
-        device: str | None = None, dtype: str | None = None, loss: str | Loss | None = None,
-    ) -> TableModel:  # fmt: skip
-        """A model that has learnt nothing yet, for encoded training rows x (n, width).
-
-        `preset` has its choices made. dtype: None means float32, and float64 for few rows, of which
-        it costs nothing to be exact. loss: None means the preset's.
-        """
-        chosen = Loss.resolve(preset.loss(target) if loss is None else loss)
-        outputs = len(target.classes) if chosen.targets == "classes" else target.outputs
-        model = MLP(
-            [encoder.width, *preset.layers(encoder, outputs)], loss=chosen, seed=seed,
-            device=device, dtype=dtype or ("float64" if len(x) < FEW_ROWS else "float32"),
-        )  # fmt: skip
-        preset.initialise(model, x)
-        made = cls(encoder, target, preset, model)
-        made.describe()
-        return made
-
-    @classmethod
     def of(cls, model: MLP) -> TableModel:
         """The model that `model.about`, from a file that nobody vouches for, describes.
 
@@ -73,6 +52,31 @@ class TableModel:
         )  # fmt: skip
         made = cls(encoder, target, _preset(described["preset"]), model)
         made._check()
+        return made
+
+    @classmethod
+    def new(
+        cls, encoder: Encoder, target: Target, preset: Preset, *, x: np.ndarray, seed: int,
+        device: Any = None, dtype: str = "float32", loss: Loss | None = None,
+    ) -> TableModel:  # fmt: skip
+        """An untrained model; x (n, width) are the encoded training rows.
+
+        loss: instead of the preset's.
+        """
+        loss = loss or preset.loss(target)
+        single = not target.classes or loss.targets == "binary"
+        outputs = 1 if single else len(target.classes)
+        layers = preset.layers(encoder, target)
+        width = encoder.width
+        for layer in layers:
+            width = layer.width(width)
+        model = MLP(
+            [encoder.width, *layers, *preset.last(width, outputs)], loss=loss, seed=seed,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        preset.initialise(model, x)
+        made = cls(encoder, target, preset, model)
+        made.describe()
         return made
 
     def describe(self) -> None:

@@ -157,8 +157,9 @@ class Settings:
         from mlpx.optimizers import Optimizer
 
         rule: Optimizer = Optimizer.resolve(self.optimizer)
-        return rule if self.learning_rate is None else replace(
-            rule, learning_rate=self.learning_rate)
+        return (
+            rule if self.learning_rate is None else replace(rule, learning_rate=self.learning_rate)
+        )
 
     def config(self) -> dict[str, Any]:
         """Plain JSON values."""

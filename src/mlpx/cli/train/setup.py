@@ -85,7 +85,12 @@ def prepare(options: TrainOptions) -> Experiment:
         history = earlier.history(finishes)
     if is_table(settings.dataset):
         table = TableRun.of(settings, model)
-        settings, model, task, parts = table.settings, table.made.model, table.task, Split(*table.parts)
+        settings, model, task, parts = (
+            table.settings,
+            table.made.model,
+            table.task,
+            Split(*table.parts),
+        )
     else:
         table = None
         task = _task(options, settings, before, model)

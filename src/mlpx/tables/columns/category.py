@@ -26,12 +26,14 @@ class Category(Column, name="category"):
     """Which of `values`, in order: with two of them 1 or -1, up to nine of them a flag for each,
     else a code, 1 for the first. 0, or no flag, where it is missing or none of them.
 
-    `left_out`: how many more categories there are in the training rows.
+    `left_out`: how many more categories there are in the training rows. `one_hot`: up to so many
+    have a flag each, instead of nine.
     """
 
     values: tuple[str, ...] = ()
     missing: int = 0
     left_out: int = 0
+    one_hot: int = ONE_HOT
 
     def __post_init__(self) -> None:
         given = self.values
@@ -43,13 +45,14 @@ class Category(Column, name="category"):
             raise InputError("values must differ and be in order")
         require_count("missing", self.missing, least=0)
         require_count("left_out", self.left_out, least=0)
+        require_count("one_hot", self.one_hot)
 
     @classmethod
-    def fit(cls, column: Any, *, name: str) -> Category:
+    def fit(cls, column: Any, *, name: str, one_hot: int = ONE_HOT) -> Category:
         """What is in the training rows; of more than 9,999 categories the most frequent ones."""
         texts = texts_of(column)
         values, left_out = frequent(texts)
-        return cls(values, int((texts.rows < 0).sum()), left_out)
+        return cls(values, int((texts.rows < 0).sum()), left_out, one_hot)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -59,7 +62,7 @@ class Category(Column, name="category"):
 
     @property
     def size(self) -> int:
-        return len(self.values) + 1 if len(self.values) > ONE_HOT else 0
+        return len(self.values) + 1 if len(self.values) > self.one_hot else 0
 
     def encode(self, column: Any, *, name: str, start: int = 0) -> Encoded:
         check_type(column, name)
