@@ -94,6 +94,11 @@ def test_the_columns_that_count_come_first() -> None:
     assert importances(predict, X, y, columns=columns, seed=1) != found
 
 
+def test_each_column_is_shuffled_in_its_own_way() -> None:
+    found = importances(predict, X, Y, columns={"a": [0], "b": [0]}, repeats=1)
+    assert found[0].rise != found[1].rise
+
+
 def test_columns_of_one_are_shuffled_together() -> None:
     x = np.repeat(X[:, :1], 2, axis=1)
     apart = importances(lambda x: x[:, 0] - x[:, 1], x, np.zeros(400), columns={"a": [0, 1]})

@@ -19,6 +19,7 @@ from mlpx.backend.cpu import usable_cores
 from mlpx.engines.threads import TOO_MANY
 from mlpx.errors import InputError
 from mlpx.estimators.rows import check_weights
+from mlpx.mlp import MLP
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.given import as_in_fit, counted, name_of, seed_of, table_of
@@ -172,8 +173,8 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
             validation = made.encoder.encode(held.table), _standard(made, held.y), held.w
         with self._interrupts(watch):
             made.model.fit(
-                x, _standard(made, train.y), sample_weight=train.w, validation_data=validation, threads=self._threads(),
-                verbose=VERBOSE[self.verbose], **options,
+                x, _standard(made, train.y), sample_weight=train.w, validation_data=validation,
+                threads=self._threads(), verbose=VERBOSE[self.verbose], **options,
             )  # fmt: skip
         assert watch.history is not None
         if not bool(made.model.backend.xp.isfinite(made.model.flat).all()):

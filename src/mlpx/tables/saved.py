@@ -69,7 +69,7 @@ class TableModel:
         layers = preset.layers(encoder, target)
         width = encoder.width
         for layer in layers:
-            width = layer.width(width)
+            width = layer.outputs(width)
         model = MLP(
             [encoder.width, *layers, *preset.last(width, outputs)], loss=loss, seed=seed,
             device=device, dtype=dtype,

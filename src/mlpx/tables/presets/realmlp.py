@@ -80,7 +80,7 @@ class _RealMLP(Preset):
         made = [*self.front(encoder), Scale()]
         width = encoder.width
         for layer in made:
-            width = layer.width(width)
+            width = layer.outputs(width)
         for units in self.hidden_layer_sizes:
             made += [Rescale(1 / math.sqrt(width)), *self.hidden(units, target)]
             width = units
