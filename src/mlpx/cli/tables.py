@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlpx.data import DATASETS
+from mlpx.errors import InputError
 
 if TYPE_CHECKING:
     from mlpx.cli.answers import Answers
@@ -45,7 +46,7 @@ def answer(model: MLP, path: Path, *, proba: bool, encoding: str, batch_size: in
     x = table.encoder.encode(read(path, encoding=encoding))
     if proba and not table.target.classes:
         raise InputError(f"the model predicts values of {table.target.name}, not probabilities")
-    found = table.predicted(x, batch_size=batch_size)
+    found = table.answers(x, batch_size=batch_size)
     if not table.target.classes:
         return Answers(found[:, None], None, None)
     names = list(map(str, table.target.classes))

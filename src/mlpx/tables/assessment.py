@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,67 +15,49 @@ from mlpx.tables.baselines import Baseline, baselines
 from mlpx.tables.dividing import Divided, Part
 from mlpx.tables.importances import Importance, importances
 from mlpx.tables.resampling import Resamples
+from mlpx.tables.saved import TableModel
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.target import Target
-
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
 
 OURS = "this model"
 PICTURES = ("confusion.png", "calibration.png", "residuals.png", "importances.png")
 
 
-def predicted(model: MLP, target: Target, x: np.ndarray) -> np.ndarray:
-    """Probabilities (n, k) of the classes, or values (n,), for encoded rows x (n, width)."""
-    if target.task == "classification":
-        p: np.ndarray = model.backend.to_numpy(model.predict_proba(x))
-        return p
-    return target.restore(model.backend.to_numpy(model.predict(x)).reshape(len(x)))
-
-
 def truth(part: Part, target: Target) -> np.ndarray:
     """The numbers of the classes (n,), or the values as the table has them."""
-    return part.y if target.task == "classification" else target.restore(part.y)
+    return part.y if target.classes else target.restore(part.y)
 
 
-def test_scores(model: MLP, divided: Divided, *, seed: int = 0) -> Scores | None:
-    """The scores on the test rows, with intervals; None without any."""
-    test, target = divided.test, divided.target
-    if test is None:
-        return None
-    resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
-    return score(truth(test, target), predicted(model, target, test.x), resamples=resamples)
+def scores_on(made: TableModel, part: Part, *, seed: int = 0) -> Scores:
+    """The scores on rows that were held out, with intervals."""
+    resamples = Resamples.of(len(part), groups=part.groups, seed=seed)
+    return score(truth(part, made.target), made.answers(part.x), resamples=resamples)
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class Assessment:
     """Scores of a model on the test rows, of simple models, and what the model leans on."""
 
     target: Target
     y: np.ndarray
-    predicted: np.ndarray
+    answers: np.ndarray
     scores: Scores
     baselines: list[Baseline]
     importances: list[Importance] = field(default_factory=list)
 
     @classmethod
-    def of(cls, model: MLP, divided: Divided, *, seed: int = 0) -> Report:
-        """The report on a table's test rows, of which there must be some."""
+    def of(cls, made: TableModel, divided: Divided, *, seed: int = 0) -> Assessment:
+        """Of a table's test rows, of which there must be some."""
         test, target, train = divided.test, divided.target, divided.train
         assert test is not None
-        y = truth(test, target)
-        p = predicted(model, target, test.x)
+        y, answers = truth(test, target), made.answers(test.x)
         resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
-        classes = len(target.classes) or None
         simple = baselines(
-            (train.x, truth(train, target)), (test.x, y), classes=classes,
+            (train.x, truth(train, target)), (test.x, y), classes=len(target.classes) or None,
             sizes=divided.encoder.sizes, resamples=resamples, seed=seed,
         )  # fmt: skip
-        found = importances(
-            lambda x: predicted(model, target, x), test.x, y, columns=divided.encoder.places,
-            seed=seed,
-        )  # fmt: skip
-        return cls(target, y, p, score(y, p, resamples=resamples), simple, found)
+        found = importances(made.answers, test.x, y, columns=divided.encoder.places, seed=seed)
+        return cls(target, y, answers, score(y, answers, resamples=resamples), simple, found)
 
     @property
     def titles(self) -> list[str]:
@@ -129,7 +111,7 @@ class Report:
         return written, ""
 
     def _pictures(self) -> dict[str, Any]:
-        y, p, labels = self.y, self.predicted, self.target.classes
+        y, p, labels = self.y, self.answers, self.target.classes
         rise = "log loss" if labels else "root mean squared error"
         found: dict[str, Any] = {
             "importances.png": lambda path: plots.importances(

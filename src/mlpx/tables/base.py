@@ -173,8 +173,9 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
             validation = made.encoder.encode(held.table), _standard(made, held.y), held.w
         with self._interrupts(watch):
             made.model.fit(
-                x, _standard(made, train.y), sample_weight=train.w, validation_data=validation,
-                threads=self._threads(), verbose=VERBOSE[self.verbose], **options,
+                x, _standard(made, train.y), sample_weight=train.w,
+                validation_data=validation, threads=self._threads(),
+                verbose=VERBOSE[self.verbose], **options,
             )  # fmt: skip
         assert watch.history is not None
         if not bool(made.model.backend.xp.isfinite(made.model.flat).all()):

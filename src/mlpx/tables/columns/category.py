@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlpx.errors import InputError
-from mlpx.records import require_count
+from mlpx.records import require_count, require_flag
 from mlpx.tables.columns.base import Column, Encoded, missing_said
-from mlpx.tables.columns.values import Texts, check_type, texts_of
+from mlpx.tables.columns.values import Texts, check_type, is_text, texts_of, type_of
 
 ONE_HOT = 9
 """Up to so many categories have a number each; more are coded."""
@@ -26,13 +26,14 @@ class Category(Column, name="category"):
     """Which of `values`, in order: with two of them 1 or -1, up to nine of them a flag for each,
     else a code, 1 for the first. 0, or no flag, where it is missing or none of them.
 
-    `left_out`: how many more categories there are in the training rows. `one_hot`: up to so many
-    have a flag each, instead of nine.
+    `left_out`: how many more categories there are in the training rows. `of_text`: whether they
+    were texts there, so that "01" is not 1. `one_hot`: how many have a flag each, if not nine.
     """
 
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...]
     missing: int = 0
     left_out: int = 0
+    of_text: bool = True
     one_hot: int = ONE_HOT
 
     def __post_init__(self) -> None:
@@ -46,13 +47,15 @@ class Category(Column, name="category"):
         require_count("missing", self.missing, least=0)
         require_count("left_out", self.left_out, least=0)
         require_count("one_hot", self.one_hot)
+        require_flag("of_text", self.of_text)
 
     @classmethod
     def fit(cls, column: Any, *, name: str, one_hot: int = ONE_HOT) -> Category:
         """What is in the training rows; of more than 9,999 categories the most frequent ones."""
         texts = texts_of(column)
         values, left_out = frequent(texts)
-        return cls(values, int((texts.rows < 0).sum()), left_out, one_hot)
+        missing, of_text = int((texts.rows < 0).sum()), is_text(type_of(column))
+        return cls(values, missing, left_out, of_text, one_hot)
 
     @property
     def flags(self) -> tuple[str, ...]:
