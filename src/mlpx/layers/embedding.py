@@ -86,7 +86,7 @@ class Embedding(_Embedding, name="embedding"):
     unknown or missing: it starts at zero, so that it says nothing until it was learnt. The gradient
     of a code that no row of the batch has is zero, and so is that of x. In front of a model,
     directly or behind embeddings of numbers, codes are checked when x is given; elsewhere the
-    nearest code is taken.
+    nearest code is taken. A model's `penalty` is not on embeddings; weight decay is, on E.
 
     Raises InputError or InputTypeError. Source: Guo and Berkhahn, "Entity embeddings of categorical
     variables", 2016.
