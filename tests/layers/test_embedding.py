@@ -210,6 +210,11 @@ BAD = [
     (lambda: PeriodicEmbedding(1, std=-0.1), InputError, r"std = -0.1; it must be in \[0, inf\)"),
     (lambda: PiecewiseLinearEmbedding([]), InputError, "edges is empty"),
     (lambda: PiecewiseLinearEmbedding(((1,),)), InputError, r"edges\[0\] has one edge, 1"),
+    (
+        lambda: PiecewiseLinearEmbedding((range(65538),)),
+        InputError,
+        "has 65,538 edges; at most 65,537",
+    ),
     (lambda: PiecewiseLinearEmbedding((0, 1)), InputTypeError, r"edges\[0\] = 0; wanted"),
     (
         lambda: PiecewiseLinearEmbedding(((0, 1), (0, 2, 2))),

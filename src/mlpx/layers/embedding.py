@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_CODES = 2**24
 """Codes of one column: float32 holds all whole numbers up to there."""
+MOST_BINS = 2**16
+"""Of one column, whose sums have to fit into what a thread works in."""
 
 
 class _Embedding(Layer):
@@ -337,6 +339,8 @@ def _increasing(name: str, given: Any) -> tuple[float, ...]:
         require(f"{name}[{i}]", edge)
     if len(edges) < 2:
         raise InputError(f"{name} has one edge, {edges[0]!r}; a bin is between two")
+    if len(edges) > MOST_BINS + 1:
+        raise InputError(f"{name} has {len(edges):,} edges; at most {MOST_BINS + 1:,} are possible")
     with np.errstate(over="ignore"):
         steps = np.diff(np.array(edges, np.float32))
     if not (np.isfinite(steps).all() and (steps > 0).all()):

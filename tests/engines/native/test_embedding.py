@@ -11,9 +11,18 @@ from cudasim.checking import errors
 from native_kernels import alone, output, placed, run
 
 from mlpx.engines.lowering.fields import FIELDS
-from mlpx.engines.native.library import load
+from mlpx.engines.native.library import Op, load
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
+
+
+@pytest.fixture(autouse=True)
+def room() -> None:
+    """The thread has memory of its own, as it has in a program."""
+    library, state = load(), np.zeros(2, np.int64)
+    assert library is not None
+    assert library.mlpx_run((Op * 1)(), 0, 0, state.ctypes.data, None, 1)
+
 
 KERNELS = [name for name in CASES if name.startswith(("look_up", "waves", "pieces"))]
 BY_ROWS = [name for name in KERNELS if not name.endswith("_sums")]
