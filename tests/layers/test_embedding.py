@@ -226,7 +226,15 @@ BAD = [
         InputError,
         r"edges\[0\]\[1\] = 1.0.* after 1.0; edges must increase, in float32 too",
     ),
-    (lambda: PiecewiseLinearEmbedding(((0, 1e39),)), InputError, "must increase, in float32"),
+    (lambda: PiecewiseLinearEmbedding(((0, 1e39),)), InputError, r"edges\[0\]\[1\] = 1e"),
+    (lambda: PiecewiseLinearEmbedding(((-3e38, 3e38),)), InputError, "must increase, in float32"),
+    (lambda: PiecewiseLinearEmbedding(((0, 1e-42),)), InputError, "must increase, in float32"),
+    (
+        lambda: PiecewiseLinearEmbedding(((-3.1e38, -3e38, 3e38),)),
+        InputError,
+        r"edges\[0\]\[2\] = 3e\+38 after -3e\+38",
+    ),
+    (lambda: PiecewiseLinearEmbedding(((0, 10**400),)), InputError, "it must be in"),
     (lambda: PiecewiseLinearEmbedding(((0, np.nan),)), InputError, r"edges\[0\]\[1\] = nan"),
     (lambda: PiecewiseLinearEmbedding((("0", 1),)), InputTypeError, r"edges\[0\]\[0\] = '0'"),
     (

@@ -335,16 +335,19 @@ def _increasing(name: str, given: Any) -> tuple[float, ...]:
     Raises InputError or InputTypeError.
     """
     edges = tuple(e.item() if isinstance(e, np.generic) else e for e in _listed(name, given))
+    single = np.finfo(np.float32)
+    most = float(single.max)
     for i, edge in enumerate(edges):
-        require(f"{name}[{i}]", edge)
+        require(f"{name}[{i}]", edge, least=-most, most=most)
     if len(edges) < 2:
         raise InputError(f"{name} has one edge, {edges[0]!r}; a bin is between two")
     if len(edges) > MOST_BINS + 1:
         raise InputError(f"{name} has {len(edges):,} edges; at most {MOST_BINS + 1:,} are possible")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # a step may be larger than the largest number
         steps = np.diff(np.array(edges, np.float32))
-    if not (np.isfinite(steps).all() and (steps > 0).all()):
-        at = int(np.argmin(steps > 0))
+    apart = (steps >= single.tiny) & np.isfinite(steps)
+    if not apart.all():
+        at = int(np.argmin(apart))
         raise InputError(
             f"{name}[{at + 1}] = {edges[at + 1]!r} after {edges[at]!r}; edges must increase, in "
             "float32 too"

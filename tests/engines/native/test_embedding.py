@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from cudasim.cases import CASES, Given
 from cudasim.checking import errors
+from embedded import with_codes
 from native_kernels import alone, output, placed, run
 
+from mlpx import MLP, Dense, Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from mlpx.engines import predictor
 from mlpx.engines.lowering.fields import FIELDS
 from mlpx.engines.native.library import Op, load
+from mlpx.engines.native.prediction import NativePredictor
+from mlpx.engines.predict import ForwardProgram
 
 pytestmark = pytest.mark.skipif(load() is None, reason="the native library was not built")
 
@@ -108,3 +113,23 @@ def test_what_is_not_finite_gives_nan_and_large_turns_a_wave(dtype: str, isa: st
         assert np.isnan(found[:3]).all()
         assert (abs(found[3:]) <= 1 + EPS[dtype]).all()
         np.testing.assert_allclose(found[-3:], at_zero, rtol=0, atol=EPS[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predictions_are_the_interpreters(dtype: str, isa: str) -> None:
+    """Of one row, of some, and of more than a chunk; a row's numbers are the same in all."""
+    layers = [
+        5,
+        PiecewiseLinearEmbedding(((-1.0, 0.0, 0.5),)),
+        PeriodicEmbedding(17, frequencies=3),
+        Embedding((5, 30), width=3),
+        Dense(20, activation="tanh"),
+        2,
+    ]
+    model = MLP(layers, dtype=dtype)
+    assert isinstance(predictor(model), NativePredictor)
+    x = with_codes(np.random.default_rng(1).normal(size=(2500, 5)), layers)
+    wanted = ForwardProgram(model, rows=len(x)).run(x)
+    bound = 100 * EPS[dtype]
+    for n in (1, 37, 2500):
+        np.testing.assert_allclose(model.predict_logits(x[:n]), wanted[:n], rtol=bound, atol=bound)
