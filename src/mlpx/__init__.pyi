@@ -21,11 +21,14 @@ from mlpx.layers import (
     LayerNorm as LayerNorm,
     PeriodicEmbedding as PeriodicEmbedding,
     PiecewiseLinearEmbedding as PiecewiseLinearEmbedding,
+    ParametricActivation as ParametricActivation,
     Rescale as Rescale,
     Residual as Residual,
     RMSNorm as RMSNorm,
+    Scale as Scale,
 )
 from mlpx.mlp import MLP as MLP
+from mlpx.network.from_data import initialise_by_data as initialise_by_data
 from mlpx.optimizers import (
     EMA as EMA,
     LAMB as LAMB,

@@ -34,6 +34,7 @@ from mlpx.engines import Interpreter
 from mlpx.optimizers import Adam
 from mlpx.program.data import TrainingData
 from mlpx.program.program import TrainingProgram
+from mlpx.schedules import Cosine
 
 GRADIENT_BOUND = 1e-7
 # Layers that have no defaults for all of their fields, or whose defaults hide something.
@@ -46,6 +47,7 @@ SPECIAL: dict[str, Layer] = {
     "residual": Residual(["batch_norm", Dense(7, activation="tanh"), Dropout(0.3), Dense(5)]),
 }
 LAYERS = {name: SPECIAL.get(name) or Layer.resolve(name) for name in sorted(Layer.table)}
+LAYERS["dropout by schedule"] = Dropout(Cosine(0.6, 12))
 
 
 @pytest.fixture(params=LAYERS)
@@ -65,7 +67,7 @@ def stir(model: MLP) -> None:
     """Values that are neither 0 nor 1, so that no factor or offset hides."""
     rng = np.random.default_rng(11)
     for name, p in model.parameters.items():
-        if name.rsplit(".", 1)[1] in ("b", "beta", "gamma"):
+        if name.rsplit(".", 1)[1] in ("a", "b", "beta", "gamma", "s"):
             p[...] += rng.uniform(-0.4, 0.4, size=p.shape)
 
 
@@ -191,6 +193,7 @@ def test_summary_shows_the_layer(layer: Layer) -> None:
 @pytest.mark.parametrize(
     ("layer", "text"),
     [(Dropout(0.25), "dropout 0.25"), (GaussianNoise(0.5), "gaussian_noise 0.5"),
+     (Dropout(Cosine(0.25)), "dropout cosine"),
      (Residual([Dense(5), "relu"]), "residual(dense identity, activation relu)")],
 )  # fmt: skip
 def test_summary_tells_layers_of_one_kind_apart(layer: Layer, text: str) -> None:

@@ -17,8 +17,10 @@ from mlpx.records import Record
 from mlpx.schedules import (
     Constant,
     Cosine,
+    CosLog,
     Cyclic,
     Exponential,
+    FlatCosine,
     InverseScaling,
     OneCycle,
     Polynomial,
@@ -43,6 +45,13 @@ CASES: list[tuple[Schedule, Callable[[int], float]]] = [
     ),
     (InverseScaling(0.3, 0.7), partial(loops.inverse_scaling, rate=0.3, power=0.7)),
     (Cosine(0.3, 40, 0.02), partial(loops.cosine, rate=0.3, steps=40, final=0.02)),
+    (FlatCosine(0.3, 40), partial(loops.flat_cosine, rate=0.3, steps=40, flat=0.5, final=0)),
+    (
+        FlatCosine(0.3, 40, flat=0.2, final=0.02),
+        partial(loops.flat_cosine, rate=0.3, steps=40, flat=0.2, final=0.02),
+    ),
+    (CosLog(0.3, 60), partial(loops.cos_log, rate=0.3, steps=60, cycles=4)),
+    (CosLog(0.3, 60, cycles=2), partial(loops.cos_log, rate=0.3, steps=60, cycles=2)),
     (
         WarmRestarts(0.3, 7, 2.0, 0.01),
         partial(loops.warm_restarts, rate=0.3, period=7, factor=2, final=0.01),
@@ -127,6 +136,12 @@ def test_lists_will_do() -> None:
 def test_known_points() -> None:
     ends = np.array([1.0, 21.0, 41.0])
     np.testing.assert_allclose(Cosine(0.4, 40).rates(ends), [0.4, 0.2, 0], atol=1e-16)
+    ends = np.array([1.0, 21.0, 31.0, 41.0, 99.0])
+    np.testing.assert_allclose(FlatCosine(0.4, 40).rates(ends), [0.4, 0.4, 0.2, 0, 0], atol=1e-16)
+    waves = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 99.0])  # the ends of four waves over 15 steps
+    np.testing.assert_allclose(CosLog(0.4, 15).rates(waves), np.zeros(6), atol=1e-15)
+    tops = 1 + 1000 * (2.0 ** (np.arange(4) + 0.5) - 1)
+    np.testing.assert_allclose(CosLog(0.4, 15_000).rates(tops), np.full(4, 0.4))
     one = OneCycle(0.5, 100).rates(np.array([1.0, 30.0, 100.0, 500.0]))
     np.testing.assert_allclose(one, [0.02, 0.5, 2e-6, 2e-6], rtol=1e-9)
     np.testing.assert_allclose(
@@ -176,6 +191,14 @@ def test_the_run_gives_the_length() -> None:
         (lambda: Cosine(-1.0), r"rate = -1\.0"),
         (lambda: Cosine(0.1, -5), "steps = -5"),
         (lambda: Cosine(0.1, 5, -1.0), r"final = -1\.0"),
+        (lambda: FlatCosine(-1.0), r"rate = -1\.0"),
+        (lambda: FlatCosine(0.1, 0), "steps = 0"),
+        (lambda: FlatCosine(0.1, 5, 1.0), r"flat = 1\.0"),
+        (lambda: FlatCosine(0.1, 5, -0.1), r"flat = -0\.1"),
+        (lambda: FlatCosine(0.1, 5, 0.1, -1.0), r"final = -1\.0"),
+        (lambda: CosLog(-1.0), r"rate = -1\.0"),
+        (lambda: CosLog(0.1, 0), "steps = 0"),
+        (lambda: CosLog(0.1, 5, 0), "cycles = 0"),
         (lambda: WarmRestarts(-1.0), r"rate = -1\.0"),
         (lambda: WarmRestarts(0.1, 0), "period = 0"),
         (lambda: WarmRestarts(0.1, 5, 0.5), r"factor = 0\.5"),
@@ -233,6 +256,8 @@ def test_defaults() -> None:
         "polynomial": {"rate": 1e-3, "steps": None, "final": 0.0, "power": 1.0},
         "inverse_scaling": {"rate": 0.1, "power": 0.5},
         "cosine": {"rate": 1e-3, "steps": None, "final": 0.0},
+        "flat_cosine": {"rate": 1e-3, "steps": None, "flat": 0.5, "final": 0.0},
+        "cos_log": {"rate": 1e-3, "steps": None, "cycles": 4},
         "warm_restarts": {"rate": 1e-3, "period": 1000, "factor": 2.0, "final": 0.0},
         "one_cycle": {"rate": 1e-2, "steps": None, "warm": 0.3, "start": 25.0, "end": 1e4},
         "cyclic": {"rate": 1e-4, "peak": 1e-2, "up": 2000, "down": None, "factor": 1.0},

@@ -20,11 +20,13 @@ from mlpx import (
     History,
     LayerNorm,
     Optimizer,
+    ParametricActivation,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Rescale,
     Residual,
     RMSNorm,
+    Scale,
 )
 from mlpx.kernels.losses import (
     BinaryCrossEntropy,
@@ -33,6 +35,7 @@ from mlpx.kernels.losses import (
     Quantile,
     SoftmaxCrossEntropy,
 )
+from mlpx.schedules import CosLog, FlatCosine
 
 BOUNDS = {"float64": 1e-11, "float32": 1e-4}
 DTYPES = tuple(BOUNDS)
@@ -85,6 +88,7 @@ OPTIONS = {
     "clipped by value": {"clip_value": 0.01},
     "clipped by norm": {"clip_norm": 0.1},
     "averaged": {"average": "ema"},
+    "decay by parameter": {"weight_decay": 0.1, "decay_multipliers": {"0": 3.0}},
     "rates by parameter": {"rate_multipliers": {"bias": 2.0, "0": 0.5}},
 }
 rng = np.random.default_rng(8)
@@ -92,6 +96,13 @@ BATCH_NORM = [7, Dense(6), BatchNorm(), "relu", Dense(5), BatchNorm(momentum=0.3
 LAYERS = {
     "dropout": [7, Dropout(0.3), Dense(6, activation="tanh"), Dropout(0.5), 3],
     "dropout of odd widths": [7, Dense(5, activation="relu"), Dropout(0.2), 3],
+    "dropout by schedule": [
+        7,
+        Dropout(FlatCosine(0.6, flat=0.2)),
+        Dense(6, activation="tanh"),
+        Residual([Dropout(CosLog(0.9, 9, cycles=2)), Dense(6, activation="tanh"), Dropout(0.1)]),
+        3,
+    ],
     "alpha dropout": [7, Dense(6, activation="selu"), AlphaDropout(0.2), 3],
     "noise": [7, GaussianNoise(0.4), Dense(5), GaussianNoise(0.1), "tanh", 3],
     "batch norm": BATCH_NORM,
@@ -128,6 +139,17 @@ LAYERS = {
         PiecewiseLinearEmbedding(((-1, 0, 0.5, 2), (-0.3, 0.3)), width=5),
         Dense(6, activation="tanh"),
         PiecewiseLinearEmbedding(((-0.5, 0.1, 0.6), (0.0, 0.2, 0.3, 0.4, 0.45))),
+        3,
+    ],
+    "scaled input": [7, Scale(), Dense(6, activation="tanh"), Scale(), 3],
+    "parametric activations": [
+        7,
+        ParametricActivation("tanh"),
+        Dense(19),
+        ParametricActivation(),
+        Dropout(0.2),
+        Dense(5),
+        ParametricActivation("mish"),
         3,
     ],
     "no bias": [7, Dense(6, activation="tanh", bias=False), Dense(3, bias=False)],
@@ -174,6 +196,9 @@ MORE = {
     "penalty by weight": {
         "penalty": L2(0.5, per_row=True),
         "sample_weight": np.linspace(0.1, 1, 45),
+    },
+    "decay by schedule": {
+        "optimizer": Optimizer.table["adamw"](weight_decay=FlatCosine(0.3, flat=0.2))
     },
     "parts": {"optimizer": Optimizer.table["adam"](accumulate=3)},
     "parts of a batch that is no multiple": {

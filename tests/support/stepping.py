@@ -10,13 +10,18 @@ from mlpx import MLP
 from mlpx.engines.interpreter import run_once
 from mlpx.network.passes import plan_backward, plan_forward
 from mlpx.plan.plan import Buffers, Plan
+from mlpx.program.layer_numbers import LayerNumbers
 from mlpx.program.objective import plan_loss, plan_penalty_gradients, plan_targets
 
 
 class Step:
-    """Forward and backward of `model` on x and y, at a step of the caller's choice."""
+    """Forward and backward of `model` on x and y, at a step of the caller's choice; `t` is the
+    optimizer's.
+    """
 
-    def __init__(self, model: MLP, x: np.ndarray, y: np.ndarray, *, step: int = 0) -> None:
+    def __init__(
+        self, model: MLP, x: np.ndarray, y: np.ndarray, *, step: int = 0, t: int = 1
+    ) -> None:
         backend, layout, n = model.backend, model.layout, len(x)
         self.model = model
         self.state = backend.asarray(np.array([0, step]))
@@ -26,6 +31,9 @@ class Step:
             parameters=layout.views(model.flat), gradients=layout.gradients(self.gradient),
             training=True, seed=model.seed, state=self.state,
         )  # fmt: skip
+        numbers = LayerNumbers(model, steps=1)
+        numbers.fill(np.array([float(t)]))
+        numbers.plan(plan, self.state)
         self.x = backend.asarray(x, dtype=model.dtype)
         self.z, sites = plan_forward(plan, model, self.x)
         r = backend.asarray(np.full((n, 1), 1 / n), dtype=model.dtype)

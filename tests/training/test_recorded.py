@@ -338,10 +338,10 @@ def test_a_schedule_that_a_longer_plan_outlasts_is_told(tmp_path: Path) -> None:
     """It spans the run as it was planned."""
     whole = Whole(trial(epochs=2, learning_rate=Cosine()), tmp_path / "whole")
     _, history, _ = whole.resumed(1, epochs=3)
-    told = "the learning-rate schedule ends after 5 of these 8 steps, because its steps are None"
+    told = "a schedule ends after 5 of these 8 steps, because its steps are None"
     assert [note.partition(":")[0] for note in history.notes] == [told]
     _, history, _ = whole.resumed(whole.moments - 1, epochs=3)
-    assert history.notes[0].startswith("the learning-rate schedule starts over")
+    assert history.notes[0].startswith("a schedule starts over")
 
 
 def test_a_watch_of_another_column_begins_anew(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ class Kinks:
 
 def margins(call: Call) -> list[Callable[[], Array]]:
     """For each kink of the function that `call` runs, the signed distance of the input from it."""
-    owner = getattr(call.kernel, "__self__", None)
+    owner = call.keywords.get("f") or getattr(call.kernel, "__self__", None)
     if isinstance(owner, Loss):
         z, t = call.arguments[:2]
         count = len(owner.margins(z, t))

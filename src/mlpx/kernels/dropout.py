@@ -27,9 +27,21 @@ def keep_rate(rate: float) -> float:
     return 1.0 - threshold(rate) / 2**32
 
 
+COARSE = 2**24
+"""Rates that change from step to step are multiples of 1 / COARSE: float32 holds their thresholds
+exactly, so that the masks are the same in every dtype.
+"""
+
+
 def mask(xp: Namespace, bits: Array, *, rate: float, scale: float, out: Array) -> None:
     """out = scale where an element is kept, 0 where it is dropped; bits uint32 and out (n, d)."""
     xp.greater_equal(bits, threshold(rate), out=out)
+    out *= scale
+
+
+def mask_by(xp: Namespace, bits: Array, threshold: Array, scale: Array, *, out: Array) -> None:
+    """As `mask`, with the step's threshold and scale as arrays (1,) of out's dtype."""
+    xp.greater_equal(bits, threshold, out=out)
     out *= scale
 
 

@@ -8,6 +8,7 @@ from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
+from mlpx.layers.elementwise import ParametricActivation, Scale
 from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
@@ -22,10 +23,12 @@ __all__ = [
     "GaussianNoise",
     "Layer",
     "LayerNorm",
+    "ParametricActivation",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "RMSNorm",
     "Rescale",
     "Residual",
+    "Scale",
     "as_layer",
 ]

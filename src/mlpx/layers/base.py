@@ -14,6 +14,7 @@ from mlpx.types import Array
 
 if TYPE_CHECKING:
     from mlpx.plan.plan import LayerPlan
+    from mlpx.schedules import Schedule, Steps
 
 
 class Layer(Record, kind="layer"):
@@ -33,6 +34,28 @@ class Layer(Record, kind="layer"):
     def least_rows(self) -> int:
         """The fewest rows a training batch may have."""
         return max((layer.least_rows for layer in self.inner), default=1)
+
+    @property
+    def schedules(self) -> tuple[Schedule, ...]:
+        """The schedules that its numbers follow, and those of the layers inside it."""
+        return tuple(schedule for layer in self.inner for schedule in layer.schedules)
+
+    @property
+    def open(self) -> bool:
+        """Whether a schedule still needs the length of the run."""
+        return any(schedule.open for schedule in self.schedules)
+
+    def begun(self, begin: int, total: int) -> Layer:
+        """The layer with its own open schedules as they are in a run of `total` steps after step
+        `begin`.
+        """
+        return self
+
+    def numbers(self, t: Steps) -> tuple[Steps, ...]:
+        """Columns of its own numbers for the steps t = 1, 2, ..., float64 (steps,); a step reads
+        its row by `plan.numbers()`.
+        """
+        return ()
 
     def width(self, d_in: int) -> int:
         """The number of output columns for `d_in` input columns."""

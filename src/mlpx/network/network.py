@@ -28,6 +28,10 @@ class Network:
     `MLP` documents the arguments; it adds training, prediction and saving.
     """
 
+    about: dict[str, Any] | None = None
+    """Plain values that a file keeps beside the parameters, such as how a table becomes rows of x.
+    """
+
     @known_options
     def __init__(
         self,

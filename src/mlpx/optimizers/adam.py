@@ -90,7 +90,7 @@ class AdamW(Adam, name="adamw"):
 
     learning_rate: float | Schedule = 1e-3
     _: KW_ONLY
-    weight_decay: float = 0.01
+    weight_decay: float | Schedule = 0.01
 
     decay = "decoupled"
 

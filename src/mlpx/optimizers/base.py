@@ -21,7 +21,16 @@ import numpy as np
 from mlpx.errors import InputError, InputTypeError
 from mlpx.optimizers.averaging import Average
 from mlpx.records import Record, require, require_count, require_flag
-from mlpx.schedules import Constant, Schedule, Sequential, Steps, rate_or_schedule, rates_of
+from mlpx.schedules import (
+    Constant,
+    Product,
+    Schedule,
+    Steps,
+    begun,
+    rate_or_schedule,
+    rates_of,
+    require_unwatched,
+)
 from mlpx.types import Array, Namespace
 
 Multipliers = Mapping[str, float] | tuple[tuple[str, float], ...]
@@ -36,13 +45,16 @@ class Optimizer(Record, kind="optimizer"):
     learning_rate: a number, or a schedule (`mlpx.schedules`), evaluated for every update.
     weight_decay: draws weights towards zero; biases and the parameters of normalisations only with
     `decay_all=True`. In most rules this is the gradient of weight_decay / 2 |W|**2 (L2); in adamw,
-    lion and muon it is decoupled, p = p - rate weight_decay p; lamb has its own.
+    lion and muon it is decoupled, p = p - rate weight_decay p, and may be a schedule, evaluated as
+    that of the rate is; lamb has its own.
     clip_value: no element of the gradient exceeds it; clip_norm: nor does the norm of the whole
     gradient, which is multiplied by min(1, clip_norm / norm). In this order, before weight decay.
     accumulate: this many batches make one update, equal to that of one batch of all their rows.
     average: `EMA()` or `SWA()` of the parameters.
     rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or
     parameter ("0.W"); all that match are multiplied. A factor of 0 freezes the parameter.
+    decay_multipliers: factors on the weight decay, by the same names; biases and normalisations
+    are decayed only with `decay_all=True` even so.
     """
 
     decay: ClassVar[Literal["l2", "decoupled", "own"]] = "l2"
@@ -57,17 +69,18 @@ class Optimizer(Record, kind="optimizer"):
 
     learning_rate: float | Schedule = 1e-3
     _: KW_ONLY
-    weight_decay: float = 0.0
+    weight_decay: float | Schedule = 0.0
     decay_all: bool = False
     clip_value: float | None = None
     clip_norm: float | None = None
     accumulate: int = 1
     average: Average | None = None
     rate_multipliers: Multipliers = ()
+    decay_multipliers: Multipliers = ()
 
     def __post_init__(self) -> None:
         rate_or_schedule("learning_rate", self.learning_rate)
-        require("weight_decay", self.weight_decay, least=0)
+        self._check_decay()
         require_flag("decay_all", self.decay_all)
         for name in ("clip_value", "clip_norm"):
             if getattr(self, name) is not None:
@@ -75,7 +88,19 @@ class Optimizer(Record, kind="optimizer"):
         require_count("accumulate", self.accumulate)
         if self.average is not None:
             object.__setattr__(self, "average", Average.resolve(self.average))
-        object.__setattr__(self, "rate_multipliers", _pairs(self.rate_multipliers))
+        for name in ("rate_multipliers", "decay_multipliers"):
+            object.__setattr__(self, name, _pairs(name, getattr(self, name)))
+
+    def _check_decay(self) -> None:
+        given = rate_or_schedule("weight_decay", self.weight_decay)
+        if not isinstance(given, Schedule):
+            return
+        if self.decay != "decoupled":
+            raise InputError(
+                f"weight_decay = {given!r}; in {self.name} it must be a number: it may be a "
+                "schedule where it is decoupled, as in adamw, lion and muon"
+            )
+        require_unwatched("weight_decay", given)
 
     @property
     def moments(self) -> tuple[str, ...]:
@@ -95,7 +120,8 @@ class Optimizer(Record, kind="optimizer"):
     @property
     def schedules(self) -> tuple[Schedule, ...]:
         """The schedules among its hyperparameters."""
-        return (self.learning_rate,) if isinstance(self.learning_rate, Schedule) else ()
+        given = (self.learning_rate, self.weight_decay)
+        return tuple(value for value in given if isinstance(value, Schedule))
 
     @property
     def open(self) -> bool:
@@ -104,11 +130,11 @@ class Optimizer(Record, kind="optimizer"):
         return averaging or any(schedule.open for schedule in self.schedules)
 
     def resolved(self, begin: int, total: int) -> Optimizer:
-        """The same optimizer for a run of `total` steps after step `begin`, where its schedules
-        start.
+        """The same optimizer for a run of `total` steps after step `begin`, where its open
+        schedules start.
         """
         changes: dict[str, Any] = {
-            field.name: _delayed(value.resolved(total), begin)
+            field.name: begun(value, begin, total)
             for field in dataclasses.fields(self)
             if isinstance(value := getattr(self, field.name), Schedule)
         }
@@ -120,9 +146,28 @@ class Optimizer(Record, kind="optimizer"):
         """The optimizer that moves parameters of this kind and shape: decay applies only to
         weights.
         """
-        if kind == "weight" or self.decay_all or not self.weight_decay:
+        if kind == "weight" or self.decay_all or not self.decays:
             return self
         return dataclasses.replace(self, weight_decay=0.0)
+
+    def with_decay(self, factor: float) -> Optimizer:
+        """The optimizer with `factor` times its weight decay."""
+        if factor == 1 or not self.decays:
+            return self
+        decay: float | Schedule = self.constant_decay * factor
+        if isinstance(self.weight_decay, Schedule) and factor:
+            decay = Product((self.weight_decay, Constant(factor)))
+        return dataclasses.replace(self, weight_decay=decay)
+
+    @property
+    def decays(self) -> bool:
+        """Whether there is any weight decay."""
+        return self.weight_decay != 0
+
+    @property
+    def constant_decay(self) -> float:
+        """The weight decay of a rule in which it cannot be a schedule."""
+        return 0.0 if isinstance(self.weight_decay, Schedule) else self.weight_decay
 
     def rates(self, t: Steps) -> Steps:
         """The learning rate of each of the steps `t` = 1, 2, ..."""
@@ -157,22 +202,16 @@ def bias(beta: float, t: Steps) -> Steps:
     return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones_like(t)
 
 
-def _delayed(schedule: Schedule, begin: int) -> Schedule:
-    return Sequential((Constant(0.0), schedule), (begin,)) if begin else schedule
-
-
-def _pairs(given: Any) -> tuple[tuple[str, float], ...]:
-    """Rate multipliers as sorted pairs: equal mappings give equal pairs, and JSON keeps them."""
+def _pairs(name: str, given: Any) -> tuple[tuple[str, float], ...]:
+    """Multipliers as sorted pairs: equal mappings give equal pairs, and JSON keeps them."""
     try:
         pairs = dict(given)
     except (TypeError, ValueError):
         raise InputTypeError(
-            f"rate_multipliers is {given!r}; wanted a mapping such as {{'bias': 2.0, '0': 0.1}}"
+            f"{name} is {given!r}; wanted a mapping such as {{'bias': 2.0, '0': 0.1}}"
         ) from None
     for key, factor in pairs.items():
         if not isinstance(key, str):
-            raise InputError(
-                f"rate_multipliers has the key {key!r}; keys are names such as 'bias' or '0.W'"
-            )
-        require(f"rate_multipliers[{key!r}]", factor, least=0)
+            raise InputError(f"{name} has the key {key!r}; keys are names such as 'bias' or '0.W'")
+        require(f"{name}[{key!r}]", factor, least=0)
     return tuple(sorted((key, float(factor)) for key, factor in pairs.items()))

@@ -30,7 +30,7 @@ class LAMB(Adam, name="lamb"):
     learning_rate: float | Schedule = 1e-3
     _: KW_ONLY
     epsilon: float = 1e-6
-    weight_decay: float = 0.01
+    weight_decay: float | Schedule = 0.01
     adapt: bool = True
 
     decay = "own"
@@ -67,8 +67,8 @@ class LAMB(Adam, name="lamb"):
         size += epsilon
         xp.divide(m, size, out=u)
         u *= unbias
-        if self.weight_decay:
-            xp.multiply(p, self.weight_decay, out=size)
+        if self.decays:
+            xp.multiply(p, self.constant_decay, out=size)
             u += size
         if self.adapt:
             trust_ratio(xp, p, u, work=(size, norms[0], norms[1]))

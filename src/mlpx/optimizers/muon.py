@@ -63,8 +63,8 @@ class Muon(Optimizer, name="muon"):
 
     @property
     def schedules(self) -> tuple[Schedule, ...]:
-        given = (self.learning_rate, self.adam_rate)
-        return tuple(rate for rate in given if isinstance(rate, Schedule))
+        more = (self.adam_rate,) if isinstance(self.adam_rate, Schedule) else ()
+        return (*super().schedules, *more)
 
     def for_parameter(self, kind: str, shape: tuple[int, ...]) -> Optimizer:
         if kind == "weight" and len(shape) == 2:

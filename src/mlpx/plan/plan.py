@@ -140,6 +140,8 @@ class Plan:
         """The rows of the whole batch, of which this plan may be a part."""
         self.batch_weight: Array = None
         """Where the sum of the batch's weights is written, (1, 1); None without row weights."""
+        self.numbers: dict[str, tuple[Array, ...]] = {}
+        """Where this step's numbers of a layer are, (1,) each, by the layer's name."""
         self.gradient_stop = 0
         """In a training step: after how many calls the gradient is complete."""
         self.objective: Any = None
@@ -156,6 +158,7 @@ class Plan:
             training=self.training, seed=self.seed, state=self.state,
         )  # fmt: skip
         part.calls, part.reads, part.streams = self.calls, self.reads, self.streams
+        part.numbers = self.numbers
         part.batch_rows, part.batch_weight, part.penalised = self.rows, self.batch_weight, first
         return part
 
@@ -244,6 +247,10 @@ class LayerPlan:
     def gradient(self, name: str) -> Array | None:
         """The array for that parameter's gradient, or None."""
         return self.plan.gradients.get(f"{self.name}.{name}")
+
+    def numbers(self) -> tuple[Array, ...]:
+        """Where this step's numbers of the layer are, (1,) each; see `Layer.numbers`."""
+        return self.plan.numbers[self.name]
 
     def buffer(self, name: str, columns: int, **kind: Any) -> Array:
         """An array (rows, columns) of this layer's own."""

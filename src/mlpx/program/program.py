@@ -18,6 +18,7 @@ from mlpx.plan.plan import Buffers, Plan
 from mlpx.program.batch import Batch
 from mlpx.program.data import TrainingData, split_batches
 from mlpx.program.gradients import Backpropagation, GradientRule
+from mlpx.program.layer_numbers import LayerNumbers
 from mlpx.program.step_gradient import HITS, LOSS, WEIGHT, StepGradient
 from mlpx.program.update import Update
 from mlpx.types import Array
@@ -38,7 +39,8 @@ class TrainingProgram:
     adds up their gradients; the update is that of the whole batch. Without an optimizer, a step
     leaves the gradient of the loss in `gradient` (of a batch in parts, in `step_gradient.total`)
     and changes nothing else. `precision` says how products may round their factors; engines without
-    that rounding refuse the program.
+    that rounding refuse the program. `span` (begin, total): the run whose length open schedules of
+    layers take, `total` steps after step `begin`.
     """
 
     fills = 0
@@ -57,6 +59,7 @@ class TrainingProgram:
         gradient_norms: bool = False,
         part_rows: int | None = None,
         precision: str = "float32",
+        span: tuple[int, int] | None = None,
     ) -> None:
         backend, dtype = network.backend, network.dtype
         self.network, self.moments, self.precision = network, moments, precision
@@ -69,6 +72,7 @@ class TrainingProgram:
         self.log = backend.zeros((self.steps, 3), dtype)
 
         self.batch = Batch(network, data, rows)
+        self.layer_numbers = LayerNumbers(network, steps=self.steps, span=span)
         self.step_gradient = StepGradient(
             network,
             gradient_rule or Backpropagation(),
@@ -102,6 +106,7 @@ class TrainingProgram:
         )
         line = network.backend.zeros((1, 3), network.dtype)
         rows_at = self.batch.rows(plan, order)
+        self.layer_numbers.plan(plan, self.state)
         parts = self.parts(rows)
         gradient = self.step_gradient.plan(plan, self.batch, rows_at, parts, line=line)
         if self.update is not None:
@@ -159,6 +164,7 @@ class TrainingProgram:
         upload(order, out=self.order)
         if self.update is not None:
             self.update.fill(t, rate_scale)
+        self.layer_numbers.fill(t)
         if position == 0 and step // FLUSH_STEPS != (step + self.steps) // FLUSH_STEPS:
             self._flush()
         upload(np.array([position, drawn + position]), out=self.state)

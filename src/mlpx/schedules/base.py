@@ -75,6 +75,15 @@ def rate_or_schedule(name: str, given: Any) -> float | Schedule:
     return float(given)
 
 
+def require_unwatched(name: str, given: Schedule) -> None:
+    """Check that a schedule needs no column of the history: those act on the learning rate."""
+    watched = given.watched()
+    if watched:
+        raise InputError(
+            f"{name} = {given!r} watches {watched[0]!r}; such a schedule is for learning rates"
+        )
+
+
 def rates_of(given: float | Schedule, t: Steps) -> Steps:
     """The rates at steps t of a number or a schedule."""
     return given.rates(t) if isinstance(given, Schedule) else np.full_like(t, given)

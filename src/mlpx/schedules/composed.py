@@ -112,6 +112,17 @@ class Product(Schedule, name="product"):
         )
 
 
+def begun(schedule: Schedule, begin: int, total: int) -> Schedule:
+    """An open schedule as it is in a run of `total` steps after step `begin`, where it starts.
+
+    One that has its number of steps counts from the first step of all, and stays as it is.
+    """
+    if not schedule.open:
+        return schedule
+    ready = schedule.resolved(total)
+    return Sequential((Constant(0.0), ready), (begin,)) if begin else ready
+
+
 def _all_schedules(given: Iterable[Any]) -> tuple[Schedule, ...]:
     schedules = tuple(given) if isinstance(given, Iterable) else (given,)
     for schedule in schedules:

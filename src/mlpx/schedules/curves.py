@@ -118,6 +118,31 @@ class Cosine(Schedule, name="cosine"):
         return half_wave(self.rate, self.final, np.minimum((t - 1) / self._length(), 1))
 
 
+@dataclass(frozen=True)
+class FlatCosine(Schedule, name="flat_cosine"):
+    """rate over the share `flat` of the run, then half a cosine wave to `final`, then final.
+
+    Step t is (t - 1) / steps of the run: the first step is at 0, and none is at 1. So the last step
+    is one before the end of the wave. RealMLP's "flat_cos" is `FlatCosine(rate)`. Source:
+    Holzmueller, Grinsztajn and Steinwart, "Better by default", 2024, appendix A.
+    """
+
+    rate: float = 1e-3
+    steps: int | None = None
+    flat: float = 0.5
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        require("rate", self.rate, least=0)
+        check_steps(self.steps)
+        require("flat", self.flat, least=0, below=1)
+        require("final", self.final, least=0)
+
+    def rates(self, t: Steps) -> Steps:
+        done = np.minimum((t - 1) / self._length(), 1)
+        return half_wave(self.rate, self.final, np.maximum(done - self.flat, 0) / (1 - self.flat))
+
+
 def half_wave(start: float, end: float, share: Steps) -> Steps:
     """From start at share 0 to end at share 1 along half a cosine wave."""
     return end + (start - end) * (1 + np.cos(np.pi * share)) / 2

@@ -96,7 +96,7 @@ def _cause(
         if bool(model.backend.xp.isfinite(parameters.flat).all()):
             copy = model.copy()
             copy.flat[...] = parameters.flat
-            told = _examined(run, copy, batch, rows, found.drawn)
+            told = _examined(run, copy, batch, rows, found)
             return f"with the parameters after {parameters.step:,} steps, {told}", LOWER
     return "the parameters are not finite any more", LOWER
 
@@ -107,19 +107,24 @@ def not_finite(model: Network, values: Array) -> np.ndarray:
     return np.flatnonzero(~model.backend.to_numpy(finite))
 
 
-def _examined(run: Run, copy: Network, batch: TrainingData, rows: np.ndarray, drawn: int) -> str:
+def _examined(run: Run, copy: Network, batch: TrainingData, rows: np.ndarray, found: Found) -> str:
     """What a step of a copy of the model on `batch`, the `rows` of the run's data, shows."""
+    numbers = run.program.layer_numbers
+    at = min(found.position, len(numbers.table) - 1)  # full batches have one row for all steps
+    row = numbers.table[at : at + 1]
     program = TrainingProgram(
         copy, batch, optimizer=None, moments={}, batch_size=len(rows), rows=len(rows),
         part_rows=run.program.part_rows,
     )  # fmt: skip
     assert program.full is not None
-    program.start_epoch(np.arange(len(rows)), step=0, drawn=drawn)
+    program.start_epoch(np.arange(len(rows)), step=0, drawn=found.drawn)
+    program.layer_numbers.table[...] = row
     run_once(program.full)
     loss = float(copy.backend.to_numpy(program.log)[0, LOSS])
     gradient = largest_gradient(copy, program.step_gradient.total)
     parts = program.parts(len(rows))
-    first = first_layer(copy, batch.x.astype(copy.dtype), parts, drawn)
+    x = batch.x.astype(copy.dtype)
+    first = first_layer(copy, x, parts, found.drawn, numbers=numbers.parts(row))
     bad = np.arange(0)
     if first is not None:
         i, bad = first
@@ -136,11 +141,16 @@ def _examined(run: Run, copy: Network, batch: TrainingData, rows: np.ndarray, dr
 
 
 def first_layer(
-    network: Network, x: Array, parts: Sequence[slice], drawn: int
+    network: Network,
+    x: Array,
+    parts: Sequence[slice],
+    drawn: int,
+    *,
+    numbers: dict[str, tuple[Array, ...]],
 ) -> tuple[int, np.ndarray] | None:
     """The first layer whose output for x (rows, d_in) is not finite in training, and in which rows;
-    None if all are finite. x is taken in parts, as accumulated batches are; running statistics of
-    the network change.
+    None if all are finite. x is taken in parts, as accumulated batches are; `numbers` are the
+    step's of the layers. Running statistics of the network change.
     """
     buffers = Buffers(network.backend, max(at.stop - at.start for at in parts), network.dtype)
     state = network.backend.asarray(np.array([0, drawn]))
@@ -148,6 +158,7 @@ def first_layer(
         buffers, len(x), parameters=network.layout.views(network.flat), training=True,
         seed=network.seed, state=state,
     )  # fmt: skip
+    plan.numbers = numbers
     for at in parts:
         part, z = plan.part(at.stop - at.start, first=at.start == 0), x[at]
         for i, layer in enumerate(network.layers):

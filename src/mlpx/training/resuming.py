@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mlpx.errors import InputError
+from mlpx.layers import Layer
 from mlpx.network.network import Network
 from mlpx.network.state import TrainingState
 from mlpx.optimizers import Optimizer
 
 ANEW = (
-    "the learning-rate schedule starts over, because its steps are None: it spans each call of "
+    "a schedule starts over, because its steps are None: it spans each call of "
     "fit; give it the number of steps of all calls together to span them"
 )
 ENDS = (
-    "the learning-rate schedule ends after {left:,} of these {steps:,} steps, because its steps "
+    "a schedule ends after {left:,} of these {steps:,} steps, because its steps "
     "are None: it spans the run as it was first planned"
 )
 
@@ -39,22 +42,27 @@ def resume(
     return TrainingState(optimizer, moments, epoch=epoch, pace=pace, drawn=drawn)
 
 
-def begin_schedules(state: TrainingState, steps: int, notes: list[str]) -> Optimizer:
+def begin_schedules(
+    state: TrainingState, layers: Sequence[Layer], steps: int, notes: list[str]
+) -> Optimizer:
     """Have open schedules span `steps` steps, or the rest of an unfinished earlier run; returns the
-    optimizer with these schedules.
+    optimizer with these schedules. Those of the layers take `state.begin` and `state.total`.
 
     A note is added to `notes` if a schedule starts over, or ends before the run does.
     """
-    if not state.optimizer.open:
+    open_layers = any(layer.open for layer in layers)
+    if not (state.optimizer.open or open_layers):
         return state.optimizer
     left = state.begin + state.total - state.step
-    open_rate = any(schedule.open for schedule in state.optimizer.schedules)
+    open_rate = open_layers or any(schedule.open for schedule in state.optimizer.schedules)
     if 0 < left < steps and open_rate:
         notes.append(ENDS.format(left=left, steps=steps))
     if steps > 0 and left <= 0:
         if state.step and open_rate:
             notes.append(ANEW)
         state.begin, state.total = state.step, steps
+    if not state.optimizer.open:
+        return state.optimizer
     return state.optimizer.resolved(state.begin, state.total)
 
 

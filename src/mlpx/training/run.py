@@ -256,7 +256,8 @@ class Run:
                 history.seconds = self.seconds
                 history.step_loss = np.concatenate([np.zeros(0), *self.all_losses])
                 history.stop_reason = self.stopping or "completed"
-            if not self.state.optimizer.open:  # otherwise the next fit has other rates
+            if not (self.state.optimizer.open or self._open_layers):
+                # otherwise the next fit has other rates
                 prepared.stretch = self.stretch
                 leave(model, prepared)
         return history
@@ -289,7 +290,7 @@ class Run:
         check_watched(self.state.optimizer, self.columns)
         model, moments, given = self.model, self.state.moments, self.options
         optimizer = begin_schedules(
-            self.state, self.total_steps - self.steps_done, self.history.notes
+            self.state, model.layers, self.total_steps - self.steps_done, self.history.notes
         )
         options = self._program_options(optimizer)
         wanted = (given.engine, given.threads, usable_cores())
@@ -303,6 +304,11 @@ class Run:
         chosen = engines.choose(given.engine, program, threads=given.threads)
         return Prepared(kind, arrays, program, *chosen)
 
+    @property
+    def _open_layers(self) -> bool:
+        """Whether a layer follows a schedule that spans the run."""
+        return any(layer.open for layer in self.model.layers)
+
     def _program_options(self, optimizer: Optimizer) -> dict[str, Any]:
         """The program's arguments other than the data and the moments."""
         given = self.options
@@ -314,6 +320,7 @@ class Run:
             "gradient_norms": given.gradient_norms,
             "part_rows": given.part_rows,
             "precision": given.precision,
+            "span": (self.state.begin, self.state.total) if self._open_layers else None,
         } | self.loop.program_options(self)
 
     def count(self, steps: int, rows: int) -> None:

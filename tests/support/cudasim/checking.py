@@ -25,12 +25,12 @@ STATE = ROOM_BYTES
 IN_PLACE = {
     "scale": (0, 1), "activation": (0, 1), "activation_back": (0, 2), "prelu_back": (0, 3),
     "softmax_back": (0, 2), "sum": (0, 2), "product": (1, 2), "standardise_rows_back": (0, 3),
-    "standardise_columns_back": (0, 3), "scale_shift": (0, 3),
+    "standardise_columns_back": (0, 3), "scale_shift": (0, 3), "parametric_back": (0, 4),
 }  # fmt: skip
 """What may be written to where it is read from."""
 MANY = {
-    "column_sum": (40_000, 3), "scale_shift_sums": (40_000, 3), "sum_squares": (1, 400_000),
-    "weighted_mean": (1, 400_000), "softmax_head": (2100, 3),
+    "column_sum": (40_000, 3), "scale_shift_sums": (40_000, 3), "parametric_back": (40_000, 3),
+    "sum_squares": (1, 400_000), "weighted_mean": (1, 400_000), "softmax_head": (2100, 3),
 }  # fmt: skip
 """Shapes whose sums take many blocks."""
 
@@ -49,7 +49,8 @@ def in_place(name: str, case: Case) -> Case:
     """The case with its result over what it is made of."""
     source, out = IN_PLACE[name]
     p = [case.p[source] if i == out else a for i, a in enumerate(case.p)]
-    return case._replace(p=p, wanted={out: case.wanted[out]})
+    left = {i: wanted for i, wanted in case.wanted.items() if i != source}
+    return case._replace(p=p, wanted=left)
 
 
 class Wrong(NamedTuple):

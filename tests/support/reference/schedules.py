@@ -35,6 +35,18 @@ def cosine(t, rate, steps, final):
     return final + 0.5 * (rate - final) * (1 + math.cos(math.pi * done / steps))
 
 
+def flat_cosine(t, rate, steps, flat, final):
+    done = min(t - 1, steps) / steps
+    if done <= flat:
+        return rate
+    return final + 0.5 * (rate - final) * (1 + math.cos(math.pi * (done - flat) / (1 - flat)))
+
+
+def cos_log(t, rate, steps, cycles):
+    done = min(t - 1, steps) / steps
+    return rate * math.sin(math.pi * math.log2(1 + (2**cycles - 1) * done)) ** 2
+
+
 def warm_restarts(t, rate, period, factor, final):
     done = t - 1
     length = float(period)

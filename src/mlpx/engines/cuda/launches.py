@@ -109,6 +109,10 @@ FILES: dict[str, dict[str, Size]] = {
         "softmax": rows,
         "softmax_back": rows,
     },
+    "parametric.cu": {
+        "parametric": elements,
+        "parametric_back": column_sums,
+    },
     "losses.cu": {
         "targets": elements,
         "repeat": lambda n: elements(n, sizes=3),
@@ -128,6 +132,7 @@ FILES: dict[str, dict[str, Size]] = {
         "product": elements,
         "alpha_dropout": elements,
         "mask": lambda n: elements(n, each=DRAWN),
+        "mask_by": lambda n: elements(n, each=DRAWN),
         "normals": lambda n: elements(n, each=DRAWN),
         "standardise_rows": rows,
         "unit_rows": rows,

@@ -43,18 +43,26 @@ struct Philox {
 /* Eight elements are drawn at a time, two from each word. */
 #define DRAWN 8
 
-/* n: rows, d, seed, purpose, item, threshold. c: scale. p: out. Philox's 32 bits of each element, of this step: out is
- * 0 where they are below the threshold, else scale. */
-KERNEL(mask) {
+/* Philox's 32 bits of each element, of this step: out is 0 where they are below the threshold, else scale. */
+template <class Real>
+FN void draw_mask(const Operation &op, const long long *state, unsigned long long threshold, Real scale, Real *out) {
     const long long count = op.n[0] * op.n[1];
-    const Real scale = Real(op.c[0]);
     EACH(block, (count + DRAWN - 1) / DRAWN) {
         const Philox drawn(op, state, block);
         for (int e = 0; e < DRAWN && block * DRAWN + e < count; e++) {
             const unsigned bits = (unsigned)(drawn.words[e / 2] >> 32 * (e % 2));
-            array<Real>(op, 0)[block * DRAWN + e] = bits < (unsigned long long)op.n[5] ? Real(0) : scale;
+            out[block * DRAWN + e] = bits < threshold ? Real(0) : scale;
         }
     }
+}
+
+/* n: rows, d, seed, purpose, item, threshold. c: scale. p: out. As draw_mask has it. */
+KERNEL(mask) { draw_mask(op, state, (unsigned long long)op.n[5], Real(op.c[0]), array<Real>(op, 0)); }
+
+/* n: rows, d, seed, purpose, item, table columns. p: table row: threshold, scale; out. As draw_mask has it. */
+KERNEL(mask_by) {
+    const Real *numbers = array<const Real>(op, 0) + state[0] * op.n[5];
+    draw_mask(op, state, (unsigned long long)numbers[0], numbers[1], array<Real>(op, 1));
 }
 
 /* n: rows, d, seed, purpose, item. c: std. p: out. N(0, std**2), two elements from each word of Philox. */

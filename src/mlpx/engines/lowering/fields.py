@@ -128,6 +128,8 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "prelu": ("rows columns", "", "z slope out"),
     "prelu_back": ("rows columns", "", "dy z slope out"),
     "prelu_slope": ("rows columns", "", "dy z dslope"),
+    "parametric": ("rows columns formula", "constants*", "x a out"),
+    "parametric_back": ("rows columns formula by_output", "constants*", "dy x a da out"),
     "softmax": ("rows columns", "", "z out"),
     "softmax_back": ("rows columns", "", "dy y out"),
     # Targets and losses. r: what each row counts for; t may be labels.
@@ -147,6 +149,7 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "product": ("rows columns", "", "a b out"),
     "alpha_dropout": ("rows columns", "floor offset", "x mask out"),
     "mask": ("rows columns seed purpose item threshold", "scale", "out"),
+    "mask_by": ("rows columns seed purpose item table_columns", "", "numbers out"),
     "normals": ("rows columns seed purpose item", "std", "out"),
     "standardise_rows": ("rows columns", "epsilon", "x xhat scale"),
     "unit_rows": ("rows columns", "epsilon", "x xhat scale"),

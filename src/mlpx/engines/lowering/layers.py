@@ -8,6 +8,7 @@ import numpy as np
 
 from mlpx.engines.lowering.operations import address
 from mlpx.engines.lowering.translator import Translator, translates
+from mlpx.engines.lowering.updates import scalar_source
 from mlpx.kernels import dropout, normalization, philox, skip
 from mlpx.kernels.activations import PReLU, Softmax
 from mlpx.plan.plan import Call, random_words
@@ -41,6 +42,24 @@ def _mask(to: Translator, call: Call) -> None:
         **drawn.stream,
         threshold=dropout.threshold(call.keywords["rate"]),
         scale=call.keywords["scale"],
+        out=out,
+        touches=to.rows_divided(out, writes=True),
+    )
+
+
+@translates(dropout.mask_by)
+def _mask_by(to: Translator, call: Call) -> None:
+    (bits, threshold, _), out = call.arguments, call.keywords["out"]
+    drawn: Bits = to.stands_for[address(bits)]
+    numbers, table = scalar_source(to, threshold)
+    rows, columns = out.shape
+    to.emit(
+        "mask_by",
+        rows=rows,
+        columns=columns,
+        **drawn.stream,
+        table_columns=table.shape[1],
+        numbers=numbers,
         out=out,
         touches=to.rows_divided(out, writes=True),
     )

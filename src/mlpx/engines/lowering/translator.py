@@ -142,6 +142,17 @@ class Translator:
             raise self.formless(f"{record.kind} {record.name!r}")
         return code
 
+    def own(self, record: Any) -> Any:
+        """The record, if it is one of the library's own: someone else's may override anything.
+
+        Raises UntranslatableError.
+        """
+        if not type(record).__module__.startswith("mlpx."):
+            raise UntranslatableError(
+                f"{record.kind} {record.name!r} is not one of the library's own"
+            )
+        return record
+
     def formless(self, what: str) -> UntranslatableError:
         """The error that says that the target has no form of `what`."""
         return UntranslatableError(f"{what} has no {self.target.name} form")
@@ -154,11 +165,7 @@ class Translator:
         kernel = call.kernel
         owner = getattr(kernel, "__self__", None)
         if owner is not None:
-            if not type(owner).__module__.startswith("mlpx."):
-                raise UntranslatableError(
-                    f"{owner.kind} {owner.name!r} is not one of the library's own"
-                )
-            for cls in type(owner).__mro__:
+            for cls in type(self.own(owner)).__mro__:
                 translation = TRANSLATIONS.get((cls, kernel.__name__))
                 if translation is not None:
                     return translation

@@ -164,7 +164,7 @@ def _lamb(to: Translator, call: Call) -> None:
         table_columns=table.shape[1],
         beta1=rule.beta1,
         beta2=rule.beta2,
-        decay=rule.weight_decay,
+        decay=rule.constant_decay,
         parameters=p,
         gradient=g,
         m=m,

@@ -3,7 +3,17 @@
 A file here for each .cu file.
 """
 
-from cudasim.cases import activations, batches, embedding, heads, layers, losses, products, updates
+from cudasim.cases import (
+    activations,
+    batches,
+    embedding,
+    heads,
+    layers,
+    losses,
+    parametric,
+    products,
+    updates,
+)
 from cudasim.cases.given import CASES, FLAT, POSITION, SINGLE, STEP, TABLE, Case, Given
 
 __all__ = [
@@ -21,6 +31,7 @@ __all__ = [
     "heads",
     "layers",
     "losses",
+    "parametric",
     "products",
     "updates",
 ]

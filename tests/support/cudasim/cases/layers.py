@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from reference.philox import block
 
-from cudasim.cases.given import STEP, Case, Given, case, wide
+from cudasim.cases.given import POSITION, STEP, TABLE, Case, Given, case, wide
 
 
 @case("sum")
@@ -46,6 +46,17 @@ def mask(given: Given) -> Case:
     wanted = np.where(bits < threshold, 0, given.rounded(1.25))
     n = (given.n, given.d, SEED - 2**64, PURPOSE, ITEM, threshold)
     return Case(n, (1.25,), [given.empty(given.n, given.d)], {0: wanted})
+
+
+@case("mask_by")
+def mask_by(given: Given) -> Case:
+    bits = words(given).view(np.uint32)[: given.n * given.d].reshape(given.n, given.d)
+    table = given.between(0, 1, TABLE, 3)
+    threshold = int(np.sort(bits, axis=None)[bits.size // 2]) >> 8 << 8  # as a float has it
+    table[POSITION, 0] = threshold
+    wanted = np.where(bits < threshold, 0, wide(table)[POSITION, 1])
+    n = (given.n, given.d, SEED - 2**64, PURPOSE, ITEM, 3)
+    return Case(n, (), [table, given.empty(given.n, given.d)], {1: wanted})
 
 
 @case("normals")
