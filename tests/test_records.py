@@ -218,7 +218,13 @@ def test_flags_are_booleans(value: object) -> None:
 
 
 NAN = float("nan")
-NEEDED: dict[str, Any] = {"units": 5, "layers": ("tanh",)}
+NEEDED: dict[str, Any] = {
+    "units": 5,
+    "layers": ("tanh",),
+    "sizes": (3,),
+    "columns": 2,
+    "edges": ((0, 1),),
+}
 """Fields of records that have no default."""
 
 

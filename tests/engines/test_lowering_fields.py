@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cudasim.cases import CASES, Given
+from embedded import with_codes
 from engine_cases import LAYERS
 
 from mlpx import MLP, Dense, Optimizer
@@ -53,7 +54,7 @@ def program(
     model = MLP(layers, loss=record)
     y = {"classes": np.arange(9) % 3, "binary": X[:, :3] > 1, "values": X[:, :3]}
     given = y[record.target_kind(3)]
-    data = prepare_data(model, X, given * 1 if given.dtype == bool else given)
+    data = prepare_data(model, with_codes(X, layers), given * 1 if given.dtype == bool else given)
     moments = {name: np.zeros(model.layout.size, model.dtype) for name in rule.arrays}
     return TrainingProgram(
         model, data, batch_size=4, rows=9, optimizer=rule, moments=moments, part_rows=part_rows

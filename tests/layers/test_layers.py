@@ -9,6 +9,7 @@ import fakecupy
 import numpy as np
 import pytest
 from around_a_layer import batch, network
+from embedded import EMBEDDINGS
 from stepping import Step, worst_errors
 
 from mlpx import (
@@ -42,6 +43,7 @@ SPECIAL: dict[str, Layer] = {
     "rescale": Rescale(0.5, 0.1),
     "activation": ActivationLayer("prelu"),
     "dropout": Dropout(0.4),
+    **EMBEDDINGS,
     "residual": Residual(["batch_norm", Dense(7, activation="tanh"), Dropout(0.3), Dense(5)]),
 }
 LAYERS = {name: SPECIAL.get(name) or Layer.resolve(name) for name in sorted(Layer.table)}
@@ -50,7 +52,7 @@ LAYERS["dropout by schedule"] = Dropout(Cosine(0.6, 12))
 
 @pytest.fixture(params=LAYERS)
 def layer(request: pytest.FixtureRequest) -> Layer:
-    """One of each layer; 5 columns go in and out."""
+    """One of each layer; 5 columns go in."""
     return LAYERS[request.param]
 
 
@@ -185,7 +187,7 @@ def test_summary_shows_the_layer(layer: Layer) -> None:
         assert f"{parameter.name} {parameter.shape}" in line
     learnt = sum(p.size for p in layer.parameters(5) if p.kind != "state")
     assert line.split()[-1] == str(learnt)
-    assert model.parameter_count == 25 + 18 + learnt
+    assert model.parameter_count == 25 + 3 * (layer.outputs(5) + 1) + learnt
 
 
 @pytest.mark.parametrize(

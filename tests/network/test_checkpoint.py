@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,30 @@ def test_untrained_and_stateless(tmp_path: Path) -> None:
     assert loaded.training_state is None
     assert loaded.flat.tobytes() == model.flat.tobytes()
     assert set(load_file(tmp_path / "b")) == set(model.parameters)
+
+
+def test_what_a_model_is_about_is_kept_with_it(tmp_path: Path) -> None:
+    model, about = net(), {"table": {"columns": ["größe", "b"], "median": 0.1, "none": None}}
+    assert model.about is None
+    model.about = about
+    model.save(tmp_path / "model")
+    assert MLP.load(tmp_path / "model").about == about
+    assert pickle.loads(pickle.dumps(model)).about == about
+    assert model.copy().about == about
+    quiet(model, *data(), epochs=2, checkpoint=tmp_path / "run", every="1 epochs")
+    checkpoint = max((tmp_path / "run").glob("checkpoint-*.safetensors"))
+    assert MLP.load(checkpoint).about == about
+    model.about = None
+    model.save(tmp_path / "model")
+    assert MLP.load(tmp_path / "model").about is None
+
+
+@pytest.mark.parametrize("about", [[], "text", 5, False])
+def test_what_a_model_is_about_is_an_object(about: Any, path: Path) -> None:
+    header, tensors = parts(path)
+    write(path, {**header, "about": about}, tensors)
+    with pytest.raises(CheckpointError, match=r"about is .*; wanted a JSON object"):
+        MLP.load(path)
 
 
 def test_padding_is_not_saved(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from embedded import EMBEDDINGS
 from small_training import D, K, N, data, net, quiet, same
 
 from mlpx import MLP, Adam, Optimizer
@@ -57,7 +58,8 @@ def test_from_the_middle_of_an_epoch(saved: bool, tmp_path: Path) -> None:
 @pytest.mark.parametrize("layer", sorted(set(Layer.table) - {"residual", "dense"}))
 def test_masks_and_running_statistics_go_on(layer: str, tmp_path: Path) -> None:
     x, y = data()
-    whole, parts = (MLP([D, 5, layer, 4, K], dtype="float64", seed=3) for _ in range(2))
+    given = EMBEDDINGS.get(layer, layer)
+    whole, parts = (MLP([D, 5, given, 4, K], dtype="float64", seed=3) for _ in range(2))
     quiet(whole, x, y, steps=11)
     for steps in (3, 2, 1, 5):
         quiet(parts, x, y, steps=steps)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from embedded import EMBEDDINGS
 
 from mlpx import MLP, Dense, Layer
 from mlpx.gradcheck import check_gradients
@@ -24,6 +25,7 @@ LAYERS: dict[str, Any] = {
     "alpha_dropout": Layer.table["alpha_dropout"](0.3),
     "dense": Dense(HIDDEN),
     "dropout": Layer.table["dropout"](0.3),
+    **EMBEDDINGS,
     "gaussian_noise": Layer.table["gaussian_noise"](0.1),
     "rescale": Layer.table["rescale"](0.5, 0.1),
     "residual": Layer.table["residual"]((Dense(HIDDEN, activation="tanh"),)),

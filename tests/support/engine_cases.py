@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from embedded import with_codes
 
 from mlpx import (
     L1,
@@ -14,11 +15,14 @@ from mlpx import (
     BatchNorm,
     Dense,
     Dropout,
+    Embedding,
     GaussianNoise,
     History,
     LayerNorm,
     Optimizer,
     ParametricActivation,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
     Rescale,
     Residual,
     RMSNorm,
@@ -52,7 +56,7 @@ def agrees(
 ) -> None:
     """Two epochs with a ragged batch give the losses and parameters that the interpreter gives."""
     rng = np.random.default_rng(3)
-    x = rng.normal(size=(rows, 7))
+    x = with_codes(rng.normal(size=(rows, 7)), layers)
     y = rng.integers(0, 3, size=rows) if y is None else y
     options = {"epochs": 2, "batch_size": 8, "optimizer": "sgd", "verbose": 0} | options
     for dtype in dtypes:
@@ -114,6 +118,29 @@ LAYERS = {
     ],
     "rescale": [7, Rescale(0.5, 0.1), Dense(6, activation="tanh"), Rescale(2.0), 3],
     "activations": [7, Dense(6), "softmax", Dense(5), "prelu", Dense(4), "mish", 3],
+    "codes": [7, Embedding((5, 3, 40), width=3), Dense(6, activation="tanh"), 3],
+    "waves": [
+        7,
+        PeriodicEmbedding(3, frequencies=6, width=5),
+        Dense(6, activation="tanh"),
+        PeriodicEmbedding(2, frequencies=18, width=10, std=0.5),
+        3,
+    ],
+    "waves and codes": [
+        7,
+        PeriodicEmbedding(4),
+        Embedding((4, 2)),
+        Dense(6, activation="silu"),
+        LayerNorm(),
+        3,
+    ],
+    "pieces": [
+        7,
+        PiecewiseLinearEmbedding(((-1, 0, 0.5, 2), (-0.3, 0.3)), width=5),
+        Dense(6, activation="tanh"),
+        PiecewiseLinearEmbedding(((-0.5, 0.1, 0.6), (0.0, 0.2, 0.3, 0.4, 0.45))),
+        3,
+    ],
     "scaled input": [7, Scale(), Dense(6, activation="tanh"), Scale(), 3],
     "parametric activations": [
         7,

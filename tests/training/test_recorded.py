@@ -12,6 +12,7 @@ import cudasim
 import numpy as np
 import pytest
 from broken_off import Trial, Whole, bits, digest, known, plain, writing_at_once
+from embedded import with_codes
 from engine_cases import BATCH_NORM, LAYERS, MORE, OPTIONS
 
 from mlpx import (
@@ -50,7 +51,7 @@ def trial(layers: Any = (D, 5, K), *, model: Any = None, **options: Any) -> Tria
     x, y, log = (options.pop(name, v) for name, v in (("x", X), ("y", Y), ("log", None)))
     callbacks = options.pop("callbacks", list)
     given = {"epochs": 2, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01} | options
-    return Trial(maker(layers, **model or {}), x, y, given, callbacks, log)
+    return Trial(maker(layers, **model or {}), with_codes(x, layers), y, given, callbacks, log)
 
 
 def rows(options: dict[str, Any]) -> dict[str, Any]:

@@ -24,13 +24,21 @@ def test_sequential_is_as_it_lies() -> None:
     assert draw("sequential", epoch=3).tolist() == list(range(100))
 
 
-@pytest.mark.parametrize("name", ["shuffle", "with_replacement"])
+@pytest.mark.parametrize("name", ["shuffle", "whole_batches", "with_replacement"])
 def test_seed_and_epoch_alone_decide(name: str) -> None:
     first = draw(name, seed=1, epoch=2)
     assert np.array_equal(first, draw(name, seed=1, epoch=2))
     assert not np.array_equal(first, draw(name, seed=1, epoch=3))
     assert not np.array_equal(first, draw(name, seed=2, epoch=2))
     assert not np.array_equal(first, draw("sequential"))
+
+
+def test_what_whole_batches_leave_out_differs_every_epoch() -> None:
+    orders = [draw("whole_batches", epoch=e, n=20, rows=16) for e in range(50)]
+    assert all(len(set(order)) == 16 for order in orders)
+    left_out = {tuple(sorted(set(range(20)) - set(order))) for order in orders}
+    assert len(left_out) > 40
+    assert set(np.concatenate(orders)) == set(range(20))
 
 
 def test_replacement_draws_every_row_alike() -> None:
@@ -61,8 +69,9 @@ def test_rows_held_out_are_of_the_seed_alone() -> None:
 @pytest.mark.parametrize(
     ("name", "n", "batch_size", "rows"),
     [("shuffle", 23, 6, 23), ("sequential", 23, 6, 23), ("with_replacement", 23, 6, 24),
-     ("with_replacement", 24, 6, 24), ("with_replacement", 1, 1, 1)],
+     ("with_replacement", 24, 6, 24), ("with_replacement", 1, 1, 1),
+     ("whole_batches", 23, 6, 18), ("whole_batches", 24, 6, 24), ("whole_batches", 5, 5, 5)],
 )  # fmt: skip
 def test_rows_of_an_epoch(name: str, n: int, batch_size: int, rows: int) -> None:
-    """With replacement there is no ragged batch."""
+    """With replacement, and where it is left out, there is no ragged batch."""
     assert rows_per_epoch(name, n, batch_size) == rows

@@ -43,6 +43,13 @@ WRONG: dict[str, list[Any]] = {
     "on_divergence": [None, 5, "restor"],
     "csv_log": [5, "\0", "a\nb", "\udcff"],
     "checkpoint_every": [None, 30],
+    "target": [5, "\ud800"],
+    "task": [None, 5, "classify"],
+    "test": [None, 0.2, "a\nb"],
+    "drop": [None, "a", [1], ["\ud800"]],
+    "group": [5],
+    "time": [5],
+    "encoding": [None, 5],
     "class_names": [5, "abc", [1, 2]],
 }
 

@@ -41,7 +41,11 @@ def test_classes_as_in_the_loops(batch_size: int, sampling: str, weighted: bool)
     model = net()
     truth = loops(model)
     rows = [(list(a), int(b), float(c)) for a, b, c in zip(x, y, w, strict=True)]
-    per_epoch = -(-N // batch_size) * batch_size if sampling == "with_replacement" else N
+    whole = N - N % batch_size
+    per_epoch = {
+        "whole_batches": whole,
+        "with_replacement": N if whole == N else whole + batch_size,
+    }.get(sampling, N)
     steps, epochs = train(
         truth, rows, orders(model, sampling, 3, per_epoch), batch_size=batch_size, learning_rate=0.3
     )

@@ -124,6 +124,39 @@ FN REAL NAME(tanh_)(REAL x) {
 #undef LOG2_LOW
 #endif
 
+/* sin(2 pi s) for |s| <= 1/4: the Taylor series, nested. */
+FN REAL NAME(sine_of_part)(REAL s) {
+    REAL q = s * s;
+#if IS_DOUBLE
+    REAL p = (REAL)0.0011309237482517963;
+    p = p * q + (REAL)-0.012031585942120627;
+    p = p * q + (REAL)0.10422916220813984;
+    p = p * q + (REAL)-0.7181223017785006;
+#else
+    REAL p = (REAL)-0.7181223017785006;
+#endif
+    p = p * q + (REAL)3.819952584848282;
+    p = p * q + (REAL)-15.09464257682299;
+    p = p * q + (REAL)42.058693944897655;
+    p = p * q + (REAL)-76.70585975306139;
+    p = p * q + (REAL)81.60524927607506;
+    p = p * q + (REAL)-41.34170224039976;
+    p = p * q + (REAL)6.283185307179586;
+    return s * p;
+}
+
+/* cos(2 pi u) and sin(2 pi u), within 2 eps of 1 for |u| up to 1/2; whole turns, which are none, are taken off first.
+ * What is left is a sine of at most a quarter, whose argument is exact, or as near as that of the cosine has to be. */
+FN REAL NAME(cos_of_turns)(REAL u) {
+    return NAME(sine_of_part)((REAL)0.25 - NAME(abs_)(u - NAME(round_)(u)));
+}
+
+FN REAL NAME(sin_of_turns)(REAL u) {
+    REAL r = u - NAME(round_)(u), a = NAME(abs_)(r);
+    REAL y = NAME(sine_of_part)(a > (REAL)0.25 ? (REAL)0.5 - a : a);
+    return r < 0 ? -y : y;
+}
+
 /* ---- parts of formulas ------------------------------------------------------------------------------------ */
 
 /* 1 / (1 + exp(-z)), exact in both tails. */

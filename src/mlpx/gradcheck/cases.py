@@ -17,6 +17,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Dense, Layer
 from mlpx.mlp import MLP
+from mlpx.network.architecture import codes_of
 from mlpx.optimizers import Optimizer
 from mlpx.records import Record
 
@@ -31,6 +32,9 @@ FIELDS: dict[str, Any] = {
     "rate": 0.4,
     "activation": "tanh",
     "layers": (Dense(HIDDEN, activation="tanh"),),
+    "sizes": (3, 2),
+    "columns": 2,
+    "edges": ((-0.6, 0.05, 0.9),),
 }
 """Values for fields of a layer that have no default, or one that tests little."""
 
@@ -85,9 +89,12 @@ def check_loss(name: str, device: Any, dtype: str) -> Outcome:
 
 
 def check_layer(name: str, device: Any, dtype: str) -> Outcome:
-    """The layer between two dense ones, in training: with dropout masks and batch statistics."""
-    between = Dense(HIDDEN, activation="tanh")
-    layers: list[int | Layer] = [COLUMNS, between, sample_layer(name), Dense(OUTPUTS)]
+    """The layer between two dense ones, in training: with dropout masks and batch statistics. One
+    that takes codes comes first.
+    """
+    before, layer = Dense(HIDDEN, activation="tanh"), sample_layer(name)
+    hidden = [layer, before] if layer.codes else [before, layer]
+    layers: list[int | Layer] = [COLUMNS, *hidden, Dense(OUTPUTS)]
     return _gradients("layer", name, MLP(layers, dtype=dtype, device=device))
 
 
@@ -131,6 +138,8 @@ def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
     """A random batch that the model's loss takes."""
     rng = np.random.default_rng(point)
     x = rng.normal(size=(ROWS, COLUMNS))
+    sizes = codes_of(model.d_in, model.layers)
+    x[:, COLUMNS - len(sizes) :] = rng.integers(0, sizes, size=(ROWS, len(sizes)))
     targets: dict[str, Callable[[], np.ndarray]] = {
         "classes": lambda: rng.integers(0, OUTPUTS, size=ROWS),
         "binary": lambda: rng.integers(0, 2, size=(ROWS, OUTPUTS)).astype(np.float64),

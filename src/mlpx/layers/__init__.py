@@ -9,6 +9,7 @@ from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from mlpx.layers.elementwise import ParametricActivation, Scale
+from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
 
@@ -18,10 +19,13 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Embedding",
     "GaussianNoise",
     "Layer",
     "LayerNorm",
     "ParametricActivation",
+    "PeriodicEmbedding",
+    "PiecewiseLinearEmbedding",
     "RMSNorm",
     "Rescale",
     "Residual",

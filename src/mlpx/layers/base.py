@@ -61,6 +61,19 @@ class Layer(Record, kind="layer"):
         """The number of output columns for `d_in` input columns."""
         return d_in
 
+    def outputs(self, d_in: int) -> int:
+        """As `width`, for layers that have a field of that name."""
+        return self.width(d_in)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """How many codes there are for each of its last input columns; () if it takes none."""
+        return ()
+
+    def passed_on(self, d_in: int) -> int:
+        """How many of its last input columns come out as they are, and last."""
+        return 0
+
     def parameters(self, d_in: int) -> tuple[Parameter, ...]:
         """The parameters it owns for `d_in` input columns."""
         return ()

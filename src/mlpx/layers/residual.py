@@ -49,7 +49,7 @@ class Residual(Layer, name="residual"):
     def width(self, d_in: int) -> int:
         width = d_in
         for layer in self.inner:
-            width = layer.width(width)
+            width = layer.outputs(width)
         if width != d_in:
             raise InputError(
                 f"a residual block gets {d_in} columns and its layers give {width}; they must be "
@@ -64,7 +64,7 @@ class Residual(Layer, name="residual"):
                 dataclasses.replace(parameter, name=f"{i}.{parameter.name}")
                 for parameter in layer.parameters(width)
             ]
-            width = layer.width(width)
+            width = layer.outputs(width)
         return tuple(parameters)
 
     def penalised(self, penalty: Penalty) -> Self:

@@ -27,8 +27,24 @@ def lay_out(d_in: int, layers: Iterable[Layer], dtype: np.dtype) -> tuple[Layout
         for parameter in layer.parameters(widths[-1]):
             name = f"{i}.{parameter.name}"
             parameters[name] = replace(parameter, name=name)
-        widths.append(layer.width(widths[-1]))
+        widths.append(layer.outputs(widths[-1]))
     return Layout(parameters, dtype.itemsize), widths
+
+
+def codes_of(d_in: int, layers: Iterable[Layer]) -> tuple[int, ...]:
+    """How many codes there are for each of the last columns of x; () if they hold no codes.
+
+    They do if a layer that takes codes comes first, or behind layers that pass them on.
+    """
+    width = unchanged = d_in
+    for layer in layers:
+        if layer.codes:
+            return layer.codes[-unchanged:]
+        unchanged = min(unchanged, layer.passed_on(width))
+        if unchanged < 1:
+            break
+        width = layer.outputs(width)
+    return ()
 
 
 def specify(

@@ -117,6 +117,8 @@ def content(
         for moment, values in state.moments.items():
             for name, view in model.layout.views(values).items():
                 tensors[f"moment/{moment}/{name}"] = np.ascontiguousarray(view)
+    if model.about is not None:
+        header["about"] = model.about
     if beside is not None:
         header["beside"] = _without_arrays(beside, tensors)
     return Content(header, tensors)
@@ -155,5 +157,5 @@ def size_bytes(model: Network, optimizer: Optimizer) -> int:
     copies = 1 + len(optimizer.arrays)
     numbers = sum(parameter.size for parameter in shapes.values()) * model.dtype.itemsize
     lines = sum(len(name) for name in shapes) + LINE_BYTES * len(shapes)
-    described = 2 * len(json.dumps([model.config(), optimizer.config()])) + LINE_BYTES
-    return copies * (numbers + lines) + described
+    described = [model.config(), optimizer.config(), model.about]
+    return copies * (numbers + lines) + 2 * len(json.dumps(described)) + LINE_BYTES

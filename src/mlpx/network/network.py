@@ -28,6 +28,10 @@ class Network:
     `MLP` documents the arguments; it adds training, prediction and saving.
     """
 
+    about: dict[str, Any] | None = None
+    """Plain values that a file keeps beside the parameters, such as how a table becomes rows of x.
+    """
+
     @known_options
     def __init__(
         self,
@@ -193,7 +197,7 @@ class Network:
             width, (layer,) = specify([width, Layer.from_config(entry)], "identity", None)
             for parameter in layer.parameters(width):
                 yield f"{i}.{parameter.name}", parameter.shape
-            width = layer.width(width)
+            width = layer.outputs(width)
 
     @classmethod
     def from_config(

@@ -68,6 +68,7 @@ def load(path: str | os.PathLike[str], *, device: str | Backend | None = None, c
     with _telling(saved.path, "describes a model that cannot be built"):
         model = cls.from_config(saved.config, device=backend, drawn=False)
     saved.restore(model)
+    model.about = saved.about
     return model
 
 
@@ -97,6 +98,7 @@ class Saved:
     moments: dict[str, Tensors]
     beside: Any
     """What the file has beside the model, None if nothing."""
+    about: dict[str, Any] | None = None
 
     def restore(self, model: Network) -> None:
         """Give `model`, which is of this architecture, the parameters and the training state."""
@@ -140,7 +142,9 @@ def read(path: str | os.PathLike[str]) -> Saved:
         raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
     state = None if optimizer is None else _training(path, optimizer, header["training"])
     with _telling(path, "has entries beside the model that cannot be read"):
-        beside = _with_arrays(header.get("beside"), tensors)
+        beside, about = _with_arrays(header.get("beside"), tensors), header.get("about")
+        if not isinstance(about, dict | None):
+            raise InputTypeError(f"about is {brief(about)}; wanted a JSON object")
     return Saved(
         path,
         config,
@@ -148,6 +152,7 @@ def read(path: str | os.PathLike[str]) -> Saved:
         state,
         {m: {name: tensors[f"moment/{m}/{name}"] for name in expected} for m in moments},
         beside,
+        about,
     )
 
 

@@ -36,7 +36,7 @@ def _describe(layer: Layer) -> str:
     """A layer's name and main argument: `dropout 0.5`, `dense relu`."""
     if layer.inner:
         return f"{layer.name}({', '.join(map(_describe, layer.inner))})"
-    for field in ("activation", "rate", "std"):
+    for field in ("activation", "rate", "columns", "std"):
         value = getattr(layer, field, None)
         if value is not None:
             return f"{layer.name} {getattr(value, 'name', value)}"

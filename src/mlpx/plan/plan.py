@@ -260,6 +260,19 @@ class LayerPlan:
         """An array (size,) of this layer's own."""
         return self.plan.buffers.vector(f"{self.name} {name}", size)
 
+    def constant(self, values: Any, dtype: Any = None) -> Array:
+        """Numbers that no step changes, as an array on the device, of the plan's dtype or another.
+
+        A call that has them keeps them.
+        """
+        buffers = self.plan.buffers
+        return buffers.backend.asarray(np.asarray(values, dtype or buffers.dtype))
+
+    @property
+    def take(self) -> Any:
+        """The backend's function that copies some rows of an array."""
+        return self.plan.buffers.backend.take
+
     def at(self, name: str) -> LayerPlan:
         """The plan as the layer called `name` inside this one sees it."""
         return self.plan.at(f"{self.name}.{name}")

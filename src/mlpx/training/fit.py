@@ -81,8 +81,9 @@ def fit(
     sample_weight: (n,), the weight of each row: a batch's loss is sum(w l) / sum(w), as in PyTorch.
     class_weight: a dict or list with the weight of each class, multiplied by `sample_weight`, or
     "balanced": all classes count the same. Validation is not weighted by class.
-    sampling: "shuffle" (default), a new order every epoch; "with_replacement", each row drawn
-    independently; or "sequential". shuffle: True means "shuffle", False "sequential".
+    sampling: "shuffle" (default), a new order every epoch; "whole_batches", the same without its
+    last rows, if they make no whole batch; "with_replacement", each row drawn independently; or
+    "sequential". shuffle: True means "shuffle", False "sequential".
     metrics: names from `mlpx.metrics`, for the validation data; the default is accuracy for
     classes.
     gradient: "backprop"; for tiny nets also "numerical" and "search", see `mlpx.program.gradients`.

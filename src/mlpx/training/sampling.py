@@ -15,6 +15,10 @@ def _shuffle(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:
     return shuffled(seed, Purpose.ORDER, count=n, epoch=epoch)
 
 
+def _whole_batches(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:
+    return _shuffle(seed, epoch, n, n)[:rows]
+
+
 def _with_replacement(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:
     return integers(words(seed, Purpose.ORDER, count=rows, epoch=epoch), n)
 
@@ -25,6 +29,7 @@ def _sequential(seed: int, epoch: int, n: int, rows: int) -> np.ndarray:
 
 SAMPLINGS: dict[str, Callable[[int, int, int, int], np.ndarray]] = {
     "shuffle": _shuffle,
+    "whole_batches": _whole_batches,
     "with_replacement": _with_replacement,
     "sequential": _sequential,
 }
@@ -84,5 +89,6 @@ def hold_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def rows_per_epoch(sampling: str, n: int, batch_size: int) -> int:
     """How many rows an epoch over n of them trains on."""
-    # With replacement there is no ragged batch: an epoch is as many batches, all of them full.
-    return -(-n // batch_size) * batch_size if sampling == "with_replacement" else n
+    if sampling == "with_replacement":  # an epoch is as many batches, all of them full
+        return -(-n // batch_size) * batch_size
+    return n - n % batch_size if sampling == "whole_batches" else n

@@ -23,6 +23,9 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 POLICIES = ("stop", "restore", "continue")
 """What a run may do when its loss is not finite."""
 
+TASKS = ("auto", "classification", "regression")
+"""What may be learnt of a table's target."""
+
 
 class Setting(NamedTuple):
     """A check of a setting's value, and its description in words."""
@@ -101,6 +104,13 @@ SETTINGS = {
     "on_divergence": _name_in(POLICIES),
     "csv_log": _or_null(_PATH),
     "checkpoint_every": _TEXT,
+    "target": _or_null(_NAME),
+    "task": _name_in(TASKS),
+    "test": _PATH,
+    "drop": _several(_NAME, "a list of text"),
+    "group": _or_null(_NAME),
+    "time": _or_null(_NAME),
+    "encoding": _TEXT,
     "checkpoint": _FROM_0,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),

@@ -54,7 +54,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("sampling", ["shuffle", "with_replacement"])
+@pytest.mark.parametrize("sampling", ["shuffle", "whole_batches", "with_replacement"])
 @pytest.mark.parametrize(
     ("device", "wanted"),
     [("cuda", [0, 1, None, 2, None, None]), ("cpu", [0, None, 1, None, 2, None])],

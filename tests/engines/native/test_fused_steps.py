@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from embedded import with_codes
 from engine_cases import LAYERS
 
 from mlpx import L1, L2, MLP, Dense, Dropout, Optimizer, Rescale
@@ -65,12 +66,13 @@ def trained(name: str, steps: Pass, *, threads: int) -> tuple[np.ndarray, np.nda
     options = {"x": X, "y": LABELS, "layers": HIDDEN, "optimizer": "momentum", "batch_size": 8}
     options |= PROGRAMS[name]
     loss = options.pop("loss", "softmax_cross_entropy")
-    model = MLP(options.pop("layers"), dtype="float64", seed=5, loss=loss)
+    layers = options.pop("layers")
+    model = MLP(layers, dtype="float64", seed=5, loss=loss)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "fuse", steps)
         patch.setattr(native, "split_columns", lambda operations, threads: operations)
         options |= {"engine": "native", "threads": threads, "verbose": 0, "epochs": 2}
-        history = model.fit(options.pop("x"), options.pop("y"), **options)
+        history = model.fit(with_codes(options.pop("x"), layers), options.pop("y"), **options)
     return model.flat, np.array(history.step_loss)
 
 

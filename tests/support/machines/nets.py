@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from embedded import EMBEDDINGS
 from hypothesis import strategies as st
 
 from mlpx import MLP, Dense, Residual
@@ -46,9 +47,14 @@ def dense() -> st.SearchStrategy[Dense]:
 
 LAYERS: dict[str, st.SearchStrategy[Any]] = {
     "dense": dense(),
+    **{name: st.just(layer) for name, layer in EMBEDDINGS.items()},
     "residual": st.just(Residual([Dense(6, activation="tanh"), "dropout", Dense(6)])),
 }
 """Layers that have no defaults for all of their fields."""
+
+
+NEEDY = (Residual, *map(type, EMBEDDINGS.values()))
+"""What wants some columns, or columns that are no codes of x."""
 
 
 def layer(name: str) -> st.SearchStrategy[Any]:
@@ -70,7 +76,7 @@ class Net:
         """The model; of two outputs where one or three cannot have the loss."""
         hidden: list[Any] = []
         for entry in self.hidden:
-            hidden += [6, entry] if isinstance(entry, Residual) else [entry]
+            hidden += [6, entry] if isinstance(entry, NEEDY) else [entry]
         for k in (self.outputs, 2):
             try:
                 self.loss.check_outputs(k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -111,3 +112,50 @@ def limit_norms(W, most):
         if norm > most:
             limited[:, j] = W[:, j] * (most / norm)
     return limited
+
+
+def embedding(x, E, sizes):
+    """The first columns, then for each of the last the row of E of its code."""
+    lines, numbers = [], x.shape[1] - len(sizes)
+    for row in x:
+        line, start = list(row[:numbers]), 0
+        for code, size in zip(row[numbers:], sizes, strict=True):
+            line += list(E[start + int(code)])
+            start += size
+        lines.append(line)
+    return np.array(lines)
+
+
+def periodic_embedding(x, w, b, V, c):
+    """x_f and the sums of waves of each of the first columns, then the other columns."""
+    lines, (k, h, more) = [], V.shape
+    for row in x:
+        line = []
+        for f in range(k):
+            wave = [math.cos(2 * math.pi * row[f] * w[f, 0, j] + b[f, j]) for j in range(h)]
+            line.append(row[f])
+            line += [
+                c[f, q] + math.fsum(wave[j] * V[f, j, q] for j in range(h)) for q in range(more)
+            ]
+        lines.append(line + list(row[k:]))
+    return np.array(lines)
+
+
+def piecewise_linear_embedding(x, V, c, edges):
+    """e V + c of each of the first columns, e its encoding, then the other columns."""
+    lines, width = [], V.shape[1]
+    for row in x:
+        line, start = [], 0
+        for f, of in enumerate(edges):
+            last, e = len(of) - 2, []
+            for t, (left, right) in enumerate(pairwise(of)):
+                part = (row[f] - left) / (right - left)
+                part = part if t == 0 else max(part, 0.0)
+                e.append(part if t == last else min(part, 1.0))
+            line += [
+                c[f, q] + math.fsum(e[t] * V[start + t, q] for t in range(last + 1))
+                for q in range(width)
+            ]
+            start += last + 1
+        lines.append(line + list(row[len(edges) :]))
+    return np.array(lines)

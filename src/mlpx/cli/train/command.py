@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, path
+from mlpx.cli.options import DataDir, Debug, Device, NoDownload, listed, one_of, parts, path
 from mlpx.cli.train.settings import OFF, TrainOptions, explain_default
 from mlpx.data import DATASETS
 from mlpx.engines import Engine
@@ -19,7 +19,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.training.sampling import SAMPLINGS
-from mlpx.training.settings import POLICIES
+from mlpx.training.settings import POLICIES, TASKS
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -30,6 +30,8 @@ mlpx train mnist --layers 784,50,10 --activation sigmoid --optimizer sgd --lr 0.
 mlpx train mnist --device cuda --epochs 100 --early-stopping val_loss --patience 5
 
 mlpx train table.npz --hidden 64,64 --out runs/table
+
+mlpx train people.csv --target income
 
 mlpx train --resume runs/digits --epochs 20
 """
@@ -48,6 +50,7 @@ def _panel(title: str | None) -> Callable[..., Any]:
 
 net, learning = _panel("The network"), _panel("Learning")
 choice, output = _panel("Stopping and choosing"), _panel("Data and output")
+tables = _panel("Tables: a CSV, TSV, Parquet or Feather file, or a folder of them")
 
 
 def named(kind: str, names: Iterable[str]) -> dict[str, Any]:
@@ -64,6 +67,11 @@ def widths(given: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise typer.BadParameter(f"{given!r}; wanted whole numbers with commas, such as 784,50,10")
     return numbers
+
+
+def columns(given: list[str] | None) -> tuple[str, ...] | None:
+    """The columns that --drop names, each time one or several with commas."""
+    return None if not given else tuple(name for text in given for name in parts(text))
 
 
 def interval(given: str | None) -> str | None:
@@ -83,9 +91,9 @@ def train(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help=f"{listed(DATASETS)}, or an .npz file with x_train, y_train and, if there are "
-            "any, x_test, y_test; labels are text or whole numbers. With --resume it may be left "
-            "out.",
+            help=f"{listed(DATASETS)}; an .npz file with x_train, y_train and, if there are any, "
+            "x_test, y_test, where labels are text or whole numbers; or a table, with --target. "
+            "With --resume it may be left out.",
             show_default=False,
         ),
     ] = None,
@@ -134,6 +142,43 @@ def train(
     dtype: Annotated[
         str | None,
         net("NAME", f"{listed(DTYPES)}. {explain_default('dtype')}", **named("dtype", DTYPES)),
+    ] = None,
+    target: Annotated[
+        str | None, tables("COLUMN", "What is to be predicted; the other columns are for that.")
+    ] = None,
+    task: Annotated[
+        str | None,
+        tables(
+            "NAME",
+            f"{listed(TASKS)}. [dim]\\[default: auto, as the target's values suggest][/dim]",
+            **named("task", TASKS),
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        tables(
+            "FILE|SHARE",
+            "Another file, or the share of the rows, to test on; it is used once, at the end. "
+            f"{explain_default('test')}",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        tables("COLUMN", "Leave this column out; may be given several times, or with commas."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        tables(
+            "COLUMN",
+            "Hold out whole groups of rows, such as all of a customer: this column names them.",
+        ),
+    ] = None,
+    time: Annotated[
+        str | None, tables("COLUMN", "Hold out the last rows by the time in this column.")
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        tables("NAME", f"Of the text in the files. {explain_default('encoding')}"),
     ] = None,
     seed: Annotated[
         int | None,
@@ -315,6 +360,8 @@ def train(
         patience=patience, best_weights=best_weights, on_divergence=on_divergence, out=out,
         resume=resume,
         csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
+        target=target, task=task, test=test, drop=columns(drop), group=group, time=time,
+        encoding=encoding,
         data_dir=data_dir, no_download=no_download, quiet=quiet,
     )  # fmt: skip
     if find_lr:

@@ -15,8 +15,19 @@ RECIPES: dict[str, dict[str, Any]] = {
     "fashion-mnist": {"hidden": (256,), "batch_size": 128, "epochs": 15},
 }
 """Settings of a data set that differ from the defaults below."""
+FOR_TABLES: dict[str, Any] = {
+    "hidden": (256, 256),
+    "optimizer": "adamw",
+    "batch_size": 256,
+    "epochs": 100,
+    "early_stopping": "val_loss",
+    "patience": 10,
+}
+"""The same, for files of tables."""
 OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
 """Settings that a resumed model already has."""
+OF_THE_TABLE = ("target", "task", "test", "drop", "group", "time", "encoding")
+"""Settings that say what is learnt from which rows of a table; a resumed run keeps them."""
 OF_THE_RUN = ("optimizer", "learning_rate", "sampling", "batch_size")
 """Settings with which a run cut short can be finished only as they were; with others its model is
 trained anew.
@@ -54,6 +65,13 @@ class TrainOptions:
     on_divergence: str | None = None
     csv_log: str | None = None
     checkpoint_every: str | None = None
+    target: str | None = None
+    task: str | None = None
+    test: str | None = None
+    drop: tuple[str, ...] | None = None
+    group: str | None = None
+    time: str | None = None
+    encoding: str | None = None
 
     out: Path | None = None
     resume: Path | None = None
@@ -91,6 +109,13 @@ class Settings:
     on_divergence: str = "stop"
     csv_log: str | None = None
     checkpoint_every: str = "30s"
+    target: str | None = None
+    task: str = "auto"
+    test: str = "0.2"
+    drop: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
+    encoding: str = "utf-8"
 
     @classmethod
     def choose(cls, options: TrainOptions, before: dict[str, Any] | None = None) -> Settings:

@@ -144,6 +144,17 @@ FILES: dict[str, dict[str, Size]] = {
         "track": vector,
         "apply_running": elements,
     },
+    "embedding.cu": {
+        "look_up": elements,
+        "look_up_sums": rows,
+        "look_up_dx": elements,
+        "waves": elements,
+        "waves_sums": whole_columns,
+        "waves_dx": elements,
+        "pieces": elements,
+        "pieces_sums": rows,
+        "pieces_dx": elements,
+    },
     "updates.cu": {
         **{f"rule_{name}": vector for name in codes("rule")},
         "clip_values": vector,

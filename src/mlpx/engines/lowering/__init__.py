@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from mlpx.engines.lowering import batches, layers, losses, parametric, penalties, updates
+from mlpx.engines.lowering import (
+    batches,
+    embeddings,
+    layers,
+    losses,
+    parametric,
+    penalties,
+    updates,
+)
 from mlpx.engines.lowering.operations import ARRAYS, NUMBERS, Access, Operation, address
 from mlpx.engines.lowering.translator import Target, Translator, UntranslatableError
 from mlpx.plan.plan import Plan
@@ -20,7 +28,7 @@ __all__ = [
     "lower",
 ]
 
-TRANSLATED = (batches, layers, losses, parametric, penalties, updates)
+TRANSLATED = (batches, embeddings, layers, losses, parametric, penalties, updates)
 """Whose kernels have translations: importing a module enters them in `TRANSLATIONS`."""
 
 

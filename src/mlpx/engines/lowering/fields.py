@@ -160,6 +160,20 @@ _TEXTS: dict[str, tuple[str, str, str]] = {
     "scale_shift_sums": ("rows columns", "", "dy xhat dgamma dbeta"),
     "track": ("elements", "momentum factor", "value running"),
     "apply_running": ("rows columns", "epsilon", "x mu variance gamma beta out"),
+    # Embeddings. `starts`: where each column's part of a table begins, and the last one's ends.
+    "look_up": ("rows columns inputs codes width", "", "x E starts out"),
+    "look_up_sums": ("entries rows inputs codes width", "", "x dy starts dE"),
+    "look_up_dx": ("rows columns outputs codes", "", "dy out"),
+    "waves": ("rows columns inputs embedded width waves", "", "x w b V c out"),
+    "waves_sums": (
+        "rows all_waves inputs embedded width waves",
+        "",
+        "x dy w b V dw db dV dc",
+    ),
+    "waves_dx": ("rows columns outputs embedded width waves", "", "x dy w b V out"),
+    "pieces": ("rows columns inputs embedded width", "", "x left size starts V c out"),
+    "pieces_sums": ("bins rows inputs embedded width", "", "x dy left size starts dV dc"),
+    "pieces_dx": ("rows columns outputs embedded width", "", "x dy left size starts V out"),
     # Updates. `scalars`: the step's numbers in the first row of a table, or one of them.
     **{f"rule_{name}": RULE for name in codes("rule")},
     "clip_values": ("elements", "limit", "gradient"),

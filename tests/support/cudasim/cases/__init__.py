@@ -3,7 +3,17 @@
 A file here for each .cu file.
 """
 
-from cudasim.cases import activations, batches, heads, layers, losses, parametric, products, updates
+from cudasim.cases import (
+    activations,
+    batches,
+    embedding,
+    heads,
+    layers,
+    losses,
+    parametric,
+    products,
+    updates,
+)
 from cudasim.cases.given import CASES, FLAT, POSITION, SINGLE, STEP, TABLE, Case, Given
 
 __all__ = [
@@ -17,6 +27,7 @@ __all__ = [
     "Given",
     "activations",
     "batches",
+    "embedding",
     "heads",
     "layers",
     "losses",

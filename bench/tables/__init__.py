@@ -1,0 +1,1 @@
+"""Accuracy and time on real tables, beside the peers."""

@@ -1,0 +1,84 @@
+"""What the files of a run say of its model, for a model card."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlpx.errors import CheckpointError
+from mlpx.network.network import Network
+from mlpx.network.saved import Saved, read
+from mlpx.training.history import History
+from mlpx.training.kept import history_in
+from mlpx.training.run_folder import HISTORY, MODEL, locate, read_history
+from mlpx.untrusted import brief, read_json
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model and of the run that made it."""
+
+    saved: Saved
+    model: Network
+    config: dict[str, Any]
+    """Empty for a model file alone."""
+    history: History | None
+    test: dict[str, float]
+
+    @classmethod
+    def of(cls, run: Path) -> Facts:
+        """Of a run folder, or of a model file.
+
+        Raises CheckpointError.
+        """
+        path, config = locate(run)
+        saved = read(path)
+        model = Network.from_config(saved.config, device="cpu", drawn=False)
+        history, test = _history(saved, whole=config is not None and path.name == MODEL)
+        return cls(saved, model, config or {}, history, test)
+
+    @property
+    def estimator(self) -> dict[str, Any]:
+        """What the run folder of an estimator says of it; empty for others."""
+        return self.config.get("estimator") or {}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What the estimator was made with."""
+        given = self.estimator.get("parameters")
+        return given if isinstance(given, dict) else {}
+
+    @property
+    def name(self) -> str:
+        """What the run is called: like its folder, or like the file of a model alone."""
+        return self.folder.resolve().name if self.config else self.saved.path.stem
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the model's file."""
+        return self.saved.path.parent
+
+
+def _history(saved: Saved, *, whole: bool) -> tuple[History | None, dict[str, float]]:
+    """The history of the run, and the metrics on test data, if they are known."""
+    folder = saved.path.parent
+    if whole:
+        return read_history(folder), read_test(folder / HISTORY)
+    with suppress(CheckpointError):  # a model without a run
+        return History.from_dict(history_in(saved) | {"step_loss": []}), {}
+    return None, {}
+
+
+def read_test(path: Path) -> dict[str, float]:
+    """The loss and metrics on test data in a history file, empty if there are none.
+
+    Raises CheckpointError.
+    """
+    try:
+        test = read_json(path).get("test") or {}
+        return {name: math.nan if value is None else float(value) for name, value in test.items()}
+    except (OSError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"{path} has no metrics of a test: {brief(error)}") from error
