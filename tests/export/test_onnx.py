@@ -16,6 +16,8 @@ from leaving_models import (
     bare,
     ending,
     extreme,
+    far,
+    overflowing,
     rows,
     same,
     shuffled,
@@ -86,11 +88,20 @@ def test_activations_at_extremes(told, case, dtype):
     assert (np.where(found == wanted, 0, error) <= loose["absolute"]).all(), error.max()
 
 
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}{i}")
+def test_activations_of_infinite_numbers(told, case):
+    """They have the limits, as the model's have."""
+    model, x = overflowing(case)
+    with np.errstate(over="ignore"):
+        found = told(model, x)["value"]
+    np.testing.assert_allclose(found, model.predict(x), rtol=1e-4, atol=1e-5)
+
+
 @each_dtype
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(told, name, dtype):
     model, x = with_layer(LAYERS[name], dtype), rows(40, 4, dtype)
-    for given in (x, 1e4 * x):
+    for given in (x, far(LAYERS[name]) * x):
         same(told(model, given)["value"], model.predict(given), **CLOSE[dtype])
 
 

@@ -20,8 +20,11 @@ from leaving_models import (
     bare,
     ending,
     extreme,
+    far,
+    overflowing,
     rows,
     same,
+    turns,
     with_layer,
 )
 
@@ -89,13 +92,24 @@ def test_activations_at_extremes(left, case, dtype):
     np.testing.assert_allclose(found, wanted, rtol=rtol, atol=tiny)
 
 
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}{i}")
+def test_activations_of_infinite_numbers(left, case):
+    """They have the limits, as the model's have."""
+    model, x = overflowing(case)
+    module = left(model)
+    with np.errstate(over="ignore"):
+        found = module.predict(x)
+    np.testing.assert_allclose(found, model.predict(x), rtol=1e-6)
+
+
 @each_dtype
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(left, name, dtype):
     model = with_layer(LAYERS[name], dtype)
-    module = left(model)
-    for x in (rows(40, 4, dtype), 1e4 * rows(40, 4, dtype), rows(0, 4), rows(1, 4)):
-        same(module.predict(x), model.predict(x), **CLOSE[dtype])
+    module, layer, many = left(model), LAYERS[name], rows(40, 4, dtype)
+    close = {key: turns(layer) * value for key, value in CLOSE[dtype].items()}
+    for x in (many, far(layer) * many, many[:0], many[:1]):
+        same(module.predict(x), model.predict(x), **close)
 
 
 @pytest.mark.parametrize(("loss", "k"), ENDS, ids=lambda each: repr(each))

@@ -2,14 +2,15 @@
 
 The last line of each docstring names the other files that know this layer, below `mlpx/`: the
 translation of its kernel calls, and every file that treats it differently from the others.
+Besides, each has forms in `export/onnx/layers.py` and `export/plain/layers.py`.
 """
 
 from mlpx.layers.activation import ActivationLayer
 from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
-from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.elementwise import ParametricActivation, Scale
+from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
 from mlpx.layers.residual import Residual, as_layer
 
@@ -23,9 +24,9 @@ __all__ = [
     "GaussianNoise",
     "Layer",
     "LayerNorm",
+    "ParametricActivation",
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
-    "ParametricActivation",
     "RMSNorm",
     "Rescale",
     "Residual",

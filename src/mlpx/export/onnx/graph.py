@@ -15,6 +15,8 @@ OPSETS = {"": 15, "ai.onnx.ml": 2}
 IR_VERSION = 8
 MOST_BYTES = (1 << 31) - (1 << 20)
 """A file is one message of Protocol Buffers, which ends at 2 GiB; the nodes need some of it."""
+INT64 = 7
+"""As ONNX numbers its types, for Cast."""
 SHARED = 8
 """Constants of up to so many numbers are kept once."""
 
