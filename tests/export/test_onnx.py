@@ -17,6 +17,7 @@ from leaving_models import (
     ending,
     extreme,
     far,
+    offset,
     overflowing,
     rows,
     same,
@@ -24,7 +25,7 @@ from leaving_models import (
     with_layer,
 )
 
-from mlpx import MLP, ActivationLayer, Dense, Layer
+from mlpx import MLP, ActivationLayer, Dense, Embedding, Layer
 from mlpx.errors import CheckpointError, InputError, InputTypeError, MissingExtraError
 from mlpx.export.onnx import graph as graphs
 from mlpx.export.onnx.activations import ACTIVATIONS
@@ -105,6 +106,11 @@ def test_layers(told, name, dtype):
         same(told(model, given)["value"], model.predict(given), **CLOSE[dtype])
 
 
+def test_an_offset_costs_a_layer_norm_nothing(told):
+    model, x = offset()
+    same(told(model, x)["value"], model.predict(x), **CLOSE["float32"])
+
+
 @pytest.mark.parametrize(("loss", "k"), ENDS, ids=lambda each: repr(each))
 def test_answers_of_every_loss(told, loss, k):
     for dtype, scale in (
@@ -124,6 +130,15 @@ def test_answers_of_every_loss(told, loss, k):
         np.testing.assert_array_equal(found[label], model.predict(x))
         say = model.predict_proba if loss.link else model.predict_logits
         same(found[beside], say(x), **CLOSE[dtype])
+
+
+def test_codes_that_are_none_are_the_nearest(told):
+    """As inside a model; NaN is the code of what is unknown."""
+    model = shuffled(MLP([3, Embedding((3, 5), width=2), 2]))
+    given = np.array([[0.5, -7, 99], [0.5, np.nan, np.nan], [0.5, 2.9, 1]], np.float32)
+    meant = np.array([[0.5, 0, 4], [0.5, 0, 0], [0.5, 2, 1]], np.float32)
+    found = told(model, given)["probabilities"]
+    same(found, model.predict_proba(meant), **CLOSE["float32"])
 
 
 def test_a_small_probability_stays_small(told):
@@ -227,6 +242,17 @@ def test_raw_columns_may_come_before(told):
     x = np.array([[-0.9, 0, 1], [0, 1, 0], [1.1, 0, 0], [0, 0, 0]], np.float32)
     found = told(model, columns, before=from_columns, evaluator=False)
     same(found["probabilities"], model.predict_proba(x), **CLOSE["float32"])
+
+
+@pytest.mark.parametrize("columns", ["x", "nothing"])
+def test_nodes_that_do_not_fit_are_refused(tmp_path, columns):
+    def before(graph: Graph) -> str:
+        graph.input("x", ("N", 2))  # and the model takes three
+        return columns
+
+    with pytest.raises(InputError, match="before or after added make no valid graph: "):
+        MLP([3, 2]).export_onnx(tmp_path / "m.onnx", before=before)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_values_may_be_changed_behind_the_model(told):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import fakecupy
 import numpy as np
 import pytest
 from activation_cases import CASES, NAMES
@@ -21,6 +22,7 @@ from leaving_models import (
     ending,
     extreme,
     far,
+    offset,
     overflowing,
     rows,
     same,
@@ -112,6 +114,11 @@ def test_layers(left, name, dtype):
         same(module.predict(x), model.predict(x), **close)
 
 
+def test_an_offset_costs_a_layer_norm_nothing(left):
+    model, x = offset()
+    same(left(model).predict(x), model.predict(x), **CLOSE["float32"])
+
+
 @pytest.mark.parametrize(("loss", "k"), ENDS, ids=lambda each: repr(each))
 def test_answers_of_every_loss(left, loss, k):
     model = ending(loss, k)
@@ -178,6 +185,17 @@ def test_the_parameters_are_a_model_of_mlpx_too(tmp_path):
     assert (MLP.load(tmp_path / "net.safetensors").predict(x) == model.predict(x)).all()
     model.export_numpy(tmp_path / "net.py")  # replaces what it wrote
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["net.py", "net.safetensors"]
+
+
+def test_a_model_on_a_gpu_leaves_the_same_files(tmp_path):
+    with fakecupy.installed():
+        for name, device in (("cpu", "cpu"), ("gpu", "cuda")):
+            (tmp_path / name).mkdir()
+            model = with_layer(LAYERS["residual"], "float32", device=device)
+            model.export_numpy(tmp_path / name / "net.py")
+            model.export_onnx(tmp_path / name / "net.onnx")
+    for file in (tmp_path / "cpu").iterdir():
+        assert file.read_bytes() == (tmp_path / "gpu" / file.name).read_bytes()
 
 
 def test_it_runs_where_there_is_no_mlpx(tmp_path):

@@ -90,6 +90,12 @@ def overflowing(case: int) -> tuple[MLP, np.ndarray]:
     return made, np.array([[1e30, -1e30, 0, 2e30, -2e30]], np.float32)
 
 
+def offset() -> tuple[MLP, np.ndarray]:
+    """A layer norm of rows far from zero, where the mean's rounding error would show."""
+    made = MLP([D, "layer_norm"], loss="mean_squared_error")
+    return made, (2**20 + rows(20, D)).astype(np.float32)
+
+
 def ending(loss: Loss, k: int, dtype: str = "float32") -> MLP:
     return shuffled(MLP([4, 6, k], loss=loss, dtype=dtype))
 
