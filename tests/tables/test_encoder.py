@@ -268,7 +268,8 @@ def test_columns_can_be_dropped_and_their_kind_said():
     assert "city" not in made.feature_names
     assert made.columns["age"].name == "category"
     assert made.sizes == (made.columns["age"].size,)
-    assert made.extra(TABLE) == ("city",)
+    assert made.extra(TABLE) == ()
+    assert ("city", "dropped", "not used: as asked") in made.report()
     assert Encoder.fit(TABLE, drop="city", kinds={"age": "category"}) == made
 
 

@@ -25,6 +25,8 @@ SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
 """How measures, and how flags, are scaled."""
 BLOCK_ROWS = 1 << 16
 """So many rows are encoded at a time, which bounds the memory."""
+DROPPED = "dropped"
+"""Instead of a kind: the column was to be left out."""
 VERSION = 1
 
 
@@ -79,7 +81,9 @@ class Encoder:
             raise InputError("the table has no rows to learn from")
         encoder = _found(table, drop, kinds, scaling, one_hot)
         if not encoder.columns:
-            told = "; ".join(f"{each.name!r}: {each.why}" for each in encoder.dropped)
+            told = "; ".join(
+                f"{each.name!r}: {each.why}" for each in encoder.dropped if each.kind != DROPPED
+            )
             raise InputError(f"no column is left to learn from{': ' if told else ''}{told}")
         return encoder
 
@@ -234,6 +238,7 @@ def _found(
     measure, flag = SCALINGS[scaling]
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
+            dropped.append(LeftOut(name, DROPPED, "as asked"))
             continue
         found = find(values, name=name, wanted=kinds.get(name), one_hot=one_hot)
         notes += found.notes
