@@ -25,6 +25,7 @@ from mlpx.tables.columns.values import (
     is_time,
     texts_of,
     type_of,
+    whole,
 )
 from mlpx.untrusted import brief
 
@@ -58,8 +59,8 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     if wanted is not None:
         require_one_of(f"the kind of column {brief(repr(name))}", wanted, KINDS)
     check_type(column, name)
-    if is_text(type_of(column)) and not pa.types.is_dictionary(column.type):
-        column = texts_of(column)
+    plain_text = is_text(type_of(column)) and not pa.types.is_dictionary(column.type)
+    column = texts_of(column) if plain_text else whole(column)
     missing = _missing(column)
     if missing == len(column):
         return Finding("empty", "it has no values")
