@@ -23,6 +23,7 @@ from mlpx.tables.columns.values import (
     floats_of,
     is_text,
     is_time,
+    shown,
     texts_of,
     type_of,
     whole,
@@ -69,7 +70,7 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
         return Finding(kind, "nearly every row has a text of its own; it looks like an id")
     if not missing and _is_constant(column):
         first = column.different[0] if isinstance(column, Texts) else column[0]
-        return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
+        return Finding("constant", f"it is {shown(first)} in every row")
     return _fitted(column, name, kind, tolerant and is_text(type_of(column)))
 
 
