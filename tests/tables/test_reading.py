@@ -52,6 +52,7 @@ def test_a_delimiter_that_is_given_is_not_looked_for(write):
 
 def test_a_comma_in_numbers_between_semicolons_is_a_point(write):
     assert read_table(write("a;b\n1,5;x\n2,5;y\n"))["a"].to_pylist() == [1.5, 2.5]
+    assert read_table(write("1,5;x\n2,5;y\n"))["column 1"].to_pylist() == [1.5, 2.5]
     assert read_table(write("a;b\n1,5;1.5\n2,5;2.5\n"))["b"].to_pylist() == [1.5, 2.5]
 
 

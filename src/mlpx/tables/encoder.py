@@ -97,10 +97,8 @@ class Encoder:
         """The columns of texts: for `read_table(texts=)`, as a few rows of them may look like
         numbers.
         """
-        of_text = {
-            name for name, column in self.columns.items() if getattr(column, "of_text", False)
-        }
-        return tuple(name for name in self.columns if name in of_text)
+        columns = self.columns.items()
+        return tuple(name for name, column in columns if getattr(column, "of_text", False))
 
     @cached_property
     def continuous(self) -> int:
@@ -153,6 +151,7 @@ class Encoder:
         Raises InputError for a column that is missing, and for a value that a column cannot have,
         naming the column, the value and its row.
         """
+        text_names(table.column_names, "the table")
         require_columns(table, self.columns)
         table = table.select(list(self.columns))
         x = np.empty((len(table), self.width), np.float32)
