@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import pickle
 import warnings
 from typing import Any
@@ -181,6 +182,11 @@ def test_a_weight_of_two_is_the_row_twice() -> None:
     np.testing.assert_allclose(weighted.predict(TABLE), repeated.predict(TABLE), rtol=1e-9)
 
 
+def test_of_many_rows_the_columns_are_described_as_they_are(classifier: TableClassifier) -> None:
+    weighted = TableClassifier(**SMALL).fit(TABLE, LABELS, np.full(ROWS, 3))
+    assert weighted.encoder_ == classifier.encoder_
+
+
 def test_classes_may_have_weights() -> None:
     options = SMALL | {"epochs": 15}
     fitted = TableClassifier(**options, class_weight={"yes": 1000, "no": 0.001})
@@ -282,6 +288,18 @@ def test_values_that_cannot_be_learnt_from() -> None:
         TableRegressor(class_weight="balanced")
     with pytest.raises(InputTypeError, match="X has a set in column 'x1' at row 0"):
         TableRegressor().fit(np.array([[1, set()], [2, 3]], object), [1, 2])
+
+
+def test_an_array_of_objects_may_hold_numbers_text_dates_and_nothing() -> None:
+    X = np.empty((ROWS, 4), object)
+    X[:, 0], X[:, 1] = TABLE["colour"], TABLE["width"]
+    X[:, 2] = [datetime.date(2020, 1 + i % 12, 1) for i in range(ROWS)]
+    X[:, 3] = TABLE["age"]
+    X[0] = [pd.NA, None, pd.NaT, 5]
+    fitted = TableClassifier(**SMALL).fit(X, LABELS)
+    kinds = [kind for _, kind, _ in fitted.encoder_.report()]
+    assert kinds == ["category", "number", "date", "number"]
+    assert np.isfinite(fitted.predict_proba(X)).all()
 
 
 class _Interrupt(Callback):
