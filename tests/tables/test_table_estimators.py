@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime
+import functools
 import pickle
 import warnings
 from typing import Any
@@ -21,6 +22,7 @@ from mlpx import Callback
 from mlpx.errors import InputError, InputTypeError, UnknownNameError, UnknownOptionError
 from mlpx.tables import TableClassifier, TableRegressor, base
 from mlpx.tables.presets import Plain
+from mlpx.training.fit import fit
 
 OTHERS = {
     "pandas": TABLE,
@@ -288,6 +290,45 @@ def test_values_that_cannot_be_learnt_from() -> None:
         TableRegressor(class_weight="balanced")
     with pytest.raises(InputTypeError, match="X has a set in column 'x1' at row 0"):
         TableRegressor().fit(np.array([[1, set()], [2, 3]], object), [1, 2])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The options of the last call of the network's `fit`."""
+    options: dict[str, Any] = {}
+
+    @functools.wraps(fit)
+    def watched(*args: Any, **given: Any) -> Any:
+        options.update(given)
+        return fit(*args, **given)
+
+    monkeypatch.setattr("mlpx.mlp.fit", watched)
+    return options
+
+
+def test_threads_and_lines_are_as_asked_for(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    TableClassifier(**SMALL).fit(TABLE, LABELS)
+    assert (asked["threads"], asked["verbose"]) == (None, 0)
+    assert capsys.readouterr().out == ""
+    TableClassifier(**SMALL, n_threads=2, verbose=True).fit(TABLE, LABELS)
+    assert (asked["threads"], asked["verbose"]) == (2, 2)
+    assert "epoch 3/3" in capsys.readouterr().out
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as joblib's workers have it
+    TableClassifier(**SMALL).fit(TABLE, LABELS)
+    assert asked["threads"] == 1
+
+
+def test_validation_counts_classes_as_training_does(asked: dict[str, Any]) -> None:
+    weights = {"yes": 3.0, "no": 1.0}
+    estimator = TableClassifier(**SMALL, class_weight=weights)
+    estimator.fit(TABLE[:100], LABELS[:100], X_val=TABLE[100:], y_val=LABELS[100:])
+    assert asked["validation_data"][2].tolist() == [weights[label] for label in LABELS[100:]]
+    estimator.fit(TABLE, LABELS)
+    _, y, w = asked["validation_data"]
+    assert w.tolist() == [3.0 if each else 1.0 for each in y]
 
 
 def test_an_array_of_objects_may_hold_numbers_text_dates_and_nothing() -> None:
