@@ -136,7 +136,7 @@ class RealMLP(_RealMLP, name="realmlp"):
 
 
 @dataclass(frozen=True)
-class RealMLPS(_RealMLP, name="realmlp-s"):
+class RealMLPS(_RealMLP, name="realmlp_s"):
     """RealMLP-TD-S, the simple one: without embeddings, parametric activations, dropout and decay.
 
     Weights and biases start as N(0, 1), those of the last layer at 0. The rate is at most 0.04 for
