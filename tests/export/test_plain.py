@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import fakecupy
 import numpy as np
 import pytest
 from activation_cases import CASES, NAMES
@@ -20,8 +21,12 @@ from leaving_models import (
     bare,
     ending,
     extreme,
+    far,
+    offset,
+    overflowing,
     rows,
     same,
+    turns,
     with_layer,
 )
 
@@ -89,13 +94,29 @@ def test_activations_at_extremes(left, case, dtype):
     np.testing.assert_allclose(found, wanted, rtol=rtol, atol=tiny)
 
 
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda i: f"{CASES[i][0]}{i}")
+def test_activations_of_infinite_numbers(left, case):
+    """They have the limits, as the model's have."""
+    model, x = overflowing(case)
+    module = left(model)
+    with np.errstate(over="ignore"):
+        found = module.predict(x)
+    np.testing.assert_allclose(found, model.predict(x), rtol=1e-6)
+
+
 @each_dtype
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers(left, name, dtype):
     model = with_layer(LAYERS[name], dtype)
-    module = left(model)
-    for x in (rows(40, 4, dtype), 1e4 * rows(40, 4, dtype), rows(0, 4), rows(1, 4)):
-        same(module.predict(x), model.predict(x), **CLOSE[dtype])
+    module, layer, many = left(model), LAYERS[name], rows(40, 4, dtype)
+    close = {key: turns(layer) * value for key, value in CLOSE[dtype].items()}
+    for x in (many, far(layer) * many, many[:0], many[:1]):
+        same(module.predict(x), model.predict(x), **close)
+
+
+def test_an_offset_costs_a_layer_norm_nothing(left):
+    model, x = offset()
+    same(left(model).predict(x), model.predict(x), **CLOSE["float32"])
 
 
 @pytest.mark.parametrize(("loss", "k"), ENDS, ids=lambda each: repr(each))
@@ -127,7 +148,7 @@ def test_answers_of_every_loss(left, loss, k):
         ["a", 'b"', "ü\n"],
         ["it's", "'\"", "\U0001f600\t\\"],
         [7, -1, 3],
-        np.array([5, 2**63, 1], np.uint64),
+        np.array([5, 2**63 + 1, 1], np.uint64),
         ["long " * 9] * 3,
     ],
 )
@@ -136,6 +157,7 @@ def test_classes_are_called_by_their_names(left, names):
     model, x = ending("softmax_cross_entropy", 3), rows(30, 4)
     found = left(model, names=names).predict(x)
     assert found.tolist() == [names[i] for i in model.predict(x)]
+    assert found.dtype.kind != "f"
     assert len(set(found.tolist())) > 1
 
 
@@ -164,6 +186,17 @@ def test_the_parameters_are_a_model_of_mlpx_too(tmp_path):
     assert (MLP.load(tmp_path / "net.safetensors").predict(x) == model.predict(x)).all()
     model.export_numpy(tmp_path / "net.py")  # replaces what it wrote
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["net.py", "net.safetensors"]
+
+
+def test_a_model_on_a_gpu_leaves_the_same_files(tmp_path):
+    with fakecupy.installed():
+        for name, device in (("cpu", "cpu"), ("gpu", "cuda")):
+            (tmp_path / name).mkdir()
+            model = with_layer(LAYERS["residual"], "float32", device=device)
+            model.export_numpy(tmp_path / name / "net.py")
+            model.export_onnx(tmp_path / name / "net.onnx")
+    for file in (tmp_path / "cpu").iterdir():
+        assert file.read_bytes() == (tmp_path / "gpu" / file.name).read_bytes()
 
 
 def test_it_runs_where_there_is_no_mlpx(tmp_path):

@@ -54,9 +54,14 @@ def test_the_baselines_of_values() -> None:
 
 
 def test_a_class_that_training_lacks_gets_no_probability() -> None:
-    y = Y.copy()
-    y[300:] = 2
-    _, linear = baselines((X[:300], y[:300]), (X[300:], y[300:]), classes=3)
+    x = np.hstack([X, CODES])
+    _, linear = baselines(
+        (x[:300], Y[:300] + 1), (x[300:], Y[300:] + 1), classes=3, sizes=(4, 4)
+    )  # fmt: skip
+    assert linear.scores["accuracy"].value > 0.93
+    _, linear = baselines(
+        (x[:300], Y[:300] + 1), (x[300:], np.zeros(100, int)), classes=3, sizes=(4, 4)
+    )  # fmt: skip
     assert linear.scores["accuracy"].value == 0.0
     assert np.isfinite(linear.scores["log_loss"].value)
 
@@ -87,6 +92,11 @@ def test_the_columns_that_count_come_first() -> None:
     assert (by_name["idle"].rise, by_name["idle"].spread) == (0.0, 0.0)
     assert importances(predict, X, y, columns=columns) == found
     assert importances(predict, X, y, columns=columns, seed=1) != found
+
+
+def test_each_column_is_shuffled_in_its_own_way() -> None:
+    found = importances(predict, X, Y, columns={"a": [0], "b": [0]}, repeats=1)
+    assert found[0].rise != found[1].rise
 
 
 def test_columns_of_one_are_shuffled_together() -> None:

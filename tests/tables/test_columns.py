@@ -77,6 +77,7 @@ def test_a_column_without_any_value_is_missing_whatever_its_type():
         (Category(("a", "b")), [[1]], "'c' is of type list"),
         (Date((0.0,) * 5), ["2024-01-01", "2024-1-2"], "'c' has '2024-1-2' in row 101"),
         (Date((0.0,) * 5), [1, 2], "'c' is of type int64; wanted dates"),
+        (Date((0.0,) * 5), pa.array([10**15], pa.timestamp("s")), "'c' has a date out of range"),
     ],
 )
 def test_what_a_column_cannot_have_is_named_with_its_row(record, values, said):
@@ -208,7 +209,7 @@ def test_days_that_there_are_not(text):
     [
         Number(1.5, 3, tolerant=True),
         Boolean(2),
-        Category(("a", "ä"), 1, 7),
+        Category(("a", "ä"), 1, 7, of_text=False),
         Date((2020.0, 1.5, 2.0, 3.0, 1e4, 12.0), 1, tolerant=True),
     ],
 )
@@ -234,6 +235,7 @@ def test_settings_go_through_json(record):
         (lambda: Category(tuple(f"{i:05}" for i in range(MOST + 1))), InputError),
         (lambda: Category(("a",), -1), InputError),
         (lambda: Category(("a",), 0, -1), InputError),
+        (lambda: Category(("a",), 0, 0, "no"), InputTypeError),
         (lambda: Date((1.0,)), InputError),
         (lambda: Date((1.0,) * 4 + (NAN,)), InputError),
         (lambda: Date((1.0,) * 5, -1), InputError),

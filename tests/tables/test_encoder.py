@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.tables import encoder as encoding
 from mlpx.tables.encoder import SCALINGS, Encoder
+from mlpx.tables.reading import read_table
 from mlpx.tables.table import as_table
 
 N = 40
@@ -235,14 +236,20 @@ def test_a_column_that_changed_its_type_is_named_with_its_row(fitted, name, valu
         ({"drop": ["wages"]}, "no column 'wages'; did you mean 'wage'"),
         ({"kinds": {"wages": "number"}}, "no column 'wages'"),
         ({"kinds": {"wage": "text"}}, "the kind of column 'wage' = 'text'; it must be one of"),
+        ({"kinds": "category"}, "kinds = 'category'; it must be a dict"),
         ({"scaling": "minmax"}, "scaling = 'minmax'; it must be one of"),
         ({"drop": TABLE.column_names}, "no column is left to learn from$"),
         ({"drop": TABLE.column_names[:-2]}, "no column is left to learn from: 'same': it is 7"),
     ],
 )
 def test_options_that_cannot_be(options, said):
-    with pytest.raises(InputError, match=said):
+    with pytest.raises((InputError, InputTypeError), match=said):
         Encoder.fit(TABLE, **options)
+
+
+def test_names_that_are_there_twice_are_refused():
+    with pytest.raises(InputError, match="the table has 2 columns called 'a'"):
+        Encoder.fit(pa.table([[1], [2]], names=["a", "a"]))
 
 
 def test_a_table_without_rows_is_refused():
@@ -262,6 +269,17 @@ def test_columns_can_be_dropped_and_their_kind_said():
     assert made.columns["age"].name == "category"
     assert made.sizes == (made.columns["age"].size,)
     assert made.extra(TABLE) == ("city",)
+    assert Encoder.fit(TABLE, drop="city", kinds={"age": "category"}) == made
+
+
+def test_few_rows_of_texts_that_look_like_numbers_are_read_as_texts(tmp_path):
+    (tmp_path / "train.csv").write_text("code,n\n01,1\n1,2\nx,3\n")
+    (tmp_path / "new.csv").write_text("code,n\n01,1\n")
+    made = Encoder.fit(read_table(tmp_path / "train.csv"), kinds={"n": "category"})
+    assert made.text_columns == ("code",)
+    new = read_table(tmp_path / "new.csv", texts=made.text_columns)
+    train = read_table(tmp_path / "train.csv", texts=made.text_columns)
+    assert (made.encode(new) == made.encode(train)[:1]).all()
 
 
 JUNK = [

@@ -186,7 +186,7 @@ def test_classes_may_have_weights() -> None:
     fitted = TableClassifier(**options, class_weight={"yes": 1000, "no": 0.001})
     assert (fitted.fit(TABLE, LABELS).predict(TABLE) == "yes").mean() > 0.9
     assert (LABELS == "yes").mean() < 0.5
-    few = np.where(np.arange(ROWS) % 20, "no", LABELS)
+    few = np.where(np.arange(ROWS) % 7, "no", LABELS)
     sums = [
         TableClassifier(**options, class_weight=given).fit(TABLE, few).predict_proba(TABLE)[:, 1]
         for given in (None, "balanced")
@@ -294,14 +294,14 @@ def test_an_interrupt_keeps_what_was_learnt(monkeypatch: pytest.MonkeyPatch) -> 
     options = Plain.options
     monkeypatch.setattr(
         Plain, "options",
-        lambda self, **given: options(self, **given) | {"callbacks": [_Interrupt()]},
+        lambda self, *a, **given: options(self, *a, **given) | {"callbacks": [_Interrupt()]},
     )  # fmt: skip
     with pytest.warns(UserWarning, match="interrupted; what was learnt is kept") as told:
         fitted = TableClassifier(**SMALL | {"epochs": 50}).fit(TABLE, LABELS)
     assert told[0].filename == __file__
     assert len(fitted.history_.step_loss) == 2 * 5
     assert fitted.predict(TABLE).shape == (ROWS,)
-    monkeypatch.setattr(base, "_encoded", _raise_interrupt)
+    monkeypatch.setattr(base, "_standard", _raise_interrupt)
     before = dict(vars(fitted))
     with pytest.raises(KeyboardInterrupt):  # nothing has been learnt yet
         fitted.fit(TABLE, LABELS)
@@ -317,7 +317,7 @@ def test_a_training_that_diverges_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     options = Plain.options
     monkeypatch.setattr(
         Plain, "options",
-        lambda self, **given: options(self, **given) | {"on_divergence": "continue"},
+        lambda self, *a, **given: options(self, *a, **given) | {"on_divergence": "continue"},
     )  # fmt: skip
     estimator = TableRegressor(**SMALL | {"learning_rate": 1e30, "epochs": 20})
     with warnings.catch_warnings():

@@ -52,6 +52,13 @@ def test_a_count_has_room_in_its_cell(count: int, told: str) -> None:
     assert plots._brief(count) == told
 
 
+def test_few_cells_have_room_for_all_digits() -> None:
+    y = np.repeat([0, 1], [12_345, 7])
+    assert texts(plots.confusion_matrix(y, y, labels="ab").axes[0])[0, 0] == "12,345"
+    (axes,) = plots.confusion_matrix(y, y, labels="abcde").axes
+    assert texts(axes)[0, 0] == "12k"
+
+
 def test_a_long_name_is_cut() -> None:
     assert plots.short("a\nb" * 20) == "a ba ba ba ba ba ba ba …"
     assert len(plots.short("x" * 100)) == plots.LONGEST

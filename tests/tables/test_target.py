@@ -115,6 +115,7 @@ def test_rows_without_a_target_are_counted_and_found():
         (["x", "x"], {}, InputError, "the target 'y' is 'x' in every row; there is nothing"),
         ([1, 1, None], {}, InputError, "the target 'y' is 1 in every row"),
         ([1.5, 1.5], {}, InputError, "the target 'y' is 1.5 in every row"),
+        ([0.0, 1e-320], {}, InputError, "the target 'y' is 0 in every row"),
         ([True, True], {}, InputError, "the target 'y' is True in every row"),
         ([1.0, float("inf")], {}, InputError, "'y' has an infinite number in row 1"),
         (["1", "x"], {"task": "regression"}, InputError, "'y' has 'x' in row 1"),
@@ -148,7 +149,7 @@ def test_a_class_that_was_not_there_is_named_with_the_others():
     st.one_of(
         st.lists(st.text("abc", min_size=1), min_size=2, unique=True, max_size=9),
         st.lists(st.integers(-50, 49), min_size=3, unique=True, max_size=9),
-        st.lists(st.floats(-1e90, 1e90), min_size=2, unique=True, max_size=9),
+        st.lists(st.floats(0.5, 1e90), min_size=2, unique=True, max_size=9),
     )
 )
 def test_settings_go_through_json_to_the_bit(values):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mlpx.cli.options import Debug, Run, path
+from mlpx.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlpx.mlp import MLP
@@ -69,9 +70,17 @@ def export(
         model.export_numpy(file, names=labels)
         written.append(file.with_suffix(".safetensors"))
     for each in written:
-        typer.echo(f"{each}: {each.stat().st_size:,} bytes", err=True)
+        typer.echo(f"{one_line(str(each))}: {each.stat().st_size:,} bytes", err=True)
     if run.is_dir() and found.name != MODEL and not (run / MODEL).exists():  # else it was told
-        typer.echo(f"note: the run in {run} was cut short: this is {found.name}", err=True)
+        typer.echo(
+            f"note: the run in {one_line(str(run))} was cut short: this is {found.name}", err=True
+        )
+    if _of_table(model, "encoder"):
+        typer.echo(
+            f"note: the file takes the {model.d_in} numbers that the table's encoder makes of a "
+            "row, which it does not make itself",
+            err=True,
+        )
 
 
 def labels_for(model: MLP, config: dict[str, Any] | None) -> Any:
@@ -83,10 +92,19 @@ def labels_for(model: MLP, config: dict[str, Any] | None) -> Any:
 
     if model.loss.target_kind(model.d_out) == "values":
         return None
-    labels = class_labels(config, model=model)
+    target = _of_table(model, "target")
+    described = {"classes": target["classes"]} if target.get("classes") else config
+    labels = class_labels(described, model=model)
     if labels is None or len(labels) != class_count(model):
         return None
     return label_array(labels)
+
+
+def _of_table(model: MLP, part: str) -> dict[str, Any]:
+    """What the file of a model of a table says of its encoder or its target."""
+    table = (model.about or {}).get("table")
+    found = table.get(part) if isinstance(table, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def metadata(config: dict[str, Any] | None) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _row(
 ) -> Iterator[Site]:
     for i, layer in enumerate(layers):
         yield Site(layer, f"{prefix}{i}", columns, values)
-        columns = layer.width(columns)
+        columns = layer.outputs(columns)
 
 
 def form_of(record: Record, forms: Mapping[str, Form], *, where: str, into: str) -> Form:

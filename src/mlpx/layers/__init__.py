@@ -2,6 +2,7 @@
 
 The last line of each docstring names the other files that know this layer, below `mlpx/`: the
 translation of its kernel calls, and every file that treats it differently from the others.
+Besides, each has forms in `export/onnx/layers.py` and `export/plain/layers.py`.
 """
 
 from mlpx.layers.activation import ActivationLayer

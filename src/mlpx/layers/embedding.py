@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MOST_CODES = 2**24
 """Codes of one column: float32 holds all whole numbers up to there."""
+MOST_BINS = 2**16
+"""Of one column, whose sums have to fit into what a thread works in."""
 
 
 class _Embedding(Layer):
@@ -86,7 +88,7 @@ class Embedding(_Embedding, name="embedding"):
     unknown or missing: it starts at zero, so that it says nothing until it was learnt. The gradient
     of a code that no row of the batch has is zero, and so is that of x. In front of a model,
     directly or behind embeddings of numbers, codes are checked when x is given; elsewhere the
-    nearest code is taken.
+    nearest code is taken. A model's `penalty` is not on embeddings; weight decay is, on E.
 
     Raises InputError or InputTypeError. Source: Guo and Berkhahn, "Entity embeddings of categorical
     variables", 2016.
@@ -333,14 +335,19 @@ def _increasing(name: str, given: Any) -> tuple[float, ...]:
     Raises InputError or InputTypeError.
     """
     edges = tuple(e.item() if isinstance(e, np.generic) else e for e in _listed(name, given))
+    single = np.finfo(np.float32)
+    most = float(single.max)
     for i, edge in enumerate(edges):
-        require(f"{name}[{i}]", edge)
+        require(f"{name}[{i}]", edge, least=-most, most=most)
     if len(edges) < 2:
         raise InputError(f"{name} has one edge, {edges[0]!r}; a bin is between two")
-    with np.errstate(over="ignore"):
+    if len(edges) > MOST_BINS + 1:
+        raise InputError(f"{name} has {len(edges):,} edges; at most {MOST_BINS + 1:,} are possible")
+    with np.errstate(over="ignore"):  # a step may be larger than the largest number
         steps = np.diff(np.array(edges, np.float32))
-    if not (np.isfinite(steps).all() and (steps > 0).all()):
-        at = int(np.argmin(steps > 0))
+    apart = (steps >= single.tiny) & np.isfinite(steps)
+    if not apart.all():
+        at = int(np.argmin(apart))
         raise InputError(
             f"{name}[{at + 1}] = {edges[at + 1]!r} after {edges[at]!r}; edges must increase, in "
             "float32 too"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,86 +16,59 @@ from mlpx.tables.baselines import Baseline, baselines
 from mlpx.tables.dividing import Divided, Part
 from mlpx.tables.importances import Importance, importances
 from mlpx.tables.resampling import Resamples
+from mlpx.tables.saved import TableModel
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.target import Target
 
-if TYPE_CHECKING:
-    from mlpx.mlp import MLP
-
-OURS = "this model"
+OURS, INTERVAL = "this model", "95 % interval"
+Line = tuple[str, list[str]]
 PICTURES = ("confusion.png", "calibration.png", "residuals.png", "importances.png")
-
-
-def predicted(model: MLP, target: Target, x: np.ndarray) -> np.ndarray:
-    """Probabilities (n, k) of the classes, or values (n,), for encoded rows x (n, width)."""
-    if target.task == "classification":
-        p: np.ndarray = model.backend.to_numpy(model.predict_proba(x))
-        return p
-    return target.restore(model.backend.to_numpy(model.predict(x)).reshape(len(x)))
 
 
 def truth(part: Part, target: Target) -> np.ndarray:
     """The numbers of the classes (n,), or the values as the table has them."""
-    return part.y if target.task == "classification" else target.restore(part.y)
+    return part.y if target.classes else target.restore(part.y)
 
 
-def test_scores(model: MLP, divided: Divided, *, seed: int = 0) -> Scores | None:
-    """The scores on the test rows, with intervals; None without any."""
-    test, target = divided.test, divided.target
-    if test is None:
-        return None
-    resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
-    return score(truth(test, target), predicted(model, target, test.x), resamples=resamples)
+def scores_on(made: TableModel, part: Part, *, seed: int = 0) -> Scores:
+    """The scores on rows that were held out, with intervals."""
+    resamples = Resamples.of(len(part), groups=part.groups, seed=seed)
+    return score(truth(part, made.target), made.answers(part.x), resamples=resamples)
 
 
 @dataclass(frozen=True, eq=False)
-class Report:
+class Assessment:
     """Scores of a model on the test rows, of simple models, and what the model leans on."""
 
     target: Target
     y: np.ndarray
-    predicted: np.ndarray
+    answers: np.ndarray
     scores: Scores
     baselines: list[Baseline]
     importances: list[Importance] = field(default_factory=list)
 
     @classmethod
-    def of(cls, model: MLP, divided: Divided, *, seed: int = 0) -> Report:
-        """The report on a table's test rows, of which there must be some."""
+    def of(cls, made: TableModel, divided: Divided, *, seed: int = 0) -> Assessment:
+        """Of a table's test rows, of which there must be some."""
         test, target, train = divided.test, divided.target, divided.train
         assert test is not None
-        y = truth(test, target)
-        p = predicted(model, target, test.x)
+        y, answers = truth(test, target), made.answers(test.x)
         resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
-        classes = len(target.classes) or None
         simple = baselines(
-            (train.x, truth(train, target)), (test.x, y), classes=classes,
+            (train.x, truth(train, target)), (test.x, y), classes=len(target.classes) or None,
             sizes=divided.encoder.sizes, resamples=resamples, seed=seed,
         )  # fmt: skip
-        found = importances(
-            lambda x: predicted(model, target, x), test.x, y, columns=divided.encoder.places,
-            seed=seed,
-        )  # fmt: skip
-        return cls(target, y, p, score(y, p, resamples=resamples), simple, found)
+        found = importances(made.answers, test.x, y, columns=divided.encoder.places, seed=seed)
+        return cls(target, y, answers, score(y, answers, resamples=resamples), simple, found)
 
     @property
     def titles(self) -> list[str]:
         """The columns of `rows`."""
-        return [OURS, "95 % interval", *(each.name for each in self.baselines)]
+        return [OURS, INTERVAL, *(each.name for each in self.baselines)]
 
-    def rows(self) -> list[tuple[str, list[str]]]:
+    def rows(self) -> list[Line]:
         """Each score's name, with its value of this model and of the simple ones."""
-        return [
-            (
-                name.replace("_", " "),
-                [
-                    shown(ours.value),
-                    f"{shown(ours.low)} to {shown(ours.high)}",
-                    *(shown(each.scores[name].value) for each in self.baselines),
-                ],
-            )
-            for name, ours in self.scores.items()
-        ]
+        return lines_of(self.scores, [each.scores for each in self.baselines])
 
     @property
     def notes(self) -> list[str]:
@@ -129,7 +103,7 @@ class Report:
         return written, ""
 
     def _pictures(self) -> dict[str, Any]:
-        y, p, labels = self.y, self.predicted, self.target.classes
+        y, p, labels = self.y, self.answers, self.target.classes
         rise = "log loss" if labels else "root mean squared error"
         found: dict[str, Any] = {
             "importances.png": lambda path: plots.importances(
@@ -148,6 +122,21 @@ class Report:
             "calibration.png": lambda path: plots.calibration(y, p, labels=labels, path=path),
             **found,
         }
+
+
+def lines_of(scores: Scores, others: Sequence[Scores] = ()) -> list[Line]:
+    """Each score's name, with its value, its interval and its value of others."""
+    return [
+        (
+            name.replace("_", " "),
+            [
+                shown(ours.value),
+                f"{shown(ours.low)} to {shown(ours.high)}",
+                *(shown(each[name].value) for each in others),
+            ],
+        )
+        for name, ours in scores.items()
+    ]
 
 
 def shown(value: float) -> str:

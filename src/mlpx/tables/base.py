@@ -115,13 +115,16 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         rows = _that_count(Rows(table, codes, w))
         train, held = self._parts(rows, X_val, y_val, learnt, seed)
         shown = train.counted()
-        encoder = Encoder.fit(shown.table, kinds=self.kinds, scaling=self.scaling)
+        encoder = Encoder.fit(
+            shown.table, kinds=self.kinds, scaling=self.scaling, one_hot=preset.one_hot
+        )
         target = self._target(shown, name or name_of(y), learnt)
-        preset = preset.for_rows(len(train))
-        model = self._model(encoder, target, preset, rows=len(train), seed=seed)
-        made = TableModel(encoder, target, preset, model)
-        made.describe()
-        history = self._train(made, train, held)
+        preset, x = preset.for_rows(len(train)), encoder.encode(train.table)
+        made = TableModel.new(
+            encoder, target, preset, x=x, seed=seed, device=self.device,
+            dtype="float64" if len(train) < FEW_ROWS else "float32",  # exact, and costs nothing
+        )  # fmt: skip
+        history = self._train(made, train, held, x)
         self._adopt(made, history, tuple(table.column_names), named=named)
         self.__dict__.update(learnt)
         return self
@@ -158,30 +161,20 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         )
         return rows.take(kept), rows.take(held)
 
-    def _model(
-        self, encoder: Encoder, target: Target, preset: Preset, *, rows: int, seed: int
-    ) -> MLP:
-        """A new network. Of few rows it costs nothing to be exact."""
-        losses = {1: "binary_cross_entropy"} if target.task == "classification" else {}
-        other = "softmax_cross_entropy" if target.task == "classification" else "mean_squared_error"
-        return MLP(
-            [encoder.width, *preset.layers(encoder, target.outputs)],
-            loss=losses.get(target.outputs, other), seed=seed, device=self.device,
-            dtype="float64" if rows < FEW_ROWS else "float32",
-        )  # fmt: skip
-
-    def _train(self, made: TableModel, train: Rows, held: Rows | None) -> History:
+    def _train(self, made: TableModel, train: Rows, held: Rows | None, x: np.ndarray) -> History:
         """Train the network; if it is interrupted, what was learnt is kept."""
         options = made.preset.options(
-            validated=held is not None, classes=made.target.task == "classification"
+            made.model.layers, target=made.target, validated=held is not None
         )
         watch = _Watch()
         options["callbacks"] = [watch, *options.get("callbacks", ())]
-        x, y, w = _encoded(made, train)
-        validation = None if held is None else _encoded(made, held)
+        validation = None
+        if held is not None:
+            validation = made.encoder.encode(held.table), _standard(made, held.y), held.w
         with self._interrupts(watch):
             made.model.fit(
-                x, y, sample_weight=w, validation_data=validation, threads=self._threads(),
+                x, _standard(made, train.y), sample_weight=train.w,
+                validation_data=validation, threads=self._threads(),
                 verbose=VERBOSE[self.verbose], **options,
             )  # fmt: skip
         assert watch.history is not None
@@ -313,9 +306,6 @@ def _that_count(rows: Rows) -> Rows:
     return rows.take(np.flatnonzero(rows.w > 0))
 
 
-def _encoded(made: TableModel, rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Rows as the network takes them."""
-    y = rows.y
-    if made.target.task == "regression":
-        y = (y - made.target.mean) / made.target.std
-    return made.encoder.encode(rows.table), y, rows.w
+def _standard(made: TableModel, y: np.ndarray) -> np.ndarray:
+    """Targets as the network takes them."""
+    return y if made.target.classes else (y - made.target.mean) / made.target.std

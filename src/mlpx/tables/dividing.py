@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from mlpx.errors import InputError
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.encoder import Encoder
+from mlpx.tables.leaks import leaks
 from mlpx.tables.splitting import hold_out
 from mlpx.tables.table import require_columns
-from mlpx.tables.target import Target, leaks, present
+from mlpx.tables.target import Target, present
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +92,7 @@ def divide(
     test: Any = None,
     known: tuple[Encoder, Target] | None = None,
     scaling: str = "robust",
+    one_hot: int = ONE_HOT,
 ) -> Divided:
     """The parts of a pyarrow.Table by `rule`.
 
@@ -107,11 +110,19 @@ def divide(
     else:
         rest, test = table, _with_target(_also_there(test, rule.target), rule.target)
     train, validation = rule.halves(rest, whole, share=rule.validation)
-    encoder, target = known or (_encoder(train, rule, scaling), _target(train, whole, rule.target))
-    if not known:
-        notes += [*whole.notes, *encoder.notes, *leaks(train, target, drop=_unused(rule))]
-    parts = (_part(rows, encoder, target, rule.group) for rows in (train, validation, test))
-    return Divided(encoder, target, *parts, notes=tuple(notes))  # type: ignore[arg-type]
+    if known:
+        encoder, target = known
+    else:
+        kept = train.drop_columns([name for name in _unused(rule) if name != rule.target])
+        encoder = Encoder.fit(kept, drop=[rule.target], scaling=scaling, one_hot=one_hot)
+        target = _target(train, whole, rule.target)
+        notes += [*whole.notes, *encoder.notes, *leaks(kept, rule.target)]
+    learnt = _part(train, encoder, target, rule.group)
+    held, tested = (
+        None if rows is None else _part(rows, encoder, target, rule.group)
+        for rows in (validation, test)
+    )
+    return Divided(encoder, target, learnt, held, tested, tuple(notes))
 
 
 def _with_target(table: Any, name: str) -> Any:
@@ -122,17 +133,13 @@ def _with_target(table: Any, name: str) -> Any:
 def _also_there(table: Any, name: str) -> Any:
     require_columns(table, [name])
     if not present(table[name]).any():
-        raise InputError(f"the rows to test on have no values of the target {name!r}")
+        raise InputError(f"the table has no row with a value of the target {name!r}")
     return table
 
 
 def _unused(rule: Rule) -> list[str]:
     """The columns that are not learnt from: new rows are of other groups."""
     return [*rule.drop, rule.target, *([] if rule.group is None else [rule.group])]
-
-
-def _encoder(train: Any, rule: Rule, scaling: str) -> Encoder:
-    return Encoder.fit(train, drop=_unused(rule), scaling=scaling)
 
 
 def _target(train: Any, whole: Target, name: str) -> Target:
@@ -143,9 +150,16 @@ def _target(train: Any, whole: Target, name: str) -> Target:
     return replace(found, missing=whole.missing, notes=whole.notes)
 
 
-def _part(table: Any, encoder: Encoder, target: Target, group: str | None) -> Part | None:
-    if table is None:
-        return None
+def part_of(table: Any, encoder: Encoder, target: Target) -> Part:
+    """The rows of another pyarrow.Table that have a target.
+
+    Raises InputError if none has.
+    """
+    rows = _with_target(_also_there(table, target.name), target.name)
+    return _part(rows, encoder, target, None)
+
+
+def _part(table: Any, encoder: Encoder, target: Target, group: str | None) -> Part:
     groups = None
     if group is not None and group in table.column_names:
         groups = table[group].combine_chunks().dictionary_encode().indices.to_numpy()

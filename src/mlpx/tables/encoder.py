@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Column
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.kinds import find
 from mlpx.tables.scaling import Plain, Quantile, Robust, Scaling, Standard
-from mlpx.tables.table import require_columns
+from mlpx.tables.table import require_columns, text_names
 
 SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
     "robust": (Robust, Robust),
@@ -59,21 +60,24 @@ class Encoder:
         drop: Iterable[str] = (),
         kinds: Mapping[str, str] | None = None,
         scaling: str = "robust",
+        one_hot: int = ONE_HOT,
     ) -> Encoder:
         """The encoder of a pyarrow.Table of training rows.
 
         `drop`: columns to leave out; `kinds`: the kind of columns for which it must not be guessed,
         "number", "boolean", "category" or "date"; `scaling`: "robust", "quantile" or "standard".
+        `one_hot`: up to so many categories have a column each, more are coded.
 
         Raises InputError for names that the table does not have, for free text, for infinite
         numbers, and if no column is left.
         """
-        drop, kinds = list(drop), dict(kinds or {})
+        drop, kinds = [drop] if isinstance(drop, str) else list(drop), _given_kinds(kinds)
         require_one_of("scaling", scaling, SCALINGS)
+        text_names(table.column_names, "the table")
         require_columns(table, [*drop, *kinds])
         if not len(table):
             raise InputError("the table has no rows to learn from")
-        encoder = _found(table, drop, kinds, scaling)
+        encoder = _found(table, drop, kinds, scaling, one_hot)
         if not encoder.columns:
             told = "; ".join(f"{each.name!r}: {each.why}" for each in encoder.dropped)
             raise InputError(f"no column is left to learn from{': ' if told else ''}{told}")
@@ -83,6 +87,16 @@ class Encoder:
     def feature_names(self) -> tuple[str, ...]:
         """The columns that are read, in the order of the training table."""
         return tuple(self.columns)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of texts: for `read_table(texts=)`, as a few rows of them may look like
+        numbers.
+        """
+        of_text = {
+            name for name, column in self.columns.items() if getattr(column, "of_text", False)
+        }
+        return tuple(name for name in self.columns if name in of_text)
 
     @cached_property
     def continuous(self) -> int:
@@ -190,6 +204,12 @@ class Encoder:
             raise CheckpointError(f"the table's encoder is damaged: {error}") from error
 
 
+def _given_kinds(kinds: Any) -> dict[str, str]:
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise InputTypeError(f"kinds = {kinds!r}; it must be a dict from columns to kinds")
+    return dict(kinds or {})
+
+
 def _measures(column: Column) -> tuple[str, ...]:
     return column.continuous
 
@@ -202,7 +222,9 @@ def _codes(column: Column) -> tuple[str, ...]:
     return ("",) if column.size else ()
 
 
-def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> Encoder:
+def _found(
+    table: Any, drop: list[str], kinds: dict[str, str], scaling: str, one_hot: int
+) -> Encoder:
     """The encoder of a table with rows; only one column at a time is in memory as numbers."""
     columns: dict[str, Column] = {}
     dropped: list[LeftOut] = []
@@ -213,7 +235,7 @@ def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> 
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
             continue
-        found = find(values, name=name, wanted=kinds.get(name))
+        found = find(values, name=name, wanted=kinds.get(name), one_hot=one_hot)
         notes += found.notes
         if found.column is None:
             dropped.append(LeftOut(name, found.kind, found.why))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from mlpx.errors import InputError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Boolean, Category, Column, Date, Number
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.columns.number import read_numbers
 from mlpx.tables.columns.values import (
     Texts,
@@ -49,7 +50,7 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
+def find(column: Any, *, name: str, wanted: str | None = None, one_hot: int = ONE_HOT) -> Finding:
     """What a pyarrow column of training rows is, fitted; of the kind `wanted`, if one is.
 
     Raises InputError for free text, for a type that no kind has, and for what is not of the kind
@@ -69,7 +70,7 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     if not missing and _is_constant(column):
         first = column.different[0] if isinstance(column, Texts) else column[0]
         return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
-    return _fitted(column, name, kind, tolerant and is_text(type_of(column)))
+    return _fitted(column, name, kind, tolerant and is_text(type_of(column)), one_hot)
 
 
 def _missing(column: Any) -> int:
@@ -127,9 +128,9 @@ def _words(texts: Texts, counts: np.ndarray) -> float:
     return float(((gaps + 1) * counts).sum() / counts.sum())
 
 
-def _fitted(column: Any, name: str, kind: str, tolerant: bool) -> Finding:
+def _fitted(column: Any, name: str, kind: str, tolerant: bool, one_hot: int) -> Finding:
     if kind == "category":
-        category = Category.fit(column, name=name)
+        category = Category.fit(column, name=name, one_hot=one_hot)
         return Finding(kind, category.says(), category, column, _left_out(category, name))
     if kind == "boolean":
         boolean = Boolean.fit(column, name=name)

@@ -18,8 +18,9 @@ from mlpx.training.drawing import COLOURS, GRID, INK, finish_frame, new_figure, 
 
 MOST_CLASSES = 30
 """Classes of a confusion matrix: of more, those with the most mistakes are drawn."""
+ROOMY = 4
 COUNTED = 12
-"""Classes up to which the cells have room for any count."""
+"""Classes up to which the cells have room for any count, and for one of four characters."""
 MOST_COLUMNS = 20
 LONGEST = 24
 """Characters of a name."""
@@ -79,7 +80,8 @@ def _write_cells(axes: Any, cells: np.ndarray, shares: np.ndarray) -> None:
     size = 9 if len(cells) <= COUNTED else 6
     for i, j in np.argwhere(cells > 0):
         colour = "white" if shares[i, j] > 0.55 else INK
-        axes.text(j, i, _brief(cells[i, j]), ha="center", va="center", color=colour, fontsize=size)
+        told = f"{cells[i, j]:,}" if len(cells) <= ROOMY else _brief(cells[i, j])
+        axes.text(j, i, told, ha="center", va="center", color=colour, fontsize=size)
 
 
 def _brief(count: int) -> str:
@@ -109,9 +111,9 @@ def residuals(
     left.set_ylabel(f"true {short(name)}", color=INK)
     _draw_errors(right, predicted.astype(np.float64) - y)
     right.set_xlabel("predicted - true")
-    for axes in (left, right):
+    for axes, place in ((left, "lower right"), (right, "upper right")):
         finish_frame(axes)
-        axes.legend(frameon=False, labelcolor=INK)
+        axes.legend(frameon=False, labelcolor=INK, loc=place)
     return written(figure, path)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from mlpx.errors import CheckpointError, InputError, MlpxError
 from mlpx.kernels import losses
+from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.importances import Importance, importances
@@ -53,6 +54,31 @@ class TableModel:
         made._check()
         return made
 
+    @classmethod
+    def new(
+        cls, encoder: Encoder, target: Target, preset: Preset, *, x: np.ndarray, seed: int,
+        device: Any = None, dtype: str = "float32", loss: Loss | None = None,
+    ) -> TableModel:  # fmt: skip
+        """An untrained model; x (n, width) are the encoded training rows.
+
+        loss: instead of the preset's.
+        """
+        loss = loss or preset.loss(target)
+        single = not target.classes or loss.targets == "binary"
+        outputs = 1 if single else len(target.classes)
+        layers = preset.layers(encoder, target)
+        width = encoder.width
+        for layer in layers:
+            width = layer.outputs(width)
+        model = MLP(
+            [encoder.width, *layers, *preset.last(width, outputs)], loss=loss, seed=seed,
+            device=device, dtype=dtype,
+        )  # fmt: skip
+        preset.initialise(model, x)
+        made = cls(encoder, target, preset, model)
+        made.describe()
+        return made
+
     def describe(self) -> None:
         """Have the network's files say what `of` asks for."""
         described = {
@@ -89,7 +115,7 @@ class TableModel:
 
         table: as `as_table` takes it; columns are found by name. Raises InputError, InputTypeError.
         """
-        found = self._of_rows(self.encode(table), batch_size)
+        found = self.answers(self.encode(table), batch_size)
         return self.target.decode(found.argmax(axis=1)) if found.ndim == 2 else found
 
     def predict_proba(self, table: Any, *, batch_size: int = 1024) -> np.ndarray:
@@ -99,13 +125,13 @@ class TableModel:
         """
         if self.target.task == "regression":
             raise InputError("the model predicts values, which have no probabilities: use predict")
-        return self._of_rows(self.encode(table), batch_size)
+        return self.answers(self.encode(table), batch_size)
 
     def encode(self, table: Any) -> np.ndarray:
         """The matrix (n, width) that the network reads."""
         return self.encoder.encode(as_table(table))
 
-    def _of_rows(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
+    def answers(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
         """Probabilities (n, k), float64 for two classes to sum to 1, or values (n,)."""
         model = self.model
         z = model.backend.to_numpy(model.predict_logits(x, batch_size=batch_size))
@@ -116,13 +142,13 @@ class TableModel:
 
     def evaluate(self, table: Any, y: Any, *, resamples: Resamples | None = None) -> Scores:
         """The scores on rows of a table and their targets y, a pyarrow column, with intervals."""
-        truth, found = self._true(y), self._of_rows(self.encode(table))
+        truth, found = self._true(y), self.answers(self.encode(table))
         return score(truth, found, resamples=resamples)
 
     def importances(self, table: Any, y: Any, *, seed: int = 0) -> list[Importance]:
         """How much each column of the table counts for targets y, the greatest first."""
         return importances(
-            self._of_rows, self.encode(table), self._true(y), columns=self.encoder.places, seed=seed
+            self.answers, self.encode(table), self._true(y), columns=self.encoder.places, seed=seed
         )
 
     def _true(self, y: Any) -> np.ndarray:

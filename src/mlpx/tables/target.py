@@ -30,6 +30,8 @@ TASKS = ("auto", "classification", "regression")
 FEW_CLASSES, SMALL_RANGE = 20, 100
 """Whole numbers are classes if there are few different ones and they are near each other."""
 MOST_CLASSES = 10_000
+TINY = 1e-100
+"""Values with a standard deviation below it are all the same."""
 SHOWN = 5
 VERSION = 1
 
@@ -91,9 +93,9 @@ class Target:
             return cls("classification", name, classes, missing=missing, notes=notes)
         y = _values(kept, name)
         low, high = float(y.min()), float(y.max())
-        if low == high:
-            raise _single(name, f"{low:g}")
         mean, std = float(y.mean()), float(y.std())
+        if low == high or std < TINY:
+            raise _single(name, f"{low:g}")
         return cls("regression", name, (), mean, std, low, high, missing, notes)
 
     @property

@@ -89,11 +89,14 @@ def _data(facts: Facts) -> Iterator[Row]:
     share = config.get("validation", _held_out_by(facts.parameters))
     if share is not None:
         yield "of these held out for validation", f"{100 * share:g} %" if share else "none"
-    yield "columns", f"{model.d_in:,}"
-    yield "names of the columns", _listed(estimator.get("names"))
+    encoder, target = facts.of_table("encoder"), facts.of_table("target")
+    yield "columns", f"{model.d_in:,}{' that are made of those of the table' if encoder else ''}"
+    yield "names of the columns", _listed(estimator.get("names") or _first(encoder.get("columns")))
+    yield "columns that are not used", _listed(_first(encoder.get("dropped")))
+    yield "column to predict", target.get("name")
     if model.loss.target_kind(model.d_out) != "values":
         yield "classes", f"{class_count(model):,}"
-        labels = estimator.get("classes") if estimator else class_labels(config)
+        labels = (estimator or target).get("classes") or class_labels(config)
         yield "names of the classes", _listed(config.get("class_names") or labels)
 
 
@@ -232,6 +235,13 @@ def _listed(names: Any) -> str | None:
         return None
     shown = ", ".join(map(str, names[:LISTED]))
     return shown if len(names) <= LISTED else f"{shown}, ... ({len(names):,} in all)"
+
+
+def _first(entries: Any) -> list[Any]:
+    """The first of each list in a list, such as a column's name."""
+    if not isinstance(entries, list):
+        return []
+    return [each[0] for each in entries if isinstance(each, list) and each]
 
 
 def _table(rows: Iterator[Row]) -> str:

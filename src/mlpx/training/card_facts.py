@@ -45,6 +45,12 @@ class Facts:
         """What the run folder of an estimator says of it; empty for others."""
         return self.config.get("estimator") or {}
 
+    def of_table(self, part: str) -> dict[str, Any]:
+        """What the file of a model of a table says of its encoder or its target."""
+        table = (self.saved.about or {}).get("table")
+        found = table.get(part) if isinstance(table, dict) else None
+        return found if isinstance(found, dict) else {}
+
     @property
     def parameters(self) -> dict[str, Any]:
         """What the estimator was made with."""

@@ -26,7 +26,7 @@ POLICIES = ("stop", "restore", "continue")
 TASKS = ("auto", "classification", "regression")
 """What may be learnt of a table's target."""
 
-PRESETS = ("auto", "plain")
+PRESETS = ("auto", "plain", "realmlp", "realmlp_s")
 """What decides how a network for a table is built and trained; see `mlpx.tables.presets`."""
 
 

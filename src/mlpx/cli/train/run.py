@@ -110,9 +110,7 @@ def _ended_by_interrupt(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted after the training; the run is in {folder}"
-        ) from None
+        raise KeyboardInterrupt(f"interrupted after the training; the run is in {folder}") from None
 
 
 def _refuse_spoilt(

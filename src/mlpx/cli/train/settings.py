@@ -128,7 +128,7 @@ class Settings:
 
         Raises typer.BadParameter for options that exclude each other.
         """
-        names = [entry.name for entry in fields(cls)]
+        names = cls.names()
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
         for one, other in (("epochs", "steps"), ("layers", "hidden")):
@@ -151,14 +151,20 @@ class Settings:
         _refuse_columns(given, is_table({**recipe, **given}.get("dataset", "")))
         return cls(**{**recipe, **given})
 
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the settings."""
+        return [entry.name for entry in fields(cls)]
+
     @property
     def rule(self) -> Optimizer:
         """The optimizer, at the rate that is given."""
         from mlpx.optimizers import Optimizer
 
         rule: Optimizer = Optimizer.resolve(self.optimizer)
-        return rule if self.learning_rate is None else replace(
-            rule, learning_rate=self.learning_rate)
+        return (
+            rule if self.learning_rate is None else replace(rule, learning_rate=self.learning_rate)
+        )
 
     def config(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -78,16 +78,13 @@ def prepare(options: TrainOptions) -> Experiment:
     import safetensors.numpy  # noqa: F401 - what the model is saved by, while it can be loaded
 
     model = None if earlier is None else MLP.load(earlier.file, device=settings.device)
-    history, finishes = None, False
+    history, finishes, table = None, False, None
     if earlier is not None:
-        finishes = earlier.finished_by(settings)
-        settings = earlier.whole_plan(settings, options) if finishes else settings
-        history = earlier.history(finishes)
+        settings, history, finishes = _going_on(earlier, settings, options)
     if is_table(settings.dataset):
         table = TableRun.of(settings, model)
-        settings, model, task, parts = table.settings, table.made.model, table.task, Split(*table.parts)
+        settings, model, task, parts = _of_table(table)
     else:
-        table = None
         task = _task(options, settings, before, model)
         model = build_model(settings, task) if model is None else model
         check(model, task.data)
@@ -102,6 +99,19 @@ def prepare(options: TrainOptions) -> Experiment:
     return Experiment(
         settings, task, parts, model, history, callbacks, options.quiet, unfinished, table
     )
+
+
+def _going_on(
+    earlier: Earlier, settings: Settings, options: TrainOptions
+) -> tuple[Settings, History | None, bool]:
+    """The settings, what came before, and whether this finishes a run that was cut short."""
+    finishes = earlier.finished_by(settings)
+    settings = earlier.whole_plan(settings, options) if finishes else settings
+    return settings, earlier.history(finishes), finishes
+
+
+def _of_table(table: TableRun) -> tuple[Settings, MLP, Task, Split]:
+    return table.settings, table.made.model, table.task, Split(*table.parts)
 
 
 def _task(

@@ -54,10 +54,8 @@ class TableRun:
         from mlpx.tables.saved import TableModel
 
         before = None if model is None else TableModel.of(model)
-        divided = _divided(settings, before)
+        divided = read_divided(settings, before)
         preset = _preset(settings, before).for_rows(len(divided.train))
-        classes = divided.target.task == "classification"
-        options = preset.options(validated=divided.validation is not None, classes=classes)
         if before is None:
             made = TableModel.new(
                 divided.encoder, divided.target, preset, x=divided.train.x, seed=settings.seed,
@@ -65,6 +63,9 @@ class TableRun:
             )  # fmt: skip
         else:
             made = replace(before, preset=preset)
+        options = preset.options(
+            made.model.layers, target=divided.target, validated=divided.validation is not None
+        )
         return cls(_settled(settings, preset, options), divided, made, options)
 
     @property
@@ -114,13 +115,6 @@ class TableRun:
             typer.echo(f"... and {len(rows) - MOST_COLUMNS:,} columns more")
         typer.echo(f"target: {one_line(self.settings.target or '')}, {self.divided.target.says()}")
 
-    @property
-    def parts(self) -> list[Any]:
-        """x and y of the rows to train on, to validate and to test; None for no rows."""
-        divided = self.divided
-        parts = divided.train, divided.validation, divided.test
-        return [None if part is None else (part.x, part.y) for part in parts]
-
     def tested(self) -> dict[str, float] | None:
         """The scores on the test rows, None without any."""
         from mlpx.tables.assessment import scores_on
@@ -142,19 +136,19 @@ class TableRun:
         write_atomically(folder / SCORES, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
         pictures, trouble = found.draw(folder)
         if not quiet:
-            print_scores(found.titles, found.rows(), rows=len(found.y))
+            print_scores(found.titles, found.rows(), rows=f"{len(found.y):,} rows to test")
             for note in (*found.notes, *([f"no pictures: {trouble}"] if trouble else [])):
                 typer.echo(one_line(note))
         return [SCORES, *pictures]
 
 
-def print_scores(titles: list[str], lines: list[tuple[str, list[str]]], *, rows: int) -> None:
-    """Print a table of scores on so many rows."""
+def print_scores(titles: list[str], lines: list[tuple[str, list[str]]], *, rows: str) -> None:
+    """Print a table of scores on these rows."""
     from rich.console import Console
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False)
-    made.add_column(f"on {rows:,} rows to test", min_width=14)
+    made.add_column(f"on {rows}", min_width=14)
     for i, title in enumerate(titles):
         made.add_column(title, justify="right", no_wrap=i < 2, overflow="fold")
     for name, cells in lines:
@@ -170,8 +164,13 @@ def _share(text: str) -> float | None:
         return None
 
 
-def _divided(settings: Settings, before: TableModel | None) -> Divided:
+def read_divided(settings: Settings, before: TableModel | None) -> Divided:
+    """The table that the settings name, in parts; `before` is the model of a run that goes on.
+
+    Raises typer.BadParameter, MlpxError.
+    """
     from mlpx.tables.dividing import divide
+    from mlpx.tables.presets import preset_of
 
     whole = tables.read(settings.dataset, encoding=settings.encoding)
     if settings.target is None:
@@ -184,7 +183,8 @@ def _divided(settings: Settings, before: TableModel | None) -> Divided:
     file = _share(settings.test) is None
     test = tables.read(settings.test, encoding=settings.encoding) if file else None
     known = None if before is None else (before.encoder, before.target)
-    return divide(whole, rule_of(settings), test=test, known=known)
+    preset = preset_of(settings.preset) if before is None else before.preset
+    return divide(whole, rule_of(settings), test=test, known=known, one_hot=preset.one_hot)
 
 
 def _preset(settings: Settings, before: TableModel | None) -> Preset:
@@ -200,7 +200,7 @@ def _preset(settings: Settings, before: TableModel | None) -> Preset:
                 f"--{name} is decided by the preset of a table; --hidden gives the widths"
             )
     own = preset_of(settings.preset) if before is None else before.preset
-    given = {
+    given: dict[str, Any] = {
         "hidden_layer_sizes": settings.hidden, "epochs": settings.epochs,
         "batch_size": settings.batch_size, "learning_rate": settings.learning_rate,
     }  # fmt: skip

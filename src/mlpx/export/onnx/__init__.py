@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlpx.errors import InputTypeError
+from mlpx.errors import InputError, InputTypeError
 from mlpx.export.answers import Answers
 from mlpx.export.onnx.graph import Graph
 from mlpx.export.onnx.layers import add_layer
@@ -20,6 +20,7 @@ from mlpx.export.onnx.outputs import ROWS, add_outputs
 from mlpx.export.sites import sites
 from mlpx.files import write_atomically
 from mlpx.network.network import Network
+from mlpx.untrusted import brief
 
 __all__ = ["Graph", "export_onnx"]
 
@@ -47,9 +48,9 @@ def export_onnx(
     declares inputs of its own, adds nodes that make the columns (N, d_in) of them, and returns the
     name of these. `after(graph, value)` may change the values of a regression.
 
-    Raises InputError for a layer that has no form in ONNX, for names that do not fit and for a
-    model beyond 2 GiB, InputTypeError, MissingExtraError without onnx, CheckpointError if `path`
-    cannot be written.
+    Raises InputError for a layer that has no form in ONNX, for names or nodes that do not fit and
+    for a model beyond 2 GiB, InputTypeError, MissingExtraError without onnx, CheckpointError if
+    `path` cannot be written.
     """
     from mlpx import __version__
 
@@ -61,7 +62,21 @@ def export_onnx(
     add_outputs(graph, answers, z, model.d_out, after)
     kept = {**described(model, answers, __version__), **_checked(metadata)}
     made = graph.to_model(doc=doc, metadata=kept, version=__version__)
+    if before is not None or after is not None:
+        _check_nodes(made)
     write_atomically(Path(path), made.SerializeToString())
+
+
+def _check_nodes(made: Any) -> None:
+    """Raises InputError if the nodes of others make no valid graph with the model's."""
+    from onnx import checker, shape_inference
+
+    try:
+        checker.check_model(made, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        raise InputError(
+            f"the nodes that before or after added make no valid graph: {brief(error)}"
+        ) from error
 
 
 def described(model: Network, answers: Answers, version: str) -> dict[str, str]:

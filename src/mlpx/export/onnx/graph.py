@@ -15,6 +15,8 @@ OPSETS = {"": 15, "ai.onnx.ml": 2}
 IR_VERSION = 8
 MOST_BYTES = (1 << 31) - (1 << 20)
 """A file is one message of Protocol Buffers, which ends at 2 GiB; the nodes need some of it."""
+INT64 = 7
+"""As ONNX numbers its types, for Cast."""
 SHARED = 8
 """Constants of up to so many numbers are kept once."""
 
@@ -62,14 +64,16 @@ class Graph:
     def constant(self, array: Any, *, name: str = "") -> str:
         """The name of a constant: numbers or text. Small ones are kept once."""
         value = np.asarray(array)
+        if name or value.size > SHARED:
+            return self._kept(name or self._free("constant"), value)
         key = (value.dtype.str, value.shape, value.tobytes())
-        if not name and value.size <= SHARED and key in self._shared:
-            return self._shared[key]
-        made = name or self._free("constant")
-        self.constants[made] = value
-        if not name:
-            self._shared[key] = made
-        return made
+        if key not in self._shared:
+            self._shared[key] = self._kept(self._free("constant"), value)
+        return self._shared[key]
+
+    def _kept(self, name: str, value: np.ndarray) -> str:
+        self.constants[name] = value
+        return name
 
     def number(self, value: float) -> str:
         """The name of a constant number () in the graph's dtype."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mlpx.export.onnx.activations import ACTIVATIONS
+from mlpx.export.onnx.embeddings import embedding, periodic_embedding, piecewise_embedding
 from mlpx.export.onnx.graph import Graph
 from mlpx.export.sites import Site, form_of
 
@@ -64,6 +65,19 @@ def rms_norm(graph: Graph, site: Site, x: str) -> str:
     return _affine(graph, site, _to_unit(graph, x, site.layer.epsilon))
 
 
+def scale(graph: Graph, site: Site, x: str) -> str:
+    """x s."""
+    return graph.add("Mul", [x, parameter(graph, site, "s")])
+
+
+def parametric_activation(graph: Graph, site: Site, x: str) -> str:
+    """a f(x) + (1 - a) x."""
+    a = parameter(graph, site, "a")
+    share = graph.add("Mul", [activation(graph, site, x), a])
+    rest = graph.constant(1 - site.value("a"), name=site.key("1 - a"))
+    return graph.add("Add", [share, graph.add("Mul", [x, rest])])
+
+
 def residual(graph: Graph, site: Site, x: str) -> str:
     """x + layers(x)."""
     y = x
@@ -105,7 +119,9 @@ def _affine(graph: Graph, site: Site, xhat: str) -> str:
 
 LAYERS: dict[str, Form] = {
     "activation": activation, "alpha_dropout": absent, "batch_norm": batch_norm, "dense": dense,
-    "dropout": absent, "gaussian_noise": absent, "layer_norm": layer_norm, "rescale": rescale,
-    "residual": residual, "rms_norm": rms_norm,
+    "dropout": absent, "embedding": embedding, "gaussian_noise": absent, "layer_norm": layer_norm,
+    "parametric_activation": parametric_activation, "periodic_embedding": periodic_embedding,
+    "piecewise_embedding": piecewise_embedding, "rescale": rescale, "residual": residual,
+    "rms_norm": rms_norm, "scale": scale,
 }  # fmt: skip
 """The form of each layer, by its name in `Layer.table`."""

@@ -8,12 +8,10 @@ import numpy as np
 
 from mlpx.export.answers import Answers
 from mlpx.export.onnx.activations import logistic
-from mlpx.export.onnx.graph import Graph
+from mlpx.export.onnx.graph import INT64, Graph
 
 ROWS = "N"
 """What the number of rows is called in shapes."""
-INT64 = 7
-"""As ONNX numbers its types."""
 
 
 def add_outputs(

@@ -22,6 +22,8 @@ class Code:
 
     lines: list[str] = field(default_factory=list)
     called: set[str] = field(default_factory=set)
+    constants: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Numbers that lines refer to by a name in capitals."""
     depth: int = 0
     """How many residual blocks are open."""
 
@@ -33,6 +35,12 @@ class Code:
             return
         head, _, rest = line.partition("(")
         self.lines += [f"{head}(", f"    {rest[:-1]}", ")"]
+
+    def constant(self, site: Site, name: str, values: tuple[Any, ...]) -> str:
+        """The name under which the file will have values of a layer: EDGES_2."""
+        made = f"{name}_{site.name.replace('.', '_')}"
+        self.constants[made] = values
+        return made
 
     def remark(self, first: int, text: str) -> None:
         """Say what the lines from `first` on are: behind a single one, else above them."""

@@ -26,13 +26,13 @@ def relu6(z: np.ndarray) -> np.ndarray:
 
 
 def leaky_relu(z: np.ndarray, slope: float) -> np.ndarray:
-    """z where z > 0, else slope z."""
-    return np.where(z > 0, z, slope * not_infinite(z))
+    """z where z > 0, else slope z, for 0 < slope <= 1."""
+    return np.maximum(z, slope * z)
 
 
 def prelu(z: np.ndarray, slope: np.ndarray) -> np.ndarray:
     """z where z > 0, else slope z, with slopes (d,)."""
-    return np.where(z > 0, z, slope * not_infinite(z))
+    return np.maximum(z, 0) + slope * np.minimum(not_infinite(z), 0)
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -135,6 +135,43 @@ def softmax(z: np.ndarray) -> np.ndarray:
 def not_infinite(z: np.ndarray) -> np.ndarray:
     """z, the smallest number for minus infinity: 0 times that is 0."""
     return np.maximum(z, np.finfo(z.dtype).min)
+
+
+def embedding(x: np.ndarray, E: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """The first columns of x, then for each of the last the row of E that its code stands for."""
+    n, numbers, k = len(x), x.shape[1] - len(sizes), len(sizes)
+    codes = np.clip(x[:, numbers:], 0, np.array(sizes) - 1).astype(np.int64)
+    index = codes + np.cumsum((0, *sizes[:-1]))  # each column has its own part of E
+    return np.concatenate((x[:, :numbers], E[index].reshape(n, k * E.shape[1])), axis=1)
+
+
+def periodic_embedding(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, V: np.ndarray, c: np.ndarray
+) -> np.ndarray:
+    """For each of the first columns x_f and cos(2 pi x_f w_f + b_f) V_f + c_f, then the others."""
+    parts = []
+    for f in range(len(V)):
+        u = x[:, f : f + 1] * w[f] + b[f] * (0.5 / math.pi)
+        wave = np.cos((u - np.rint(u)) * (2 * math.pi))  # of less than half a turn
+        parts += [x[:, f : f + 1], wave @ V[f] + c[f]]
+    return np.concatenate((*parts, x[:, len(V) :]), axis=1)
+
+
+def piecewise_embedding(
+    x: np.ndarray, V: np.ndarray, c: np.ndarray, edges: tuple[tuple[float, ...], ...]
+) -> np.ndarray:
+    """For each of the first columns e V_f + c_f, then the others; e_t is how much of the bin
+    between two edges lies below x_f: 1, a fraction, or 0; the first and the last bin have no end.
+    """
+    parts, first = [], 0
+    for f, column in enumerate(edges):
+        at = np.array(column, x.dtype)
+        e = (x[:, f : f + 1] - at[:-1]) / np.diff(at)
+        e[:, 1:] = np.maximum(e[:, 1:], 0)
+        e[:, :-1] = np.minimum(e[:, :-1], 1)
+        parts.append(e @ V[first : first + e.shape[1]] + c[f])
+        first += e.shape[1]
+    return np.concatenate((*parts, x[:, len(edges) :]), axis=1)
 
 
 def batch_norm(

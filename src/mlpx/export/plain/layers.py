@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from mlpx.export.plain.code import Code, parameter
 from mlpx.export.sites import Site, form_of
@@ -10,7 +11,7 @@ from mlpx.kernels.activations import Activation
 
 Form = Callable[[Code, Site, str], None]
 """Appends the lines that make a layer's output of the variable x, under the same name."""
-Call = Callable[[Code, Site, Activation, str], str]
+Call = Callable[[Code, Site, Any, str], str]
 """The expression of f(z), given that of z."""
 
 
@@ -42,6 +43,36 @@ def norm(code: Code, site: Site, x: str) -> None:
     names = [name for name in ("mean", "variance", "gamma", "beta") if name in site]
     given = [parameter(site, name) for name in names]
     code.assign(x, code.call(site.layer.name, x, *given, epsilon=site.layer.epsilon))
+
+
+def scale(code: Code, site: Site, x: str) -> None:
+    """x s."""
+    code.assign(x, f"{x} * {parameter(site, 's')}")
+
+
+def parametric_activation(code: Code, site: Site, x: str) -> None:
+    """a f(x) + (1 - a) x."""
+    a = parameter(site, "a")
+    code.assign(x, f"{a} * {_activated(code, site, x)} + (1 - {a}) * {x}")
+
+
+def embedding(code: Code, site: Site, x: str) -> None:
+    """A call with the table of all codes, and how many codes each column has."""
+    sizes = code.constant(site, "SIZES", site.layer.sizes)
+    code.assign(x, code.call("embedding", x, parameter(site, "E"), sizes))
+
+
+def periodic_embedding(code: Code, site: Site, x: str) -> None:
+    """A call with all parameters."""
+    given = [parameter(site, name) for name in ("w", "b", "V", "c")]
+    code.assign(x, code.call("periodic_embedding", x, *given))
+
+
+def piecewise_embedding(code: Code, site: Site, x: str) -> None:
+    """A call with all parameters, and the edges of the bins."""
+    edges = code.constant(site, "EDGES", site.layer.edges)
+    given = [parameter(site, name) for name in ("V", "c")]
+    code.assign(x, code.call("piecewise_embedding", x, *given, edges))
 
 
 def residual(code: Code, site: Site, x: str) -> None:
@@ -82,6 +113,11 @@ def _tanh(code: Code, site: Site, f: Activation, z: str) -> str:
     return f"np.tanh({z})"
 
 
+def _leaky_relu(code: Code, site: Site, f: Any, z: str) -> str:
+    """Without a slope it is the ReLU: 0 times minus infinity is no number."""
+    return code.call("leaky_relu", z, slope=f.slope) if f.slope else code.call("relu", z)
+
+
 def _named(code: Code, site: Site, f: Activation, z: str) -> str:
     """A call of the function that is called like the activation, with what it has and learnt."""
     if f.parameters():
@@ -92,14 +128,16 @@ def _named(code: Code, site: Site, f: Activation, z: str) -> str:
 
 ACTIVATIONS: dict[str, Call] = {
     "celu": _named, "elu": _named, "gelu": _named, "gelu_tanh": _named, "hard_sigmoid": _named,
-    "identity": _identity, "leaky_relu": _named, "mish": _named, "prelu": _named, "relu": _named,
-    "relu6": _named, "selu": _named, "sigmoid": _named, "silu": _named, "softmax": _named,
-    "softplus": _named, "softsign": _named, "tanh": _tanh,
+    "identity": _identity, "leaky_relu": _leaky_relu, "mish": _named, "prelu": _named,
+    "relu": _named, "relu6": _named, "selu": _named, "sigmoid": _named, "silu": _named,
+    "softmax": _named, "softplus": _named, "softsign": _named, "tanh": _tanh,
 }  # fmt: skip
 """The form of each activation, by its name in `Activation.table`."""
 LAYERS: dict[str, Form] = {
     "activation": activation, "alpha_dropout": absent, "batch_norm": norm, "dense": dense,
-    "dropout": absent, "gaussian_noise": absent, "layer_norm": norm, "rescale": rescale,
-    "residual": residual, "rms_norm": norm,
+    "dropout": absent, "embedding": embedding, "gaussian_noise": absent, "layer_norm": norm,
+    "parametric_activation": parametric_activation, "periodic_embedding": periodic_embedding,
+    "piecewise_embedding": piecewise_embedding, "rescale": rescale, "residual": residual,
+    "rms_norm": norm, "scale": scale,
 }  # fmt: skip
 """The form of each layer, by its name in `Layer.table`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def module(
     functions = texts(code.called)
     parts = [
         _head(model, answers, stem=stem, version=version)
-        + _constants(model, answers, checksum, tailed="scaled_tail" in "".join(functions)),
+        + _constants(model, answers, checksum, code, tailed="scaled_tail" in "".join(functions)),
         *ends,
         _outputs(model, code),
         *(textwrap.dedent(part) for part in (before, after) if part is not None),
@@ -104,7 +105,7 @@ import numpy as np
 '''
 
 
-def _constants(model: Network, answers: Answers, checksum: int, *, tailed: bool) -> str:
+def _constants(model: Network, answers: Answers, checksum: int, code: Code, *, tailed: bool) -> str:
     """What the rest refers to by names in capitals."""
     shapes = {name: value.shape for name, value in model.parameters.items()}
     lines = [
@@ -118,20 +119,30 @@ def _constants(model: Network, answers: Answers, checksum: int, *, tailed: bool)
     if answers.names is not None:
         kind = ", np.uint64" if answers.names.dtype == np.uint64 else ""
         lines += _listed("CLASSES = np.array([", answers.names.tolist(), f"]{kind})")
+    for name, values in code.constants.items():
+        lines += _tuple(name, values)
     if tailed:
         lines += _listed("TAIL = (", TAIL[model.dtype.name], ")")
     return "\n".join(lines)
 
 
-def _listed(begin: str, values: Iterable[object], end: str) -> list[str]:
+def _tuple(name: str, values: tuple[Any, ...]) -> list[str]:
+    """A tuple of numbers, or of tuples of numbers."""
+    if not isinstance(values[0], tuple):
+        return _listed(f"{name} = (", values, ",)" if len(values) == 1 else ")")
+    inner = [line for each in values for line in _listed("(", each, "),", width=WIDTH - 4)]
+    return [f"{name} = (", *(f"    {line}" for line in inner), ")"]
+
+
+def _listed(begin: str, values: Iterable[object], end: str, *, width: int = WIDTH) -> list[str]:
     """Values between brackets, on one line or on as many as they need."""
     items = [f"{_literal(value)}," for value in values]
     line = f"{begin}{' '.join(items).removesuffix(',')}{end}"
-    if len(line) <= WIDTH:
+    if len(line) <= width:
         return [line]
     rows = [""]
     for item in items:
-        if rows[-1] and len(rows[-1]) + len(item) + 5 > WIDTH:
+        if rows[-1] and len(rows[-1]) + len(item) + 5 > width:
             rows.append("")
         rows[-1] = f"{rows[-1]} {item}".strip()
     return [begin, *(f"    {row}" for row in rows), end]

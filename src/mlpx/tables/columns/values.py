@@ -230,13 +230,17 @@ def floats_of(column: Any) -> np.ndarray:
     return np.array(floats.to_numpy(zero_copy_only=False))
 
 
-def times_of(column: Any) -> np.ndarray:
+def times_of(column: Any, name: str) -> np.ndarray:
     """The times of a column of dates, datetime64[us] (n,), in UTC if it has a zone."""
     array = whole(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     zone = getattr(array.type, "tz", None)
-    times = array.cast(pa.timestamp("us", tz=zone), safe=False)
+    options = pc.CastOptions(pa.timestamp("us", tz=zone), allow_time_truncate=True)
+    try:
+        times = array.cast(options=options)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"column {brief(repr(name))} has a date out of range: {error}") from None
     ticks = pc.fill_null(times.cast(pa.int64()), NO_TIME)
     return np.array(ticks.to_numpy(zero_copy_only=False)).view("datetime64[us]")
 
