@@ -12,6 +12,7 @@ import pytest
 from commanding import mlpx, names
 
 from mlpx import MLP
+from mlpx.cli.export import labels_for
 from mlpx.data import load_dataset
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: mlpx[onnx]")
@@ -140,6 +141,23 @@ def test_a_model_of_a_table_has_its_labels_and_says_what_is_not_there():
     assert "| columns | 4 that are made of those of the table |" in text
     assert "| names of the columns | x |" in text
     assert "| column to predict | species |" in text
+
+
+def test_a_run_killed_behind_a_model_is_told_once(table, killed):
+    mlpx("train", table, "--epochs", 2, "--out", "run")
+    killed("--resume", "run", "--epochs", 5)
+    said = export("run", "net.onnx")
+    assert said.count("was cut short") == 1
+    text = mlpx("card", "run").stdout
+    assert "**The run was cut short:**" in text
+    assert Path("run/curves.png").exists()
+    assert "curves.png" not in text  # it shows what was before
+
+
+def test_one_label_of_a_yes_or_no_names_nothing():
+    model = MLP([3, 1], loss="binary_cross_entropy")
+    assert labels_for(model, {"classes": ["a"]}) is None
+    assert labels_for(model, {"classes": ["a", "b"]}).tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "", "net.ONNX"])

@@ -86,5 +86,5 @@ def read_test(path: Path) -> dict[str, float]:
     try:
         test = read_json(path).get("test") or {}
         return {name: math.nan if value is None else float(value) for name, value in test.items()}
-    except (OSError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+    except (OSError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has no metrics of a test: {brief(error)}") from error
