@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from mlpx.tables.saved import TableModel
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.target import Target
 
-OURS = "this model"
+OURS, INTERVAL = "this model", "95 % interval"
+Line = tuple[str, list[str]]
 PICTURES = ("confusion.png", "calibration.png", "residuals.png", "importances.png")
 
 
@@ -62,21 +64,11 @@ class Assessment:
     @property
     def titles(self) -> list[str]:
         """The columns of `rows`."""
-        return [OURS, "95 % interval", *(each.name for each in self.baselines)]
+        return [OURS, INTERVAL, *(each.name for each in self.baselines)]
 
-    def rows(self) -> list[tuple[str, list[str]]]:
+    def rows(self) -> list[Line]:
         """Each score's name, with its value of this model and of the simple ones."""
-        return [
-            (
-                name.replace("_", " "),
-                [
-                    shown(ours.value),
-                    f"{shown(ours.low)} to {shown(ours.high)}",
-                    *(shown(each.scores[name].value) for each in self.baselines),
-                ],
-            )
-            for name, ours in self.scores.items()
-        ]
+        return lines_of(self.scores, [each.scores for each in self.baselines])
 
     @property
     def notes(self) -> list[str]:
@@ -130,6 +122,21 @@ class Assessment:
             "calibration.png": lambda path: plots.calibration(y, p, labels=labels, path=path),
             **found,
         }
+
+
+def lines_of(scores: Scores, others: Sequence[Scores] = ()) -> list[Line]:
+    """Each score's name, with its value, its interval and its value of others."""
+    return [
+        (
+            name.replace("_", " "),
+            [
+                shown(ours.value),
+                f"{shown(ours.low)} to {shown(ours.high)}",
+                *(shown(each[name].value) for each in others),
+            ],
+        )
+        for name, ours in scores.items()
+    ]
 
 
 def shown(value: float) -> str:

@@ -133,7 +133,7 @@ def _with_target(table: Any, name: str) -> Any:
 def _also_there(table: Any, name: str) -> Any:
     require_columns(table, [name])
     if not present(table[name]).any():
-        raise InputError(f"the rows to test on have no values of the target {name!r}")
+        raise InputError(f"the table has no row with a value of the target {name!r}")
     return table
 
 
@@ -148,6 +148,15 @@ def _target(train: Any, whole: Target, name: str) -> Target:
         return whole
     found = Target.fit(train[name], task="regression", name=name)
     return replace(found, missing=whole.missing, notes=whole.notes)
+
+
+def part_of(table: Any, encoder: Encoder, target: Target) -> Part:
+    """The rows of another pyarrow.Table that have a target.
+
+    Raises InputError if none has.
+    """
+    rows = _with_target(_also_there(table, target.name), target.name)
+    return _part(rows, encoder, target, None)
 
 
 def _part(table: Any, encoder: Encoder, target: Target, group: str | None) -> Part:
