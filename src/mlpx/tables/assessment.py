@@ -30,9 +30,9 @@ def truth(part: Part, target: Target) -> np.ndarray:
     return part.y if target.classes else target.restore(part.y)
 
 
-def scores_on(made: TableModel, part: Part, *, seed: int = 0) -> Scores:
+def scores_on(made: TableModel, part: Part) -> Scores:
     """The scores on rows that were held out, with intervals."""
-    resamples = Resamples.of(len(part), groups=part.groups, seed=seed)
+    resamples = Resamples.of(len(part), groups=part.groups)
     return score(truth(part, made.target), made.answers(part.x), resamples=resamples)
 
 
@@ -48,17 +48,17 @@ class Assessment:
     importances: list[Importance] = field(default_factory=list)
 
     @classmethod
-    def of(cls, made: TableModel, divided: Divided, *, seed: int = 0) -> Assessment:
+    def of(cls, made: TableModel, divided: Divided) -> Assessment:
         """Of a table's test rows, of which there must be some."""
         test, target, train = divided.test, divided.target, divided.train
         assert test is not None
         y, answers = truth(test, target), made.answers(test.x)
-        resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
+        resamples = Resamples.of(len(test), groups=test.groups)
         simple = baselines(
             (train.x, truth(train, target)), (test.x, y), classes=len(target.classes) or None,
-            sizes=divided.encoder.sizes, resamples=resamples, seed=seed,
+            sizes=divided.encoder.sizes, resamples=resamples,
         )  # fmt: skip
-        found = importances(made.answers, test.x, y, columns=divided.encoder.places, seed=seed)
+        found = importances(made.answers, test.x, y, columns=divided.encoder.places)
         return cls(target, y, answers, score(y, answers, resamples=resamples), simple, found)
 
     @property

@@ -113,10 +113,11 @@ def divide(
     if known:
         encoder, target = known
     else:
-        kept = train.drop_columns([name for name in _unused(rule) if name != rule.target])
-        encoder = Encoder.fit(kept, drop=[rule.target], scaling=scaling, one_hot=one_hot)
+        unused, others = _unused(rule), train.drop_columns([rule.target])
+        encoder = Encoder.fit(others, drop=unused, scaling=scaling, one_hot=one_hot)
         target = _target(train, whole, rule.target)
-        notes += [*whole.notes, *encoder.notes, *leaks(kept, rule.target)]
+        told = leaks(train.drop_columns(unused), rule.target)
+        notes += [*whole.notes, *encoder.notes, *told]
     learnt = _part(train, encoder, target, rule.group)
     held, tested = (
         None if rows is None else _part(rows, encoder, target, rule.group)
@@ -139,7 +140,7 @@ def _also_there(table: Any, name: str) -> Any:
 
 def _unused(rule: Rule) -> list[str]:
     """The columns that are not learnt from: new rows are of other groups."""
-    return [*rule.drop, rule.target, *([] if rule.group is None else [rule.group])]
+    return [*rule.drop, *([] if rule.group is None else [rule.group])]
 
 
 def _target(train: Any, whole: Target, name: str) -> Target:

@@ -121,7 +121,7 @@ class TableRun:
 
         if self.divided.test is None:
             return None
-        found = scores_on(self.made, self.divided.test, seed=self.settings.seed)
+        found = scores_on(self.made, self.divided.test)
         return {name: score.value for name, score in found.items()}
 
     def tell(self, folder: Path, *, quiet: bool) -> list[str]:
@@ -132,7 +132,7 @@ class TableRun:
         """
         from mlpx.tables.assessment import Assessment
 
-        found = Assessment.of(self.made, self.divided, seed=self.settings.seed)
+        found = Assessment.of(self.made, self.divided)
         write_atomically(folder / SCORES, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
         pictures, trouble = found.draw(folder)
         if not quiet:
@@ -195,7 +195,7 @@ def _preset(settings: Settings, before: TableModel | None) -> Preset:
     from mlpx.tables.presets import preset_of
 
     for name, usual in (("layers", None), ("activation", "relu"), ("initializer", None)):
-        if getattr(settings, name) != usual:
+        if before is None and getattr(settings, name) != usual:
             raise typer.BadParameter(
                 f"--{name} is decided by the preset of a table; --hidden gives the widths"
             )
