@@ -18,7 +18,7 @@ from mlpx.program.gradients import Numerical
 
 PACKAGE = Path(mlpx.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = {"cupy", "scipy", "sklearn", "matplotlib", "typer", "rich", "safetensors", "pandas"}
+HEAVY = {"cupy", "scipy", "sklearn", "matplotlib", "typer", "rich", "safetensors", "pandas", "onnx"}
 TIMES_NUMPY = 1.3
 
 

@@ -105,7 +105,8 @@ def test_streams_do_not_meet() -> None:
 def test_purposes_keep_their_numbers() -> None:
     """They are part of every stream: another number is another run from the same seed."""
     assert {p.name: int(p) for p in Purpose} == {
-        "WEIGHTS": 1, "ORDER": 2, "DROPOUT": 3, "NOISE": 4, "SPLIT": 5, "DIRECTIONS": 6, "SEARCH": 7
+        "WEIGHTS": 1, "ORDER": 2, "DROPOUT": 3, "NOISE": 4, "SPLIT": 5, "DIRECTIONS": 6,
+        "SEARCH": 7, "RESAMPLE": 8, "PERMUTE": 9, "START": 10,
     }  # fmt: skip
 
 

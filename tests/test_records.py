@@ -224,6 +224,8 @@ NEEDED: dict[str, Any] = {
     "sizes": (3,),
     "columns": 2,
     "edges": ((0, 1),),
+    "values": ("a", "b"),
+    "medians": (0.0,) * 5,
 }
 """Fields of records that have no default."""
 

@@ -28,6 +28,7 @@ from mlpx.layers import (
     Scale as Scale,
 )
 from mlpx.mlp import MLP as MLP
+from mlpx.network.from_data import initialise_by_data as initialise_by_data
 from mlpx.optimizers import (
     EMA as EMA,
     LAMB as LAMB,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from typing import Any
 
@@ -11,6 +11,8 @@ from mlpx.engines.native.mapped import watched
 from mlpx.engines.predict import outputs, predictions, probabilities
 from mlpx.engines.profile import Profile, profile
 from mlpx.errors import known_options, refuse_unknown
+from mlpx.export.onnx import Graph, export_onnx
+from mlpx.export.plain import export_numpy
 from mlpx.network.checkpoint import save
 from mlpx.network.network import Network
 from mlpx.network.saved import load
@@ -123,3 +125,41 @@ class MLP(Network):
         Raises CheckpointError if the file is truncated, inconsistent or not a model of mlpx.
         """
         return load(path, device=device, cls=MLP)
+
+    @known_options
+    def export_onnx(
+        self,
+        path: str | PathLike[str],
+        *,
+        names: Iterable[Any] | None = None,
+        doc: str = "",
+        metadata: Mapping[str, str] | None = None,
+        before: Callable[[Graph], str] | None = None,
+        after: Callable[[Graph, str], str] | None = None,
+    ) -> None:
+        """Write the model to `path` as ONNX, atomically; see `mlpx.export.onnx.export_onnx`.
+
+        Raises InputError for a layer that has no form in ONNX and for names that do not fit,
+        InputTypeError, MissingExtraError without onnx, CheckpointError.
+        """
+        with self.backend.failing("exporting"):
+            export_onnx(
+                self, path, names=names, doc=doc, metadata=metadata, before=before, after=after
+            )
+
+    @known_options
+    def export_numpy(
+        self,
+        path: str | PathLike[str],
+        *,
+        names: Iterable[Any] | None = None,
+        before: str | None = None,
+        after: str | None = None,
+    ) -> None:
+        """Write the model as a module of plain NumPy at `path`, NAME.py, and its parameters in
+        NAME.safetensors; see `mlpx.export.plain.export_numpy`.
+
+        Raises InputError, InputTypeError, CheckpointError.
+        """
+        with self.backend.failing("exporting"):
+            export_numpy(self, path, names=names, before=before, after=after)

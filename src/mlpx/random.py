@@ -34,6 +34,9 @@ class Purpose(IntEnum):
     SPLIT = 5
     DIRECTIONS = 6
     SEARCH = 7
+    RESAMPLE = 8
+    PERMUTE = 9
+    START = 10
 
 
 def check_seed(seed: int | None) -> int:

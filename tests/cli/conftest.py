@@ -1,4 +1,4 @@
-"""Fixtures for `evaluate` and `predict`: a run folder, and the calls they make."""
+"""Fixtures of several commands: a run, the calls they make, and a training that is killed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from bright_images import save_images
 from commanding import mlpx
 
-from mlpx import MLP
+from mlpx import MLP, Callback
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +41,33 @@ def calls(monkeypatch):
     for name in ("load", "evaluate", "predict"):
         watch(name)
     return seen
+
+
+class Killed(BaseException):
+    """Ends a training as SIGKILL does: nothing is written any more."""
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Kills `mlpx train` with the given options after an epoch, or after a step."""
+
+    def kill(*options, after=2, step=None):
+        class Kill(Callback):
+            def on_train_begin(self, run):
+                keeper = run.callbacks[-1]
+                monkeypatch.setattr(keeper._writer, "start", lambda work: work())
+
+            def on_epoch_begin(self, run, epoch):
+                if epoch - run.begun[0] == after:
+                    raise Killed
+
+            def on_steps(self, run):
+                if run.steps_done == step:
+                    raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr("mlpx.cli.train.run._Keep", Kill)
+            with pytest.raises(Killed):
+                mlpx("train", *options, "--checkpoint-every", "1")
+
+    return kill

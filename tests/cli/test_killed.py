@@ -20,37 +20,6 @@ from mlpx.training.checkpoint_files import latest, name_of, numbered
 from mlpx.training.run_folder import MODEL, read_config, read_history, run_folder
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
-STEPS = ("--checkpoint-every", "1")
-
-
-class Killed(BaseException):
-    """Ends a training as SIGKILL does: nothing is written any more."""
-
-
-@pytest.fixture
-def killed(monkeypatch):
-    """Kills `mlpx train` with the given options after an epoch, or after a step."""
-
-    def kill(*options, after=2, step=None):
-        class Kill(Callback):
-            def on_train_begin(self, run):
-                keeper = run.callbacks[-1]
-                monkeypatch.setattr(keeper._writer, "start", lambda work: work())
-
-            def on_epoch_begin(self, run, epoch):
-                if epoch - run.begun[0] == after:
-                    raise Killed
-
-            def on_steps(self, run):
-                if run.steps_done == step:
-                    raise Killed
-
-        with monkeypatch.context() as patch:
-            patch.setattr("mlpx.cli.train.run._Keep", Kill)
-            with pytest.raises(Killed):
-                mlpx("train", *options, *STEPS)
-
-    return kill
 
 
 def test_a_killed_training_is_finished_as_planned(table, killed):

@@ -80,6 +80,29 @@ def test_rate_multipliers() -> None:
         moves({"2": 1.0})
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_decay_multipliers(name: str) -> None:
+    def rule(decay: float, **options: Any) -> Optimizer:
+        return Optimizer.table[name](0.1, weight_decay=decay, decay_all=True, **options)
+
+    decays = {factor: after(rule(0.3 * factor)) for factor in (0, 0.5, 1, 2)}
+    told = rule(0.3, decay_multipliers={"0": 0.5, "bias": 0, "1.n": 2.0})
+    for parameter, factor in {"0.W": 0.5, "0.b": 0, "1.W": 1, "1.n": 2}.items():
+        np.testing.assert_array_equal(after(told)[parameter], decays[factor][parameter])
+    with pytest.raises(UnknownNameError, match=r"'2' is not a known parameter.*0.W"):
+        after(rule(0.3, decay_multipliers={"2": 1.0}))
+
+
+def test_decay_multipliers_leave_alone_what_is_not_decayed() -> None:
+    rule = AdamW(0.1, weight_decay=0.5, decay_multipliers={"bias": 3.0, "norm": 3.0, "0": 0.5})
+    found = after(rule)
+    np.testing.assert_array_equal(found["0.b"], ARRAYS["0.b"])
+    np.testing.assert_array_equal(found["1.n"], ARRAYS["1.n"])
+    np.testing.assert_allclose(found["0.W"], 0.975 * ARRAYS["0.W"], rtol=1e-14)
+    none = AdamW(weight_decay=0.0, decay_multipliers={"0": 2})
+    assert len(Driver(none, ARRAYS).update.groups) == 1
+
+
 def test_a_frozen_layer_stays() -> None:
     x, y = data()
     model = MLP([5, 4, 2])

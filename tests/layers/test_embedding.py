@@ -22,8 +22,10 @@ from mlpx import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Residual,
+    initialise_by_data,
 )
 from mlpx.errors import InputError, InputTypeError
+from mlpx.kernels import embedding
 from mlpx.network.architecture import codes_of, specify
 
 SIZES = (5, 3, 40)
@@ -112,6 +114,26 @@ def test_codes_that_no_row_has_are_not_moved() -> None:
     np.testing.assert_array_equal(moved, there)
 
 
+def test_array_kernels_of_many_codes_and_of_odd_ones() -> None:
+    """More codes than are compared at a time; what is no code is taken for the nearest."""
+    sizes, width = (3, 150), 2
+    x = table(80, numbers=1, sizes=sizes)
+    x[:5, 2] = [np.nan, -4.0, 1e9, np.inf, 7.9]
+    taken = x.copy()
+    taken[:5, 2] = [0, 0, 149, 149, 7]
+    step = Step(MLP([3, Embedding(sizes, width), 3], dtype="float64"), x, labels(80))
+    step.gradients()
+    E = step.model.parameters["0.E"]
+    wanted = reference.embedding(taken, E, sizes)
+    np.testing.assert_array_equal(step.sites[1].kept["x"], wanted)
+    (call,) = (c for c in step.plan.calls if c.kernel is embedding.look_up_backward)
+    dy, dE = call.arguments[0], np.zeros(E.shape)
+    for row, dline in zip(taken, dy, strict=True):
+        for f, start in enumerate((0, 3)):
+            dE[start + int(row[1 + f])] += dline[1 + f * width :][:width]
+    np.testing.assert_allclose(call.keywords["dE"], dE, rtol=1e-13, atol=1e-18)
+
+
 def test_rows_of_the_same_code_count_together() -> None:
     """Far more rows than codes: the gradient is a sum, and the same whatever their order."""
     x, y = table(2000, 0, (3,)), labels(2000)
@@ -140,12 +162,14 @@ def test_what_is_no_code_is_refused_wherever_x_is_given(
         lambda: model.predict(bad),
         lambda: model.predict_proba(bad),
         lambda: model.predict_logits(bad),
+        lambda: initialise_by_data(model, bad),
     ):
         with pytest.raises(InputError, match=r"x has \S+ at row 17, column 3.*wanted"):
             call()
     with pytest.raises(InputError, match=r"column 3, which holds codes; wanted .* from 0 to 3"):
         model.fit(bad, y, epochs=1, verbose=0, check_finite=False)
     model.predict(good)
+    initialise_by_data(model, good)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "uint8", "int8", "bool"])
@@ -210,6 +234,11 @@ BAD = [
     (lambda: PeriodicEmbedding(1, std=-0.1), InputError, r"std = -0.1; it must be in \[0, inf\)"),
     (lambda: PiecewiseLinearEmbedding([]), InputError, "edges is empty"),
     (lambda: PiecewiseLinearEmbedding(((1,),)), InputError, r"edges\[0\] has one edge, 1"),
+    (
+        lambda: PiecewiseLinearEmbedding((range(65538),)),
+        InputError,
+        "has 65,538 edges; at most 65,537",
+    ),
     (lambda: PiecewiseLinearEmbedding((0, 1)), InputTypeError, r"edges\[0\] = 0; wanted"),
     (
         lambda: PiecewiseLinearEmbedding(((0, 1), (0, 2, 2))),
@@ -221,7 +250,15 @@ BAD = [
         InputError,
         r"edges\[0\]\[1\] = 1.0.* after 1.0; edges must increase, in float32 too",
     ),
-    (lambda: PiecewiseLinearEmbedding(((0, 1e39),)), InputError, "must increase, in float32"),
+    (lambda: PiecewiseLinearEmbedding(((0, 1e39),)), InputError, r"edges\[0\]\[1\] = 1e"),
+    (lambda: PiecewiseLinearEmbedding(((-3e38, 3e38),)), InputError, "must increase, in float32"),
+    (lambda: PiecewiseLinearEmbedding(((0, 1e-42),)), InputError, "must increase, in float32"),
+    (
+        lambda: PiecewiseLinearEmbedding(((-3.1e38, -3e38, 3e38),)),
+        InputError,
+        r"edges\[0\]\[2\] = 3e\+38 after -3e\+38",
+    ),
+    (lambda: PiecewiseLinearEmbedding(((0, 10**400),)), InputError, "it must be in"),
     (lambda: PiecewiseLinearEmbedding(((0, np.nan),)), InputError, r"edges\[0\]\[1\] = nan"),
     (lambda: PiecewiseLinearEmbedding((("0", 1),)), InputTypeError, r"edges\[0\]\[0\] = '0'"),
     (

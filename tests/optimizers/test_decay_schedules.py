@@ -91,6 +91,19 @@ def test_it_is_resolved_with_the_rate_and_kept_in_json() -> None:
     assert rule.for_parameter("weight", (3, 2)) == rule
 
 
+def test_multipliers_are_of_each_steps_decay() -> None:
+    decay = FlatCosine(0.6, 8)
+    driver = Driver(
+        AdamW(0.5, weight_decay=decay, decay_all=True, decay_multipliers={"1": 0.5, "bias": 0}),
+        {n: START.copy() for n in ("0.W", "1.W", "0.b")},
+    )
+    for _ in T:
+        driver.step(W0=0 * START, W1=0 * START, b0=0 * START)
+    for found, factor in (("0.W", 1.0), ("1.W", 0.5), ("0.b", 0.0)):
+        shrunk = np.prod(1 - 0.5 * factor * decay.rates(T))
+        np.testing.assert_allclose(driver.arrays[found], shrunk * START, rtol=1e-13)
+
+
 @pytest.mark.parametrize("name", sorted({*Optimizer.table} - {*DECOUPLED}))
 def test_others_want_a_number(name: str) -> None:
     said = rf"weight_decay = Cosine\(.*\); in {name} it must be a number: .* as in adamw, lion"

@@ -40,6 +40,7 @@ def test_a_run_gives_schedules_and_averages_its_length() -> None:
         ("adam", {"accumulate": 0}, "accumulate = 0"),
         ("adam", {"rate_multipliers": {"bias": -1.0}}, r"rate_multipliers\['bias'\] = -1\.0"),
         ("adam", {"rate_multipliers": {0: 1.0}}, "rate_multipliers has the key 0"),
+        ("adam", {"decay_multipliers": {"0": -1.0}}, r"decay_multipliers\['0'\] = -1\.0"),
         ("sgd", {"momentum": 1.0}, r"momentum = 1\.0"),
         ("sgd", {"dampening": 1.0}, r"dampening = 1\.0"),
         ("sgd", {"nesterov": True}, "nesterov=True with momentum = 0"),
@@ -84,6 +85,7 @@ def test_range_checks(name: str, options: dict[str, Any], message: str) -> None:
         ({"nesterov": 1}, "nesterov = 1"),
         ({"average": 3}, "average is 3"),
         ({"rate_multipliers": 3}, "rate_multipliers is 3"),
+        ({"decay_multipliers": 3}, "decay_multipliers is 3"),
         ({"accumulate": 2.5}, "accumulate = 2.5"),
     ],
 )
@@ -108,6 +110,7 @@ def test_survives_json(name: str) -> None:
         options |= {
             "learning_rate": Warmup(10, Cosine(0.1)), "average": SWA(every=3), "accumulate": 2,
             "rate_multipliers": {"bias": 2.0, "0.W": 0.5}, "clip_norm": 1.0,
+            "decay_multipliers": {"0": 0.25},
         }  # fmt: skip
     made = Optimizer.table[name](**options)
     again = Record.from_config(json.loads(json.dumps(made.config())))
@@ -168,5 +171,6 @@ def test_defaults() -> None:
     for name in table:
         made = table[name]()
         assert (made.accumulate, made.decay_all, made.rate_multipliers) == (1, False, ())
+        assert made.decay_multipliers == ()
         assert made.clip_value is made.clip_norm is made.average is None
     assert Constant(0.5).rates(np.ones(2)).tolist() == [0.5, 0.5]

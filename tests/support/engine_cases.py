@@ -88,6 +88,7 @@ OPTIONS = {
     "clipped by value": {"clip_value": 0.01},
     "clipped by norm": {"clip_norm": 0.1},
     "averaged": {"average": "ema"},
+    "decay by parameter": {"weight_decay": 0.1, "decay_multipliers": {"0": 3.0}},
     "rates by parameter": {"rate_multipliers": {"bias": 2.0, "0": 0.5}},
 }
 rng = np.random.default_rng(8)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mlpx import MLP, Callback, Dense
-from mlpx.errors import InputError, MissingExtraError
+from mlpx.errors import InputError, MissingExtraError, UnknownNameError
 from mlpx.layers import BatchNorm, Dropout
 from mlpx.optimizers import LBFGS
 from mlpx.training import minimiser
@@ -90,6 +90,24 @@ def test_running_statistics_are_no_part_of_the_decay() -> None:
     history = model.fit(x, y, optimizer=rule, epochs=5, verbose=0)
     assert len(history) == 5
     assert history["loss"][-1] < history["loss"][0]
+
+
+def test_decay_multipliers() -> None:
+    x, y = problem()
+
+    def trained(**options: Any) -> Any:
+        model = MLP([5, Dense(4, activation="tanh"), 2], dtype="float64")
+        model.fit(x, y, optimizer=LBFGS(**options), epochs=5, verbose=0)
+        return model.flat
+
+    without, half = trained(weight_decay=0.0), trained(weight_decay=0.1)
+    told = {"weight_decay": 0.2, "decay_all": True}
+    spared = trained(**told, decay_multipliers={"weight": 0.5, "bias": 0})
+    np.testing.assert_array_equal(spared, half)
+    none = trained(**told, decay_multipliers={"weight": 0, "bias": 0})
+    np.testing.assert_array_equal(none, without)
+    with pytest.raises(UnknownNameError, match="'7' is not a known parameter"):
+        trained(**told, decay_multipliers={"7": 0})
 
 
 @pytest.mark.xdist_group("alone")

@@ -50,6 +50,7 @@ WRONG: dict[str, list[Any]] = {
     "group": [5],
     "time": [5],
     "encoding": [None, 5],
+    "preset": [5, "plane"],
     "class_names": [5, "abc", [1, 2]],
 }
 

@@ -19,9 +19,13 @@ import typer
 
 from mlpx.cli.bench.command import EXAMPLES as BENCH_EXAMPLES
 from mlpx.cli.bench.command import bench as bench_command
+from mlpx.cli.card import EXAMPLES as CARD_EXAMPLES
+from mlpx.cli.card import card
 from mlpx.cli.doctor import doctor
 from mlpx.cli.evaluate import EXAMPLES as EVALUATE_EXAMPLES
 from mlpx.cli.evaluate import evaluate
+from mlpx.cli.export import EXAMPLES as EXPORT_EXAMPLES
+from mlpx.cli.export import export
 from mlpx.cli.gradcheck import EXAMPLES as GRADCHECK_EXAMPLES
 from mlpx.cli.gradcheck import gradcheck
 from mlpx.cli.help import Command, Group, described
@@ -129,6 +133,8 @@ def register(
 register(train_command, TRAIN_EXAMPLES)
 register(evaluate, EVALUATE_EXAMPLES)
 register(predict, PREDICT_EXAMPLES)
+register(export, EXPORT_EXAMPLES)
+register(card, CARD_EXAMPLES)
 register(gradcheck, GRADCHECK_EXAMPLES)
 register(doctor)
 register(doctor, name="devices")

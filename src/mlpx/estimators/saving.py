@@ -55,7 +55,7 @@ def save(estimator: Any, folder: Path) -> None:
     config = {"loss": estimator.model_.loss.name, KEY: described}
     with claimed(folder, name=folder.name) as out:
         history = getattr(estimator, "history_", History())  # there is none if the fit was aborted
-        save_run(out, estimator.model_, history=history, config=_plain(config))
+        save_run(out, estimator.model_, history=history, config=plain(config))
 
 
 def _parameters(estimator: Any) -> dict[str, Any]:
@@ -89,17 +89,17 @@ def set_draws(estimator: Any, described: dict[str, Any]) -> None:
     estimator._order = permutation(described["order"])
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in a form that JSON can hold; infinity and NaN by name.
 
     Raises InputError for a value of another type.
     """
     if isinstance(value, dict):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple):
-        return {"tuple": [_plain(entry) for entry in value]}
+        return {"tuple": [plain(entry) for entry in value]}
     if isinstance(value, list | np.ndarray):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, Record):
         return {"record": value.kind, **value.config()}
     if isinstance(value, np.generic):
@@ -111,21 +111,21 @@ def _plain(value: Any) -> Any:
     raise InputError(f"{value!r} is a {type(value).__name__}, which a run folder cannot hold")
 
 
-def _back(value: Any) -> Any:
-    """The inverse of `_plain`, except that arrays become lists."""
+def from_plain(value: Any) -> Any:
+    """The inverse of `plain`, except that arrays become lists."""
     if isinstance(value, list):
-        return [_back(entry) for entry in value]
+        return [from_plain(entry) for entry in value]
     if not isinstance(value, dict):
         return value
     if set(value) == {"tuple"}:
-        return tuple(_back(entry) for entry in value["tuple"])
+        return tuple(from_plain(entry) for entry in value["tuple"])
     if set(value) == {"number"}:
         return float(value["number"])
     if set(value) == {"pairs"}:
-        return {_back(label): _back(weight) for label, weight in value["pairs"]}
+        return {from_plain(label): from_plain(weight) for label, weight in value["pairs"]}
     if "record" in value:
         return Record.from_config({k: v for k, v in value.items() if k != "record"})
-    return {key: _back(entry) for key, entry in value.items()}
+    return {key: from_plain(entry) for key, entry in value.items()}
 
 
 def load(cls: Any, folder: Path, device: str | None) -> Any:
@@ -139,6 +139,11 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
     kind = brief((described or {}).get("kind", cls.__name__))
     if kind != cls.__name__:
         raise CheckpointError(f"{folder / CONFIG} holds a {kind}: use {kind}.from_run")
+    if "table" in (model.about or {}):
+        raise CheckpointError(
+            f"{folder / MODEL} is the model of a table: use from_run of TableClassifier or "
+            "TableRegressor in mlpx.tables"
+        )
     try:
         if described is None:
             estimator = _of_command(cls, config, model, history)
@@ -158,9 +163,9 @@ def load(cls: Any, folder: Path, device: str | None) -> Any:
 
 
 def _of_estimator(cls: Any, described: dict[str, Any], model: MLP) -> Any:
-    estimator = cls(**_back(described["parameters"]))
+    estimator = cls(**from_plain(described["parameters"]))
     estimator._begin()
-    attributes = _back(described["found"])
+    attributes = from_plain(described["found"])
     check_found(attributes, model)
     vars(estimator).update(attributes)
     if described["names"]:
@@ -220,7 +225,7 @@ def labels_to_json(labels: Labels) -> dict[str, Any]:
 
 def labels_from_json(described: dict[str, Any]) -> Labels:
     """The inverse of `labels_to_json`."""
-    classes = label_classes(_back(described["classes"]), described["dtype"])
+    classes = label_classes(from_plain(described["classes"]), described["dtype"])
     require_flag("several", described["several"])
     return Labels(classes, several=described["several"])
 

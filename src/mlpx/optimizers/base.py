@@ -22,6 +22,8 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.optimizers.averaging import Average
 from mlpx.records import Record, require, require_count, require_flag
 from mlpx.schedules import (
+    Constant,
+    Product,
     Schedule,
     Steps,
     begun,
@@ -51,6 +53,8 @@ class Optimizer(Record, kind="optimizer"):
     average: `EMA()` or `SWA()` of the parameters.
     rate_multipliers: factors on the rate by kind ("weight", "bias", "norm"), layer ("0") or
     parameter ("0.W"); all that match are multiplied. A factor of 0 freezes the parameter.
+    decay_multipliers: factors on the weight decay, by the same names; biases and normalisations
+    are decayed only with `decay_all=True` even so.
     """
 
     decay: ClassVar[Literal["l2", "decoupled", "own"]] = "l2"
@@ -72,6 +76,7 @@ class Optimizer(Record, kind="optimizer"):
     accumulate: int = 1
     average: Average | None = None
     rate_multipliers: Multipliers = ()
+    decay_multipliers: Multipliers = ()
 
     def __post_init__(self) -> None:
         rate_or_schedule("learning_rate", self.learning_rate)
@@ -83,7 +88,8 @@ class Optimizer(Record, kind="optimizer"):
         require_count("accumulate", self.accumulate)
         if self.average is not None:
             object.__setattr__(self, "average", Average.resolve(self.average))
-        object.__setattr__(self, "rate_multipliers", _pairs(self.rate_multipliers))
+        for name in ("rate_multipliers", "decay_multipliers"):
+            object.__setattr__(self, name, _pairs(name, getattr(self, name)))
 
     def _check_decay(self) -> None:
         given = rate_or_schedule("weight_decay", self.weight_decay)
@@ -144,6 +150,15 @@ class Optimizer(Record, kind="optimizer"):
             return self
         return dataclasses.replace(self, weight_decay=0.0)
 
+    def with_decay(self, factor: float) -> Optimizer:
+        """The optimizer with `factor` times its weight decay."""
+        if factor == 1 or not self.decays:
+            return self
+        decay: float | Schedule = self.constant_decay * factor
+        if isinstance(self.weight_decay, Schedule) and factor:
+            decay = Product((self.weight_decay, Constant(factor)))
+        return dataclasses.replace(self, weight_decay=decay)
+
     @property
     def decays(self) -> bool:
         """Whether there is any weight decay."""
@@ -187,18 +202,16 @@ def bias(beta: float, t: Steps) -> Steps:
     return -np.expm1(t * np.log(beta)) if beta > 0 else np.ones_like(t)
 
 
-def _pairs(given: Any) -> tuple[tuple[str, float], ...]:
-    """Rate multipliers as sorted pairs: equal mappings give equal pairs, and JSON keeps them."""
+def _pairs(name: str, given: Any) -> tuple[tuple[str, float], ...]:
+    """Multipliers as sorted pairs: equal mappings give equal pairs, and JSON keeps them."""
     try:
         pairs = dict(given)
     except (TypeError, ValueError):
         raise InputTypeError(
-            f"rate_multipliers is {given!r}; wanted a mapping such as {{'bias': 2.0, '0': 0.1}}"
+            f"{name} is {given!r}; wanted a mapping such as {{'bias': 2.0, '0': 0.1}}"
         ) from None
     for key, factor in pairs.items():
         if not isinstance(key, str):
-            raise InputError(
-                f"rate_multipliers has the key {key!r}; keys are names such as 'bias' or '0.W'"
-            )
-        require(f"rate_multipliers[{key!r}]", factor, least=0)
+            raise InputError(f"{name} has the key {key!r}; keys are names such as 'bias' or '0.W'")
+        require(f"{name}[{key!r}]", factor, least=0)
     return tuple(sorted((key, float(factor)) for key, factor in pairs.items()))

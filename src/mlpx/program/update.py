@@ -11,8 +11,8 @@ import numpy as np
 from mlpx.errors import UnknownNameError
 from mlpx.kernels import batches, penalties, updates
 from mlpx.network.network import Network
-from mlpx.optimizers.base import Optimizer
-from mlpx.plan.layout import KINDS, Layout, Place
+from mlpx.optimizers.base import Multipliers, Optimizer
+from mlpx.plan.layout import KINDS, Layout, Parameter, Place
 from mlpx.plan.plan import Plan
 from mlpx.schedules import Steps, rates_of
 from mlpx.types import Array
@@ -49,7 +49,7 @@ class Group:
 def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
     """The trainable part of the flat vector, padding included, in as few groups as possible.
 
-    Raises UnknownNameError for a rate multiplier that matches no parameter.
+    Raises UnknownNameError for a multiplier that matches no parameter.
     """
     places = {n: place for n, place in layout.places.items() if place.parameter.kind in KINDS}
     check_multipliers(places, optimizer)
@@ -57,8 +57,8 @@ def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
     starts = [place.start for place in layout.places.values()] + [layout.size]
     for i, (name, place) in enumerate(places.items()):
         parameter, span = place.parameter, slice(place.start, starts[i + 1])
-        rule = optimizer.for_parameter(parameter.kind, parameter.shape)
-        factor = _multiplier(optimizer, name, parameter.kind)
+        rule = rule_for(optimizer, name, parameter)
+        factor = _multiplied(optimizer.rate_multipliers, name, parameter.kind)
         last = groups[-1] if groups else None
         if last and (last.optimizer, last.multiplier) == (rule, factor):
             groups[-1] = Group(rule, slice(last.span.start, span.stop), factor)
@@ -68,8 +68,8 @@ def make_groups(layout: Layout, optimizer: Optimizer) -> list[Group]:
 
 
 def check_multipliers(places: dict[str, Place], optimizer: Optimizer) -> None:
-    """Raise UnknownNameError if a rate multiplier names neither a kind, a layer nor a parameter."""
-    for key, _ in dict(optimizer.rate_multipliers).items():
+    """Raise UnknownNameError if a multiplier names neither a kind, a layer nor a parameter."""
+    for key in {**dict(optimizer.rate_multipliers), **dict(optimizer.decay_multipliers)}:
         if not any(_matches(key, name, place.parameter.kind) for name, place in places.items()):
             known = {*KINDS, *places, *(name.rpartition(".")[0] for name in places)}
             raise UnknownNameError("parameter", key, known)
@@ -79,8 +79,14 @@ def _matches(key: str, name: str, kind: str) -> bool:
     return key in (kind, name) or name.startswith(f"{key}.")
 
 
-def _multiplier(optimizer: Optimizer, name: str, kind: str) -> float:
-    factors = dict(optimizer.rate_multipliers).items()
+def rule_for(optimizer: Optimizer, name: str, parameter: Parameter) -> Optimizer:
+    """The optimizer that moves a parameter, with the weight decay that it has there."""
+    rule = optimizer.for_parameter(parameter.kind, parameter.shape)
+    return rule.with_decay(_multiplied(optimizer.decay_multipliers, name, parameter.kind))
+
+
+def _multiplied(given: Multipliers, name: str, kind: str) -> float:
+    factors = dict(given).items()
     return math.prod(factor for key, factor in factors if _matches(key, name, kind))
 
 

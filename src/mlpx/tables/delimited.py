@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -19,15 +18,15 @@ import pyarrow.csv
 from mlpx.errors import DataFormatError, InputError
 from mlpx.records import require_count
 from mlpx.tables.columns.values import MISSING, NUMBER, Texts, is_text, texts_of
+from mlpx.tables.decoding import check_encoding, utf8
 from mlpx.tables.table import require_names
 from mlpx.untrusted import brief
 
 DELIMITERS = "\t;|,"
 """Of those that fit equally well the first: a comma may also be a decimal one."""
 NAMES = {"\t": "tab", ";": "semicolon", "|": "bar", ",": "comma"}
-SAMPLE_BYTES, SAMPLE_ROWS = 1 << 18, 100
-PIECE_BYTES, BLOCK_BYTES = 1 << 20, 1 << 23
-WIDE = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+SAMPLE_BYTES, SAMPLE_ROWS, LEAST_LINES = 1 << 18, 100, 3
+BLOCK_BYTES = 1 << 23
 IS_NUMBER = re.compile(NUMBER)
 COMMA_NUMBER, POINT_NUMBER = re.compile(r"^[+-]?\d*,\d+$"), re.compile(r"^[+-]?\d*\.\d+$")
 INTEGER = r"^[+-]?\d{1,18}$"
@@ -41,15 +40,11 @@ class Form:
     delimiter: str | None = None
     header: bool | None = None
     skip: int = 0
+    texts: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         require_count("skip", self.skip, least=0)
-        try:
-            codecs.lookup(self.encoding)
-        except (LookupError, TypeError):
-            raise InputError(
-                f"encoding = {self.encoding!r} is not known; wanted utf-8, latin-1, cp1252, ..."
-            ) from None
+        check_encoding(self.encoding)
         if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
             raise InputError(f"delimiter = {self.delimiter!r}; it must be one character")
 
@@ -70,7 +65,7 @@ def read_delimited(data: bytes, path: str, *, columns: list[str] | None, form: F
 
     Raises DataFormatError naming the file and the line, InputError for columns it does not have.
     """
-    text = _utf8(data, path, form.encoding)
+    text = utf8(data, path, form.encoding)
     sample = _sample(text, form.skip)
     if not any(sample):
         what = f" after the {form.skip} lines to skip" if form.skip else ""
@@ -78,53 +73,12 @@ def read_delimited(data: bytes, path: str, *, columns: list[str] | None, form: F
     layout = _layout(sample, path, form)
     if columns is not None:
         require_names(layout.names, columns, path)
-    table = _parsed(text, path, layout, columns)
+    table = _parsed(text, path, layout, columns, form.texts)
     if not len(table):
         raise DataFormatError(f"{path} has a header and no rows")
-    settled = [_settled(column) for column in table.columns]
-    return pa.table(settled, names=table.column_names)
-
-
-def _utf8(data: bytes, path: str, encoding: str) -> bytes:
-    """The text as UTF-8, without a byte order mark."""
-    name = codecs.lookup(encoding).name
-    if name not in ("utf-8", "utf-8-sig", "ascii"):
-        try:
-            return data.decode(name).lstrip("\ufeff").encode()
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise DataFormatError(
-                f"{path}: line {line} is not {encoding}: {error.reason}"
-            ) from None
-    wide = WIDE.get(data[:2])
-    if wide:
-        raise DataFormatError(
-            f"{path} looks like {wide}: save it as UTF-8, or pass encoding={wide}"
-        )
-    at = _first_invalid(data)
-    if at is not None:
-        line = data.count(b"\n", 0, at) + 1
-        raise DataFormatError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{data[at]:02x} at {at}): save it as UTF-8, "
-            "or pass encoding=latin-1"
-        )
-    if b"\0" in data[:SAMPLE_BYTES]:
-        raise DataFormatError(f"{path} holds bytes of zero; it is no text")
-    return data.removeprefix(codecs.BOM_UTF8)
-
-
-def _first_invalid(data: bytes) -> int | None:
-    """Where the first byte is that is not UTF-8; in pieces, as the text takes much memory."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(data)
-    for start in range(0, len(data), PIECE_BYTES):
-        held = len(decoder.getstate()[0])
-        last = start + PIECE_BYTES >= len(data)
-        try:
-            decoder.decode(view[start : start + PIECE_BYTES], last)
-        except UnicodeDecodeError as error:
-            return start - held + error.start
-    return None
+    names = table.column_names
+    settled = [_settled(table[name], stays=name in form.texts) for name in names]
+    return pa.table(settled, names=names)
 
 
 def _sample(text: bytes, skip: int) -> list[str]:
@@ -134,8 +88,12 @@ def _sample(text: bytes, skip: int) -> list[str]:
         start = text.find(b"\n", start) + 1
         if not start:
             return []
-    head = text[start : start + SAMPLE_BYTES]
-    if start + SAMPLE_BYTES < len(text) and b"\n" in head:
+    line = start
+    for _ in range(LEAST_LINES):  # of a table with very many columns too
+        line = text.find(b"\n", line) + 1 or len(text)
+    end = max(line, start + SAMPLE_BYTES)
+    head = text[start:end]
+    if end < len(text) and b"\n" in head:
         head = head[: head.rindex(b"\n") + 1]
     lines = list(io.StringIO(head.decode(errors="ignore"), newline=""))
     return lines if any(line.strip() for line in lines) else []
@@ -143,7 +101,7 @@ def _sample(text: bytes, skip: int) -> list[str]:
 
 def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
     """The fields of the first rows, without blanks around them; [] for an empty line."""
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=False)
+    reader = csv.reader(lines, delimiter=delimiter)
     rows = ([field.strip() for field in row] for row in _quiet(reader))
     return list(islice(rows, SAMPLE_ROWS))
 
@@ -159,6 +117,10 @@ def _quiet(reader: Any) -> Iterator[list[str]]:
 def _layout(lines: list[str], path: str, form: Form) -> Layout:
     delimiter = form.delimiter or _delimiter(lines)
     rows = [row for row in _rows(lines, delimiter) if row]
+    if not rows:
+        raise DataFormatError(
+            f"{path}: its first row has a field of more than {csv.field_size_limit():,} characters"
+        )
     first = rows[0]
     header = _is_header(rows) if form.header is None else form.header
     names = [field or f"column {j + 1}" for j, field in enumerate(first)]
@@ -192,7 +154,7 @@ def _is_header(rows: list[list[str]]) -> bool:
     if some are not, numbers below a name.
     """
     first, others = rows[0], rows[1:]
-    if any(IS_NUMBER.match(field) for field in first):
+    if any(IS_NUMBER.match(field) or COMMA_NUMBER.match(field) for field in first):
         return False
     if "" not in first and len(set(first)) == len(first):
         return True
@@ -219,7 +181,9 @@ def _decimal(rows: list[list[str]], delimiter: str) -> str:
     return "," if comma and not any(POINT_NUMBER.match(field) for field in fields) else "."
 
 
-def _parsed(text: bytes, path: str, layout: Layout, columns: list[str] | None) -> Any:
+def _parsed(
+    text: bytes, path: str, layout: Layout, columns: list[str] | None, texts: frozenset[str]
+) -> Any:
     padded = [f"{before}{token}" for token in MISSING for before in ("", " ")]
     try:
         return pyarrow.csv.read_csv(
@@ -236,6 +200,7 @@ def _parsed(text: bytes, path: str, layout: Layout, columns: list[str] | None) -
                 null_values=padded,
                 strings_can_be_null=True,
                 include_columns=columns,
+                column_types={name: pa.large_string() for name in layout.names if name in texts},
                 decimal_point=layout.decimal,
                 check_utf8=False,
             ),
@@ -269,16 +234,15 @@ def _refuse_ragged(text: bytes, path: str, layout: Layout) -> None:
     )
 
 
-def _settled(column: Any) -> Any:
+def _settled(column: Any, *, stays: bool) -> Any:
     """A column of texts without the blanks around them, and without those that stand for missing
-    values; if all the others are numbers, as numbers.
+    values; if all the others are numbers, as numbers, unless it `stays`.
     """
     if not is_text(column.type):
         return column
     texts = texts_of(column)
-    read = texts.numbers
-    if len(texts.different) and not read.unread.any():
-        return _numbers(texts, read.values)
+    if not stays and len(texts.different) and not texts.numbers.unread.any():
+        return _numbers(texts, texts.numbers.values)
     rows = pa.array(texts.rows, mask=texts.rows < 0)
     return texts.different.take(rows)
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError, InputTypeError, MlpxError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Column
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.kinds import find
 from mlpx.tables.scaling import Plain, Quantile, Robust, Scaling, Standard
-from mlpx.tables.table import require_columns
+from mlpx.tables.table import require_columns, text_names
 
 SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
     "robust": (Robust, Robust),
@@ -24,6 +25,8 @@ SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
 """How measures, and how flags, are scaled."""
 BLOCK_ROWS = 1 << 16
 """So many rows are encoded at a time, which bounds the memory."""
+DROPPED = "dropped"
+"""Instead of a kind: the column was to be left out."""
 VERSION = 1
 
 
@@ -59,23 +62,28 @@ class Encoder:
         drop: Iterable[str] = (),
         kinds: Mapping[str, str] | None = None,
         scaling: str = "robust",
+        one_hot: int = ONE_HOT,
     ) -> Encoder:
         """The encoder of a pyarrow.Table of training rows.
 
         `drop`: columns to leave out; `kinds`: the kind of columns for which it must not be guessed,
         "number", "boolean", "category" or "date"; `scaling`: "robust", "quantile" or "standard".
+        `one_hot`: up to so many categories have a column each, more are coded.
 
         Raises InputError for names that the table does not have, for free text, for infinite
         numbers, and if no column is left.
         """
-        drop, kinds = list(drop), dict(kinds or {})
+        drop, kinds = [drop] if isinstance(drop, str) else list(drop), _given_kinds(kinds)
         require_one_of("scaling", scaling, SCALINGS)
+        text_names(table.column_names, "the table")
         require_columns(table, [*drop, *kinds])
         if not len(table):
             raise InputError("the table has no rows to learn from")
-        encoder = _found(table, drop, kinds, scaling)
+        encoder = _found(table, drop, kinds, scaling, one_hot)
         if not encoder.columns:
-            told = "; ".join(f"{each.name!r}: {each.why}" for each in encoder.dropped)
+            told = "; ".join(
+                f"{each.name!r}: {each.why}" for each in encoder.dropped if each.kind != DROPPED
+            )
             raise InputError(f"no column is left to learn from{': ' if told else ''}{told}")
         return encoder
 
@@ -83,6 +91,14 @@ class Encoder:
     def feature_names(self) -> tuple[str, ...]:
         """The columns that are read, in the order of the training table."""
         return tuple(self.columns)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of texts: for `read_table(texts=)`, as a few rows of them may look like
+        numbers.
+        """
+        columns = self.columns.items()
+        return tuple(name for name, column in columns if getattr(column, "of_text", False))
 
     @cached_property
     def continuous(self) -> int:
@@ -135,6 +151,7 @@ class Encoder:
         Raises InputError for a column that is missing, and for a value that a column cannot have,
         naming the column, the value and its row.
         """
+        text_names(table.column_names, "the table")
         require_columns(table, self.columns)
         table = table.select(list(self.columns))
         x = np.empty((len(table), self.width), np.float32)
@@ -190,6 +207,12 @@ class Encoder:
             raise CheckpointError(f"the table's encoder is damaged: {error}") from error
 
 
+def _given_kinds(kinds: Any) -> dict[str, str]:
+    if kinds is not None and not isinstance(kinds, Mapping):
+        raise InputTypeError(f"kinds = {kinds!r}; it must be a dict from columns to kinds")
+    return dict(kinds or {})
+
+
 def _measures(column: Column) -> tuple[str, ...]:
     return column.continuous
 
@@ -202,7 +225,9 @@ def _codes(column: Column) -> tuple[str, ...]:
     return ("",) if column.size else ()
 
 
-def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> Encoder:
+def _found(
+    table: Any, drop: list[str], kinds: dict[str, str], scaling: str, one_hot: int
+) -> Encoder:
     """The encoder of a table with rows; only one column at a time is in memory as numbers."""
     columns: dict[str, Column] = {}
     dropped: list[LeftOut] = []
@@ -212,8 +237,9 @@ def _found(table: Any, drop: list[str], kinds: dict[str, str], scaling: str) -> 
     measure, flag = SCALINGS[scaling]
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
+            dropped.append(LeftOut(name, DROPPED, "as asked"))
             continue
-        found = find(values, name=name, wanted=kinds.get(name))
+        found = find(values, name=name, wanted=kinds.get(name), one_hot=one_hot)
         notes += found.notes
         if found.column is None:
             dropped.append(LeftOut(name, found.kind, found.why))

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from mlpx.errors import InputError
 from mlpx.records import require_one_of
 from mlpx.tables.columns import Boolean, Category, Column, Date, Number
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.columns.number import read_numbers
 from mlpx.tables.columns.values import (
     Texts,
@@ -23,8 +24,10 @@ from mlpx.tables.columns.values import (
     floats_of,
     is_text,
     is_time,
+    shown,
     texts_of,
     type_of,
+    whole,
 )
 from mlpx.untrusted import brief
 
@@ -34,7 +37,7 @@ READ_SHARE = 0.95
 TEXT_ROWS, TEXT_DISTINCT, TEXT_WORDS = 50, 0.5, 3.0
 ID_ROWS, ID_DISTINCT = 100, 0.9
 EXACT = 2.0**53
-"""Beyond it a float64 does not hold every whole number."""
+"""From it on a float64 does not hold every whole number."""
 SHOWN = 3
 
 
@@ -49,7 +52,7 @@ class Finding:
     notes: tuple[str, ...] = ()
 
 
-def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
+def find(column: Any, *, name: str, wanted: str | None = None, one_hot: int = ONE_HOT) -> Finding:
     """What a pyarrow column of training rows is, fitted; of the kind `wanted`, if one is.
 
     Raises InputError for free text, for a type that no kind has, and for what is not of the kind
@@ -58,8 +61,8 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     if wanted is not None:
         require_one_of(f"the kind of column {brief(repr(name))}", wanted, KINDS)
     check_type(column, name)
-    if is_text(type_of(column)) and not pa.types.is_dictionary(column.type):
-        column = texts_of(column)
+    plain_text = is_text(type_of(column)) and not pa.types.is_dictionary(column.type)
+    column = texts_of(column) if plain_text else whole(column)
     missing = _missing(column)
     if missing == len(column):
         return Finding("empty", "it has no values")
@@ -68,8 +71,8 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
         return Finding(kind, "nearly every row has a text of its own; it looks like an id")
     if not missing and _is_constant(column):
         first = column.different[0] if isinstance(column, Texts) else column[0]
-        return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
-    return _fitted(column, name, kind, tolerant and is_text(type_of(column)))
+        return Finding("constant", f"it is {shown(first)} in every row")
+    return _fitted(column, name, kind, tolerant and is_text(type_of(column)), one_hot)
 
 
 def _missing(column: Any) -> int:
@@ -127,9 +130,9 @@ def _words(texts: Texts, counts: np.ndarray) -> float:
     return float(((gaps + 1) * counts).sum() / counts.sum())
 
 
-def _fitted(column: Any, name: str, kind: str, tolerant: bool) -> Finding:
+def _fitted(column: Any, name: str, kind: str, tolerant: bool, one_hot: int) -> Finding:
     if kind == "category":
-        category = Category.fit(column, name=name)
+        category = Category.fit(column, name=name, one_hot=one_hot)
         return Finding(kind, category.says(), category, column, _left_out(category, name))
     if kind == "boolean":
         boolean = Boolean.fit(column, name=name)
@@ -180,9 +183,10 @@ def _inexact(column: Any, name: str, tolerant: bool) -> tuple[str, ...]:
     """A note if whole numbers are too large to be told apart as floats."""
     z = read_numbers(column, name=name, tolerant=tolerant)
     z = z[~np.isnan(z)]
-    if np.abs(z).max() <= EXACT or (z != np.floor(z)).any():
+    if np.abs(z).max() < EXACT or (z != np.floor(z)).any():
         return ()
     return (
-        f"column {name!r} has whole numbers beyond 2**53, whose last digits a float does not hold; "
+        f"column {name!r} has whole numbers of 2**53 and more, of which a float does not hold "
+        "the last digits; "
         f"if they are ids, leave it out (drop = [{name!r}])",
     )

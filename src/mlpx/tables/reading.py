@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bz2
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def read_table(
     delimiter: str | None = None,
     header: bool | None = None,
     skip: int = 0,
+    texts: Collection[str] = (),
 ) -> Any:
     """The table in a file, or in the files of a folder, whose columns must be the same; a
     pyarrow.Table.
@@ -45,22 +47,28 @@ def read_table(
     Of text files: `delimiter` is found among comma, semicolon, tab and bar if it is not given.
     The first row is a `header` if no field of it is a number and all differ and are not empty;
     True and False say whether it is. Without one the columns are called "column 1", "column 2", ...
-    `skip`: lines to leave out at the beginning. Blanks around fields do not count, and an empty
-    field, NA, N/A, NaN, nan, null, NULL, None and ? are missing values. Whole numbers beyond 2**63
-    become floats.
+    `skip`: lines to leave out at the beginning. `texts`: columns that stay text whatever they look
+    like, such as codes with a zero in front; names that the file does not have are ignored.
+    Blanks around fields do not count, and an empty field, NA, N/A, NaN, nan, null, NULL, None and ?
+    are missing values. Whole numbers beyond 2**63 become floats.
 
     Raises: DataNotFoundError: no such file, or a folder without tables. DataFormatError: not of
     the format, naming the file and, of text files, the line. InputError: a column or an encoding
     that is not known. DataError: not readable.
     """
     path = Path(path)
-    wanted = None if columns is None else list(columns)
+    wanted = None if columns is None else _names(columns)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
         raise InputError(f"columns = {wanted!r}; wanted some, each once")
-    form = Form(encoding, delimiter, header, skip)
+    form = Form(encoding, delimiter, header, skip, frozenset(_names(texts)))
     if path.is_dir():
         return _folder(path, wanted, form)
     return _file(path, wanted, form)
+
+
+def _names(given: Collection[str]) -> list[str]:
+    """Names of columns; a text is one of them, not its letters."""
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _file(path: Path, columns: list[str] | None, form: Form) -> Any:
@@ -79,32 +87,37 @@ def _file(path: Path, columns: list[str] | None, form: Form) -> Any:
 
 @dataclass(frozen=True)
 class Format:
-    """A format of pyarrow's: its name, the names in a file, and how the columns are read."""
+    """A format of pyarrow's: what it is called, and how a file is opened: its columns' names and
+    what reads those that are named, or all.
+    """
 
     name: str
-    open: Callable[[Any], Any]
+    open: Callable[[Any], tuple[list[str], Callable[[list[str] | None], Any]]]
 
 
 def _binary(path: Path, columns: list[str] | None, format: Format) -> Any:
     with _readable(path, format.name), open_file(path) as file:
-        table = format.open(file)
-    try:
-        text_names(table.column_names, str(path))
-    except InputError as error:
-        raise DataFormatError(str(error)) from None
+        names, read = format.open(file)
+        _check_names(names, columns, str(path))
+        table = read(columns)
     if not len(table):
         raise DataFormatError(f"{path} has no rows")
-    if columns is None:
-        return table
-    require_names(table.column_names, columns, str(path))
-    return table.select(columns)
+    return table
+
+
+def _check_names(names: list[str], columns: list[str] | None, path: str) -> None:
+    try:
+        text_names(names, path)
+    except InputError as error:
+        raise DataFormatError(str(error)) from None
+    require_names(names, columns or [], path)
 
 
 @contextmanager
 def _readable(path: Path, format: str) -> Iterator[None]:
     try:
         yield
-    except DataError:
+    except (DataError, InputError):
         raise
     except FileNotFoundError as error:
         raise DataNotFoundError(f"{path}: no such file") from error
@@ -114,25 +127,33 @@ def _readable(path: Path, format: str) -> Iterator[None]:
         raise DataFormatError(f"{path} is not a readable {format} file: {brief(error)}") from error
 
 
-def _parquet(file: Any) -> Any:
+def _parquet(file: Any) -> tuple[list[str], Callable[[list[str] | None], Any]]:
     import pyarrow.parquet
 
-    return pyarrow.parquet.ParquetFile(file).read()
+    opened = pyarrow.parquet.ParquetFile(file)
+    names: list[str] = opened.schema_arrow.names
+    return names, lambda columns: _chosen(opened.read(columns), columns)
 
 
-def _feather(file: Any) -> Any:
+def _feather(file: Any) -> tuple[list[str], Callable[[list[str] | None], Any]]:
     import pyarrow.feather
 
-    return pyarrow.feather.read_table(file)
+    table = pyarrow.feather.read_table(file)
+    return table.column_names, partial(_chosen, table)
 
 
-def _arrow(file: Any) -> Any:
+def _arrow(file: Any) -> tuple[list[str], Callable[[list[str] | None], Any]]:
     """The file form of Arrow, or its stream."""
     try:
-        return pa.ipc.open_file(file).read_all()
+        table = pa.ipc.open_file(file).read_all()
     except pa.ArrowInvalid:
         file.seek(0)
-        return pa.ipc.open_stream(file).read_all()
+        table = pa.ipc.open_stream(file).read_all()
+    return table.column_names, partial(_chosen, table)
+
+
+def _chosen(table: Any, columns: list[str] | None) -> Any:
+    return table if columns is None else table.select(columns)
 
 
 BINARY = {
@@ -175,8 +196,11 @@ def _folder(folder: Path, columns: list[str] | None, form: Form) -> Any:
     for path, table in zip(paths, tables, strict=True):
         _check_same(paths[0], names, path, table.column_names)
     tables = [table.select(names) for table in tables]
-    tables = _alike(tables, names)
-    return pa.concat_tables(tables, promote_options="permissive")
+    try:
+        tables = _alike(tables, names)
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DataFormatError(f"the tables of {folder} cannot be joined: {brief(error)}") from error
 
 
 def _is_table(path: Path) -> bool:
@@ -201,13 +225,20 @@ def _check_same(first: Path, names: list[str], path: Path, others: list[str]) ->
 
 def _alike(tables: list[Any], names: list[str]) -> list[Any]:
     """Tables with these names in which each column can be joined: if need be it becomes text."""
-    for name in names:
-        kinds = {table.schema.field(name).type for table in tables}
-        if len(kinds) == 1 or all(map(is_number, kinds)):
-            continue
-        joined = pa.timestamp("us") if all(map(is_time, kinds)) else pa.large_string()
-        at = names.index(name)
-        tables = [
-            table.set_column(at, name, table[name].cast(joined, safe=False)) for table in tables
-        ]
+    for at, name in enumerate(names):
+        joined = _joined({table.schema.field(name).type for table in tables})
+        if joined is not None:
+            tables = [
+                table.set_column(at, name, table[name].cast(joined, safe=False)) for table in tables
+            ]
     return tables
+
+
+def _joined(kinds: set[Any]) -> Any:
+    """The type for values of these types, None if pyarrow finds one."""
+    integers = all(pa.types.is_integer(kind) or pa.types.is_null(kind) for kind in kinds)
+    if integers or len(kinds) == 1:
+        return None
+    if all(map(is_number, kinds)):
+        return pa.float64()
+    return pa.timestamp("us") if all(map(is_time, kinds)) else pa.large_string()

@@ -11,6 +11,7 @@ import numpy as np
 from mlpx.errors import InputError
 from mlpx.optimizers.lbfgs import LBFGS
 from mlpx.program.program import LOSS, WEIGHT
+from mlpx.program.update import check_multipliers, rule_for
 from mlpx.training.minimiser import KNOWN, Limits, Minimiser, Minimum, known_setulb
 from mlpx.training.run import Run
 
@@ -188,7 +189,8 @@ class FullBatch:
 def _decay(run: Run) -> np.ndarray:
     """The weight decay of each element of the flat vector."""
     rule, decay = run.state.optimizer, np.zeros(run.model.layout.learnt)
-    for place in run.model.layout.places.values():  # running statistics come last
-        moved = rule.for_parameter(place.parameter.kind, place.parameter.shape)
+    check_multipliers(run.model.layout.places, rule)
+    for name, place in run.model.layout.places.items():  # running statistics come last
+        moved = rule_for(rule, name, place.parameter)
         decay[place.start : place.stop] = moved.constant_decay
     return decay

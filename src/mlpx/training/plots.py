@@ -6,26 +6,25 @@ of them opens a window or changes the state of pyplot.
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from mlpx.errors import InputError, MissingExtraError
-from mlpx.files import write_atomically
+from mlpx.training.drawing import COLOURS, INK
+from mlpx.training.drawing import finish_frame as _finish_frame
+from mlpx.training.drawing import new_figure as _figure
+from mlpx.training.drawing import written as _written
 from mlpx.training.history import History
 from mlpx.types import Array
 
-COLOURS = ("#1f6fb4", "#d9622b", "#2a8a57", "#8b5fbf", "#b8932f", "#4a4a4a")
 LOG_RATIO = 30.0
 """A loss that falls by more than this factor is drawn on a logarithmic axis."""
-INK, GRID = "#333333", "#e3e3e3"
 
 
 def learning_curves(
@@ -48,26 +47,6 @@ def learning_curves(
         _draw(axes, named, column)
         _finish(axes, label)
     return _written(figure, path)
-
-
-def _figure(width: float, height: float, *, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """A figure of `width` by `height` inches, and its panels, row by row."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plot", "a picture", error) from error
-    figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False).reshape(-1)
-
-
-def _written(figure: Any, path: str | os.PathLike[str] | None) -> Any:
-    if path is not None:
-        content = io.BytesIO()
-        figure.savefig(content, format="png")
-        write_atomically(Path(path), content.getvalue())
-    return figure
 
 
 def _named(histories: Any) -> dict[str, History]:
@@ -132,18 +111,6 @@ def _finish(axes: Any, label: str) -> None:
     _finish_frame(axes)
     if axes.lines:
         axes.legend(frameon=False, labelcolor=INK)
-
-
-def _finish_frame(axes: Any) -> None:
-    """Colours, grid and spines of one panel."""
-    axes.xaxis.label.set_color(INK)
-    axes.grid(True, color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=INK, length=0, which="both")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#bbbbbb")
 
 
 def confusion_matrix(

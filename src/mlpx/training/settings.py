@@ -26,6 +26,9 @@ POLICIES = ("stop", "restore", "continue")
 TASKS = ("auto", "classification", "regression")
 """What may be learnt of a table's target."""
 
+PRESETS = ("auto", "plain", "realmlp", "realmlp_s")
+"""What decides how a network for a table is built and trained; see `mlpx.tables.presets`."""
+
 
 class Setting(NamedTuple):
     """A check of a setting's value, and its description in words."""
@@ -111,6 +114,7 @@ SETTINGS = {
     "group": _or_null(_NAME),
     "time": _or_null(_NAME),
     "encoding": _TEXT,
+    "preset": _or_null(_name_in(PRESETS)),
     "checkpoint": _FROM_0,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),

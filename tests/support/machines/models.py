@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import pickle
 from collections import deque
 from collections.abc import Callable
@@ -348,6 +349,21 @@ class Models(Machine):
             truth.training = None
         path.unlink()
         self._other(i, loaded, truth, instead, further)
+
+    @step(i=which)
+    def export(self, i: int) -> None:
+        """The files are those of a fresh model, byte for byte."""
+        self.ask(i, self._exported)
+
+    def _exported(self, model: MLP) -> list[str]:
+        model.export_onnx(self.folder / "net.onnx")
+        model.export_numpy(self.folder / "net.py")
+        written = sorted(self.folder.iterdir())
+        assert [path.suffix for path in written] == [".onnx", ".py", ".safetensors"]
+        found = [hashlib.sha256(path.read_bytes()).hexdigest() for path in written]
+        for path in written:
+            path.unlink()
+        return found
 
     @step(
         i=which, way=st.sampled_from(("copy", "anew", "deepcopy", 2, pickle.HIGHEST_PROTOCOL)),

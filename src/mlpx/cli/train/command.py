@@ -19,7 +19,7 @@ from mlpx.kernels.losses import Loss
 from mlpx.network.architecture import DTYPES
 from mlpx.optimizers import Optimizer
 from mlpx.training.sampling import SAMPLINGS
-from mlpx.training.settings import POLICIES, TASKS
+from mlpx.training.settings import POLICIES, PRESETS, TASKS
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -175,6 +175,15 @@ def train(
     ] = None,
     time: Annotated[
         str | None, tables("COLUMN", "Hold out the last rows by the time in this column.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        tables(
+            "NAME",
+            f"How the network is built and trained: {listed(PRESETS)}. "
+            "[dim]\\[default: auto][/dim]",
+            **named("preset", PRESETS),
+        ),
     ] = None,
     encoding: Annotated[
         str | None,
@@ -361,7 +370,7 @@ def train(
         resume=resume,
         csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
         target=target, task=task, test=test, drop=columns(drop), group=group, time=time,
-        encoding=encoding,
+        encoding=encoding, preset=preset,
         data_dir=data_dir, no_download=no_download, quiet=quiet,
     )  # fmt: skip
     if find_lr:

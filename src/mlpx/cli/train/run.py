@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,6 @@ from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dat
 from mlpx.errors import CheckpointError, MlpxError
 from mlpx.network.checkpoint import size_bytes
 from mlpx.network.saved import read
-from mlpx.optimizers import Optimizer
 from mlpx.training.checkpoint_files import numbered, remove_but
 from mlpx.training.checkpoints import Checkpoints
 from mlpx.training.history import History
@@ -59,7 +58,7 @@ def run(options: TrainOptions) -> None:
         experiment = prepare(options)
         folder = _rewritten(options.out, resumed)
         if folder is None:
-            name = Path(experiment.settings.dataset).stem
+            name = Path(experiment.settings.dataset).name.partition(".")[0] or "table"
             folder = held.enter_context(claimed(options.out, name=name))
             refuse_unfinished(folder)
         _train(experiment, folder)
@@ -77,7 +76,7 @@ def _train(experiment: Experiment, folder: Path) -> None:
 
     Raises as `run`.
     """
-    size = size_bytes(experiment.model, Optimizer.resolve(experiment.settings.optimizer))
+    size = size_bytes(experiment.model, experiment.rule)
     with room(folder, size + BESIDE_BYTES) as release:
         history, interrupt = _fit(experiment, folder)
         _refuse_spoilt(experiment.model, history, interrupt, folder)
@@ -94,12 +93,24 @@ def _train(experiment: Experiment, folder: Path) -> None:
                     remove_but(folder, [])  # also what an earlier run has left
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the run is in {folder}") from None
+    if experiment.table is not None and test is not None:
+        with _ended_by_interrupt(folder):
+            written += experiment.table.tell(folder, quiet=experiment.quiet)
     if not experiment.quiet:
         report(experiment, history, test)
         typer.echo(f"{'written':<15} {folder}/: {', '.join([MODEL, *written])}")
         if no_picture:
             typer.echo(f"{'no picture':<15} {no_picture}")
     _complain(history, folder, trouble)
+
+
+@contextmanager
+def _ended_by_interrupt(folder: Path) -> Iterator[None]:
+    """Raise a KeyboardInterrupt from inside with a message that says that the run is written."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted after the training; the run is in {folder}") from None
 
 
 def _refuse_spoilt(
@@ -174,13 +185,11 @@ def _saved(
             saved = True
         if interrupt is not None:
             raise interrupt
-        if experiment.parts.test is not None:
-            return history, experiment.model.evaluate(*experiment.parts.test), None
+        return history, experiment.tested(), None
     except (KeyboardInterrupt, MlpxError, MemoryError) as error:
         if not saved:
             raise
         return history, None, error
-    return history, None, None
 
 
 class _Keep(Callback):
@@ -229,8 +238,7 @@ def _fit(experiment: Experiment, folder: Path) -> tuple[History, KeyboardInterru
             epochs=settings.epochs,
             steps=settings.steps,
             batch_size=settings.batch_size,
-            optimizer=settings.optimizer,
-            learning_rate=settings.learning_rate,
+            optimizer=experiment.rule,
             validation_data=experiment.parts.validation,
             sampling=settings.sampling,
             callbacks=[keep, *experiment.callbacks],
@@ -287,6 +295,8 @@ def _announce(experiment: Experiment, folder: Path) -> None:
     classes = experiment.task.classes
     if classes is not None and classes.labels is not None:
         typer.echo(f"classes: {classes}")
+    if experiment.table is not None:
+        experiment.table.announce()
     widths = "-".join(map(str, dense_widths(model)))
     typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
     every = experiment.settings.checkpoint_every
@@ -301,7 +311,9 @@ def _announce(experiment: Experiment, folder: Path) -> None:
 def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:
     """Print how the training went."""
     lines: list[tuple[str, str]] = []
-    if test is not None and experiment.parts.test is not None:
+    if experiment.table is not None and test is not None:
+        pass  # told already, beside simple models
+    elif test is not None and experiment.parts.test is not None:
         rows = len(experiment.parts.test[0])
         lines += [
             (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())

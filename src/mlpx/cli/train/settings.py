@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from mlpx.cli.tables import is_table
+
+if TYPE_CHECKING:
+    from mlpx.optimizers import Optimizer
 
 HIDDEN = (100,)
 RECIPES: dict[str, dict[str, Any]] = {
@@ -16,17 +21,15 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 """Settings of a data set that differ from the defaults below."""
 FOR_TABLES: dict[str, Any] = {
-    "hidden": (256, 256),
+    "preset": "auto",
     "optimizer": "adamw",
-    "batch_size": 256,
-    "epochs": 100,
-    "early_stopping": "val_loss",
-    "patience": 10,
+    "epochs": None,
+    "batch_size": None,
 }
-"""The same, for files of tables."""
+"""The same, for files of tables; None is as the preset has it."""
 OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
 """Settings that a resumed model already has."""
-OF_THE_TABLE = ("target", "task", "test", "drop", "group", "time", "encoding")
+OF_THE_TABLE = ("target", "task", "test", "drop", "group", "time", "encoding", "preset")
 """Settings that say what is learnt from which rows of a table; a resumed run keeps them."""
 OF_THE_RUN = ("optimizer", "learning_rate", "sampling", "batch_size")
 """Settings with which a run cut short can be finished only as they were; with others its model is
@@ -72,6 +75,7 @@ class TrainOptions:
     group: str | None = None
     time: str | None = None
     encoding: str | None = None
+    preset: str | None = None
 
     out: Path | None = None
     resume: Path | None = None
@@ -116,6 +120,7 @@ class Settings:
     group: str | None = None
     time: str | None = None
     encoding: str = "utf-8"
+    preset: str | None = None
 
     @classmethod
     def choose(cls, options: TrainOptions, before: dict[str, Any] | None = None) -> Settings:
@@ -123,17 +128,18 @@ class Settings:
 
         Raises typer.BadParameter for options that exclude each other.
         """
-        names = [entry.name for entry in fields(cls)]
+        names = cls.names()
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
         for one, other in (("epochs", "steps"), ("layers", "hidden")):
             if one in given and other in given:
                 raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
-        recipe = RECIPES.get(given.get("dataset", ""), {})
+        dataset = given.get("dataset", "")
+        recipe = FOR_TABLES if is_table(dataset) else RECIPES.get(dataset, {})
         if before is not None:
             _refuse_changes(given, before)
             recipe = {k: v for k, v in before.items() if k in names}
-            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden") if recipe.get(k)}
+            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden", "drop") if recipe.get(k)}
         if "steps" in given or "epochs" in given:
             recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
         if "optimizer" in given:
@@ -142,11 +148,28 @@ class Settings:
                 recipe["batch_size"] = None
             elif recipe.get("batch_size", 0) is None:
                 del recipe["batch_size"]
+        _refuse_columns(given, is_table({**recipe, **given}.get("dataset", "")))
         return cls(**{**recipe, **given})
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the settings."""
+        return [entry.name for entry in fields(cls)]
+
+    @property
+    def rule(self) -> Optimizer:
+        """The optimizer, at the rate that is given."""
+        from mlpx.optimizers import Optimizer
+
+        rule: Optimizer = Optimizer.resolve(self.optimizer)
+        return (
+            rule if self.learning_rate is None else replace(rule, learning_rate=self.learning_rate)
+        )
 
     def config(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        return values if self.target else {k: values[k] for k in values if k not in OF_THE_TABLE}
 
 
 def _takes_all_rows(optimizer: str) -> bool:
@@ -156,6 +179,12 @@ def _takes_all_rows(optimizer: str) -> bool:
 
 
 def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
+    for name in OF_THE_TABLE:
+        if given.get(name, before.get(name)) != before.get(name):
+            raise typer.BadParameter(
+                f"--{name} says what the run learns from which rows, and --resume goes on with "
+                f"{in_commas(before.get(name))}; leave it out"
+            )
     for name in OF_THE_MODEL:
         if name in given:
             raise typer.BadParameter(
@@ -168,6 +197,15 @@ def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
             "it learnt from cannot validate it; leave it out",
             param_hint="--validation",
         )
+
+
+def _refuse_columns(given: dict[str, Any], of_table: bool) -> None:
+    for name in OF_THE_TABLE:
+        if name in given and not of_table:
+            raise typer.BadParameter(
+                f"--{name} is for tables, in .csv, .tsv, .parquet or .feather files or a folder of "
+                f"them; {given.get('dataset') or 'the run'} is none"
+            )
 
 
 def explain_default(name: str) -> str:

@@ -11,9 +11,11 @@ import typer
 
 from mlpx.cli.options import open_backend, read_dataset
 from mlpx.cli.streams import noted
+from mlpx.cli.tables import is_table
 from mlpx.cli.task import Task, resumed, understand
 from mlpx.cli.train.earlier import Earlier
 from mlpx.cli.train.settings import HIDDEN, OFF, Settings, TrainOptions, in_commas
+from mlpx.cli.train.table import TableRun
 from mlpx.errors import DataFormatError, InputError, InputTypeError
 from mlpx.mlp import MLP
 from mlpx.training.callbacks import BestWeights, CSVLog, EarlyStopping, StopOnPlateau
@@ -26,6 +28,7 @@ from mlpx.untrusted import brief
 
 if TYPE_CHECKING:
     from mlpx.data import Dataset
+    from mlpx.optimizers import Optimizer
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,19 @@ class Experiment:
     quiet: bool
     unfinished: Path | None = None
     """The folder with the checkpoint of the run to finish, if it was cut short."""
+    table: TableRun | None = None
+    """The table that the rows are of, if they are of one."""
+
+    @property
+    def rule(self) -> Optimizer:
+        """The optimizer."""
+        return self.settings.rule if self.table is None else self.table.rule
+
+    def tested(self) -> dict[str, float] | None:
+        """The loss and the metrics on the test data, None if there is none."""
+        if self.table is not None:
+            return self.table.tested()
+        return None if self.parts.test is None else self.model.evaluate(*self.parts.test)
 
 
 def prepare(options: TrainOptions) -> Experiment:
@@ -61,23 +77,51 @@ def prepare(options: TrainOptions) -> Experiment:
     open_backend(settings.device)
     import safetensors.numpy  # noqa: F401 - what the model is saved by, while it can be loaded
 
-    data = read_dataset(settings.dataset, options.data_dir, options.no_download)
-    if earlier is None:
-        task = understand(data, loss=settings.loss, layers=settings.layers)
-        model, history, finishes = build_model(settings, task), None, False
+    model = None if earlier is None else MLP.load(earlier.file, device=settings.device)
+    history, finishes, table = None, False, None
+    if earlier is not None:
+        settings, history, finishes = _going_on(earlier, settings, options)
+    if is_table(settings.dataset):
+        table = TableRun.of(settings, model)
+        settings, model, task, parts = _of_table(table)
     else:
-        model = MLP.load(earlier.file, device=settings.device)
-        task, finishes = resumed(data, model, before), earlier.finished_by(settings)
-        settings = earlier.whole_plan(settings, options) if finishes else settings
-        history = earlier.history(finishes)
-    check(model, task.data)
-    parts = split(task.data, share=settings.validation, seed=settings.seed)
+        task = _task(options, settings, before, model)
+        model = build_model(settings, task) if model is None else model
+        check(model, task.data)
+        parts = split(task.data, share=settings.validation, seed=settings.seed)
     watched = monitors(model, validated=parts.validation is not None)
     callbacks = make_callbacks(settings, watched, append=earlier is not None)
+    if table is not None:
+        callbacks += table.callbacks
     for note in () if options.quiet else task.notes:
         typer.echo(noted(note), err=True)
     unfinished = earlier.file.parent if earlier is not None and finishes else None
-    return Experiment(settings, task, parts, model, history, callbacks, options.quiet, unfinished)
+    return Experiment(
+        settings, task, parts, model, history, callbacks, options.quiet, unfinished, table
+    )
+
+
+def _going_on(
+    earlier: Earlier, settings: Settings, options: TrainOptions
+) -> tuple[Settings, History | None, bool]:
+    """The settings, what came before, and whether this finishes a run that was cut short."""
+    finishes = earlier.finished_by(settings)
+    settings = earlier.whole_plan(settings, options) if finishes else settings
+    return settings, earlier.history(finishes), finishes
+
+
+def _of_table(table: TableRun) -> tuple[Settings, MLP, Task, Split]:
+    return table.settings, table.made.model, table.task, Split(*table.parts)
+
+
+def _task(
+    options: TrainOptions, settings: Settings, before: dict[str, Any] | None, model: MLP | None
+) -> Task:
+    """The task that a data set of arrays sets."""
+    data = read_dataset(settings.dataset, options.data_dir, options.no_download)
+    if model is None:
+        return understand(data, loss=settings.loss, layers=settings.layers)
+    return resumed(data, model, before)
 
 
 def _refuse_unreadable(settings: Settings) -> None:
@@ -260,4 +304,5 @@ def resolved_log(name: str | None) -> str | None:
 
 def resolved_dataset(name: str) -> str:
     """The name by which a command run in another folder finds the data set again."""
-    return str(Path(os.path.expanduser(name)).resolve()) if name.endswith(".npz") else name
+    file = name.endswith(".npz") or is_table(name)
+    return str(Path(os.path.expanduser(name)).resolve()) if file else name

@@ -11,7 +11,8 @@ per cent of all numbers to infinity), and infinite inputs give the limits. A NaN
 loss NaN. docs/numerics.md says how exact each kernel is.
 
 The last line of each docstring names the other files that know this activation, below `mlpx/`: its
-row in `engines/formulas.h`, and every file that treats it differently from the others.
+row in `engines/formulas.h`, and every file that treats it differently from the others. Besides,
+each has forms in `export/onnx/activations.py` and `export/plain/layers.py`.
 """
 
 from mlpx.kernels.activations.base import Activation, Work

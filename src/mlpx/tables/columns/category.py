@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlpx.errors import InputError
-from mlpx.records import require_count
+from mlpx.records import require_count, require_flag
 from mlpx.tables.columns.base import Column, Encoded, missing_said
-from mlpx.tables.columns.values import Texts, check_type, texts_of
+from mlpx.tables.columns.values import Texts, check_type, is_text, texts_of, type_of
 
 ONE_HOT = 9
 """Up to so many categories have a number each; more are coded."""
@@ -26,12 +26,15 @@ class Category(Column, name="category"):
     """Which of `values`, in order: with two of them 1 or -1, up to nine of them a flag for each,
     else a code, 1 for the first. 0, or no flag, where it is missing or none of them.
 
-    `left_out`: how many more categories there are in the training rows.
+    `left_out`: how many more categories there are in the training rows. `of_text`: whether they
+    were texts there, so that "01" is not 1. `one_hot`: how many have a flag each, if not nine.
     """
 
-    values: tuple[str, ...] = ()
+    values: tuple[str, ...]
     missing: int = 0
     left_out: int = 0
+    of_text: bool = True
+    one_hot: int = ONE_HOT
 
     def __post_init__(self) -> None:
         given = self.values
@@ -43,13 +46,16 @@ class Category(Column, name="category"):
             raise InputError("values must differ and be in order")
         require_count("missing", self.missing, least=0)
         require_count("left_out", self.left_out, least=0)
+        require_count("one_hot", self.one_hot)
+        require_flag("of_text", self.of_text)
 
     @classmethod
-    def fit(cls, column: Any, *, name: str) -> Category:
+    def fit(cls, column: Any, *, name: str, one_hot: int = ONE_HOT) -> Category:
         """What is in the training rows; of more than 9,999 categories the most frequent ones."""
         texts = texts_of(column)
         values, left_out = frequent(texts)
-        return cls(values, int((texts.rows < 0).sum()), left_out)
+        missing, of_text = int((texts.rows < 0).sum()), is_text(type_of(column))
+        return cls(values, missing, left_out, of_text, one_hot)
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -59,7 +65,7 @@ class Category(Column, name="category"):
 
     @property
     def size(self) -> int:
-        return len(self.values) + 1 if len(self.values) > ONE_HOT else 0
+        return len(self.values) + 1 if len(self.values) > self.one_hot else 0
 
     def encode(self, column: Any, *, name: str, start: int = 0) -> Encoded:
         check_type(column, name)

@@ -32,7 +32,7 @@ class Date(Column, name="date"):
     midnight, the hour; each of their medians where it is missing. In UTC, if a zone is named.
     """
 
-    medians: tuple[float, ...] = ()
+    medians: tuple[float, ...]
     missing: int = 0
     tolerant: bool = False
 
@@ -109,4 +109,4 @@ def read_times(column: Any, *, name: str, tolerant: bool, start: int = 0) -> np.
         return np.full(len(column), np.datetime64("NaT"), "datetime64[us]")
     if not is_time(kind):
         raise InputError(f"column {brief(repr(name))} is of type {kind}; wanted dates")
-    return times_of(column)
+    return times_of(column, name)
