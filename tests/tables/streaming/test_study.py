@@ -80,9 +80,12 @@ def test_of_a_table_that_fits_to_the_bit(path: Path, scaling: str, sample_rows: 
 
 def test_drop_and_kinds(path: Path) -> None:
     table, options = whole(path), {"drop": ["a", "day"], "kinds": {"gaps": "category"}}
+    table = table.drop_columns(["y"])
+    assert found(path, **options, one_hot=20).encoder == Encoder.fit(table, **options, one_hot=20)
     for sample_rows in (N, 50):
         encoder = found(path, **options, sample_rows=sample_rows).encoder
-        expected = Encoder.fit(table.drop_columns(["y", "a", "day"]), kinds=options["kinds"])
+        expected = Encoder.fit(table, **options)
+        assert encoder.dropped == expected.dropped
         assert encoder.columns["gaps"] == expected.columns["gaps"]
         assert set(encoder.columns) == set(expected.columns)
 

@@ -86,7 +86,7 @@ class Facts:
         """What a sample said of the column, with what all rows say instead where that is known."""
         if isinstance(column, Category):
             values, left_out = self.counts.frequent()
-            return Category(values, self.missing, left_out)
+            return replace(column, values=values, missing=self.missing, left_out=left_out)
         kind = "number" if isinstance(column, Number) else "date"
         unread = self.unread[kind] or 0
         if isinstance(column, Number | Date):

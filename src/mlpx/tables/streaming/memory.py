@@ -67,7 +67,8 @@ class Costs:
         open_lanes = lanes * (self.pages + block * self.decoded)
         fixed = max(FIXED_BYTES, KEPT * min(self.sample, memory_bytes // SAMPLE_SHARE))
         fixed += min(ARENA_BYTES, memory_bytes // ARENA_SHARE)
-        return fixed + rows * self.row + open_lanes + block * self.encoded
+        passing = open_lanes + block * self.encoded
+        return fixed + rows * self.row + passing + passing // 2  # with what allocators waste
 
 
 def give_back() -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mlpx.errors import InputError
 from mlpx.records import require, require_count
+from mlpx.tables.columns.category import ONE_HOT
 from mlpx.tables.encoder import SCALINGS, Encoder
 from mlpx.tables.scaling import Scaling
 from mlpx.tables.streaming import order
@@ -86,6 +87,7 @@ def study(
     drop: Iterable[str] = (),
     kinds: Mapping[str, str] | None = None,
     scaling: str = "robust",
+    one_hot: int = ONE_HOT,
     validation_share: float = 0.0,
     sample_rows: int = SAMPLE_ROWS,
     memory_bytes: int | None = None,
@@ -117,7 +119,8 @@ def study(
         sample_rows = max(2, min(sample_rows, rows // SAMPLE_SHARE))
         held_rows = min(held_rows, rows // HELD_SHARE)
         most = max(1, min(BLOCK_ROWS, rows // BLOCK_SHARE))
-    dropped, kinds = list(drop), dict(kinds or {})
+    dropped = [drop] if isinstance(drop, str) else [name for name in drop if name != target]
+    kinds = dict(kinds or {})
     require_columns(stream.schema.empty_table(), [*dropped, *kinds])
     names = [name for name in stream.schema.names if name not in (target, *dropped)]
     facts = {name: Facts(name, wanted=kinds.get(name)) for name in names}
@@ -127,7 +130,8 @@ def study(
     read = stream.select([*names, target])
     for numbers, table, chosen in _drawn(read, held, sample_rows, most):
         _look(seen, stream, numbers, table, chosen)
-    return _found(seen, stream, task, kinds, scaling)
+    options = {"drop": dropped, "kinds": kinds, "scaling": scaling, "one_hot": one_hot}
+    return _found(seen, stream, task, options)
 
 
 def _drawn(
@@ -175,9 +179,7 @@ def _look(
         seen.witnesses.add(table.take(pa.array(wanted, pa.int64())))
 
 
-def _found(
-    seen: Pass, stream: ParquetStream, task: str, kinds: dict[str, str], scaling: str
-) -> Study:
+def _found(seen: Pass, stream: ParquetStream, task: str, options: dict[str, Any]) -> Study:
     name = seen.target.name
     if not seen.trained:
         raise InputError(f"the target {name!r} has no values in the {len(stream):,} rows")
@@ -192,7 +194,10 @@ def _found(
             joined([*seen.sample.all(), *seen.witnesses.all()]),
         )
     target = _missing(target, seen.without_target)
-    encoder = Encoder.fit(sample.drop_columns([name]), kinds=kinds, scaling=scaling)
+    for column in options["drop"]:  # they were not read
+        sample = sample.append_column(column, pa.nulls(len(sample)))
+    names = [each for each in stream.schema.names if each != name]
+    encoder = Encoder.fit(sample.select(names), **options)
     if not whole:
         encoder = _corrected(encoder, sample, seen)
     validation = joined(seen.held.all())
