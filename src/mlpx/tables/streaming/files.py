@@ -22,6 +22,9 @@ from mlpx.untrusted import brief
 SUFFIX = ".parquet"
 READ_BYTES = 1 << 16
 """How much of a column of an open row group is read at a time."""
+FOOTERS = 8
+CHUNK_BYTES = 1 << 10
+"""What a footer takes in memory for each column of each row group."""
 PAGE_BYTES = 1 << 20
 TAIL = 8
 """A Parquet file ends with its footer's length, in four bytes, and four letters."""
@@ -47,6 +50,8 @@ class File:
     changed_ns: int
     digest: str
     """Of its footer, in which is where everything lies."""
+    footer_bytes: int
+    """About what the footer takes in memory."""
 
 
 class ParquetFiles:
@@ -58,6 +63,8 @@ class ParquetFiles:
         self.packed = list[str]()
         """Columns of texts that are decoded as dictionaries, which takes less time and memory."""
         self.rows = 0
+        self._footers = dict[Path, Any]()
+        """Of the files that were opened last: of a large file one takes more than its rows do."""
         for path in listed(paths):
             self._add(path, None if columns is None else list(columns))
         if not self.rows:
@@ -81,7 +88,8 @@ class ParquetFiles:
             found = Group(len(self.files), number, self.rows, group.num_rows, bytes_open)
             self.groups.append(found)
             self.rows += group.num_rows
-        self.files.append(File(path, size, changed_ns, digest(path)))
+        footer_bytes = CHUNK_BYTES * footer.num_columns * footer.num_row_groups
+        self.files.append(File(path, size, changed_ns, digest(path), footer_bytes))
 
     def _same(self, schema: Any, path: Path) -> None:
         """Raise DataFormatError unless a file has the columns of the first."""
@@ -141,7 +149,7 @@ class ParquetFiles:
         file = self.files[group.file]
         self.check(file)
         try:
-            with opened(file.path, packed=self.packed) as source:
+            with self._opened(file.path) as source:
                 yield from source.iter_batches(
                     rows, row_groups=[group.number], columns=self.names, use_threads=False
                 )
@@ -150,6 +158,19 @@ class ParquetFiles:
             raise DataFormatError(
                 f"{file.path}: row group {group.number} cannot be read: {brief(str(error))}"
             ) from error
+
+    def _opened(self, path: Path) -> Any:
+        """The file, by the footer that was read before if it is among the last."""
+        found = opened(path, packed=self.packed, footer=self._footers.pop(path, None))
+        self._footers[path] = found.metadata
+        if len(self._footers) > FOOTERS:
+            del self._footers[next(iter(self._footers))]
+        return found
+
+    @property
+    def footer_bytes(self) -> int:
+        """What footers take in memory at most."""
+        return sum(sorted(file.footer_bytes for file in self.files)[-FOOTERS:])
 
     def says(self, row: int) -> str:
         """Where a row is: which of which file."""
@@ -209,12 +230,13 @@ def stamp(path: Path) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def opened(path: Path, *, packed: Sequence[str] = ()) -> Any:
+def opened(path: Path, *, packed: Sequence[str] = (), footer: Any = None) -> Any:
     """The file as pyarrow has it, reading little at a time. Raises DataFormatError, DataError."""
     try:
         return pq.ParquetFile(
-            path, buffer_size=READ_BYTES, pre_buffer=False, read_dictionary=list(packed)
-        )
+            path, metadata=footer, buffer_size=READ_BYTES, pre_buffer=False,
+            read_dictionary=list(packed),
+        )  # fmt: skip
     except pa.ArrowException as error:
         raise DataFormatError(f"{path} is not a Parquet file: {brief(str(error))}") from None
     except OSError as error:

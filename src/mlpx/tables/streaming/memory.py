@@ -44,6 +44,8 @@ class Costs:
     """For each row of a buffer: in the window, in the next one, and its place in there."""
     sample: int
     """For a sample of the rows as large as one may be."""
+    footers: int
+    """For the footers of files."""
     pages: int
     """For each lane: what was read of a row group."""
     decoded: int
@@ -59,14 +61,15 @@ class Costs:
         decoded = int(2 * one)  # two batches of which a part is taken
         pages = max(group.page_bytes for group in stream.files.groups)
         encoded = 2 * nbytes + decoded + ENCODING
-        return cls(2 * nbytes + PERMUTING, int(SAMPLE_ROWS * one), pages, decoded, encoded)
+        sample, footers = int(SAMPLE_ROWS * one), stream.files.footer_bytes
+        return cls(2 * nbytes + PERMUTING, sample, footers, pages, decoded, encoded)
 
     def total(self, rows: int, lanes: int, memory_bytes: int) -> int:
         """Of buffers of so many rows, with so many lanes, of so much memory."""
         block = block_of(rows, lanes)
         open_lanes = lanes * (self.pages + block * self.decoded)
         fixed = max(FIXED_BYTES, KEPT * min(self.sample, memory_bytes // SAMPLE_SHARE))
-        fixed += min(ARENA_BYTES, memory_bytes // ARENA_SHARE)
+        fixed += self.footers + min(ARENA_BYTES, memory_bytes // ARENA_SHARE)
         passing = open_lanes + block * self.encoded
         return fixed + rows * self.row + passing + passing // 2  # with what allocators waste
 
