@@ -13,7 +13,7 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.records import Record
 from mlpx.tables.columns import Boolean, Category, Date, Number
 from mlpx.tables.columns.category import MOST, frequent
-from mlpx.tables.columns.values import texts_of, times_in
+from mlpx.tables.columns.values import numbers_in, texts_of, times_in
 
 NAN = float("nan")
 
@@ -202,6 +202,16 @@ def test_days_that_there_are_not(text):
     read = times_in(pa.array([text, None], pa.large_string()))
     assert read.unread.tolist() == [True, False]
     assert np.isnat(read.values).all()
+
+
+def test_texts_that_are_numbers():
+    texts = ["1", "+2.5", "-.5", "1e-2", "5.", "x", "1e", "+-3", "1 2", "0x1", None]
+    read = numbers_in(pa.array(texts, pa.large_string()))
+    assert read.values[:5].tolist() == [1.0, 2.5, -0.5, 0.01, 5.0]
+    assert np.isnan(read.values[5:]).all()
+    assert read.unread.tolist() == [False] * 5 + [True] * 5 + [False]
+    infinite = numbers_in(pa.array(["inf", "-Infinity", "1e999"], pa.large_string()))
+    assert infinite.values.tolist() == [np.inf, -np.inf, np.inf]
 
 
 @pytest.mark.parametrize(
