@@ -16,6 +16,7 @@ from mlpx.tables.columns.category import MOST, frequent
 from mlpx.tables.columns.values import numbers_in, texts_of, times_in
 
 NAN = float("nan")
+UNFIT = ["2024-01-01T00:60", "2024-01-01T00:00:60", "2024-01-00", "2024-1-01", "2024-01-01T"]
 
 
 def encoded(record, values, **options):
@@ -196,7 +197,7 @@ def test_every_day_of_four_centuries_is_read_as_python_reads_it():
 
 @pytest.mark.parametrize(
     "text",
-    ["2023-02-29", "1900-02-29", "2024-00-01", "2024-04-31", "2024-01-01T24:00", "x", "24"],
+    ["2023-02-29", "1900-02-29", "2024-00-01", "2024-04-31", "2024-01-01T24:00", "x", "24", *UNFIT],
 )
 def test_days_that_there_are_not(text):
     read = times_in(pa.array([text, None], pa.large_string()))
