@@ -79,7 +79,7 @@ def test_the_kind_of_a_column(values, kind):
         (
             pa.array([2**57] * 2, pa.timestamp("us")),
             "constant",
-            "it is '6536-10-29 20:41:15.855872'",
+            "it is '6536-10-29 20:41",
         ),
         (pa.array([2**59] * 2, pa.timestamp("us")), "constant", "it is '20237-04-25"),
         ([f"u{i}" for i in range(100)], "id-like", "it looks like an id"),
