@@ -23,6 +23,7 @@ from mlpx.tables.columns.values import (
     floats_of,
     is_text,
     is_time,
+    shown,
     texts_of,
     type_of,
     whole,
@@ -68,8 +69,8 @@ def find(column: Any, *, name: str, wanted: str | None = None) -> Finding:
     if kind == "id-like":
         return Finding(kind, "nearly every row has a text of its own; it looks like an id")
     if not missing and _is_constant(column):
-        first = texts_of(column).different[0] if _is_told_as_text(column) else column[0]
-        return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
+        first = column.different[0] if isinstance(column, Texts) else column[0]
+        return Finding("constant", f"it is {shown(first)} in every row")
     return _fitted(column, name, kind, tolerant and is_text(type_of(column)))
 
 
@@ -81,11 +82,6 @@ def _missing(column: Any) -> int:
     if pa.types.is_floating(kind):
         return int(np.isnan(floats_of(column)).sum())
     return int(column.null_count)
-
-
-def _is_told_as_text(column: Any) -> bool:
-    """Python knows only the times of the years from 1 to 9999."""
-    return is_text(type_of(column)) or is_time(type_of(column))
 
 
 def _is_constant(column: Any) -> bool:
