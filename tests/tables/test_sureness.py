@@ -16,6 +16,7 @@ from mlpx import MLP
 from mlpx.errors import InputError, InputTypeError, UnknownOptionError
 from mlpx.kernels.losses import Quantile
 from mlpx.tables import TableClassifier, TableRegressor, fit
+from mlpx.tables.calibration import temperature
 from mlpx.tables.presets import Plain, RealMLP, RealMLPS
 from mlpx.tables.saved import TableModel
 from mlpx.training.run_folder import save_run
@@ -221,14 +222,15 @@ def test_a_model_that_is_too_sure_is_calibrated(k: int) -> None:
 
 
 def test_the_temperature_is_by_the_weights_of_the_rows() -> None:
-    found = []
-    for class_weight in (None, {"yes": 30.0}):
-        options = SMALL | {"epochs": 10, "class_weight": class_weight}
-        fitted = TableClassifier(**options, calibrated=True).fit(
-            TABLE[:60], LABELS[:60], X_val=TABLE[60:], y_val=np.full(100, "yes")
-        )
-        found.append(fitted._table.temperature)
-    assert found[0] != found[1]
+    new, y = TABLE[60:], LABELS[60:]
+    fitted = TableClassifier(**SMALL, class_weight={"yes": 30.0}, calibrated=True).fit(
+        TABLE[:60], LABELS[:60], X_val=new, y_val=y
+    )
+    made, yes = fitted._table, y == "yes"
+    z = made.model.predict_logits(made.encode(fitted._rows(new)))
+    wanted = temperature(z, yes.astype(int), np.where(yes, 30.0, 1.0))
+    assert made.temperature == pytest.approx(wanted, rel=1e-6)
+    assert made.temperature != pytest.approx(temperature(z, yes.astype(int)), rel=0.01)
 
 
 # Both.
