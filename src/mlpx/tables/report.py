@@ -35,10 +35,10 @@ def _training(made: TableModel, history: History) -> list[str]:
         column = "val_accuracy" if "val_accuracy" in history else "val_loss"
         best = history.best(column)
         told.append(f"best epoch {best['epoch']}: {column} {best[column]:.4g}")
-    return [*told, *_sureness(made)]
+    return [*told, *sureness(made)]
 
 
-def _sureness(made: TableModel) -> Iterator[str]:
+def sureness(made: TableModel) -> Iterator[str]:
     """How the model was made as sure of itself as it should be."""
     if made.quantiles:
         yield f"predicts the quantiles {', '.join(f'{q:g}' for q in made.quantiles)}"

@@ -144,14 +144,19 @@ class TableModel:
     def with_temperature(self, x: np.ndarray, y: np.ndarray, w: np.ndarray | None = None) -> Self:
         """The model with the temperature that suits validation rows: encoded x (n, width), the
         numbers of their classes y (n,) and their weights. The network's file will say so too.
+
+        Raises InputError if outputs are not finite.
         """
-        return self._and_told(temperature=temperature(self._outputs(x), y, w))
+        z = self._outputs(x)
+        _require_finite(z)
+        return self._and_told(temperature=temperature(z, y, w))
 
     def with_intervals(self, x: np.ndarray, y: np.ndarray) -> Self:
         """The model with intervals that hold for validation rows, likewise; y (n,) are values as
-        the table has them.
+        the table has them. Raises InputError likewise.
         """
         found = self.values(x)
+        _require_finite(found)
         return self._and_told(conformal=Conformal.of(y, found[:, 0], found[:, -1]))
 
     def _and_told(self, **told: Any) -> Self:
@@ -199,7 +204,12 @@ class TableModel:
         if self.conformal is None:
             raise InputError("the model has no intervals: train with intervals=True")
         self.conformal.margin(coverage)  # refuses before the rows are looked at
-        found = self.values(self.encode(table), batch_size)
+        return self.interval(self.encode(table), coverage=coverage, batch_size=batch_size)
+
+    def interval(self, x: np.ndarray, *, coverage: float, batch_size: int = 1024) -> np.ndarray:
+        """The intervals of encoded rows x (n, width), of a model that has some."""
+        assert self.conformal is not None
+        found = self.values(x, batch_size)
         return self.conformal.widen(found[:, 0], found[:, -1], coverage=coverage)
 
     def encode(self, table: Any) -> np.ndarray:
@@ -245,6 +255,11 @@ class TableModel:
         """The numbers of the classes, or the values, of a pyarrow column."""
         encoded = self.target.encode(y)
         return self.target.restore(encoded) if self.target.task == "regression" else encoded
+
+
+def _require_finite(found: np.ndarray) -> None:
+    if not np.isfinite(found).all():
+        raise InputError("what the model predicts of the validation rows is not finite")
 
 
 def quantiles_of(loss: Loss) -> tuple[float, ...]:
