@@ -128,18 +128,18 @@ def test_a_killed_run_is_said_to_be_one(table, killed):
     assert evaluated("net.onnx", np.zeros((2, 3), np.float32))["label"].shape == (2,)
 
 
-def test_a_model_of_a_table_has_its_labels_and_says_what_is_not_there():
+def test_the_card_of_a_model_of_a_table_names_its_columns():
     model = MLP([4, 3])
     target = {"name": "species", "classes": ["a", "b", "c"]}
     model.about = {"table": {"encoder": {"columns": [["x", {}]]}, "target": target}}
     model.save("table.safetensors")
-    said = export("table.safetensors", "net.onnx")
-    assert "the file takes the 4 numbers that the table's encoder makes of a row" in said
-    assert set(evaluated("net.onnx", np.eye(4, dtype=np.float32))["label"]) <= {"a", "b", "c"}
     text = mlpx("card", "table.safetensors").stdout
     assert "| columns | 4 that are made of those of the table |" in text
     assert "| names of the columns | x |" in text
     assert "| column to predict | species |" in text
+    found = mlpx("export", "table.safetensors", "net.onnx")
+    assert (found.exit_code, names(".")) == (1, ["table.safetensors"])
+    assert "the model's file says of no preset of its table" in found.stderr
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "", "net.ONNX"])

@@ -34,6 +34,7 @@ def export_onnx(
     metadata: Mapping[str, str] | None = None,
     before: Callable[[Graph], str] | None = None,
     after: Callable[[Graph, str], str] | None = None,
+    value_dtype: Any = None,
 ) -> None:
     """Write `model` to `path` as ONNX (opset 15, IR version 8), atomically.
 
@@ -46,7 +47,8 @@ def export_onnx(
     `doc` and `metadata` are kept in the file, beside "mlpx_version", "created_by", "architecture"
     (JSON), "loss" and "classes" (JSON). `before(graph)` stands in place of the input "x": it
     declares inputs of its own, adds nodes that make the columns (N, d_in) of them, and returns the
-    name of these. `after(graph, value)` may change the values of a regression.
+    name of these. `after(graph, value)` may change the values of a regression, also to another
+    dtype, `value_dtype`.
 
     Raises InputError for a layer that has no form in ONNX, for names or nodes that do not fit and
     for a model beyond 2 GiB, InputTypeError, MissingExtraError without onnx, CheckpointError if
@@ -59,7 +61,7 @@ def export_onnx(
     z = graph.input("x", (ROWS, model.d_in)) if before is None else before(graph)
     for site in sites(model):
         z = add_layer(graph, site, z)
-    add_outputs(graph, answers, z, model.d_out, after)
+    add_outputs(graph, answers, z, model.d_out, after, value_dtype)
     kept = {**described(model, answers, __version__), **_checked(metadata)}
     made = graph.to_model(doc=doc, metadata=kept, version=__version__)
     if before is not None or after is not None:

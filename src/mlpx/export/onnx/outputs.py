@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,17 @@ ROWS = "N"
 
 
 def add_outputs(
-    graph: Graph, answers: Answers, z: str, k: int, after: Callable[[Graph, str], str] | None
-) -> None:
-    """Add and declare the outputs for the last layer's `z` (N, k)."""
+    graph: Graph, answers: Answers, z: str, k: int, after: Callable[[Graph, str], str] | None,
+    value_dtype: Any = None,
+) -> None:  # fmt: skip
+    """Add and declare the outputs for the last layer's `z` (N, k); `value_dtype`: what `after`
+    makes of values, if not the graph's dtype.
+    """
     if answers.kind == "values":
         value = graph.add("Exp", [z]) if answers.link == "exp" else z
         value = value if after is None else after(graph, value)
         _named(graph, "value", value)
-        graph.output("value", (ROWS, k))
+        graph.output("value", (ROWS, k), None if after is None else value_dtype)
         return
     _add_labels(graph, answers, z, k)
     if answers.has_probabilities:
