@@ -33,7 +33,7 @@ def test_predictions_in_files():
     assert np.array_equal(np.array(lines, np.float32), np.load("q.npy"))
     found = mlpx("predict", "run", "x.npy", "--out", "p.json")
     assert found.exit_code == 2
-    assert "'p.json'; wanted a name that ends in .csv, for text, or in .npy" in found.stderr
+    assert "'p.json'; wanted a name that ends in .csv, for text, in .npy," in found.stderr
 
 
 def test_values_in_files():

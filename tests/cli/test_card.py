@@ -148,6 +148,40 @@ def test_a_test_that_is_no_metrics_is_refused(table, test):
         assert found.exit_code == 0
 
 
+SCORES = {
+    "rows": 80,
+    "scores": {"log_loss": {"value": 0.25, "low": 0.125, "high": None}},
+    "baselines": {"a coin": {"log_loss": {"value": 0.6931, "low": 0.6, "high": 0.7}}},
+    "importances": [{"column": "age", "rise": 2.5, "spread": 0.5}],
+}
+
+
+def test_the_scores_of_a_table_are_there(table):
+    train(table, "--epochs", 1, "--out", "run", "--seed", 0)
+    Path("run/scores.json").write_text(json.dumps(SCORES))
+    Path("run/confusion.png").touch()
+    text = card("run")
+    assert table_of(text, "Data")["rows to test"] == ["80"]
+    assert table_of(text, "Data")["data set"] == ["table.npz"]
+    assert table_of(text, "Training")["seed"] == ["0"]
+    assert "On 80 rows that were held out for the test:" in text
+    assert "| | this model | 95 % interval | a coin |" in text
+    assert "| log loss | 0.25 | 0.125 to undefined | 0.6931 |" in text
+    assert "| age | 2.5 ± 0.5 |" in text
+    assert "![Confusion](<run/confusion.png>)" in text
+
+
+@pytest.mark.parametrize(
+    "change", [{"scores": []}, {"baselines": {"a coin": {}}}, {"importances": [3]}, {"scores": 3}]
+)
+def test_scores_that_are_none_are_refused(table, change):
+    train(table, "--epochs", 1, "--out", "run")
+    Path("run/scores.json").write_text(json.dumps({**SCORES, **change}))
+    found = mlpx("card", "run")
+    assert (found.exit_code, found.stderr.count("\n")) == (1, 1)
+    assert "scores.json has no scores: " in found.stderr
+
+
 def test_a_model_is_not_written_over(trained):
     shutil.copytree(trained, "run")
     found = mlpx("card", "run", "--out", "run/model.safetensors")

@@ -12,6 +12,7 @@ import pytest
 from commanding import mlpx, names
 
 from mlpx import MLP
+from mlpx.cli.export import labels_for
 from mlpx.data import load_dataset
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: mlpx[onnx]")
@@ -94,7 +95,7 @@ def test_images_are_scaled_by_the_model(trained):
     data = load_dataset(trained.parent / "bright.npz")
     x = data.x_test.reshape(20, -1).astype(np.float32)
     assert (evaluated("net.onnx", x)["label"] == data.y_test).all()
-    assert kept("net.onnx")["dataset"].endswith("bright.npz")
+    assert kept("net.onnx")["dataset"] == "bright.npz"
 
 
 def test_a_model_file_alone(trained):
@@ -134,12 +135,29 @@ def test_the_card_of_a_model_of_a_table_names_its_columns():
     model.about = {"table": {"encoder": {"columns": [["x", {}]]}, "target": target}}
     model.save("table.safetensors")
     text = mlpx("card", "table.safetensors").stdout
-    assert "| columns | 4 that are made of those of the table |" in text
+    assert "| columns | 4, made of those of the table |" in text
     assert "| names of the columns | x |" in text
     assert "| column to predict | species |" in text
     found = mlpx("export", "table.safetensors", "net.onnx")
     assert (found.exit_code, names(".")) == (1, ["table.safetensors"])
     assert "the model's file says of no preset of its table" in found.stderr
+
+
+def test_a_run_killed_behind_a_model_is_told_once(table, killed):
+    mlpx("train", table, "--epochs", 2, "--out", "run")
+    killed("--resume", "run", "--epochs", 5)
+    said = export("run", "net.onnx")
+    assert said.count("was cut short") == 1
+    text = mlpx("card", "run").stdout
+    assert "**The run was cut short:**" in text
+    assert Path("run/curves.png").exists()
+    assert "curves.png" not in text  # it shows what was before
+
+
+def test_one_label_of_a_yes_or_no_names_nothing():
+    model = MLP([3, 1], loss="binary_cross_entropy")
+    assert labels_for(model, {"classes": ["a"]}) is None
+    assert labels_for(model, {"classes": ["a", "b"]}).tolist() == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net", "", "net.ONNX"])

@@ -22,6 +22,7 @@ from mlpx import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     Residual,
+    initialise_by_data,
 )
 from mlpx.errors import InputError, InputTypeError
 from mlpx.kernels import embedding
@@ -161,12 +162,14 @@ def test_what_is_no_code_is_refused_wherever_x_is_given(
         lambda: model.predict(bad),
         lambda: model.predict_proba(bad),
         lambda: model.predict_logits(bad),
+        lambda: initialise_by_data(model, bad),
     ):
         with pytest.raises(InputError, match=r"x has \S+ at row 17, column 3.*wanted"):
             call()
     with pytest.raises(InputError, match=r"column 3, which holds codes; wanted .* from 0 to 3"):
         model.fit(bad, y, epochs=1, verbose=0, check_finite=False)
     model.predict(good)
+    initialise_by_data(model, good)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "uint8", "int8", "bool"])

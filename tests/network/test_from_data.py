@@ -14,7 +14,9 @@ from mlpx import (
     BatchNorm,
     Dense,
     Dropout,
+    Embedding,
     ParametricActivation,
+    PeriodicEmbedding,
     Rescale,
     Residual,
     Scale,
@@ -155,6 +157,24 @@ def test_layers_inside_a_block_are_reached_and_others_left() -> None:
     np.testing.assert_allclose((x @ model.parameters["1.0.W"]).std(axis=0), 1, rtol=1e-12)
     h = np.tanh(x @ model.parameters["1.0.W"] + model.parameters["1.0.b"])
     np.testing.assert_allclose((h @ model.parameters["1.1.0.W"]).std(axis=0), 1, rtol=1e-12)
+
+
+def test_layers_behind_embeddings_see_what_those_make_of_x() -> None:
+    codes = np.random.default_rng(6).integers(0, [7, 12], size=(300, 2))
+    x = np.concatenate([rows(d=3), codes], axis=1)
+    model = MLP(
+        [5, PeriodicEmbedding(3, std=0.3), Embedding((7, 12), 4), Scale(), Dense(8), "selu", 2],
+        dtype="float64",
+    )
+    kept = {name: model.parameters[name].copy() for name in ("0.w", "1.E")}
+    initialise_by_data(model, x)
+    z = inputs_of(model, x)["3"] @ model.parameters["3.W"]
+    np.testing.assert_allclose(z.std(axis=0), 1.0, rtol=1e-12)
+    for name, before in kept.items():
+        np.testing.assert_array_equal(model.parameters[name], before)
+    x[4, 3] = 7
+    with pytest.raises(InputError, match="x has 7 at row 4, column 3, which holds codes"):
+        initialise_by_data(model, x)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -30,7 +30,7 @@ SPECIAL: dict[str, Layer] = {
     "activation": ActivationLayer("prelu"),
     "embedding": Embedding((3, 5), width=4),
     "periodic_embedding": PeriodicEmbedding(2, std=1.0),
-    "piecewise_embedding": PiecewiseLinearEmbedding(((-1.0, 0.5, 1.0, 3.0), (-0.5, 2.0)), width=3),
+    "piecewise_embedding": PiecewiseLinearEmbedding(((0.7, 1.0, 1.6, 3.0), (0.5, 2.0)), width=3),
     "residual": Residual(
         ["batch_norm", Dense(7, activation="prelu"), Dropout(0.3), Residual([Dense(7)]), Dense(D)]
     ),

@@ -250,6 +250,9 @@ def test_options_that_cannot_be(options, said):
 def test_names_that_are_there_twice_are_refused():
     with pytest.raises(InputError, match="the table has 2 columns called 'a'"):
         Encoder.fit(pa.table([[1], [2]], names=["a", "a"]))
+    made = Encoder.fit(pa.table({"a": [1, 2]}))
+    with pytest.raises(InputError, match="the table has 2 columns called 'a'"):
+        made.encode(pa.table([[1], [2]], names=["a", "a"]))
 
 
 def test_a_table_without_rows_is_refused():
@@ -268,7 +271,8 @@ def test_columns_can_be_dropped_and_their_kind_said():
     assert "city" not in made.feature_names
     assert made.columns["age"].name == "category"
     assert made.sizes == (made.columns["age"].size,)
-    assert made.extra(TABLE) == ("city",)
+    assert made.extra(TABLE) == ()
+    assert ("city", "dropped", "not used: as asked") in made.report()
     assert Encoder.fit(TABLE, drop="city", kinds={"age": "category"}) == made
 
 

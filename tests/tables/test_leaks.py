@@ -89,3 +89,5 @@ def test_what_is_said():
 def test_an_unknown_target():
     with pytest.raises(InputError, match="no column 'z'"):
         leaks(pa.table({"y": Y}), "z")
+    with pytest.raises(InputError, match="'y' is of type list"):
+        leaks(pa.table({"y": [[1]] * 20}), "y")

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlpx.errors import MlpxError
@@ -68,6 +68,7 @@ def test_equal_values_have_the_middle_of_their_quantiles():
 
 
 @pytest.mark.parametrize("scaling", ALL)
+@example([2.2250738585072014e-308, -1.1125369292536007e-308], [0.0])
 @given(st.lists(NUMBERS, min_size=1, max_size=9), st.lists(NUMBERS, min_size=1, max_size=9))
 def test_any_numbers_become_finite_ones_that_float32_holds(scaling, fitted, z):
     made = scaling.fit(np.array(fitted))
@@ -92,6 +93,7 @@ def test_any_numbers_become_finite_ones_that_float32_holds(scaling, fitted, z):
         {"name": "quantile", "edges": [], "scores": []},
         {"name": "quantile", "edges": [1.0, 1.0], "scores": [0.0, 1.0]},
         {"name": "quantile", "edges": [1.0, 2.0], "scores": [1.0, 0.0]},
+        {"name": "quantile", "edges": [0.0, 1e-320], "scores": [0.0, 1.0]},
         {"name": "quantile", "edges": [1.0, 2.0], "scores": [1.0]},
         {"name": "quantile", "edges": [1.0, None], "scores": [1.0, 2.0]},
         {"name": "quantile", "edges": 1.0, "scores": [1.0]},

@@ -67,6 +67,15 @@ def test_whole_numbers_beyond_int64_become_floats(least):
     assert table["a"].to_pylist() == [1.0, float(least), None]
 
 
+def test_types_that_pyarrow_can_do_little_with_become_others():
+    views = pa.array(["x", None], pa.string_view())
+    halves = pa.array(np.array([1.5, 2.0], np.float16))
+    for given in (pa.table({"a": views, "b": halves}), {"a": views, "b": halves}):
+        table = as_table(given)
+        assert table.schema.types == [pa.large_string(), pa.float32()]
+        assert table.filter(pa.array([True, False])).to_pydict() == {"a": ["x"], "b": [1.5]}
+
+
 def test_a_column_of_texts_and_numbers_becomes_text():
     given = pd.DataFrame({"a": [1, "x", None, np.nan, pd.NA, 2.5, np.int8(3), True]})
     texts = ["1", "x", None, None, None, "2.5", "3", "True"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import datetime
+import functools
 import pickle
 import warnings
 from typing import Any
@@ -20,6 +22,7 @@ from mlpx import Callback
 from mlpx.errors import InputError, InputTypeError, UnknownNameError, UnknownOptionError
 from mlpx.tables import TableClassifier, TableRegressor, base
 from mlpx.tables.presets import Plain
+from mlpx.training.fit import fit
 
 OTHERS = {
     "pandas": TABLE,
@@ -118,10 +121,13 @@ def test_labels_come_back_as_they_were(y: np.ndarray) -> None:
 
 
 def test_values_are_predicted_within_the_range_of_training(regressor: TableRegressor) -> None:
-    far = TABLE.assign(width=1e6)
     target = regressor.target_
-    assert regressor.predict(far).max() <= target.high < VALUES.max() + 1e-9
-    assert target.mean == pytest.approx(VALUES.mean(), abs=VALUES.std())
+    assert VALUES.min() <= target.low < target.high <= VALUES.max()
+    other = copy.deepcopy(regressor)
+    (last,) = [name for name in other.model_.parameters if name.endswith("b")][-1:]
+    for far, end in ((1e3, target.high), (-1e3, target.low)):
+        other.model_.parameters[last][...] = far
+        np.testing.assert_allclose(other.predict(TABLE), end)
 
 
 def test_a_part_of_the_rows_says_which_epoch_is_the_best(classifier: TableClassifier) -> None:
@@ -179,6 +185,11 @@ def test_a_weight_of_two_is_the_row_twice() -> None:
     weighted = TableRegressor(**SMALL).fit(TABLE[:60], VALUES[:60], w)
     repeated = TableRegressor(**SMALL).fit(TABLE.iloc[rows], VALUES[rows])
     np.testing.assert_allclose(weighted.predict(TABLE), repeated.predict(TABLE), rtol=1e-9)
+
+
+def test_of_many_rows_the_columns_are_described_as_they_are(classifier: TableClassifier) -> None:
+    weighted = TableClassifier(**SMALL).fit(TABLE, LABELS, np.full(ROWS, 3))
+    assert weighted.encoder_ == classifier.encoder_
 
 
 def test_classes_may_have_weights() -> None:
@@ -282,6 +293,61 @@ def test_values_that_cannot_be_learnt_from() -> None:
         TableRegressor(class_weight="balanced")
     with pytest.raises(InputTypeError, match="X has a set in column 'x1' at row 0"):
         TableRegressor().fit(np.array([[1, set()], [2, 3]], object), [1, 2])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The options of the last call of the network's `fit`."""
+    options: dict[str, Any] = {}
+
+    @functools.wraps(fit)
+    def watched(*args: Any, **given: Any) -> Any:
+        options.update(given)
+        return fit(*args, **given)
+
+    monkeypatch.setattr("mlpx.mlp.fit", watched)
+    return options
+
+
+def test_threads_and_lines_are_as_asked_for(
+    asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    TableClassifier(**SMALL).fit(TABLE, LABELS)
+    assert (asked["threads"], asked["verbose"]) == (None, 0)
+    assert capsys.readouterr().out == ""
+    TableClassifier(**SMALL, n_threads=2, verbose=True).fit(TABLE, LABELS)
+    assert (asked["threads"], asked["verbose"]) == (2, 2)
+    assert "epoch 3/3" in capsys.readouterr().out
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as joblib's workers have it
+    TableClassifier(**SMALL).fit(TABLE, LABELS)
+    assert asked["threads"] == 1
+
+
+def test_classes_count_in_training_and_in_validation(asked: dict[str, Any]) -> None:
+    weights = {"yes": 3.0, "no": 1.0}
+    estimator = TableClassifier(**SMALL, class_weight=weights)
+    estimator.fit(TABLE[:100], LABELS[:100], X_val=TABLE[100:], y_val=LABELS[100:])
+    assert asked["validation_data"][2].tolist() == [weights[label] for label in LABELS[100:]]
+    given = 1.0 + np.arange(ROWS) % 3
+    estimator.fit(TABLE[:99], LABELS[:99], given[:99])
+    both = given[:99] * [weights[label] for label in LABELS[:99]]
+    assert asked["sample_weight"].tolist() == both.tolist()
+    estimator.fit(TABLE, LABELS)
+    _, y, w = asked["validation_data"]
+    assert w.tolist() == [3.0 if each else 1.0 for each in y]
+
+
+def test_an_array_of_objects_may_hold_numbers_text_dates_and_nothing() -> None:
+    X = np.empty((ROWS, 4), object)
+    X[:, 0], X[:, 1] = TABLE["colour"], TABLE["width"]
+    X[:, 2] = [datetime.date(2020, 1 + i % 12, 1) for i in range(ROWS)]
+    X[:, 3] = TABLE["age"]
+    X[0] = [pd.NA, None, pd.NaT, 5]
+    fitted = TableClassifier(**SMALL).fit(X, LABELS)
+    kinds = [kind for _, kind, _ in fitted.encoder_.report()]
+    assert kinds == ["category", "number", "date", "number"]
+    assert np.isfinite(fitted.predict_proba(X)).all()
 
 
 class _Interrupt(Callback):

@@ -112,6 +112,12 @@ def test_rows_without_a_target_are_counted_and_found():
         ([float("nan")], {}, InputError, "the target 'y' has no values in the 1 rows"),
         (["", "?"], {}, InputError, "has no values in the 2 rows"),
         ([], {}, InputError, "has no values in the 0 rows"),
+        (
+            pa.chunked_array([], pa.dictionary(pa.int32(), pa.null())),
+            {},
+            InputError,
+            "has no values in the 0 rows",
+        ),
         (["x", "x"], {}, InputError, "the target 'y' is 'x' in every row; there is nothing"),
         ([1, 1, None], {}, InputError, "the target 'y' is 1 in every row"),
         ([1.5, 1.5], {}, InputError, "the target 'y' is 1.5 in every row"),
@@ -141,6 +147,8 @@ def test_a_class_that_was_not_there_is_named_with_the_others():
         fit([1, 2, 3, 1]).encode(pa.array([7]))
     with pytest.raises(InputError, match=r"has 1.5 in row 0"):
         fit([1, 2, 3, 1]).encode(pa.array([1.5]))
+    with pytest.raises(InputError, match="the target 'y' is of type list"):
+        target.encode(pa.array([[1]]))
     assert fit(["1", "x"]).encode(pa.array(["1"])).tolist() == [0]
     assert fit([1, 2]).encode(pa.array(["2", "1"])).tolist() == [1, 0]
 

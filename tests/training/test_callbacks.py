@@ -271,6 +271,13 @@ class TestBestWeights:
         assert len(history) == 3
         assert model.flat.tobytes() == script.flats[1]
 
+    @pytest.mark.parametrize(("latest", "kept"), [(False, 1), (True, 3)])
+    def test_of_equal_epochs_the_first_or_the_latest(self, latest: bool, kept: int) -> None:
+        best = BestWeights("loss", latest=latest)
+        model, _, script = run_script([3.0, 1.0, 2.0, 1.0, 2.0], best)
+        assert model.flat.tobytes() == script.flats[kept]
+        assert best.best_epoch == kept
+
     def test_of_a_real_run_is_the_best_value_there_was(self) -> None:
         x, y = data()
         held = data(9)

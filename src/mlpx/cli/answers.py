@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import typer
 
+from mlpx.errors import MissingExtraError
 from mlpx.types import Array
 from mlpx.untrusted import one_line
 
@@ -64,16 +65,18 @@ class Answers:
         return text.getvalue()
 
     def write(self, path: Path) -> None:
-        """Write a file by its ending: .npy with labels as the data set stores them, .csv with
-        names.
+        """Write a file by its ending: .npy with labels as the data set stores them, .csv and
+        .parquet with names.
 
-        Raises CheckpointError.
+        Raises CheckpointError, MissingExtraError.
         """
         from mlpx.files import write_atomically
 
-        as_csv = path.suffix.lower() == ".csv"
-        write_atomically(path, self._csv().encode() if as_csv else self._npy())
-        shape = "" if as_csv else f", shape {self.predictions.shape}, {self._array().dtype}"
+        forms = {".csv": self._csv, ".parquet": self._parquet}
+        form = forms.get(path.suffix.lower(), self._npy)
+        write_atomically(path, form())
+        as_table = path.suffix.lower() in forms
+        shape = "" if as_table else f", shape {self.predictions.shape}, {self._array().dtype}"
         typer.echo(f"{path}: {len(self.predictions):,} rows{shape}", err=True)
 
     def _array(self) -> Array:
@@ -86,7 +89,20 @@ class Answers:
         np.save(content, self._array(), allow_pickle=False)
         return content.getvalue()
 
-    def _csv(self) -> str:
+    def _parquet(self) -> bytes:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise MissingExtraError("pyarrow", "tables", "a Parquet file", error) from error
+        values = self._array()
+        columns = [values] if self.are_classes else list(values.T)
+        content = io.BytesIO()
+        table = pyarrow.table(dict(zip(self._header(), columns, strict=True)))
+        pyarrow.parquet.write_table(table, content)
+        return content.getvalue()
+
+    def _csv(self) -> bytes:
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(self._header())
@@ -94,7 +110,7 @@ class Answers:
             lines.writerows([self.names[i]] for i in self.predictions)
         else:
             lines.writerows(self.predictions.reshape(len(self.predictions), -1).astype(str))
-        return text.getvalue()
+        return text.getvalue().encode()
 
     def _header(self) -> Sequence[str]:
         if self.are_classes:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mlpx.cli.options import BatchRows, DataDir, Debug, Device, NoDownload, Run, one_of
+from mlpx.cli.options import BatchRows, DataDir, Debug, Device, Encoding, NoDownload, Run, one_of
 from mlpx.errors import CheckpointError, InputError
 from mlpx.types import Array
 from mlpx.untrusted import one_line
@@ -21,6 +21,8 @@ mlpx evaluate runs/digits
 mlpx evaluate runs/digits --rows validation
 
 mlpx evaluate runs/digits/model.safetensors digits --json
+
+mlpx evaluate runs/people new.csv
 """
 
 
@@ -29,7 +31,8 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Argument(
-            help="The data set whose rows are used. [dim]\\[default: the run's own][/dim]",
+            help="The data set, or the table, whose rows are used. "
+            "[dim]\\[default: the run's own][/dim]",
             show_default=False,
         ),
     ] = None,
@@ -42,6 +45,7 @@ def evaluate(
             callback=one_of("part", PARTS),
         ),
     ] = "test",
+    encoding: Encoding = None,
     device: Device = None,
     batch_size: BatchRows = 1024,
     data_dir: DataDir = None,
@@ -52,7 +56,9 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Print the loss and metrics of a trained model on test data, or on other rows."""
+    from mlpx.cli.evaluate_table import evaluate_table
     from mlpx.cli.options import open_backend, read_dataset
+    from mlpx.cli.tables import is_of_table
     from mlpx.cli.task import encode
     from mlpx.cli.train.setup import check_part
     from mlpx.mlp import MLP
@@ -64,6 +70,10 @@ def evaluate(
     if not name:
         raise typer.BadParameter(f"{run} does not say which; name one", param_hint="DATASET")
     model = MLP.load(path, device=device)
+    if is_of_table(model):
+        own = own_settings(config, name)
+        evaluate_table(model, name, rows, own=own, encoding=encoding, as_json=json)
+        return
     data = read_dataset(name, data_dir, no_download)
     part = "test" if rows == "test" else "train"
     x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")

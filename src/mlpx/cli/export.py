@@ -134,7 +134,7 @@ def metadata(config: dict[str, Any] | None) -> dict[str, str]:
     columns as JSON.
     """
     config = config or {}
-    facts = {"dataset": config.get("dataset")}
+    facts = {"dataset": Path(config.get("dataset", "")).name or None}
     columns = (config.get("estimator") or {}).get("names")
     for name, value in (("class_names", config.get("class_names")), ("columns", columns)):
         facts[name] = json.dumps(value) if value else None

@@ -91,13 +91,14 @@ def folder(given: str) -> Path:
 
 
 def destination(given: str) -> Path:
-    """A path that predictions can be written to, .csv or .npy.
+    """A path that predictions can be written to, .csv, .npy or .parquet.
 
     Raises typer.BadParameter.
     """
-    if path(given).suffix.lower() not in (".csv", ".npy"):
+    if path(given).suffix.lower() not in (".csv", ".npy", ".parquet"):
         raise typer.BadParameter(
-            f"{given!r}; wanted a name that ends in .csv, for text, or in .npy, for NumPy"
+            f"{given!r}; wanted a name that ends in .csv, for text, in .npy, for NumPy, or in "
+            ".parquet"
         )
     return Path(given)
 
@@ -120,6 +121,14 @@ Device = Annotated[
         metavar="NAME",
         help="cpu, cuda, cuda:1 (the second GPU) or auto (a GPU if one is usable). "
         "[dim]\\[default: the environment variable MLPX_DEVICE, else cpu][/dim]",
+        show_default=False,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of the text in a table's file. [dim]\\[default: utf-8][/dim]",
         show_default=False,
     ),
 ]

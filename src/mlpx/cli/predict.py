@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mlpx.cli.options import BatchRows, Debug, Device, Run, destination, path
+from mlpx.cli.options import BatchRows, Debug, Device, Encoding, Run, destination, path
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -17,6 +17,8 @@ mlpx predict runs/digits rows.npy
 mlpx predict runs/digits rows.npy --proba --out probabilities.csv
 
 cut -d, -f2-5 table.csv | mlpx predict runs/table -
+
+mlpx predict runs/people new.csv --out predictions.parquet
 """
 
 
@@ -29,7 +31,8 @@ def predict(
             parser=path,
             help="Rows as the data set stores them, (n, d) or images (n, height, width), in an "
             ".npy file; or lines of numbers, with commas, tabs or blanks between, in a .csv, .tsv "
-            "or .txt file. - is standard input, which may be of either kind, as may a pipe.",
+            "or .txt file. For a model of tables, a table with the columns it was trained on, in "
+            "any order. - is standard input, which may be of either kind, as may a pipe.",
             show_default=False,
         ),
     ],
@@ -38,8 +41,9 @@ def predict(
         typer.Option(
             metavar="FILE",
             parser=destination,
-            help="Write the predictions here instead of printing them: NAME.csv with a header and "
-            "the names of the classes, or NAME.npy with the labels as the data set has them.",
+            help="Write the predictions here instead of printing them: NAME.csv or NAME.parquet "
+            "with a header and the names of the classes, or NAME.npy with the labels as the data "
+            "set has them.",
             show_default=False,
         ),
     ] = None,
@@ -49,6 +53,7 @@ def predict(
             "--proba", metavar="", help="Probabilities of the classes, not the likeliest."
         ),
     ] = False,
+    encoding: Encoding = None,
     device: Device = None,
     batch_size: BatchRows = 1024,
     debug: Debug = False,
@@ -61,16 +66,20 @@ def predict(
     from mlpx.cli.answers import Answers
     from mlpx.cli.options import open_backend
     from mlpx.cli.rows import read_rows
+    from mlpx.cli.tables import answer, is_of_table
     from mlpx.mlp import MLP
     from mlpx.training.run_folder import locate
 
     open_backend(device)
     file, config = locate(run)
     model = MLP.load(file, device=device)
-    x = read_rows(rows, columns=model.d_in)
-    say = model.predict_proba if proba else model.predict
-    predictions = model.backend.to_numpy(say(x, batch_size=batch_size))
-    answers = Answers.of(predictions, config, model=model)
+    if is_of_table(model):
+        answers = answer(model, rows, proba=proba, encoding=encoding, batch_size=batch_size)
+    else:
+        x = read_rows(rows, columns=model.d_in)
+        say = model.predict_proba if proba else model.predict
+        predictions = model.backend.to_numpy(say(x, batch_size=batch_size))
+        answers = Answers.of(predictions, config, model=model)
     if out is None:
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
         text = answers.lines().encode(encoding, "backslashreplace")  # two names stay two

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import typer
+
 from mlpx.data import DATASETS
-from mlpx.errors import InputError
+from mlpx.errors import DataNotFoundError, InputError
 
 if TYPE_CHECKING:
     from mlpx.cli.answers import Answers
@@ -14,6 +19,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".tsv", ".txt", ".data", ".parquet", ".feather", ".arrow")
 COMPRESSED = (".gz", ".bz2", ".zst")
+STDIN, UTF8, PARQUET = "-", "utf-8", b"PAR1"
 
 
 def is_table(name: str) -> bool:
@@ -24,17 +30,33 @@ def is_table(name: str) -> bool:
     return path.suffix.lower() in ENDINGS or (name not in DATASETS and path.is_dir())
 
 
-def read(path: str | Path, *, encoding: str = "utf-8") -> Any:
-    """The table in a file or a folder, or of CSV on standard input for "-", a pyarrow.Table.
+def is_of_table(model: MLP) -> bool:
+    """Whether a model was trained on a table of named columns."""
+    return "table" in (model.about or {})
 
-    Raises DataError, MissingExtraError.
+
+def read(path: str | Path, *, encoding: str | None = None) -> Any:
+    """The table in a file or a folder, or on standard input for "-", a pyarrow.Table.
+
+    encoding: of text, UTF-8 unless given. Raises DataError, MissingExtraError, InputError.
     """
     from mlpx.tables.reading import read_table
 
-    return read_table(Path(path).expanduser(), encoding=encoding)
+    if str(path) != STDIN:
+        return read_table(Path(path).expanduser(), encoding=encoding or UTF8)
+    if sys.stdin is None:
+        raise DataNotFoundError("standard input is closed; wanted a table")
+    content = typer.get_binary_stream("stdin").read()
+    with tempfile.TemporaryDirectory() as folder:
+        ending = ".parquet" if content.startswith(PARQUET) else ".csv"
+        file = Path(folder) / f"stdin{ending}"
+        file.write_bytes(content)
+        return read_table(file, encoding=encoding or UTF8)
 
 
-def answer(model: MLP, path: Path, *, proba: bool, encoding: str, batch_size: int) -> Answers:
+def answer(
+    model: MLP, path: Path, *, proba: bool, encoding: str | None, batch_size: int
+) -> Answers:
     """What a model of tables says of the rows of the table in the file `path`.
 
     Raises InputError for probabilities of values, and as `read`.
@@ -42,12 +64,13 @@ def answer(model: MLP, path: Path, *, proba: bool, encoding: str, batch_size: in
     from mlpx.cli.answers import Answers
     from mlpx.tables.saved import TableModel
 
-    table = TableModel.of(model)
-    x = table.encoder.encode(read(path, encoding=encoding))
-    if proba and not table.target.classes:
-        raise InputError(f"the model predicts values of {table.target.name}, not probabilities")
-    found = table.answers(x, batch_size=batch_size)
-    if not table.target.classes:
+    made = TableModel.of(model)
+    target = made.target
+    if proba and not target.classes:
+        raise InputError(f"the model predicts values of {target.name!r}, not probabilities")
+    found = made.answers(made.encode(read(path, encoding=encoding)), batch_size)
+    if not target.classes:
         return Answers(found[:, None], None, None)
-    names = list(map(str, table.target.classes))
-    return Answers(found if proba else found.argmax(axis=1), table.target.labels, names)
+    names = list(map(str, target.classes))
+    labels = np.array(names) if isinstance(target.classes[0], str) else target.labels
+    return Answers(found if proba else found.argmax(axis=1), labels, names)

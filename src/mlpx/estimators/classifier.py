@@ -43,9 +43,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     draws the same weights and batches. Additions, all keyword-only:
 
     activation, dropout: one value for all hidden layers, or a list with one for each; any
-    activation of `mlpx`. solver: "adam", "sgd", "lbfgs", or any optimizer of `mlpx`, by name (with
-    `learning_rate_init`) or as an instance. learning_rate: also a schedule of `mlpx`. loss:
-    "log_loss" or any loss of `mlpx` over classes.
+    activation of `mlpx`, and schedules of dropout. solver: "adam", "sgd", "lbfgs", or any optimizer
+    of `mlpx`, by name (with `learning_rate_init`) or as an instance. learning_rate: also a schedule
+    of `mlpx`. loss: "log_loss" or any loss of `mlpx` over classes.
     class_weight: {class: weight}, or "balanced"; multiplied by `sample_weight`.
     early_stopping_metric: what early stopping monitors: a metric of `mlpx` by name, "loss", or None
     for accuracy. restore_best: whether to restore the best epoch at the end; None means if

@@ -11,6 +11,8 @@ from mlpx.errors import InputError
 from mlpx.inputs.arrays import CHUNK_ELEMENTS, Checks, together
 from mlpx.types import Array
 
+FEW = 64
+
 
 def check_codes(
     x: Array, sizes: tuple[int, ...], *, name: str, checks: Checks | None = None
@@ -20,7 +22,7 @@ def check_codes(
     One pass in chunks; on a device, read when `checks` are settled. Raises InputError with the
     first other number and its position.
     """
-    if not sizes or len(x) == 0:
+    if not sizes or len(x) == 0 or _are_few_and_fine(x, sizes):
         return
     first, rows = x.shape[1] - len(sizes), max(1, CHUNK_ELEMENTS // len(sizes))
     counts = array_backend(x).asarray(np.array(sizes, np.float64))
@@ -30,6 +32,18 @@ def check_codes(
             with np.errstate(invalid="ignore"):
                 fine = ((part >= 0) & (part < counts) & (part % 1 == 0)).all()
             asked.require(fine, partial(_refuse, part, sizes, start, first, name))
+
+
+def _are_few_and_fine(x: Array, sizes: tuple[int, ...]) -> bool:
+    """Whether they are so few that Python is done before NumPy has begun, and all of them codes."""
+    if not isinstance(x, np.ndarray) or len(x) * len(sizes) > FEW:
+        return False
+    rows = x[:, x.shape[1] - len(sizes) :].tolist()
+    return all(
+        0 <= code < size and code % 1 == 0
+        for row in rows
+        for code, size in zip(row, sizes, strict=True)
+    )
 
 
 def _refuse(part: Array, sizes: tuple[int, ...], start: int, first: int, name: str) -> None:

@@ -10,8 +10,9 @@ from mlpx.layers.base import Layer
 from mlpx.layers.dense import Dense, Rescale
 from mlpx.layers.dropout import AlphaDropout, Dropout, GaussianNoise
 from mlpx.layers.elementwise import ParametricActivation, Scale
-from mlpx.layers.embedding import Embedding, PeriodicEmbedding, PiecewiseLinearEmbedding
+from mlpx.layers.embedding import Embedding
 from mlpx.layers.normalization import BatchNorm, LayerNorm, RMSNorm
+from mlpx.layers.number_embedding import PeriodicEmbedding, PiecewiseLinearEmbedding
 from mlpx.layers.residual import Residual, as_layer
 
 __all__ = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from mlpx.tables.saved import TableModel
 from mlpx.tables.scoring import Scores, score
 from mlpx.tables.target import Target
 
-OURS = "this model"
+OURS, INTERVAL = "this model", "95 % interval"
+Line = tuple[str, list[str]]
 PICTURES = ("confusion.png", "calibration.png", "residuals.png", "importances.png")
 
 
@@ -28,9 +30,9 @@ def truth(part: Part, target: Target) -> np.ndarray:
     return part.y if target.classes else target.restore(part.y)
 
 
-def scores_on(made: TableModel, part: Part, *, seed: int = 0) -> Scores:
+def scores_on(made: TableModel, part: Part) -> Scores:
     """The scores on rows that were held out, with intervals."""
-    resamples = Resamples.of(len(part), groups=part.groups, seed=seed)
+    resamples = Resamples.of(len(part), groups=part.groups)
     return score(truth(part, made.target), made.answers(part.x), resamples=resamples)
 
 
@@ -46,37 +48,27 @@ class Assessment:
     importances: list[Importance] = field(default_factory=list)
 
     @classmethod
-    def of(cls, made: TableModel, divided: Divided, *, seed: int = 0) -> Assessment:
+    def of(cls, made: TableModel, divided: Divided) -> Assessment:
         """Of a table's test rows, of which there must be some."""
         test, target, train = divided.test, divided.target, divided.train
         assert test is not None
         y, answers = truth(test, target), made.answers(test.x)
-        resamples = Resamples.of(len(test), groups=test.groups, seed=seed)
+        resamples = Resamples.of(len(test), groups=test.groups)
         simple = baselines(
             (train.x, truth(train, target)), (test.x, y), classes=len(target.classes) or None,
-            sizes=divided.encoder.sizes, resamples=resamples, seed=seed,
+            sizes=divided.encoder.sizes, resamples=resamples,
         )  # fmt: skip
-        found = importances(made.answers, test.x, y, columns=divided.encoder.places, seed=seed)
+        found = importances(made.answers, test.x, y, columns=divided.encoder.places)
         return cls(target, y, answers, score(y, answers, resamples=resamples), simple, found)
 
     @property
     def titles(self) -> list[str]:
         """The columns of `rows`."""
-        return [OURS, "95 % interval", *(each.name for each in self.baselines)]
+        return [OURS, INTERVAL, *(each.name for each in self.baselines)]
 
-    def rows(self) -> list[tuple[str, list[str]]]:
+    def rows(self) -> list[Line]:
         """Each score's name, with its value of this model and of the simple ones."""
-        return [
-            (
-                name.replace("_", " "),
-                [
-                    shown(ours.value),
-                    f"{shown(ours.low)} to {shown(ours.high)}",
-                    *(shown(each.scores[name].value) for each in self.baselines),
-                ],
-            )
-            for name, ours in self.scores.items()
-        ]
+        return lines_of(self.scores, [each.scores for each in self.baselines])
 
     @property
     def notes(self) -> list[str]:
@@ -130,6 +122,21 @@ class Assessment:
             "calibration.png": lambda path: plots.calibration(y, p, labels=labels, path=path),
             **found,
         }
+
+
+def lines_of(scores: Scores, others: Sequence[Scores] = ()) -> list[Line]:
+    """Each score's name, with its value, its interval and its value of others."""
+    return [
+        (
+            name.replace("_", " "),
+            [
+                shown(ours.value),
+                f"{shown(ours.low)} to {shown(ours.high)}",
+                *(shown(each[name].value) for each in others),
+            ],
+        )
+        for name, ours in scores.items()
+    ]
 
 
 def shown(value: float) -> str:

@@ -54,8 +54,8 @@ class Rows:
         return Rows(self.table.take(rows), self.y[rows], None if self.w is None else self.w[rows])
 
     def counted(self) -> Rows:
-        """The rows as often as whole-number weights say, to look at rather than to train on."""
-        rows = counted(self.w, most=MOST_COUNTED)
+        """Few rows as often as whole-number weights say, to look at rather than to train on."""
+        rows = counted(self.w, most=MOST_COUNTED) if len(self) < FEW_ROWS else None
         return self if rows is None else self.take(rows)
 
 

@@ -101,7 +101,7 @@ def _sample(text: bytes, skip: int) -> list[str]:
 
 def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
     """The fields of the first rows, without blanks around them; [] for an empty line."""
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=False)
+    reader = csv.reader(lines, delimiter=delimiter)
     rows = ([field.strip() for field in row] for row in _quiet(reader))
     return list(islice(rows, SAMPLE_ROWS))
 
@@ -154,7 +154,7 @@ def _is_header(rows: list[list[str]]) -> bool:
     if some are not, numbers below a name.
     """
     first, others = rows[0], rows[1:]
-    if any(IS_NUMBER.match(field) for field in first):
+    if any(IS_NUMBER.match(field) or COMMA_NUMBER.match(field) for field in first):
         return False
     if "" not in first and len(set(first)) == len(first):
         return True

@@ -113,10 +113,11 @@ def divide(
     if known:
         encoder, target = known
     else:
-        kept = train.drop_columns([name for name in _unused(rule) if name != rule.target])
-        encoder = Encoder.fit(kept, drop=[rule.target], scaling=scaling, one_hot=one_hot)
+        unused, others = _unused(rule), train.drop_columns([rule.target])
+        encoder = Encoder.fit(others, drop=unused, scaling=scaling, one_hot=one_hot)
         target = _target(train, whole, rule.target)
-        notes += [*whole.notes, *encoder.notes, *leaks(kept, rule.target)]
+        told = leaks(train.drop_columns(unused), rule.target)
+        notes += [*whole.notes, *encoder.notes, *told]
     learnt = _part(train, encoder, target, rule.group)
     held, tested = (
         None if rows is None else _part(rows, encoder, target, rule.group)
@@ -133,13 +134,13 @@ def _with_target(table: Any, name: str) -> Any:
 def _also_there(table: Any, name: str) -> Any:
     require_columns(table, [name])
     if not present(table[name]).any():
-        raise InputError(f"the rows to test on have no values of the target {name!r}")
+        raise InputError(f"the table has no row with a value of the target {name!r}")
     return table
 
 
 def _unused(rule: Rule) -> list[str]:
     """The columns that are not learnt from: new rows are of other groups."""
-    return [*rule.drop, rule.target, *([] if rule.group is None else [rule.group])]
+    return [*rule.drop, *([] if rule.group is None else [rule.group])]
 
 
 def _target(train: Any, whole: Target, name: str) -> Target:
@@ -148,6 +149,15 @@ def _target(train: Any, whole: Target, name: str) -> Target:
         return whole
     found = Target.fit(train[name], task="regression", name=name)
     return replace(found, missing=whole.missing, notes=whole.notes)
+
+
+def part_of(table: Any, encoder: Encoder, target: Target) -> Part:
+    """The rows of another pyarrow.Table that have a target.
+
+    Raises InputError if none has.
+    """
+    rows = _with_target(_also_there(table, target.name), target.name)
+    return _part(rows, encoder, target, None)
 
 
 def _part(table: Any, encoder: Encoder, target: Target, group: str | None) -> Part:

@@ -25,6 +25,8 @@ SCALINGS: dict[str, tuple[type[Scaling], type[Scaling]]] = {
 """How measures, and how flags, are scaled."""
 BLOCK_ROWS = 1 << 16
 """So many rows are encoded at a time, which bounds the memory."""
+DROPPED = "dropped"
+"""Instead of a kind: the column was to be left out."""
 VERSION = 1
 
 
@@ -79,7 +81,9 @@ class Encoder:
             raise InputError("the table has no rows to learn from")
         encoder = _found(table, drop, kinds, scaling, one_hot)
         if not encoder.columns:
-            told = "; ".join(f"{each.name!r}: {each.why}" for each in encoder.dropped)
+            told = "; ".join(
+                f"{each.name!r}: {each.why}" for each in encoder.dropped if each.kind != DROPPED
+            )
             raise InputError(f"no column is left to learn from{': ' if told else ''}{told}")
         return encoder
 
@@ -93,10 +97,8 @@ class Encoder:
         """The columns of texts: for `read_table(texts=)`, as a few rows of them may look like
         numbers.
         """
-        of_text = {
-            name for name, column in self.columns.items() if getattr(column, "of_text", False)
-        }
-        return tuple(name for name in self.columns if name in of_text)
+        columns = self.columns.items()
+        return tuple(name for name, column in columns if getattr(column, "of_text", False))
 
     @cached_property
     def continuous(self) -> int:
@@ -149,6 +151,7 @@ class Encoder:
         Raises InputError for a column that is missing, and for a value that a column cannot have,
         naming the column, the value and its row.
         """
+        text_names(table.column_names, "the table")
         require_columns(table, self.columns)
         table = table.select(list(self.columns))
         x = np.empty((len(table), self.width), np.float32)
@@ -234,6 +237,7 @@ def _found(
     measure, flag = SCALINGS[scaling]
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name in drop:
+            dropped.append(LeftOut(name, DROPPED, "as asked"))
             continue
         found = find(values, name=name, wanted=kinds.get(name), one_hot=one_hot)
         notes += found.notes

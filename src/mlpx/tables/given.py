@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mlpx.random import check_seed
 from mlpx.records import is_whole
 from mlpx.tables.table import as_table
 
-PLAIN = str | bytes | bool | int | float | np.generic
+PLAIN = (str, bool, int, float, Decimal, np.generic)
 
 
 def table_of(X: Any, *, of: str) -> tuple[pa.Table, bool]:
@@ -60,17 +61,20 @@ def _is_list_of_rows(X: Any) -> bool:
 
 
 def _refuse_objects(X: np.ndarray) -> None:
-    for row, values in enumerate(X):
-        for name, value in zip((f"x{j}" for j in range(X.shape[1])), values, strict=True):
-            if value is not None and not isinstance(value, PLAIN) and not _is_moment(value):
-                raise InputTypeError(
-                    f"X has a {type(value).__name__} in column {name!r} at row {row}; the argument "
-                    "must be text, as a string, a date or a number"
-                )
+    """Raise InputTypeError for an object that is neither text nor a number, a date or missing."""
+    for j, column in enumerate(X.T):
+        odd = {kind for kind in set(map(type, column)) if not _is_plain(kind)}
+        if odd:
+            row = next(i for i, value in enumerate(column) if type(value) in odd)
+            raise InputTypeError(
+                f"X has a {type(column[row]).__name__} in column 'x{j}' at row {row}; the argument "
+                "must be text, as a string, a date or a number"
+            )
 
 
-def _is_moment(value: Any) -> bool:
-    return hasattr(value, "isoformat") or value != value  # pandas' NaT
+def _is_plain(kind: type) -> bool:
+    missing = kind is type(None) or kind.__name__ in ("NAType", "NaTType")  # pandas' two
+    return missing or issubclass(kind, PLAIN) or hasattr(kind, "isoformat")
 
 
 def as_in_fit(table: pa.Table, named: bool, *, estimator: Any) -> pa.Table:

@@ -24,8 +24,10 @@ from mlpx.tables.columns.values import (
     floats_of,
     is_text,
     is_time,
+    shown,
     texts_of,
     type_of,
+    whole,
 )
 from mlpx.untrusted import brief
 
@@ -59,8 +61,8 @@ def find(column: Any, *, name: str, wanted: str | None = None, one_hot: int = ON
     if wanted is not None:
         require_one_of(f"the kind of column {brief(repr(name))}", wanted, KINDS)
     check_type(column, name)
-    if is_text(type_of(column)) and not pa.types.is_dictionary(column.type):
-        column = texts_of(column)
+    plain_text = is_text(type_of(column)) and not pa.types.is_dictionary(column.type)
+    column = texts_of(column) if plain_text else whole(column)
     missing = _missing(column)
     if missing == len(column):
         return Finding("empty", "it has no values")
@@ -69,7 +71,7 @@ def find(column: Any, *, name: str, wanted: str | None = None, one_hot: int = ON
         return Finding(kind, "nearly every row has a text of its own; it looks like an id")
     if not missing and _is_constant(column):
         first = column.different[0] if isinstance(column, Texts) else column[0]
-        return Finding("constant", f"it is {brief(repr(first.as_py()))} in every row")
+        return Finding("constant", f"it is {shown(first)} in every row")
     return _fitted(column, name, kind, tolerant and is_text(type_of(column)), one_hot)
 
 

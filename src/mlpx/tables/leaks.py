@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlpx.tables.columns.values import (
+    check_type,
     floats_of,
     is_number,
     is_text,
@@ -32,10 +33,12 @@ def leaks(table: Any, target: str) -> list[str]:
     """A sentence for each column of a pyarrow.Table whose values tell those of the column `target`:
     by a correlation beyond 0.9999, or by as many values, one for each of the target's.
 
-    Only rows in which both have a value count. Raises InputError for an unknown target.
+    Only rows in which both have a value count. Raises InputError for an unknown target and for one
+    of a type that none can have.
     """
     require_columns(table, [target])
     y = whole(table[target])
+    check_type(y, target)
     values, codes = _values(y), _codes(y)
     few = 2 * (int(codes.max(initial=-1)) + 1) <= len(codes)
     said = []

@@ -17,6 +17,8 @@ FAR = 1e9
 """Beyond it a scaled number says nothing more; its square is still finite."""
 TINY = 1e-100
 """A spread below it is none: its inverse would not be finite."""
+NEGLIGIBLE = 1e-80
+"""Numbers of this size, and none of another, may lie nearer to each other than TINY."""
 CLIP = 3.0
 QUANTILES = 255
 OUTERMOST = 5.0
@@ -133,7 +135,7 @@ class Quantile(Scaling, name="quantile"):
                 raise InputError(f"{name} = {given!r}; it must be a tuple of numbers")
             for value in given:
                 require(name, value, least=-LARGEST, most=LARGEST)
-            if any(b <= a for a, b in pairwise(given)):
+            if any(b - a < TINY for a, b in pairwise(given)):
                 raise InputError(f"{name} do not increase")
         if len(self.edges) != len(self.scores):
             raise InputError(f"{len(self.edges)} edges and {len(self.scores)} scores")
@@ -142,6 +144,7 @@ class Quantile(Scaling, name="quantile"):
     def fit(cls, z: np.ndarray) -> Self:
         shares = np.linspace(0.0, 1.0, min(QUANTILES, len(z)))
         values = np.quantile(z, shares)
+        values[np.abs(values) < NEGLIGIBLE] = 0.0
         edges, first, counts = np.unique(values, return_index=True, return_counts=True)
         middle = shares[first] + 0.5 * (counts - 1) * (shares[1] if len(shares) > 1 else 0.0)
         if len(edges) == 1:

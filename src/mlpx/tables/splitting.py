@@ -12,7 +12,7 @@ from mlpx.random import Purpose, check_seed, permutation, words
 from mlpx.records import require
 from mlpx.tables.columns.date import read_times
 from mlpx.tables.columns.number import read_numbers
-from mlpx.tables.columns.values import is_number, row_named, texts_of, type_of
+from mlpx.tables.columns.values import check_type, is_number, row_named, texts_of, type_of
 from mlpx.tables.table import require_columns
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -68,6 +68,7 @@ def _count(n: int, share: float) -> int:
 
 def _by_group(column: Any, name: str, share: float, seed: int) -> np.ndarray:
     """Whole groups in a random order, so many that their rows are about the share."""
+    check_type(column, name)
     rows = texts_of(column).rows
     if (rows < 0).any():
         row = int((rows < 0).argmax())
@@ -113,6 +114,7 @@ def _by_time(column: Any, name: str, share: float) -> np.ndarray:
 def _classes(table: Any, stratify: Any) -> np.ndarray:
     if isinstance(stratify, str):
         require_columns(table, [stratify])
+        check_type(table[stratify], stratify)
         rows: np.ndarray = texts_of(table[stratify]).rows
         return rows
     classes = np.asarray(stratify)

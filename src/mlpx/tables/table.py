@@ -13,6 +13,7 @@ import pyarrow as pa
 from mlpx.backend.base import check_unmasked
 from mlpx.errors import InputError, InputTypeError
 from mlpx.records import is_whole
+from mlpx.tables.columns.values import USABLE
 from mlpx.untrusted import brief
 
 SHOWN, MOST_SHOWN, LONGEST_NAME = 3, 30, 100
@@ -36,7 +37,7 @@ def as_table(data: Any, *, name: str = "x") -> pa.Table:
     """
     if isinstance(data, pa.Table):
         text_names(data.column_names, name)
-        return data
+        return _usable(data)
     names, columns = _parts(data, name)
     names = text_names(names, name)
     arrays = [_array(column, name, key) for key, column in zip(names, columns, strict=True)]
@@ -44,7 +45,15 @@ def as_table(data: Any, *, name: str = "x") -> pa.Table:
     if len(lengths) > 1:
         told = ", ".join(f"{key!r} has {len(a)}" for key, a in zip(names, arrays, strict=True))
         raise InputError(f"{name} has columns of different lengths: {brief(told)} values")
-    return pa.table(arrays, names=names)
+    return _usable(pa.table(arrays, names=names))
+
+
+def _usable(table: pa.Table) -> pa.Table:
+    """A table without the types of which pyarrow cannot even take rows."""
+    for at, field in enumerate(table.schema):
+        if field.type in USABLE:
+            table = table.set_column(at, field.name, table[at].cast(USABLE[field.type]))
+    return table
 
 
 def _parts(data: Any, name: str) -> tuple[Sequence[Any], Iterable[Any]]:

@@ -19,6 +19,7 @@ from mlpx.tables.columns.values import (
     is_number,
     is_text,
     row_named,
+    shown,
     texts_of,
     type_of,
     whole,
@@ -75,7 +76,7 @@ class Target:
         texts that are to be values, and for more classes than can be learnt.
         """
         require_one_of("task", task, TASKS)
-        column = whole(column)
+        column = _usable(column, name)
         there = present(column)
         if not there.any():
             raise InputError(f"the target {name!r} has no values in the {len(there):,} rows")
@@ -108,7 +109,7 @@ class Target:
 
         Raises InputError for a row without a target and for a class that is not among the known.
         """
-        column = whole(column)
+        column = _usable(column, self.name)
         there = present(column)
         if not there.all():
             row = int((~there).argmax())
@@ -132,9 +133,8 @@ class Target:
             indices = found.to_numpy(zero_copy_only=False).astype(np.int64)[texts.rows]
         if (indices < 0).any():
             row = int((indices < 0).argmax())
-            given = column[row].as_py()
             raise InputError(
-                f"the target {self.name!r} has {brief(repr(given))} in {row_named(row)}, which is "
+                f"the target {self.name!r} has {shown(column[row])} in {row_named(row)}, which is "
                 f"none of the classes: {_listed(self.classes)}"
             )
         return indices
@@ -249,12 +249,17 @@ def _task_of(column: Any, name: str) -> tuple[str, str]:
     return "regression", values.format(name, what)
 
 
-def _values(column: Any, name: str) -> np.ndarray:
+def _usable(column: Any, name: str) -> Any:
+    """The column as one array. Raises InputError for a type that no target has."""
     kind = type_of(column)
     if not (is_text(kind) or is_number(kind) or pa.types.is_boolean(kind)):
         raise InputError(
             f"the target {name!r} is of type {brief(kind)}; wanted numbers, text or booleans"
         )
+    return whole(column)
+
+
+def _values(column: Any, name: str) -> np.ndarray:
     return read_numbers(column, name=name, tolerant=False)
 
 

@@ -21,7 +21,7 @@ from typing import IO, Any, Literal
 from mlpx.backend import array_backend
 from mlpx.errors import CheckpointError, InputError, InputTypeError, known_options
 from mlpx.metrics import Metric
-from mlpx.records import is_whole, require, require_count
+from mlpx.records import is_whole, require, require_count, require_flag
 from mlpx.training.kept import as_flat
 from mlpx.training.run import EVENTS, Callback, Logs, Run
 from mlpx.types import Array
@@ -53,6 +53,9 @@ def check_callbacks(given: Iterable[Callback] | Callback) -> list[Callback]:
 
 class _Watch(Callback):
     """Tracks the best value of one column of the log."""
+
+    latest = False
+    """Whether of equal epochs the latest is the best, and not the first."""
 
     def __init__(self, monitor: str, min_change: float, mode: Mode) -> None:
         require("min_change", min_change, least=0)
@@ -111,7 +114,8 @@ class _Watch(Callback):
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch beats the best so far; if so, it becomes the best."""
         value = logs[self.monitor] * (-1.0 if self._wanted() == "highest" else 1.0)
-        if value < self.best - self.min_change:  # NaN is never better
+        as_good = self.latest and value == self.best
+        if as_good or value < self.best - self.min_change:  # NaN is never better
             self.best, self.best_epoch = value, epoch
             return True
         return False
@@ -197,11 +201,19 @@ class StopOnPlateau(EarlyStopping):
 
 
 class BestWeights(_Watch):
-    """Train to the end, then restore the parameters of the best epoch."""
+    """Train to the end, then restore the parameters of the best epoch.
+
+    Of equally good epochs it is the first or, with `latest`, the latest: accuracy is often equal,
+    and what was learnt longer then errs less elsewhere.
+    """
 
     @known_options
-    def __init__(self, monitor: str = "val_loss", *, mode: Mode = "auto") -> None:
+    def __init__(
+        self, monitor: str = "val_loss", *, mode: Mode = "auto", latest: bool = False
+    ) -> None:
         super().__init__(monitor, 0.0, mode)
+        require_flag("latest", latest)
+        self.latest = latest
 
     def on_epoch_end(self, run: Run, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):

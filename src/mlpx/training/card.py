@@ -14,6 +14,7 @@ from typing import Any
 from mlpx.errors import CheckpointError, InputError
 from mlpx.network.summary import summarise
 from mlpx.training.card_facts import Facts
+from mlpx.training.card_scores import leaning_rows, pictures, score_rows
 from mlpx.training.checkpoint_files import progress
 from mlpx.training.history import History
 from mlpx.training.run_folder import CURVES, HISTORY, MODEL, class_count, class_labels
@@ -39,7 +40,8 @@ def model_card(run: Path, *, beside: Path) -> str:
         f"## Architecture\n\n{_table(_architecture(facts))}\n\n```text\n{_layers(facts)}\n```",
         f"## Training\n\n{_table(_training(facts))}",
         f"## Results\n\n{_results(facts)}",
-        *_picture(facts, beside),
+        *_scores(facts),
+        *_pictures(facts, beside),
         f"## Versions\n\n{_table(_versions(facts))}",
     ]
     return "\n\n".join(parts) + "\n"
@@ -83,14 +85,18 @@ def _warnings(facts: Facts) -> Iterator[str]:
 
 def _data(facts: Facts) -> Iterator[Row]:
     config, estimator, model = facts.config, facts.estimator, facts.model
-    yield "data set", config.get("dataset")
+    yield "data set", Path(config.get("dataset", "")).name
     rows = config.get("rows")
-    yield "rows of the training data", None if rows is None else f"{rows:,}"
+    target = facts.of_table("target")
+    whole = "rows to train" if target else "rows of the training data"
+    yield whole, None if rows is None else f"{rows:,}"
     share = config.get("validation", _held_out_by(facts.parameters))
     if share is not None:
-        yield "of these held out for validation", f"{100 * share:g} %" if share else "none"
-    encoder, target = facts.of_table("encoder"), facts.of_table("target")
-    yield "columns", f"{model.d_in:,}{' that are made of those of the table' if encoder else ''}"
+        held = "held out for validation" if target else "of these held out for validation"
+        yield held, f"{100 * share:g} %" if share else "none"
+    yield "rows to test", facts.scores.get("rows")
+    encoder = facts.of_table("encoder")
+    yield "columns", f"{model.d_in:,}{', made of those of the table' if encoder else ''}"
     yield "names of the columns", _listed(estimator.get("names") or _first(encoder.get("columns")))
     yield "columns that are not used", _listed(_first(encoder.get("dropped")))
     yield "column to predict", target.get("name")
@@ -170,16 +176,15 @@ def _results(facts: Facts) -> str:
             with suppress(InputError, KeyError):
                 best = history.best()
                 columns[f"validation, epoch {best['epoch']:g} (lowest loss)"] = _validated(best)
-    if facts.test:
+    if facts.test and not facts.scores:
         columns["test"] = facts.test
     if not columns:
         return "The run says nothing of its results."
-    metrics = list(dict.fromkeys(name for values in columns.values() for name in values))
-    lines = [f"| | {' | '.join(map(_text, columns))} |", "|---" * (1 + len(columns)) + "|"]
+    metrics = dict.fromkeys(name for values in columns.values() for name in values)
+    rows = [["", *columns]]
     for metric in metrics:
-        cells = [_shown(values.get(metric)) for values in columns.values()]
-        lines.append(f"| {_text(metric)} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", "Training and validation are those of the last epoch."])
+        rows.append([metric, *(_shown(values.get(metric)) for values in columns.values())])
+    return f"{_grid(rows)}\n\nTraining and validation are those of the last epoch."
 
 
 def _validated(epoch: dict[str, float]) -> dict[str, float]:
@@ -188,11 +193,26 @@ def _validated(epoch: dict[str, float]) -> dict[str, float]:
     return {k.removeprefix(prefix): v for k, v in epoch.items() if k.startswith(prefix)}
 
 
-def _picture(facts: Facts, beside: Path) -> Iterator[str]:
-    picture = facts.folder / CURVES
-    if facts.config and picture.is_file() and facts.saved.path.name == MODEL:
+def _scores(facts: Facts) -> Iterator[str]:
+    """What a run on a table found out on its test rows."""
+    if facts.scores:
+        yield f"On {facts.scores.get('rows')} rows that were held out for the test:"
+        yield _grid(score_rows(facts.scores))
+        leaning = leaning_rows(facts.scores)
+        if leaning:
+            yield "What the model leans on:"
+            yield _grid(leaning)
+
+
+def _pictures(facts: Facts, beside: Path) -> Iterator[str]:
+    """Links to the pictures of the run, if they are of this model."""
+    if not facts.config or facts.saved.path.name != MODEL:
+        return
+    curves = facts.folder / CURVES
+    drawn = [("Learning curves", curves)] if curves.is_file() else []
+    for title, picture in [*drawn, *pictures(facts.folder)]:
         link = Path(os.path.relpath(picture, beside)).as_posix()
-        yield f"![Learning curves](<{_text(link)}>)"
+        yield f"![{title}](<{_text(link)}>)"
 
 
 def _versions(facts: Facts) -> Iterator[Row]:
@@ -219,7 +239,12 @@ def _record(record: Any) -> str:
 def _plain(value: Any) -> Any:
     """A value as a card says it: a record by its name, nothing for no."""
     if isinstance(value, dict) and "name" in value:
-        return value["name"]
+        inner = [
+            f"{name.replace('_', ' ')} {_plain(each)}"
+            for name, each in value.items()
+            if name not in ("kind", "name") and each is not None
+        ]
+        return f"{value['name']} ({', '.join(inner)})" if inner else value["name"]
     if isinstance(value, bool):
         return "yes" if value else None
     return value
@@ -246,10 +271,16 @@ def _first(entries: Any) -> list[Any]:
 
 def _table(rows: Iterator[Row]) -> str:
     """A table of what is known."""
-    known = [
-        f"| {_text(name)} | {_text(value)} |" for name, value in rows if value not in (None, "")
+    return _grid([["", ""], *([name, value] for name, value in rows if value not in (None, ""))])
+
+
+def _grid(rows: list[list[Any]]) -> str:
+    """A table, its title row first."""
+    lines = [
+        "|" + "|".join(" " if cell == "" else f" {_text(cell)} " for cell in row) + "|"
+        for row in rows
     ]
-    return "\n".join(["| | |", "|---|---|", *known])
+    return "\n".join([lines[0], "|---" * len(rows[0]) + "|", *lines[1:]])
 
 
 def _text(value: Any) -> str:

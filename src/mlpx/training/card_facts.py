@@ -11,6 +11,7 @@ from typing import Any
 from mlpx.errors import CheckpointError
 from mlpx.network.network import Network
 from mlpx.network.saved import Saved, read
+from mlpx.training.card_scores import read_scores
 from mlpx.training.history import History
 from mlpx.training.kept import history_in
 from mlpx.training.run_folder import HISTORY, MODEL, locate, read_history
@@ -27,6 +28,8 @@ class Facts:
     """Empty for a model file alone."""
     history: History | None
     test: dict[str, float]
+    scores: dict[str, Any]
+    """Of a run on a table; empty for others."""
 
     @classmethod
     def of(cls, run: Path) -> Facts:
@@ -37,8 +40,10 @@ class Facts:
         path, config = locate(run)
         saved = read(path)
         model = Network.from_config(saved.config, device="cpu", drawn=False)
-        history, test = _history(saved, whole=config is not None and path.name == MODEL)
-        return cls(saved, model, config or {}, history, test)
+        whole = config is not None and path.name == MODEL
+        history, test = _history(saved, whole=whole)
+        scores = read_scores(path.parent) if whole else {}
+        return cls(saved, model, config or {}, history, test, scores)
 
     @property
     def estimator(self) -> dict[str, Any]:
@@ -86,5 +91,5 @@ def read_test(path: Path) -> dict[str, float]:
     try:
         test = read_json(path).get("test") or {}
         return {name: math.nan if value is None else float(value) for name, value in test.items()}
-    except (OSError, AttributeError, TypeError, ValueError, ArithmeticError) as error:
+    except (OSError, AttributeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} has no metrics of a test: {brief(error)}") from error

@@ -134,6 +134,8 @@ HARMLESS = {
     ),
     "array<Real>(op, 2)[at.column] = mean - rest;": "next to nothing beside the mean",
     "const Real total = block_sum(sum) - Limits<Real>::tiny;": "only a total of 0 feels it: 0 / it",
+    "for (long long from = 0; from <= width; from += TOGETHER) {": "nothing is left to sum",
+    "if (from + q <= width) sums[q] += dy[i * columns + from + q];": ("one past what is written"),
     "__threadfence(), (void)0;": (
         "blocks run one after the other here: of what this barrier is for, nothing shows"
     ),

@@ -128,7 +128,7 @@ class Settings:
 
         Raises typer.BadParameter for options that exclude each other.
         """
-        names = [entry.name for entry in fields(cls)]
+        names = cls.names()
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
         for one, other in (("epochs", "steps"), ("layers", "hidden")):
@@ -150,6 +150,11 @@ class Settings:
                 del recipe["batch_size"]
         _refuse_columns(given, is_table({**recipe, **given}.get("dataset", "")))
         return cls(**{**recipe, **given})
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the settings."""
+        return [entry.name for entry in fields(cls)]
 
     @property
     def rule(self) -> Optimizer:

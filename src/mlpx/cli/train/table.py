@@ -54,7 +54,7 @@ class TableRun:
         from mlpx.tables.saved import TableModel
 
         before = None if model is None else TableModel.of(model)
-        divided = _divided(settings, before)
+        divided = read_divided(settings, before)
         preset = _preset(settings, before).for_rows(len(divided.train))
         if before is None:
             made = TableModel.new(
@@ -121,7 +121,7 @@ class TableRun:
 
         if self.divided.test is None:
             return None
-        found = scores_on(self.made, self.divided.test, seed=self.settings.seed)
+        found = scores_on(self.made, self.divided.test)
         return {name: score.value for name, score in found.items()}
 
     def tell(self, folder: Path, *, quiet: bool) -> list[str]:
@@ -132,23 +132,23 @@ class TableRun:
         """
         from mlpx.tables.assessment import Assessment
 
-        found = Assessment.of(self.made, self.divided, seed=self.settings.seed)
+        found = Assessment.of(self.made, self.divided)
         write_atomically(folder / SCORES, (json.dumps(found.as_dict(), indent=1) + "\n").encode())
         pictures, trouble = found.draw(folder)
         if not quiet:
-            print_scores(found.titles, found.rows(), rows=len(found.y))
+            print_scores(found.titles, found.rows(), rows=f"{len(found.y):,} rows to test")
             for note in (*found.notes, *([f"no pictures: {trouble}"] if trouble else [])):
                 typer.echo(one_line(note))
         return [SCORES, *pictures]
 
 
-def print_scores(titles: list[str], lines: list[tuple[str, list[str]]], *, rows: int) -> None:
-    """Print a table of scores on so many rows."""
+def print_scores(titles: list[str], lines: list[tuple[str, list[str]]], *, rows: str) -> None:
+    """Print a table of scores on these rows."""
     from rich.console import Console
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False)
-    made.add_column(f"on {rows:,} rows to test", min_width=14)
+    made.add_column(f"on {rows}", min_width=14)
     for i, title in enumerate(titles):
         made.add_column(title, justify="right", no_wrap=i < 2, overflow="fold")
     for name, cells in lines:
@@ -164,7 +164,11 @@ def _share(text: str) -> float | None:
         return None
 
 
-def _divided(settings: Settings, before: TableModel | None) -> Divided:
+def read_divided(settings: Settings, before: TableModel | None) -> Divided:
+    """The table that the settings name, in parts; `before` is the model of a run that goes on.
+
+    Raises typer.BadParameter, MlpxError.
+    """
     from mlpx.tables.dividing import divide
     from mlpx.tables.presets import preset_of
 
@@ -191,7 +195,7 @@ def _preset(settings: Settings, before: TableModel | None) -> Preset:
     from mlpx.tables.presets import preset_of
 
     for name, usual in (("layers", None), ("activation", "relu"), ("initializer", None)):
-        if getattr(settings, name) != usual:
+        if before is None and getattr(settings, name) != usual:
             raise typer.BadParameter(
                 f"--{name} is decided by the preset of a table; --hidden gives the widths"
             )

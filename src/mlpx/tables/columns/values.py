@@ -29,6 +29,12 @@ NO_TIME = np.iinfo(np.int64).min
 MONTHS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
+USABLE = {pa.float16(): pa.float32()}
+"""For types that pyarrow has few functions for, others."""
+if hasattr(pa, "string_view"):
+    USABLE[pa.string_view()] = pa.large_string()
+
+
 class Read(NamedTuple):
     """What texts say as numbers or times: NaN or NaT for none, and which could not be read."""
 
@@ -70,10 +76,9 @@ class Texts:
 def whole(column: Any) -> Any:
     """A column as one pyarrow array."""
     if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    if column.type == pa.float16():  # for which pyarrow has few functions
-        column = column.cast(pa.float32())
-    return column
+        empty = not len(column)  # which pyarrow cannot combine if it is of a dictionary of nothing
+        column = pa.nulls(0, type_of(column)) if empty else column.combine_chunks()
+    return column.cast(USABLE.get(column.type, column.type))
 
 
 def type_of(column: Any) -> Any:
@@ -269,6 +274,14 @@ def refuse_first(unread: np.ndarray, texts: Texts, name: str, *, wanted: str, st
         f"column {brief(repr(name))} has {brief(repr(value))} in {row_named(row + start)}; wanted "
         f"{wanted}, as in the rows that the model learnt from"
     )
+
+
+def shown(value: Any) -> str:
+    """A value of a pyarrow array, for a message."""
+    if is_time(value.type):  # Python knows only the years from 1 to 9999
+        value = str(value.cast(pa.string()).as_py())
+        return brief(value)
+    return brief(repr(value.as_py()))
 
 
 def row_named(row: int) -> str:

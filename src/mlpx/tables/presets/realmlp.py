@@ -99,7 +99,8 @@ class _RealMLP(Preset):
             "sampling": "whole_batches",
         }
         if validated:
-            options["callbacks"] = [BestWeights("val_accuracy" if target.classes else "val_loss")]
+            column = "val_accuracy" if target.classes else "val_loss"
+            options["callbacks"] = [BestWeights(column, latest=True)]
         return options
 
     def _optimizer(self, layers: Sequence[Layer], target: Target) -> Optimizer:
