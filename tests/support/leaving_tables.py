@@ -62,14 +62,20 @@ def encoded(frame: Any, **options: Any) -> Encoder:
 
 
 def model_of(
-    frame: Any, y: Any, *, preset: str = "plain", task: str = "auto", **options: Any
+    frame: Any,
+    y: Any,
+    *,
+    preset: str = "plain",
+    task: str = "auto",
+    loss: Any = None,
+    **options: Any,
 ) -> TableModel:
     """An untrained model, with parameters as if it was trained."""
     rows, chosen = as_table(frame), preset_of(preset)
     target = Target.fit(as_table({"y": y})["y"], name="y", task=task)
     encoder = encoded(frame, one_hot=chosen.one_hot, **options)
     chosen = chosen.for_rows(len(rows))
-    made = TableModel.new(encoder, target, chosen, x=encoder.encode(rows), seed=0)
+    made = TableModel.new(encoder, target, chosen, x=encoder.encode(rows), seed=0, loss=loss)
     shuffled(made.model)
     last = [*made.model.parameters.values()][-2]
     last *= 0.02  # no class is certain, as after a training

@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from leaving_tables import model_of, table
 
 from mlpx import MLP
+from mlpx.kernels.losses import Quantile as QuantileLoss
 from mlpx.tables import TableClassifier, TableRegressor
 from mlpx.tables.columns import Column
 from mlpx.tables.columns.category import Category
@@ -84,6 +86,22 @@ def test_answers_are_the_models(left, preset, y):
     else:
         assert found.dtype == np.float64
         np.testing.assert_allclose(found, made.predict(others), rtol=1e-6)
+
+
+@pytest.mark.parametrize("y", [LABELS, LABELS == "old"], ids=["three", "two"])
+def test_probabilities_have_their_temperature(left, y):
+    made = replace(model_of(TABLE, y), temperature=3.0)
+    found = left(made).predict_proba(TABLE)
+    np.testing.assert_allclose(found, made.predict_proba(TABLE), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("q", [(0.4,), (0.05, 0.4, 0.9)], ids=repr)
+def test_quantiles_ascend_and_the_middle_one_is_the_value(left, q):
+    made = model_of(TABLE, VALUES, loss=QuantileLoss(q))
+    module = left(made)
+    wanted = made.predict_quantiles(TABLE)
+    np.testing.assert_allclose(module.predict_quantiles(TABLE), wanted, rtol=1e-6)
+    np.testing.assert_allclose(module.predict(TABLE), made.predict(TABLE), rtol=1e-6)
 
 
 def test_the_file_of_parameters_is_the_model_of_the_table(left, tmp_path):
@@ -212,12 +230,12 @@ def test_a_module_has_what_its_columns_need_and_nothing_else(tmp_path):
     tree = ast.parse(text)
     assert [node.name for node in tree.body if isinstance(node, ast.FunctionDef)] == [
         "predict", "outputs", "prepare", "number", "one_hot", "standard", "places", "numbers",
-        "column", "number_of", "text_of", "float_text", "is_missing", "finish", "rows", "relu",
-        "read",
+        "column", "number_of", "text_of", "float_text", "is_missing", "finish", "values", "rows",
+        "relu", "read",
     ]  # fmt: skip
     assert 'one_hot(columns, "zip", ("0", "1", "2", "3", "4", "5")),' in text
     assert "datetime" not in text
-    assert len(text.splitlines()) < 200
+    assert len(text.splitlines()) < 220
 
 
 @pytest.mark.parametrize("scaling", ["robust", "quantile"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from leaving_tables import Matrix, encoded, fed, model_of, table
 from onnx_answers import session
 
 from mlpx.errors import InputError
+from mlpx.kernels.losses import Quantile as QuantileLoss
 from mlpx.tables import TableClassifier
 from mlpx.tables.columns import Column, Date
 from mlpx.tables.encoder import SCALINGS as NAMED
@@ -186,6 +187,24 @@ def test_values_stay_within_those_of_training(tmp_path):
     made.model.parameters[[*made.model.parameters][-1]][...] = 1e4
     made.export_onnx(path)
     assert (asked(path, fed(made.encoder, TABLE))["value"] == VALUES.max()).all()
+
+
+@pytest.mark.parametrize("y", [LABELS, LABELS == "old"], ids=["three", "two"])
+def test_probabilities_have_their_temperature(tmp_path, y):
+    made, path = replace(model_of(TABLE, y), temperature=3.0), tmp_path / "m.onnx"
+    made.export_onnx(path)
+    found = asked(path, fed(made.encoder, TABLE))["probabilities"]
+    np.testing.assert_allclose(found, made.predict_proba(TABLE), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("q", [(0.4,), (0.05, 0.4, 0.9)], ids=repr)
+def test_quantiles_ascend_and_the_middle_one_is_the_value(tmp_path, q):
+    made, path = model_of(TABLE, VALUES, loss=QuantileLoss(q)), tmp_path / "m.onnx"
+    made.export_onnx(path)
+    found = asked(path, fed(made.encoder, TABLE))
+    assert found["quantiles"].shape == (len(TABLE), len(q))
+    np.testing.assert_allclose(found["quantiles"], made.predict_quantiles(TABLE), rtol=1e-4)
+    np.testing.assert_allclose(found["value"][:, 0], made.predict(TABLE), rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -53,16 +53,22 @@ class Graph:
         self._prefix = before
 
     def add(
-        self, op: str, inputs: Sequence[str], *, domain: str = "", name: str = "", **attributes: Any
-    ) -> str:
-        """Append a node with one output; returns the output's name, which is `name` if given.
+        self, op: str, inputs: Sequence[str], *, domain: str = "", name: str = "",
+        unused: int = 0, **attributes: Any,
+    ) -> str:  # fmt: skip
+        """Append a node; returns the name of its first output, which is `name` if given. After it
+        come `unused` ones.
 
         The other names that are made up differ from those of the inputs declared so far.
         """
         made = name or self._free(f"{self._prefix}{op}")
+        outputs = [made, *(self._free(f"{made}/unused") for _ in range(unused))]
         self.nodes.append(
-            {"op": op, "inputs": list(inputs), "output": made, "domain": domain, "has": attributes}
-        )
+            {
+                "op": op, "inputs": list(inputs), "outputs": outputs, "domain": domain,
+                "has": attributes,
+            }
+        )  # fmt: skip
         return made
 
     def constant(self, array: Any, *, name: str = "") -> str:
@@ -116,7 +122,7 @@ class Graph:
             raise MissingExtraError("onnx", "onnx", "an ONNX file", error) from error
         nodes = [
             helper.make_node(
-                node["op"], node["inputs"], [node["output"]], name=node["output"],
+                node["op"], node["inputs"], node["outputs"], name=node["outputs"][0],
                 domain=node["domain"], **node["has"],
             )
             for node in self.nodes

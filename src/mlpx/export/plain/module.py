@@ -59,13 +59,15 @@ def module(
     checksum: int,
     before: str | None,
     after: str | None,
+    temperature: float = 1.0,
 ) -> str:
     """The whole module for `model`, whose file will be called `stem`.py."""
     code = Code()
     for site in sites(model):
         add_layer(code, site, "x")
     given = "x" if before is None else "columns"
-    ends = _ends(answers, code, given, k=model.d_out, finishes=after is not None)
+    over = "" if temperature == 1.0 else f" / {temperature!r}"
+    ends = _ends(answers, code, given, k=model.d_out, finishes=after is not None, over=over)
     brought, before = _brought(before)
     functions = texts(code.called)
     parts = [
@@ -146,8 +148,12 @@ def outputs(x: Any) -> np.ndarray:
 '''
 
 
-def _ends(answers: Answers, code: Code, given: str, *, k: int, finishes: bool) -> list[str]:
-    """The functions that are asked, of what is called `given`: rows x, or what they are made of."""
+def _ends(
+    answers: Answers, code: Code, given: str, *, k: int, finishes: bool, over: str
+) -> list[str]:
+    """The functions that are asked, of what is called `given`: rows x, or what they are made of;
+    `over`: " / T" if probabilities have a temperature.
+    """
     z = "outputs(x)" if given == "x" else f"outputs(prepare({given}))"
     if answers.kind == "values":
         value = "np.exp(z)" if answers.link == "exp" else "z"
@@ -156,7 +162,7 @@ def _ends(answers: Answers, code: Code, given: str, *, k: int, finishes: bool) -
         return [_function("predict", given, f"The values for each row{shape}.", _exp(value, z))]
     asked = [_function("predict", given, *_prediction(answers, z))]
     if answers.has_probabilities:
-        lines = _probabilities(answers, code, z)
+        lines = _probabilities(answers, code, z + over)
         each = f"label (n, {k})" if answers.kind == "labels" else f"class (n, {max(k, 2)})"
         asked.append(_function("predict_proba", given, f"The probability of each {each}.", lines))
     return asked

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mlpx.export import onnx, plain
+from mlpx.export.onnx import Behind
 from mlpx.tables.exporting.code import finish_text, prepare_text
 from mlpx.tables.exporting.nodes import form_in, matrix, restored
 from mlpx.tables.target import Target
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 OUTPUTS = {
     "classification": ("label", "probabilities", "scores"),
-    "regression": ("value",),
+    "regression": ("value", "quantiles"),
 }
 
 
@@ -39,21 +40,23 @@ def export_onnx(
 
     Each column that the model reads is an input of its name, (N, 1): text for categories, doubles
     for what else there is, dates as seconds since 1970. A column that is called like an output has
-    "_in" behind its name. The file's metadata have "columns", what each input is called and takes,
-    as JSON, and "target".
+    "_in" behind its name. Outputs are "label" and "probabilities", or "value" (N, 1), a double, and
+    "quantiles" (N, q) if the model has them. The file's metadata have "columns", what each input is
+    called and takes, as JSON, and "target".
 
     Raises InputError for a column or a layer that has no form in ONNX, InputTypeError,
     MissingExtraError without onnx, CheckpointError.
     """
     encoder, target = made.encoder, made.target
     inputs = dict(input_names(encoder.columns, OUTPUTS[target.task]))
-    after = None if target.classes else partial(restored, target=target, clamp=made.preset.clamp)
+    behind = Behind(temperature=made.temperature)
+    if not target.classes:
+        behind = Behind(partial(restored, made=made), columns=1, dtype=np.float64)
     with made.model.backend.failing("exporting"):
         onnx.export_onnx(
             made.model, path, names=names_of(target), doc=doc,
             metadata={**_facts(made, inputs), **(metadata or {})},
-            before=partial(matrix, encoder=encoder, inputs=inputs), after=after,
-            value_dtype=np.float64,
+            before=partial(matrix, encoder=encoder, inputs=inputs), after=behind,
         )  # fmt: skip
 
 
@@ -66,11 +69,11 @@ def export_numpy(made: TableModel, path: str | os.PathLike[str]) -> None:
     Raises InputError for a column or a layer that has no form in NumPy, InputTypeError,
     CheckpointError.
     """
-    after = None if made.target.classes else finish_text(made.target, clamp=made.preset.clamp)
+    after = None if made.target.classes else finish_text(made)
     with made.model.backend.failing("exporting"):
         plain.export_numpy(
             made.model, path, names=names_of(made.target), before=prepare_text(made.encoder),
-            after=after,
+            after=after, temperature=made.temperature,
         )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlpx.errors import InputError
 from mlpx.export.plain.code import texts
@@ -16,8 +16,10 @@ from mlpx.tables.columns.values import MISSING
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.exporting import functions
 from mlpx.tables.scaling import Scaling
-from mlpx.tables.target import Target
 from mlpx.untrusted import brief
+
+if TYPE_CHECKING:
+    from mlpx.tables.saved import TableModel
 
 IMPORTS = "from datetime import UTC, date, datetime\n"
 PARTS = "Parts = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]"
@@ -179,18 +181,40 @@ def quantile(code: Code, z: str, scales: Sequence[Any], mark: str) -> str:
     return f"quantile({z}, {code.told('scales')}[{first}:{end}])"
 
 
-def finish_text(target: Target, *, clamp: bool) -> str:
-    """The text of `finish`, which makes values of standardised ones."""
-    value = f"z[:, 0].astype(np.float64) * {target.std!r} + {target.mean!r}"
+def finish_text(made: TableModel) -> str:
+    """The text of `finish`, which makes values of standardised ones, and of what else there is."""
+    target, clamp = made.target, made.preset.clamp
     within = ", within those of the training rows" if clamp else ""
-    lines = [f"    y = {value}"]
-    lines.append(
-        f"    return np.clip(y, {target.low!r}, {target.high!r})" if clamp else "    return y"
+    column = f"values(z)[:, {made.middle}]"
+    finish = FINISH.format(
+        column=column,
+        within=within,
+        z="np.sort(z, axis=1)" if made.quantiles else "z",
+        std=repr(target.std),
+        mean=repr(target.mean),
+        end=f"np.clip(y, {target.low!r}, {target.high!r})" if clamp else "y",
     )
-    return "\n".join(
-        ["def finish(z: np.ndarray) -> np.ndarray:",
-         f'    """The values (n,) that standardised ones z (n, 1) are{within}."""', *lines]
-    )  # fmt: skip
+    asked = QUANTILES.format(quantiles=made.quantiles) if made.quantiles else ""
+    return asked + finish
+
+
+FINISH = '''
+def finish(z: np.ndarray) -> np.ndarray:
+    """The predicted values (n,) for the outputs z of the network."""
+    return {column}
+
+
+def values(z: np.ndarray) -> np.ndarray:
+    """The values that standardised ones are{within}."""
+    y = {z}.astype(np.float64) * {std} + {mean}
+    return {end}
+'''
+QUANTILES = '''
+def predict_quantiles(columns: Any) -> np.ndarray:
+    """The quantiles {quantiles} for each row, in ascending order."""
+    return values(outputs(prepare(columns)))
+
+'''
 
 
 COLUMNS: dict[str, Callable[[Any], Called]] = {

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlpx.errors import InputError
+from mlpx.export.onnx.embeddings import columns
 from mlpx.export.onnx.graph import DOUBLE, FLOAT, INT64, Graph
 from mlpx.export.onnx.outputs import ROWS
 from mlpx.tables.columns import Boolean, Category, Column, Date, Number
 from mlpx.tables.columns.values import LARGEST
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.exporting.scales import scaled
-from mlpx.tables.target import Target
 from mlpx.untrusted import brief
+
+if TYPE_CHECKING:
+    from mlpx.tables.saved import TableModel
 
 DAY_S, HOUR_S = 86_400, 3_600
 LAST_S = 9e12
@@ -197,13 +200,23 @@ def _double(graph: Graph, value: float) -> str:
     return graph.constant(np.float64(value))
 
 
-def restored(graph: Graph, z: str, *, target: Target, clamp: bool) -> str:
-    """The values (N, 1), double, that standardised ones are."""
+def restored(graph: Graph, z: str, *, made: TableModel) -> str:
+    """The values (N, 1), double, that standardised ones are; of quantiles (N, q), which become an
+    output in ascending order, the middle one.
+    """
+    target = made.target
     y = graph.add("Mul", [graph.add("Cast", [z], to=DOUBLE), _double(graph, target.std)])
     y = graph.add("Add", [y, _double(graph, target.mean)])
-    if clamp:
+    if made.preset.clamp:
         y = graph.add("Clip", [y, _double(graph, target.low), _double(graph, target.high)])
-    return y
+    count = len(made.quantiles)
+    if not count:
+        return y
+    most = graph.constant(np.array([count]))
+    y = graph.add("TopK", [y, most], unused=1, axis=1, largest=0, sorted=1)
+    graph.add("Identity", [y], name="quantiles")
+    graph.output("quantiles", (ROWS, count), np.float64)
+    return columns(graph, y, made.middle, made.middle + 1)
 
 
 COLUMNS: dict[str, Form] = {
