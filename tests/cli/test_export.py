@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commanding import mlpx, names
+from commanding import mlpx, names, train
 
 from mlpx import MLP
 from mlpx.cli.export import labels_for
@@ -127,6 +127,30 @@ def test_a_killed_run_is_said_to_be_one(table, killed):
         "note: the run in run was cut short: this is checkpoint-"
     )
     assert evaluated("net.onnx", np.zeros((2, 3), np.float32))["label"].shape == (2,)
+
+
+def test_a_run_of_a_table_takes_its_columns():
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: mlpx[tables]")
+    from leaving_tables import fed, table
+    from onnx.reference import ReferenceEvaluator
+
+    from mlpx.tables.saved import TableModel
+
+    frame = table(120).assign(kind=["a", "b", "c"] * 40)
+    frame.to_csv("shop.csv", index=False)
+    train("shop.csv", "--target", "kind", "--epochs", 1, "--hidden", 8, "--out", "run")
+    assert export("run", "net.onnx").startswith("net.onnx: ")
+    assert export("run", "net.py").startswith("net.py: ")
+    made = TableModel.of(MLP.load("run/model.safetensors"))
+    wanted = made.predict_proba(frame)
+    evaluator = ReferenceEvaluator("net.onnx")
+    label, found = evaluator.run(None, fed(made.encoder, frame))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(module("net.py").predict_proba(frame), wanted, rtol=1e-5, atol=1e-6)
+    assert (label == made.predict(frame)).all()
+    told = kept("net.onnx")
+    assert [each["name"] for each in json.loads(told["columns"])] == [*made.encoder.columns]
+    assert (told["target"], told["dataset"]) == ("kind", "shop.csv")
 
 
 def test_the_card_of_a_model_of_a_table_names_its_columns():

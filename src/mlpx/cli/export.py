@@ -95,7 +95,9 @@ def _numpy(model: MLP, config: dict[str, Any] | None, file: Path) -> None:
 
 
 def _is_of_table(model: MLP) -> bool:
-    return bool(_of_table(model, "encoder"))
+    """Whether its file says how a table becomes numbers."""
+    table = (model.about or {}).get("table")
+    return isinstance(table, dict) and bool(table.get("encoder"))
 
 
 def _table(model: MLP) -> TableModel:
@@ -114,19 +116,10 @@ def labels_for(model: MLP, config: dict[str, Any] | None) -> Any:
 
     if model.loss.target_kind(model.d_out) == "values":
         return None
-    target = _of_table(model, "target")
-    described = {"classes": target["classes"]} if target.get("classes") else config
-    labels = class_labels(described, model=model)
+    labels = class_labels(config, model=model)
     if labels is None or len(labels) != class_count(model):
         return None
     return label_array(labels)
-
-
-def _of_table(model: MLP, part: str) -> dict[str, Any]:
-    """What the file of a model of a table says of its encoder or its target."""
-    table = (model.about or {}).get("table")
-    found = table.get(part) if isinstance(table, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def metadata(config: dict[str, Any] | None) -> dict[str, str]:
