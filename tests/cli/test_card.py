@@ -12,6 +12,7 @@ import pytest
 from commanding import mlpx, names, train
 
 from mlpx import MLP
+from mlpx.kernels.losses import Quantile
 
 pytestmark = pytest.mark.usefixtures("elsewhere", "blank_pictures")
 SECTIONS = ["Intended use", "Data", "Architecture", "Training", "Results", "Versions"]
@@ -124,6 +125,11 @@ def test_a_regression_has_values_and_no_classes():
     assert "classes" not in table_of(text, "Data")
     assert list(table_of(text, "Results")) == ["", "---", "loss"]
     assert table_of(text, "Training")["patience"] == ["1"]
+
+
+def test_outputs_may_be_quantiles_of_one_value():
+    MLP([2, 3], loss=Quantile((0.1, 0.5, 0.9)), seed=0).save("alone.safetensors")
+    assert "that predicts 3 quantiles of 1 value, from 2 columns" in card("alone.safetensors")
 
 
 def test_names_in_files_are_no_markup(table):

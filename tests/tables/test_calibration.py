@@ -39,10 +39,39 @@ def test_shifts_and_large_logits_change_nothing() -> None:
     assert temperature(shifted, y) == pytest.approx(temperature(z, y), rel=1e-6)
 
 
-def test_rows_that_are_all_right_or_all_wrong_have_a_bound() -> None:
-    z, _ = classes(50, 3)
-    assert temperature(z, z.argmax(axis=1)) == pytest.approx(0.05)
-    assert temperature(z, z.argmin(axis=1)) == pytest.approx(20)
+def test_few_rows_that_are_all_right_do_not_make_a_model_sure() -> None:
+    """The more of them there are, the surer; none can say more than the bounds."""
+    z, _ = classes(20_000, 3)
+    found = [temperature(z[:n], z[:n].argmax(axis=1)) for n in (5, 50, 20_000)]
+    assert 1 > found[0] > 0.5 > found[1] > 0.2 > found[2]
+    assert temperature(1e-3 * z, z.argmax(axis=1)) == pytest.approx(0.05)
+    assert temperature(1e3 * z, z.argmin(axis=1)) == pytest.approx(20)
+
+
+def test_a_temperature_is_the_mode_of_its_posterior() -> None:
+    z, y = classes(30, 3)
+    z, found = 3 * z, temperature(3 * z, y)
+
+    def posterior(t: float) -> float:
+        return 30 * log_loss(z / t, y) + np.log(t) ** 2 / (2 * 0.5**2)
+
+    assert posterior(found) < min(posterior(found / 1.001), posterior(found * 1.001))
+    assert found != pytest.approx(1, abs=0.1)
+
+
+def test_one_output_is_the_logit_of_the_second_class() -> None:
+    z, y = classes(300, 2)
+    single = 2.5 * (z[:, 1:] - z[:, :1])
+    assert temperature(single, y) == pytest.approx(temperature(2.5 * z, y), rel=1e-9)
+
+
+def test_rows_count_by_their_weights() -> None:
+    z, y = classes(300, 3)
+    w = np.repeat([0.0, 2.0], 150)
+    assert temperature(z, y, w) == pytest.approx(temperature(z[150:], y[150:]), rel=1e-9)
+    w = np.repeat([1.0, 50.0], 150)  # the first half is all wrong, the second all right
+    odd = np.where(w > 1, z.argmax(axis=1), z.argmin(axis=1))
+    assert temperature(z, odd, w) < 1 < temperature(z, odd, w[::-1])
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.95])
@@ -80,6 +109,21 @@ def test_the_rank_is_that_of_the_definition() -> None:
         found.margin(1.0)
 
 
+def test_as_many_rows_as_it_says_are_enough() -> None:
+    found = Conformal.of(np.arange(8.0), np.zeros(8), np.zeros(8))
+    with pytest.raises(InputError, match=r"coverage = 0.9 needs at least 9 validation rows; .* 8"):
+        found.margin(0.9)
+    assert Conformal.of(np.arange(9.0), np.zeros(9), np.zeros(9)).margin(0.9) == 8
+
+
+def test_intervals_are_never_turned_round() -> None:
+    low, high = np.array([0.0, 0.0]), np.array([4.0, 1.0])
+    narrower = Conformal(3, (-1.0, -1.0, -1.0), (1, 2, 3))
+    assert narrower.widen(low, high, coverage=0.5).tolist() == [[1.0, 3.0], [0.5, 0.5]]
+    wider = Conformal(3, (1.0, 2.0, 3.0), (1, 2, 3))
+    assert wider.widen(low, high, coverage=0.5).tolist() == [[-2.0, 6.0], [-2.0, 3.0]]
+
+
 def test_few_are_kept_of_many_and_the_next_larger_is_taken() -> None:
     scores = np.sort(np.random.default_rng(1).exponential(size=50_000))
     found = Conformal.of(scores, np.zeros(50_000), np.zeros(50_000))
@@ -96,12 +140,17 @@ def test_comes_back_from_json() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"scores": [2.0, 1.0, 3.0]}, {"ranks": [1, 2]}, {"ranks": [1, 1, 3]}, {"ranks": [0, 1, 3]},
-     {"rows": 5}, {"scores": [1.0, 2.0, float("nan")]}, {"scores": [], "ranks": []}],
+    ("wrong", "told"),
+    [({"scores": [2.0, 1.0, 3.0]}, "ascend together"), ({"ranks": [1, 2]}, "ascend together"),
+     ({"scores": [1.0, 2.0, float("nan")]}, "ascend together"),
+     ({"ranks": [1, 1, 3]}, "do not rise"),
+     ({"ranks": [0, 1, 3]}, "do not rise"), ({"rows": 5}, "do not rise"),
+     ({"scores": [], "ranks": []}, "do not rise"), ({"ranks": [1, 2.5, 3]}, "no whole number"),
+     ({"rows": "3"}, "no whole number"), ({"rows": float("inf")}, "no whole number"),
+     ({"rows": 10**300, "ranks": [1, 2, 10**300]}, "wanted at most")],
 )  # fmt: skip
-def test_what_no_rows_can_give_is_refused(wrong: dict) -> None:
+def test_what_no_rows_can_give_is_refused(wrong: dict, told: str) -> None:
     good = {"rows": 3, "scores": [1.0, 2.0, 3.0], "ranks": [1, 2, 3]}
     Conformal.from_config(good)
-    with pytest.raises(ValueError, match=r"ascend together|do not rise"):
+    with pytest.raises((ValueError, TypeError), match=told):
         Conformal.from_config({**good, **wrong})

@@ -11,7 +11,7 @@ from sklearn import metrics
 from mlpx.errors import InputError
 from mlpx.tables import scoring
 from mlpx.tables.resampling import Resamples
-from mlpx.tables.scoring import Ranked, Score, score, score_classes, score_values
+from mlpx.tables.scoring import Ranked, Score, score, score_classes, score_quantiles, score_values
 
 RNG = np.random.default_rng(3)
 
@@ -52,6 +52,18 @@ def test_scores_of_values_are_those_of_scikit_learn() -> None:
     }
     assert {name: each.value for name, each in found.items()} == pytest.approx(wanted, rel=1e-9)
     assert all(each.low < each.value < each.high for each in found.values())
+
+
+def test_the_score_of_quantiles_is_that_of_scikit_learn() -> None:
+    y, q = RNG.normal(size=200), (0.1, 0.5, 0.8)
+    predicted = np.sort(RNG.normal(size=(200, 3)), axis=1)
+    (found,) = score_quantiles(y, predicted, quantiles=q).values()
+    each = [metrics.mean_pinball_loss(y, predicted[:, j], alpha=alpha) for j, alpha in enumerate(q)]
+    assert found.value == pytest.approx(np.mean(each), rel=1e-12)
+    assert found.low < found.value < found.high
+    assert not found.higher_is_better
+    with pytest.raises(InputError, match=r"wanted \(n,\) and \(n, 2\)"):
+        score_quantiles(y, predicted, quantiles=(0.1, 0.5))
 
 
 @pytest.mark.parametrize("name", ["accuracy", "balanced_accuracy", "log_loss", "roc_auc"])

@@ -13,7 +13,9 @@ from small_tables import LABELS, NUMBERS, SMALL, TABLE, VALUES
 
 from mlpx import MLP, MLPClassifier
 from mlpx.errors import CheckpointError, InputError
+from mlpx.kernels.losses import Quantile
 from mlpx.tables import TableClassifier, TableRegressor
+from mlpx.tables.calibration import Conformal
 from mlpx.tables.presets import Plain
 from mlpx.tables.saved import TableModel
 from mlpx.training.run_folder import CONFIG, save_run
@@ -138,6 +140,11 @@ DAMAGED: list[tuple[Any, str]] = [
     (changed("encoder", columns=ABOUT["table"]["encoder"]["columns"][:2]), "encoder"),
     (changed("encoder", version=99), "encoder"),
     (changed("target", std=0.0), "target"),
+    *(
+        ({"table": {**ABOUT["table"], "temperature": given}}, "temperature is damaged: .*must be")
+        for given in (0, -1.5, 1e4, 1e-9, float("nan"), "warm", True, None, [2.0])
+    ),
+    ({"table": {**ABOUT["table"], "conformal": {}}}, "has a conformal, .* is for classification"),
 ]  # fmt: skip
 
 
@@ -145,6 +152,47 @@ DAMAGED: list[tuple[Any, str]] = [
 def test_what_nobody_vouches_for_is_refused(about: Any, told: str) -> None:
     model = copy.deepcopy(MODEL)
     model.about = about
+    with pytest.raises(CheckpointError, match=told):
+        TableModel.of(model)
+
+
+CONFORMAL = {"rows": 2, "scores": [0.5, 1.5], "ranks": [1, 2]}
+WITHOUT = {"rows": 2, "scores": [0.5, 1.5]}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [None, [], "wide", {}, WITHOUT, CONFORMAL | {"rows": 3}, CONFORMAL | {"scores": [1.5, 0.5]},
+     CONFORMAL | {"scores": [0.5, 10**400]}, CONFORMAL | {"scores": [0.5, {}]},
+     CONFORMAL | {"ranks": 2}, CONFORMAL | {"rows": 10**60, "ranks": [1, 10**60]}],
+)  # fmt: skip
+def test_intervals_that_nobody_vouches_for_are_refused(
+    told: Any, regressor: TableRegressor
+) -> None:
+    model = copy.deepcopy(regressor.model_)
+    about: dict[str, Any] = model.about  # type: ignore[assignment]
+    model.about = {"table": about["table"] | {"conformal": CONFORMAL}}
+    assert TableModel.of(model).conformal == Conformal(2, (0.5, 1.5), (1, 2))
+    model.about = {"table": about["table"] | {"conformal": told}}
+    with pytest.raises(CheckpointError, match="the table's conformal is damaged"):
+        TableModel.of(model)
+    model.about = {"table": about["table"] | {"temperature": 2.0}}
+    with pytest.raises(CheckpointError, match="has a temperature, and its target is for regress"):
+        TableModel.of(model)
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "told"),
+    [(Quantile((0.9, 0.1)), 2, r"model's quantiles = \(0.9, 0.1\); wanted each larger"),
+     (Quantile((0.5, 0.5)), 2, "wanted each larger"),
+     (Quantile((0.1, 0.9)), 4, "target has 1 values, and the model beside it 2"),
+     ("mean_squared_error", 2, "target has 1 values, and the model beside it 2")],
+)  # fmt: skip
+def test_quantiles_that_nobody_vouches_for_are_refused(
+    loss: Any, outputs: int, told: str, regressor: TableRegressor
+) -> None:
+    model = MLP([regressor.model_.d_in, outputs], loss=loss, seed=0)
+    model.about = regressor.model_.about
     with pytest.raises(CheckpointError, match=told):
         TableModel.of(model)
 

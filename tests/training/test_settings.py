@@ -51,6 +51,9 @@ WRONG: dict[str, list[Any]] = {
     "time": [5],
     "encoding": [None, 5],
     "preset": [5, "plane"],
+    "quantiles": [0.5, ["a"], [0, 0.5], [1.0], [True]],
+    "calibrated": [None, 1, "yes"],
+    "intervals": [None, 0, "no"],
     "class_names": [5, "abc", [1, 2]],
 }
 

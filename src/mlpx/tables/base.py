@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,14 +17,16 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.threads import TOO_MANY
-from mlpx.errors import InputError
+from mlpx.errors import InputError, known_options
 from mlpx.estimators.rows import check_weights
+from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
 from mlpx.records import require, require_count, require_flag
 from mlpx.tables.encoder import Encoder
-from mlpx.tables.given import as_in_fit, counted, name_of, seed_of, table_of
+from mlpx.tables.given import as_in_fit, name_of, seed_of, table_of
 from mlpx.tables.importances import Importance
 from mlpx.tables.presets import FEW_ROWS, Preset, preset_of
+from mlpx.tables.rows import Rows
 from mlpx.tables.saved import TableModel
 from mlpx.tables.scoring import Scores
 from mlpx.tables.splitting import hold_out
@@ -34,29 +36,7 @@ from mlpx.training.run import Callback, Run
 
 OVERRIDES = ("hidden_layer_sizes", "epochs", "batch_size", "learning_rate")
 """Parameters that, unless they are None, replace those of the preset."""
-MOST_COUNTED = 1_000_000
 VERBOSE = {False: 0, True: 2, "bar": 1}
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows with encoded targets y (n,), and their weights, None if all count the same."""
-
-    table: pa.Table
-    y: np.ndarray
-    w: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def take(self, rows: np.ndarray) -> Rows:
-        """Some of the rows."""
-        return Rows(self.table.take(rows), self.y[rows], None if self.w is None else self.w[rows])
-
-    def counted(self) -> Rows:
-        """Few rows as often as whole-number weights say, to look at rather than to train on."""
-        rows = counted(self.w, most=MOST_COUNTED) if len(self) < FEW_ROWS else None
-        return self if rows is None else self.take(rows)
 
 
 class _Watch(Callback):
@@ -72,6 +52,8 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
     """A network for tables behind scikit-learn's interface; see the subclasses."""
 
     _task = ""
+    _asks = ""
+    """The parameter that has validation rows tell how sure the model is."""
     _table: TableModel
     _columns: tuple[str, ...]
     """The names of the columns in `fit`, those not used among them."""
@@ -94,13 +76,21 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         """The target of training rows."""
         raise NotImplementedError
 
+    def _loss(self) -> Loss | None:
+        """What training minimises instead of the preset's loss. Raises InputError and others."""
+        return None
+
+    def _surer(self, made: TableModel, x: np.ndarray, held: Rows) -> TableModel:
+        """The trained model with what `_asks` is for, by encoded validation rows x (n, width)."""
+        raise NotImplementedError
+
     # Fitting.
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_val: Any = None, y_val: Any = None, *,
         name: str | None = None,
     ) -> Self:  # fmt: skip
-        preset, seed = self._checked(), seed_of(self.random_state)
+        preset, loss, seed = self._checked(), self._loss(), seed_of(self.random_state)
         if y is None:
             raise InputError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -112,7 +102,7 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         if len(codes) < 2:
             raise InputError(f"n_samples = {len(codes)}; a model is learnt from 2 rows or more")
         w = self._weighted(codes, check_weights(sample_weight, len(codes)), learnt)
-        rows = _that_count(Rows(table, codes, w))
+        rows = Rows(table, codes, w).that_count()
         train, held = self._parts(rows, X_val, y_val, learnt, seed)
         shown = train.counted()
         encoder = Encoder.fit(
@@ -123,8 +113,11 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         made = TableModel.new(
             encoder, target, preset, x=x, seed=seed, device=self.device,
             dtype="float64" if len(train) < FEW_ROWS else "float32",  # exact, and costs nothing
+            loss=loss,
         )  # fmt: skip
         history = self._train(made, train, held, x)
+        if held is not None and getattr(self, self._asks):
+            made = self._surer(made, made.encode(held.table), held)
         self._adopt(made, history, tuple(table.column_names), named=named)
         self.__dict__.update(learnt)
         return self
@@ -132,7 +125,8 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
     def _checked(self) -> Preset:
         """The preset with the parameters that replace its own. Raises InputError and others."""
         require("validation_fraction", self.validation_fraction, above=0, below=1)
-        require_flag("early_stopping", self.early_stopping)
+        for name in ("early_stopping", self._asks):
+            require_flag(name, getattr(self, name))
         if self.n_threads is not None:
             require_count("n_threads", self.n_threads)
             require("n_threads", int(self.n_threads), least=1, below=TOO_MANY)
@@ -154,12 +148,23 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
             check_consistent_length(range(len(table)), y)
             return rows, Rows(table, y, self._weighted(y, None, learnt))
         if not self.early_stopping or len(rows) < FEW_ROWS:
+            self._refuse_without_held()
             return rows, None
         classes = rows.y if self._task == "classification" else None
         kept, held = hold_out(
             rows.table, share=self.validation_fraction, seed=seed, stratify=classes
         )
         return rows.take(kept), rows.take(held)
+
+    def _refuse_without_held(self) -> None:
+        """Raises InputError if validation rows are asked something."""
+        if not getattr(self, self._asks):
+            return
+        few = f"of fewer than {FEW_ROWS} rows none are held out: give"
+        why = few if self.early_stopping else "set early_stopping=True, or give"
+        raise InputError(
+            f"{self._asks} = True needs validation rows, and there are none; {why} X_val and y_val"
+        )
 
     def _train(self, made: TableModel, train: Rows, held: Rows | None, x: np.ndarray) -> History:
         """Train the network; if it is interrupted, what was learnt is kept."""
@@ -287,6 +292,31 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         save(self, Path(folder))
 
+    @known_options
+    def export_onnx(
+        self, path: str | os.PathLike[str], *, doc: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the model to `path` as ONNX that takes the table's own columns: each is an input of
+        its name, (N, 1), text for categories, doubles for what else there is. The outputs are
+        "label" and "probabilities", or "value".
+
+        `doc` and `metadata` are kept in the file. Raises InputError, InputTypeError,
+        MissingExtraError without onnx, CheckpointError.
+        """
+        check_is_fitted(self)
+        self._table.export_onnx(path, doc=doc, metadata=metadata)
+
+    @known_options
+    def export_numpy(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as a module of plain NumPy at `path`, NAME.py, whose `predict` takes the
+        table's own columns, and its parameters in NAME.safetensors.
+
+        Raises InputError, InputTypeError, CheckpointError.
+        """
+        check_is_fitted(self)
+        self._table.export_numpy(path)
+
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], *, device: str | None = None) -> Self:
         """The estimator in a run folder that `save`, or `mlpx train` with a table, wrote.
@@ -297,13 +327,6 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
 
         estimator: Self = load(cls, Path(folder), device)
         return estimator
-
-
-def _that_count(rows: Rows) -> Rows:
-    """Without the rows of weight zero: they say nothing about the columns either."""
-    if rows.w is None or (rows.w > 0).all():
-        return rows
-    return rows.take(np.flatnonzero(rows.w > 0))
 
 
 def _standard(made: TableModel, y: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ from sklearn.base import ClassifierMixin
 
 from mlpx.errors import InputError, known_options
 from mlpx.estimators.labels import Labels, host_labels
-from mlpx.tables.base import BaseTable, Rows
+from mlpx.tables.base import BaseTable
 from mlpx.tables.given import as_host
+from mlpx.tables.rows import Rows
+from mlpx.tables.saved import TableModel
 from mlpx.tables.target import Target
 
 
@@ -26,6 +28,8 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
     accuracy on them; of fewer than 100 rows none are. scaling: of numbers, "robust", "quantile" or
     "standard". kinds: {column: "number", "boolean", "category" or "date"} where it must not be
     guessed. class_weight: {class: weight}, or "balanced"; multiplied by `sample_weight`.
+    calibrated: divide logits by the temperature that suits the validation rows, so that
+    probabilities are neither too sure nor too unsure; the classes predicted are the same.
     random_state: a whole number gives the same model each time. device: "cpu", "cuda", "auto".
     n_threads: None picks as many as suit. verbose: True prints lines, "bar" draws a progress bar.
 
@@ -33,7 +37,7 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
     `n_iter_`, `history_`; `encoder_`, `target_`, `preset_`, and `model_`, the network.
     """
 
-    _task = "classification"
+    _task, _asks = "classification", "calibrated"
     _labels: Labels
     classes_: np.ndarray
 
@@ -42,8 +46,9 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
         self, preset: Any = "auto", *, epochs: int | None = None, batch_size: int | None = None,
         learning_rate: float | None = None, hidden_layer_sizes: Any = None,
         early_stopping: bool = True, validation_fraction: float = 0.15, scaling: str = "robust",
-        kinds: Any = None, class_weight: Any = None, random_state: Any = None, device: Any = None,
-        n_threads: int | None = None, verbose: Any = False,
+        kinds: Any = None, class_weight: Any = None, calibrated: bool = False,
+        random_state: Any = None, device: Any = None, n_threads: int | None = None,
+        verbose: Any = False,
     ) -> None:  # fmt: skip
         self.__dict__.update({k: v for k, v in locals().items() if k not in ("self", "__class__")})
 
@@ -90,6 +95,9 @@ class TableClassifier(ClassifierMixin, BaseTable):  # type: ignore[misc]
     def _target(self, rows: Rows, name: str, learnt: dict[str, Any]) -> Target:
         classes = tuple(learnt["classes_"].tolist())
         return Target("classification", name, classes)
+
+    def _surer(self, made: TableModel, x: np.ndarray, held: Rows) -> TableModel:
+        return made.with_temperature(x, held.y, held.w)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most likely class of each row (n,), as in y."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from mlpx.tables.saved import TableModel
 from mlpx.training.history import History
 from mlpx.untrusted import one_line
@@ -33,4 +35,14 @@ def _training(made: TableModel, history: History) -> list[str]:
         column = "val_accuracy" if "val_accuracy" in history else "val_loss"
         best = history.best(column)
         told.append(f"best epoch {best['epoch']}: {column} {best[column]:.4g}")
-    return told
+    return [*told, *sureness(made)]
+
+
+def sureness(made: TableModel) -> Iterator[str]:
+    """How the model was made as sure of itself as it should be."""
+    if made.quantiles:
+        yield f"predicts the quantiles {', '.join(f'{q:g}' for q in made.quantiles)}"
+    if made.temperature != 1.0:
+        yield f"calibrated: logits are divided by the temperature {made.temperature:.3g}"
+    if made.conformal is not None:
+        yield f"intervals by the errors on {made.conformal.rows:,} validation rows"

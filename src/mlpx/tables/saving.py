@@ -74,7 +74,7 @@ def _described(
     """The estimator, the names of the columns, and whether they were given."""
     described = config.get(ESTIMATOR)
     if described is None:  # of `mlpx train`
-        estimator = cls(preset=made.preset, random_state=config.get("seed"))
+        estimator = cls(preset=made.preset, random_state=config.get("seed"), **_sureness(made))
         if made.target.task == "classification":
             _adopt_labels(estimator, Labels(made.target.labels), made)
         return estimator, made.encoder.feature_names, True
@@ -89,6 +89,13 @@ def _described(
     if not set(made.encoder.feature_names) <= set(columns):
         raise CheckpointError("columns are not those that the encoder reads")
     return estimator, tuple(columns), named
+
+
+def _sureness(made: TableModel) -> dict[str, Any]:
+    """The parameters of an estimator that make a model as sure of itself."""
+    if made.target.task == "classification":
+        return {"calibrated": made.temperature != 1.0}
+    return {"quantiles": made.quantiles or None, "intervals": made.conformal is not None}
 
 
 def _adopt_labels(estimator: Any, labels: Labels, made: TableModel) -> None:

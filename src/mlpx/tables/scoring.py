@@ -16,6 +16,8 @@ TAILS = (2.5, 97.5)
 """Percentiles at the ends of an interval: 95 % of the draws are between."""
 RANKED_ANEW = 50_000
 """Rows x classes up to which the rows of each draw are ranked for themselves."""
+PINBALL = "pinball_loss"
+"""The score of quantiles; it is no metric of `fit`, whose loss it is there."""
 Scores = dict[str, "Score"]
 Formula = Callable[[np.ndarray], np.ndarray]
 """Sums over rows (draws, s) -> the metric (draws,)."""
@@ -44,7 +46,7 @@ class Score:
     @property
     def higher_is_better(self) -> bool:
         """Whether a larger value is the better one."""
-        return bool(Metric.table[self.name].higher_is_better)
+        return self.name != PINBALL and bool(Metric.table[self.name].higher_is_better)
 
     def minus(self, other: Score) -> Score:
         """The score less another on the same rows: an interval without 0 is more than chance.
@@ -119,6 +121,26 @@ def score_values(
         "r2": lambda sums: 1 - _ratio(sums[:, 1], sums[:, 4] - sums[:, 3] ** 2 / sums[:, 0]),
     }
     return _scores(columns, formulas, resamples)
+
+
+def score_quantiles(
+    y: np.ndarray, found: np.ndarray, *, quantiles: tuple[float, ...],
+    resamples: Resamples | None = None,
+) -> Scores:  # fmt: skip
+    """The pinball loss of predicted quantiles (n, q), the mean over rows and quantiles.
+
+    Raises InputError for other shapes.
+    """
+    if y.ndim != 1 or found.shape != (len(y), len(quantiles)):
+        raise InputError(
+            f"y.shape = {y.shape} and found.shape = {found.shape}; wanted (n,) and "
+            f"(n, {len(quantiles)})"
+        )
+    error, q = y[:, None].astype(np.float64) - found, np.array(quantiles)
+    lost = np.maximum(q * error, (q - 1) * error).mean(axis=1)
+    columns = np.column_stack([np.ones(len(y)), lost])
+    formulas: dict[str, Formula] = {PINBALL: lambda sums: sums[:, 1] / sums[:, 0]}
+    return _scores(columns, formulas, resamples or Resamples.of(len(y)))
 
 
 def _scores(columns: np.ndarray, formulas: dict[str, Formula], resamples: Resamples) -> Scores:

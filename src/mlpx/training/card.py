@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlpx.errors import CheckpointError, InputError
+from mlpx.network.network import Network
 from mlpx.network.summary import summarise
 from mlpx.training.card_facts import Facts
 from mlpx.training.card_scores import leaning_rows, pictures, score_rows
@@ -54,12 +55,20 @@ def _summary(facts: Facts) -> str:
     does = {
         "classes": f"tells {class_count(model)} classes apart",
         "binary": "answers yes or no" if k == 1 else f"answers yes or no for each of {k} labels",
-        "values": f"predicts {k} value{'s' if k > 1 else ''}",
+        "values": _values(model),
     }[kind]
     return (
         f"A multi-layer perceptron that {does}, from {model.d_in} columns of numbers. "
         f"It has {model.parameter_count:,} parameters."
     )
+
+
+def _values(model: Network) -> str:
+    """What a model of values predicts: those, or quantiles of them."""
+    k = model.d_out
+    count = model.loss.target_columns(k)
+    what = f"{count} value{'s' if count > 1 else ''}"
+    return f"predicts {k // count} quantiles of {what}" if k > count else f"predicts {what}"
 
 
 def _warnings(facts: Facts) -> Iterator[str]:

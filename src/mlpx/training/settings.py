@@ -74,6 +74,8 @@ _SEED = _number_of(is_whole, 0, "a whole number, at least 0 and below 2**64", be
 _THREADS = _number_of(
     is_whole, 1, f"a whole number, at least 1 and below {TOO_MANY:,}", below=TOO_MANY
 )
+_SHARE = Setting(lambda value: _real(value) and 0 < value < 1, "a number in (0, 1)")
+_FLAG = Setting(lambda value: isinstance(value, bool), "true or false")
 _WIDTHS = _several(_COUNT, "a list of whole numbers, at least 1")
 _NAME = Setting(lambda value: isinstance(value, str) and is_label(value), "text")
 _PATH = Setting(
@@ -101,7 +103,7 @@ SETTINGS = {
     "dtype": _name_in(DTYPES),
     "seed": _SEED,
     "early_stopping": _or_null(_TEXT),
-    "stop_on_plateau": Setting(lambda value: isinstance(value, bool), "true or false"),
+    "stop_on_plateau": _FLAG,
     "patience": _or_null(_COUNT),
     "best_weights": _or_null(_TEXT),
     "on_divergence": _name_in(POLICIES),
@@ -115,6 +117,9 @@ SETTINGS = {
     "time": _or_null(_NAME),
     "encoding": _TEXT,
     "preset": _or_null(_name_in(PRESETS)),
+    "quantiles": _or_null(_several(_SHARE, "a list of numbers in (0, 1)")),
+    "calibrated": _FLAG,
+    "intervals": _FLAG,
     "checkpoint": _FROM_0,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),

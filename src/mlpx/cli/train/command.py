@@ -69,6 +69,19 @@ def widths(given: str) -> tuple[int, ...]:
     return numbers
 
 
+def quantiles(given: str) -> tuple[float, ...]:
+    """Numbers between 0 and 1, written with commas, in ascending order."""
+    try:
+        found = tuple(float(part) for part in parts(given))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < q < 1 for q in found) or list(found) != sorted(set(found)):
+        raise typer.BadParameter(
+            f"{given!r}; wanted ascending numbers between 0 and 1, such as 0.05,0.5,0.95"
+        )
+    return found
+
+
 def columns(given: list[str] | None) -> tuple[str, ...] | None:
     """The columns that --drop names, each time one or several with commas."""
     return None if not given else tuple(name for text in given for name in parts(text))
@@ -183,6 +196,31 @@ def train(
             f"How the network is built and trained: {listed(PRESETS)}. "
             "[dim]\\[default: auto][/dim]",
             **named("preset", PRESETS),
+        ),
+    ] = None,
+    quantiles: Annotated[
+        Any,
+        tables(
+            "Q,Q,...",
+            "Learn these quantiles of values, such as 0.05,0.5,0.95; that nearest 0.5 is the "
+            "prediction. [dim]\\[default: none, but the mean][/dim]",
+            parser=quantiles,
+        ),
+    ] = None,
+    calibrated: Annotated[
+        bool | None,
+        tables(
+            "",
+            "Make probabilities of classes as sure as the rows to validate say, by a temperature.",
+            "--calibrated/--no-calibrated",
+        ),
+    ] = None,
+    intervals: Annotated[
+        bool | None,
+        tables(
+            "",
+            "Keep how far off values are on the rows to validate, for predict_interval in Python.",
+            "--intervals/--no-intervals",
         ),
     ] = None,
     encoding: Annotated[
@@ -370,7 +408,8 @@ def train(
         resume=resume,
         csv_log=None if csv_log is None else str(csv_log), checkpoint_every=checkpoint_every,
         target=target, task=task, test=test, drop=columns(drop), group=group, time=time,
-        encoding=encoding, preset=preset,
+        encoding=encoding, preset=preset, quantiles=quantiles, calibrated=calibrated,
+        intervals=intervals,
         data_dir=data_dir, no_download=no_download, quiet=quiet,
     )  # fmt: skip
     if find_lr:

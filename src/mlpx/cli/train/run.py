@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def _train(experiment: Experiment, folder: Path) -> None:
     with room(folder, size + BESIDE_BYTES) as release:
         history, interrupt = _fit(experiment, folder)
         _refuse_spoilt(experiment.model, history, interrupt, folder)
+        experiment, interrupt = _surer(experiment, interrupt)
         history, test, trouble = _saved(
             experiment, folder / MODEL, history, interrupt, release=release
         )
@@ -127,6 +129,23 @@ def _refuse_spoilt(
         ended = "ended with parameters that are not finite"
     told = f"training {ended}; {path} is that from before, and nothing else was written"
     raise (MlpxError if interrupt is None else KeyboardInterrupt)(told + _advice(folder))
+
+
+def _surer(
+    experiment: Experiment, interrupt: KeyboardInterrupt | None
+) -> tuple[Experiment, KeyboardInterrupt | None]:
+    """The experiment with what validation rows tell of the model; a Ctrl-C meanwhile waits."""
+    if experiment.table is None:
+        return experiment, interrupt
+    try:
+        with held_interrupt():
+            try:
+                experiment = replace(experiment, table=experiment.table.surer())
+            except MlpxError as error:
+                warnings.warn(f"the rows to validate tell nothing: {error}", stacklevel=1)
+    except KeyboardInterrupt as late:
+        return experiment, interrupt or late
+    return experiment, interrupt
 
 
 def _is_finite(path: Path) -> bool:

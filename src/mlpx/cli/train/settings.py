@@ -29,12 +29,18 @@ FOR_TABLES: dict[str, Any] = {
 """The same, for files of tables; None is as the preset has it."""
 OF_THE_MODEL = ("layers", "hidden", "activation", "loss", "initializer", "dtype", "seed")
 """Settings that a resumed model already has."""
-OF_THE_TABLE = ("target", "task", "test", "drop", "group", "time", "encoding", "preset")
+OF_THE_TABLE = (
+    "target", "task", "test", "drop", "group", "time", "encoding", "preset", "quantiles",
+)  # fmt: skip
 """Settings that say what is learnt from which rows of a table; a resumed run keeps them."""
+FOR_A_TABLE = (*OF_THE_TABLE, "calibrated", "intervals")
+"""All settings that other data does not have."""
 OF_THE_RUN = ("optimizer", "learning_rate", "sampling", "batch_size")
 """Settings with which a run cut short can be finished only as they were; with others its model is
 trained anew.
 """
+EXCLUSIVE = (("epochs", "steps"), ("layers", "hidden"), ("loss", "quantiles"))
+SEVERAL = ("layers", "hidden", "drop", "quantiles")
 OFF = "off"
 """Instead of a metric or an interval: none."""
 
@@ -76,6 +82,9 @@ class TrainOptions:
     time: str | None = None
     encoding: str | None = None
     preset: str | None = None
+    quantiles: tuple[float, ...] | None = None
+    calibrated: bool | None = None
+    intervals: bool | None = None
 
     out: Path | None = None
     resume: Path | None = None
@@ -121,6 +130,9 @@ class Settings:
     time: str | None = None
     encoding: str = "utf-8"
     preset: str | None = None
+    quantiles: tuple[float, ...] | None = None
+    calibrated: bool = False
+    intervals: bool = False
 
     @classmethod
     def choose(cls, options: TrainOptions, before: dict[str, Any] | None = None) -> Settings:
@@ -131,7 +143,7 @@ class Settings:
         names = cls.names()
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
-        for one, other in (("epochs", "steps"), ("layers", "hidden")):
+        for one, other in EXCLUSIVE:
             if one in given and other in given:
                 raise typer.BadParameter(f"--{one} and --{other} exclude each other; give one")
         dataset = given.get("dataset", "")
@@ -139,7 +151,7 @@ class Settings:
         if before is not None:
             _refuse_changes(given, before)
             recipe = {k: v for k, v in before.items() if k in names}
-            recipe |= {k: tuple(recipe[k]) for k in ("layers", "hidden", "drop") if recipe.get(k)}
+            recipe |= {k: tuple(recipe[k]) for k in SEVERAL if recipe.get(k)}
         if "steps" in given or "epochs" in given:
             recipe = {**recipe, "epochs": None, "steps": None}  # one replaces the other
         if "optimizer" in given:
@@ -169,7 +181,7 @@ class Settings:
     def config(self) -> dict[str, Any]:
         """Plain JSON values."""
         values = asdict(self)
-        return values if self.target else {k: values[k] for k in values if k not in OF_THE_TABLE}
+        return values if self.target else {k: values[k] for k in values if k not in FOR_A_TABLE}
 
 
 def _takes_all_rows(optimizer: str) -> bool:
@@ -200,7 +212,7 @@ def _refuse_changes(given: dict[str, Any], before: dict[str, Any]) -> None:
 
 
 def _refuse_columns(given: dict[str, Any], of_table: bool) -> None:
-    for name in OF_THE_TABLE:
+    for name in FOR_A_TABLE:
         if name in given and not of_table:
             raise typer.BadParameter(
                 f"--{name} is for tables, in .csv, .tsv, .parquet or .feather files or a folder of "

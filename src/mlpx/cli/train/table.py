@@ -12,6 +12,7 @@ import typer
 from mlpx.cli import tables
 from mlpx.cli.classes import Classes
 from mlpx.cli.task import Task
+from mlpx.cli.train import sureness
 from mlpx.cli.train.settings import Settings
 from mlpx.data import Dataset
 from mlpx.files import write_atomically
@@ -55,6 +56,7 @@ class TableRun:
 
         before = None if model is None else TableModel.of(model)
         divided = read_divided(settings, before)
+        sureness.check(settings, divided)
         preset = _preset(settings, before).for_rows(len(divided.train))
         if before is None:
             made = TableModel.new(
@@ -62,7 +64,8 @@ class TableRun:
                 device=settings.device, dtype=settings.dtype, loss=_loss(settings, divided.target),
             )  # fmt: skip
         else:
-            made = replace(before, preset=preset)
+            made = replace(before, preset=preset, temperature=1.0, conformal=None)
+            made.describe()
         options = preset.options(
             made.model.layers, target=divided.target, validated=divided.validation is not None
         )
@@ -115,6 +118,14 @@ class TableRun:
             typer.echo(f"... and {len(rows) - MOST_COLUMNS:,} columns more")
         typer.echo(f"target: {one_line(self.settings.target or '')}, {self.divided.target.says()}")
 
+    def surer(self) -> TableRun:
+        """The run, trained, with what its validation rows tell, if the settings ask for it.
+
+        Raises InputError.
+        """
+        made = sureness.surer(self.settings, self.made, self.divided.validation)
+        return replace(self, made=made)
+
     def tested(self) -> dict[str, float] | None:
         """The scores on the test rows, None without any."""
         from mlpx.tables.assessment import scores_on
@@ -137,7 +148,9 @@ class TableRun:
         pictures, trouble = found.draw(folder)
         if not quiet:
             print_scores(found.titles, found.rows(), rows=f"{len(found.y):,} rows to test")
-            for note in (*found.notes, *([f"no pictures: {trouble}"] if trouble else [])):
+            assert self.divided.test is not None
+            told = sureness.told(self.made, self.divided.test)
+            for note in (*told, *found.notes, *([f"no pictures: {trouble}"] if trouble else [])):
                 typer.echo(one_line(note))
         return [SCORES, *pictures]
 
@@ -169,10 +182,12 @@ def read_divided(settings: Settings, before: TableModel | None) -> Divided:
 
     Raises typer.BadParameter, MlpxError.
     """
+    from mlpx.tables.columns.values import is_text
     from mlpx.tables.dividing import divide
     from mlpx.tables.presets import preset_of
 
-    whole = tables.read(settings.dataset, encoding=settings.encoding)
+    texts = [] if before is None else tables.texts_of(before)
+    whole = tables.read(settings.dataset, encoding=settings.encoding, texts=texts)
     if settings.target is None:
         names = ", ".join(map(one_line, whole.column_names[-SOME:]))
         raise typer.BadParameter(
@@ -180,8 +195,10 @@ def read_divided(settings: Settings, before: TableModel | None) -> Divided:
             f"{settings.dataset} are {names}",
             param_hint="--target",
         )
-    file = _share(settings.test) is None
-    test = tables.read(settings.test, encoding=settings.encoding) if file else None
+    test = None
+    if _share(settings.test) is None:
+        texts = [name for name in whole.column_names if is_text(whole[name].type)]
+        test = tables.read(settings.test, encoding=settings.encoding, texts=texts)
     known = None if before is None else (before.encoder, before.target)
     preset = preset_of(settings.preset) if before is None else before.preset
     return divide(whole, rule_of(settings), test=test, known=known, one_hot=preset.one_hot)
@@ -212,8 +229,10 @@ def _loss(settings: Settings, target: Target) -> Loss | None:
 
     Raises typer.BadParameter for one that does not suit the target.
     """
-    from mlpx.kernels.losses import Loss
+    from mlpx.kernels.losses import Loss, Quantile
 
+    if settings.quantiles is not None:
+        return Quantile(settings.quantiles)
     if settings.loss is None:
         return None
     loss: Loss = Loss.resolve(settings.loss)
