@@ -329,6 +329,16 @@ def test_a_damaged_row_group(write: Write) -> None:
         flat(ParquetStream(path))
 
 
+def test_too_little_memory_is_no_damage(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: Any, **options: Any) -> Any:
+        raise pa.ArrowMemoryError("malloc of size 64 failed")
+
+    stream = opened(write(30))
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fails)
+    with pytest.raises(MemoryError):
+        flat(stream)
+
+
 def test_states_of_other_streams(write: Write) -> None:
     path = write(50, 33)
     state = opened(path).state_dict()
@@ -341,8 +351,10 @@ def test_states_of_other_streams(write: Write) -> None:
             opened(path, **options).load_state_dict(state)
     with pytest.raises(InputError, match="rank is 1, it was 0"):
         opened(path).shard(1, 2).load_state_dict(state)
-    with pytest.raises(InputError, match="left_out is 1"):
-        opened(path).without(np.array([3])).load_state_dict(state)
+    for rows, other in [([3], []), ([3], [4])]:
+        there = opened(path).without(np.array(other, int)).state_dict()
+        with pytest.raises(InputError, match="other rows are left out"):
+            opened(path).without(np.array(rows)).load_state_dict(there)
     other = write(50, 33, folder="other", more=lambda first, count: np.zeros(count))
     with pytest.raises(InputError, match="the files differ"):
         opened(other).load_state_dict(state)

@@ -153,6 +153,8 @@ class ParquetFiles:
                 yield from source.iter_batches(
                     rows, row_groups=[group.number], columns=self.names, use_threads=False
                 )
+        except MemoryError:  # of which pyarrow's is one of its own errors too
+            raise
         except (pa.ArrowException, OSError) as error:
             self.check(file)
             raise DataFormatError(
@@ -237,6 +239,8 @@ def opened(path: Path, *, packed: Sequence[str] = (), footer: Any = None) -> Any
             path, metadata=footer, buffer_size=READ_BYTES, pre_buffer=False,
             read_dictionary=list(packed),
         )  # fmt: skip
+    except MemoryError:
+        raise
     except pa.ArrowException as error:
         raise DataFormatError(f"{path} is not a Parquet file: {brief(str(error))}") from None
     except OSError as error:

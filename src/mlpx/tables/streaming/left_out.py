@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +25,11 @@ class LeftOut:
         bits = np.unpackbits(self._bits[first // 8 : -(-(first + rows) // 8)])
         kept = ~bits[first % 8 : first % 8 + rows].view(bool)
         return None if kept.all() else kept
+
+    @property
+    def digest(self) -> str:
+        """Which they are, as a hash; nothing for none."""
+        return "" if self._bits is None else hashlib.sha256(self._bits).hexdigest()
 
     def and_also(self, rows: Any) -> Self:
         """These and more, by their numbers. Raises InputTypeError, InputError."""

@@ -25,6 +25,10 @@ BLOCK_ROWS = 1 << 14
 """At most so many rows are taken from a lane in a turn."""
 
 
+WORDS = {"files": "the files differ", "left_out": "other rows are left out"}
+"""What to say where hashes differ."""
+
+
 class Part(NamedTuple):
     """Some rows of an epoch, in the order in which they were read."""
 
@@ -168,7 +172,7 @@ class ParquetStream:
     def identity(self) -> dict[str, Any]:
         """What the order of the rows depends on besides the epoch; plain values."""
         return {
-            "files": self.files.identity(), "rows": self._rows, "left_out": self.left_out.count,
+            "files": self.files.identity(), "rows": self._rows, "left_out": self.left_out.digest,
             "seed": self.seed, "buffer_rows": self.buffer_rows, "lanes": self.lanes,
             "rank": self.rank, "world": self.world,
         }  # fmt: skip
@@ -192,7 +196,7 @@ class ParquetStream:
         if not isinstance(state, Mapping):
             raise InputTypeError(f"state is a {type(state).__name__}; wanted what state_dict gave")
         told = [
-            "the files differ" if name == "files" else f"{name} is {ours}, it was {state.get(name)}"
+            WORDS.get(name) or f"{name} is {ours}, it was {state.get(name)}"
             for name, ours in self.identity().items()
             if state.get(name) != ours
         ]
