@@ -139,6 +139,9 @@ class MLP(Network):
     ) -> None:
         """Write the model to `path` as ONNX, atomically; see `mlpx.export.onnx.export_onnx`.
 
+        Of the model of a table this is the network alone, which reads the matrix that its encoder
+        makes: `TableClassifier.export_onnx` and `mlpx export` write what takes the columns.
+
         Raises InputError for a layer that has no form in ONNX and for names that do not fit,
         InputTypeError, MissingExtraError without onnx, CheckpointError.
         """
@@ -157,7 +160,8 @@ class MLP(Network):
         after: str | None = None,
     ) -> None:
         """Write the model as a module of plain NumPy at `path`, NAME.py, and its parameters in
-        NAME.safetensors; see `mlpx.export.plain.export_numpy`.
+        NAME.safetensors; see `mlpx.export.plain.export_numpy`. Of the model of a table this is the
+        network alone, as in `export_onnx`.
 
         Raises InputError, InputTypeError, CheckpointError.
         """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commanding import mlpx, names
+from commanding import mlpx, names, train
 
 from mlpx import MLP
 from mlpx.cli.export import labels_for
@@ -129,18 +129,42 @@ def test_a_killed_run_is_said_to_be_one(table, killed):
     assert evaluated("net.onnx", np.zeros((2, 3), np.float32))["label"].shape == (2,)
 
 
-def test_a_model_of_a_table_has_its_labels_and_says_what_is_not_there():
+def test_a_run_of_a_table_takes_its_columns():
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: mlpx[tables]")
+    from leaving_tables import fed, table
+    from onnx.reference import ReferenceEvaluator
+
+    from mlpx.tables.saved import TableModel
+
+    frame = table(120).assign(kind=["a", "b", "c"] * 40)
+    frame.to_csv("shop.csv", index=False)
+    train("shop.csv", "--target", "kind", "--epochs", 1, "--hidden", 8, "--out", "run")
+    assert export("run", "net.onnx").startswith("net.onnx: ")
+    assert export("run", "net.py").startswith("net.py: ")
+    made = TableModel.of(MLP.load("run/model.safetensors"))
+    wanted = made.predict_proba(frame)
+    evaluator = ReferenceEvaluator("net.onnx")
+    label, found = evaluator.run(None, fed(made.encoder, frame))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(module("net.py").predict_proba(frame), wanted, rtol=1e-5, atol=1e-6)
+    assert (label == made.predict(frame)).all()
+    told = kept("net.onnx")
+    assert [each["name"] for each in json.loads(told["columns"])] == [*made.encoder.columns]
+    assert (told["target"], told["dataset"]) == ("kind", "shop.csv")
+
+
+def test_the_card_of_a_model_of_a_table_names_its_columns():
     model = MLP([4, 3])
     target = {"name": "species", "classes": ["a", "b", "c"]}
     model.about = {"table": {"encoder": {"columns": [["x", {}]]}, "target": target}}
     model.save("table.safetensors")
-    said = export("table.safetensors", "net.onnx")
-    assert "the file takes the 4 numbers that the table's encoder makes of a row" in said
-    assert set(evaluated("net.onnx", np.eye(4, dtype=np.float32))["label"]) <= {"a", "b", "c"}
     text = mlpx("card", "table.safetensors").stdout
     assert "| columns | 4, made of those of the table |" in text
     assert "| names of the columns | x |" in text
     assert "| column to predict | species |" in text
+    found = mlpx("export", "table.safetensors", "net.onnx")
+    assert (found.exit_code, names(".")) == (1, ["table.safetensors"])
+    assert "the model's file says of no preset of its table" in found.stderr
 
 
 def test_a_run_killed_behind_a_model_is_told_once(table, killed):

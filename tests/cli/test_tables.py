@@ -259,6 +259,19 @@ def test_options_of_tables_are_for_tables_and_stay(people):
     assert "'big'" in told
 
 
+def test_codes_that_look_like_numbers_stay_text(people):
+    """In a file of few rows, where nothing else shows that they are text."""
+    data = columns()
+    codes = [("01", "02", "A3")[i % 3] for i in range(400)]
+    answers = ["yes" if code == "01" else "no" for code in codes]
+    write("codes.csv", {"code": codes, "size": data["size"], "y": answers})
+    write("few.csv", {"code": ["01", "02"], "size": [1.0, 2.0], "y": ["yes", "no"]})
+    train("codes.csv", "--target", "y", "--test", "few.csv", "--epochs", 20, "--out", "run")
+    assert run("predict", "run", "few.csv").split() == ["yes", "no"]
+    accuracy = json.loads(run("evaluate", "run", "few.csv", "--json"))["scores"]["accuracy"]
+    assert accuracy["value"] == 1
+
+
 def test_a_column_that_gives_the_target_away_is_told(people):
     data = columns()
     data["twice"] = [2 * price for price in data["price"]]

@@ -86,7 +86,7 @@ def test_a_window_has_whole_batches_and_no_more_than_there_are(
     source = TrainingData(rows, np.asarray(Y, np.int64), None)
     for elements, wanted in ((1 << 21, 160), (250, 60), (1, 20)):  # 150 rows of four columns
         monkeypatch.setattr("mlpx.estimators.feeding.WINDOW_ELEMENTS", elements)
-        assert open_window(MLP([4, 3]), source, 20).rows == wanted
+        assert open_window(MLP([4, 3]), source, 20).room == wanted
 
 
 @pytest.mark.parametrize("n", [60, 1500])

@@ -30,6 +30,15 @@ def test_row_and_rows_of_a_table() -> None:
     np.testing.assert_array_equal(raw, table[rows])
 
 
+@pytest.mark.parametrize(("position", "row"), [(0, 0), (4, 4), (5, 0), (13, 3)])
+def test_rows_in_turn(position: int, row: int) -> None:
+    take, table = get_backend("cpu").take, RNG.normal(size=(5, 3))
+    state, at, out = np.array([position, 1]), filled(1, dtype=np.int64), filled(1, 3)
+    batches.select_row_in_turn(np, take, table, state, at=at, out=out)
+    np.testing.assert_array_equal(out[0], table[row])
+    assert state.tolist() == [position, 1]
+
+
 def test_weights_sum_to_one_unless_all_are_zero() -> None:
     w, total, out = np.array([[1.0], [0.0], [3.0]]), filled(1, 1), filled(3, 1)
     batches.normalise_weights(np, w, total=total, out=out)

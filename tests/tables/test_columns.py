@@ -13,9 +13,10 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.records import Record
 from mlpx.tables.columns import Boolean, Category, Date, Number
 from mlpx.tables.columns.category import MOST, frequent
-from mlpx.tables.columns.values import texts_of, times_in
+from mlpx.tables.columns.values import numbers_in, texts_of, times_in
 
 NAN = float("nan")
+UNFIT = ["2024-01-01T00:60", "2024-01-01T00:00:60", "2024-01-00", "2024-1-01", "2024-01-01T"]
 
 
 def encoded(record, values, **options):
@@ -139,11 +140,13 @@ def test_a_dictionary_may_have_more_values_than_rows():
 
 
 def test_the_most_frequent_categories_are_kept_and_the_first_of_equals():
-    texts = [f"{i:06}" for i in range(MOST + 5)]
-    column = pa.array([*texts, *texts[-3:], *texts[-3:]])
-    kept, left_out = frequent(texts_of(column))
-    assert left_out == 5
-    assert kept == (*texts[: MOST - 3], *texts[-3:])
+    often = [f"a{i:06}" for i in range(MOST - 10)]
+    twice = [f"b{i:06}" for i in range(20)]
+    once = [f"c{i:06}" for i in range(100)]
+    rows = np.array([*often * 3, *twice * 2, *once], object)
+    kept, left_out = frequent(texts_of(pa.array(np.random.default_rng(0).permutation(rows))))
+    assert kept == (*often, *twice[:10])
+    assert left_out == 110
 
 
 def test_the_parts_of_a_date():
@@ -196,12 +199,22 @@ def test_every_day_of_four_centuries_is_read_as_python_reads_it():
 
 @pytest.mark.parametrize(
     "text",
-    ["2023-02-29", "1900-02-29", "2024-00-01", "2024-04-31", "2024-01-01T24:00", "x", "24"],
+    ["2023-02-29", "1900-02-29", "2024-00-01", "2024-04-31", "2024-01-01T24:00", "x", "24", *UNFIT],
 )
 def test_days_that_there_are_not(text):
     read = times_in(pa.array([text, None], pa.large_string()))
     assert read.unread.tolist() == [True, False]
     assert np.isnat(read.values).all()
+
+
+def test_texts_that_are_numbers():
+    texts = ["1", "+2.5", "-.5", "1e-2", "5.", "x", "1e", "+-3", "1 2", "0x1", None]
+    read = numbers_in(pa.array(texts, pa.large_string()))
+    assert read.values[:5].tolist() == [1.0, 2.5, -0.5, 0.01, 5.0]
+    assert np.isnan(read.values[5:]).all()
+    assert read.unread.tolist() == [False] * 5 + [True] * 5 + [False]
+    infinite = numbers_in(pa.array(["inf", "-Infinity", "1e999"], pa.large_string()))
+    assert infinite.values.tolist() == [np.inf, -np.inf, np.inf]
 
 
 @pytest.mark.parametrize(

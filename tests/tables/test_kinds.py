@@ -76,7 +76,11 @@ def test_the_kind_of_a_column(values, kind):
         ([True, True], "constant", "it is True in every row"),
         (dictionary(["x", "x"]), "constant", "it is 'x' in every row"),
         ([DAY, DAY], "constant", "it is 2024-02-28 in every row"),
-        (pa.array([2**57] * 2, pa.timestamp("us")), "constant", "it is 6536-10-29 20:41:15.855872"),
+        (
+            pa.array([2**57] * 2, pa.timestamp("us")),
+            "constant",
+            "it is 6536-10-29 20:41:15.855872",
+        ),
         (pa.array([2**59] * 2, pa.timestamp("us")), "constant", "it is 20237-04-25"),
         ([f"u{i}" for i in range(100)], "id-like", "it looks like an id"),
     ],

@@ -93,6 +93,12 @@ def test_what_was_decided_is_said_with_how_to_say_otherwise():
     assert fit([True, False], task="regression").mean == 0.5
 
 
+def test_what_it_is_is_said():
+    assert fit(["b", "a"]).says() == "2 classes: 'a', 'b'"
+    assert fit([3, 1, 2, 4, 5, 6] * 2).says() == "6 classes: 1, 2, 3, 4, 5, ... (6 in all)"
+    assert fit([0.5, 2.5]).says() == "values from 0.5 to 2.5, mean 1.5"
+
+
 def test_rows_without_a_target_are_counted_and_found():
     for values in (["a", None, "b", "?"], [1.0, float("nan"), 2.0, None]):
         column = pa.array(values)

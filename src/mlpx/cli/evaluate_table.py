@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mlpx.cli.tables import read
+from mlpx.cli.tables import read, texts_of
 from mlpx.cli.train.settings import Settings
 from mlpx.cli.train.table import print_scores, read_divided
 from mlpx.errors import InputError
@@ -45,7 +45,7 @@ def _all_rows(made: TableModel, name: str, encoding: str | None) -> Part:
     """The rows of a table that have a target."""
     from mlpx.tables.dividing import part_of
 
-    return part_of(read(name, encoding=encoding), made.encoder, made.target)
+    return part_of(read(name, encoding=encoding, texts=texts_of(made)), made.encoder, made.target)
 
 
 def _own_rows(made: TableModel, own: dict[str, Any], part: str) -> Part:

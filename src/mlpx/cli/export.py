@@ -13,6 +13,7 @@ from mlpx.untrusted import one_line
 
 if TYPE_CHECKING:
     from mlpx.mlp import MLP
+    from mlpx.tables.saved import TableModel
 
 EXAMPLES = """[bold]Examples[/bold]
 
@@ -54,20 +55,20 @@ def export(
     """Write a trained model in a form that needs no mlpx.
 
     Both forms take rows as the model does, (n, d), and answer with classes as the data has them,
-    text or whole numbers, and their probabilities; or with the values of a regression.
+    text or whole numbers, and their probabilities; or with the values of a regression. Of a
+    table they take its columns by name.
     """
     from mlpx.mlp import MLP
     from mlpx.training.run_folder import MODEL, locate
 
     found, config = locate(run)
     model = MLP.load(found, device="cpu")
-    labels = labels_for(model, config)
     written = [file]
     if file.suffix == ".onnx":
         doc = f"Exported by mlpx from {run.resolve().name}."
-        model.export_onnx(file, names=labels, doc=doc, metadata=metadata(config))
+        _onnx(model, config, file, doc)
     else:
-        model.export_numpy(file, names=labels)
+        _numpy(model, config, file)
         written.append(file.with_suffix(".safetensors"))
     for each in written:
         typer.echo(f"{one_line(str(each))}: {each.stat().st_size:,} bytes", err=True)
@@ -75,12 +76,35 @@ def export(
         typer.echo(
             f"note: the run in {one_line(str(run))} was cut short: this is {found.name}", err=True
         )
-    if _of_table(model, "encoder"):
-        typer.echo(
-            f"note: the file takes the {model.d_in} numbers that the table's encoder makes of a "
-            "row, which it does not make itself",
-            err=True,
-        )
+
+
+def _onnx(model: MLP, config: dict[str, Any] | None, file: Path, doc: str) -> None:
+    facts = metadata(config)
+    if _is_of_table(model):
+        facts.pop("columns", None)  # the file says more of them
+        _table(model).export_onnx(file, doc=doc, metadata=facts)
+    else:
+        model.export_onnx(file, names=labels_for(model, config), doc=doc, metadata=facts)
+
+
+def _numpy(model: MLP, config: dict[str, Any] | None, file: Path) -> None:
+    if _is_of_table(model):
+        _table(model).export_numpy(file)
+    else:
+        model.export_numpy(file, names=labels_for(model, config))
+
+
+def _is_of_table(model: MLP) -> bool:
+    """Whether its file says how a table becomes numbers."""
+    table = (model.about or {}).get("table")
+    return isinstance(table, dict) and bool(table.get("encoder"))
+
+
+def _table(model: MLP) -> TableModel:
+    """Raises MissingExtraError, and CheckpointError for what describes no table."""
+    from mlpx.tables.saved import TableModel
+
+    return TableModel.of(model)
 
 
 def labels_for(model: MLP, config: dict[str, Any] | None) -> Any:
@@ -92,19 +116,10 @@ def labels_for(model: MLP, config: dict[str, Any] | None) -> Any:
 
     if model.loss.target_kind(model.d_out) == "values":
         return None
-    target = _of_table(model, "target")
-    described = {"classes": target["classes"]} if target.get("classes") else config
-    labels = class_labels(described, model=model)
+    labels = class_labels(config, model=model)
     if labels is None or len(labels) != class_count(model):
         return None
     return label_array(labels)
-
-
-def _of_table(model: MLP, part: str) -> dict[str, Any]:
-    """What the file of a model of a table says of its encoder or its target."""
-    table = (model.about or {}).get("table")
-    found = table.get(part) if isinstance(table, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def metadata(config: dict[str, Any] | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from mlpx.errors import DataNotFoundError, InputError
 if TYPE_CHECKING:
     from mlpx.cli.answers import Answers
     from mlpx.mlp import MLP
+    from mlpx.tables.saved import TableModel
 
 ENDINGS = (".csv", ".tsv", ".txt", ".data", ".parquet", ".feather", ".arrow")
 COMPRESSED = (".gz", ".bz2", ".zst")
@@ -35,15 +37,17 @@ def is_of_table(model: MLP) -> bool:
     return "table" in (model.about or {})
 
 
-def read(path: str | Path, *, encoding: str | None = None) -> Any:
+def read(path: str | Path, *, encoding: str | None = None, texts: Iterable[str] = ()) -> Any:
     """The table in a file or a folder, or on standard input for "-", a pyarrow.Table.
 
-    encoding: of text, UTF-8 unless given. Raises DataError, MissingExtraError, InputError.
+    encoding: of text, UTF-8 unless given. texts: columns that stay text: a few rows of codes such
+    as 01 look like numbers. Raises DataError, MissingExtraError, InputError.
     """
     from mlpx.tables.reading import read_table
 
+    options: dict[str, Any] = {"encoding": encoding or UTF8, "texts": list(texts)}
     if str(path) != STDIN:
-        return read_table(Path(path).expanduser(), encoding=encoding or UTF8)
+        return read_table(Path(path).expanduser(), **options)
     if sys.stdin is None:
         raise DataNotFoundError("standard input is closed; wanted a table")
     content = typer.get_binary_stream("stdin").read()
@@ -51,7 +55,14 @@ def read(path: str | Path, *, encoding: str | None = None) -> Any:
         ending = ".parquet" if content.startswith(PARQUET) else ".csv"
         file = Path(folder) / f"stdin{ending}"
         file.write_bytes(content)
-        return read_table(file, encoding=encoding or UTF8)
+        return read_table(file, **options)
+
+
+def texts_of(made: TableModel) -> list[str]:
+    """The columns that were text where the model was trained."""
+    classes = made.target.classes
+    of_target = [made.target.name] if classes and isinstance(classes[0], str) else []
+    return [*made.encoder.text_columns, *of_target]
 
 
 def answer(
@@ -68,7 +79,9 @@ def answer(
     target = made.target
     if proba and not target.classes:
         raise InputError(f"the model predicts values of {target.name!r}, not probabilities")
-    found = made.answers(made.encode(read(path, encoding=encoding)), batch_size)
+    found = made.answers(
+        made.encode(read(path, encoding=encoding, texts=texts_of(made))), batch_size
+    )
     if not target.classes:
         return Answers(found[:, None], None, None)
     names = list(map(str, target.classes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,30 +9,21 @@ import numpy as np
 from mlpx.backend import array_backend
 from mlpx.estimators.rows import take
 from mlpx.mlp import MLP
+from mlpx.network.network import Network
 from mlpx.program.data import TrainingData, split_batches
 from mlpx.training.epochs import Epochs
 from mlpx.training.full_batch import FullBatch
 from mlpx.training.run import Loop, RunOptions
 from mlpx.training.sampling import Feed
+from mlpx.training.windows import Window, Windowed
 
 Part = tuple[Any, Any, Any]
 WINDOW_ELEMENTS = 1 << 21
 """How many numbers of sparse rows are made dense at a time, unless one batch has more."""
 
 
-@dataclass(frozen=True, eq=False)
-class Window(TrainingData):
-    """Room on the device for some rows of `source`, which take turns in it."""
-
-    source: TrainingData
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @property
-    def rows(self) -> int:
-        """How many rows there is room for."""
-        return len(self.x)
+class SparseWindow(Window):
+    """A window onto data whose x is sparse."""
 
     def part(self, rows: np.ndarray) -> TrainingData:
         """Some of the rows of the source."""
@@ -43,7 +33,7 @@ class Window(TrainingData):
         return TrainingData(backend.asarray(source.x[rows]), source.y[at], weights)
 
 
-def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
+def open_window(model: MLP, source: TrainingData, batch_size: int) -> SparseWindow:
     """A window of whole batches onto data whose x is sparse."""
     columns, n = max(1, source.x.shape[1]), len(source)
     batches = max(1, WINDOW_ELEMENTS // (columns * batch_size))
@@ -51,10 +41,12 @@ def open_window(model: MLP, source: TrainingData, batch_size: int) -> Window:
     backend = model.backend
     weights = None if source.weights is None else backend.zeros((rows, 1), model.dtype)
     x = backend.zeros((rows, columns), model.dtype)
-    return Window(x, backend.zeros((rows, *source.y.shape[1:]), source.y.dtype), weights, source)
+    return SparseWindow(
+        x, backend.zeros((rows, *source.y.shape[1:]), source.y.dtype), weights, source
+    )
 
 
-def fill(model: MLP, window: Window, rows: np.ndarray) -> None:
+def fill(model: Network, window: Window, rows: np.ndarray) -> None:
     """Copy `rows` of the source into the first rows of the window."""
     backend, n = model.backend, len(rows)
     source: Any = window.source  # it has weights if the window does
@@ -97,33 +89,23 @@ def spread(order: np.ndarray, weighs: np.ndarray, starts: np.ndarray) -> np.ndar
     return order
 
 
-class Windowed(Feed):
-    """Rows in order: all at once, or one window after the other."""
+class InOrder(Windowed):
+    """Rows in order, of which sparse ones are made dense window by window."""
 
     def __init__(self, model: MLP, data: TrainingData, *, batch_size: int) -> None:
-        self.model, self.data, self.batch_size = model, data, batch_size
-        self.window = data if isinstance(data, Window) else None
-        self.room = None if self.window is None else self.window.rows
+        super().__init__(model, data, batch_size=batch_size)
         self._order = np.arange(len(data))
-        self._shown = -1
-        """The number of the part of the order that is in the window."""
 
     def rows_at(self, order: np.ndarray, places: slice) -> np.ndarray:
         return self._order[places]
 
-    def ready(self, position: int, end: int) -> int:
-        if self.window is None:
-            return end
-        rows = self.window.rows
-        steps = rows // self.batch_size
-        turn = position // steps
-        if turn != self._shown:
-            fill(self.model, self.window, self._order[turn * rows : (turn + 1) * rows])
-            self._shown = turn
-        return min(end, (turn + 1) * steps)
+    def show(self, turn: int) -> None:
+        assert self.window is not None
+        rows = self.window.room
+        fill(self.model, self.window, self._order[turn * rows : (turn + 1) * rows])
 
 
-class Shuffled(Windowed):
+class Shuffled(InOrder):
     """Rows in the order drawn from an estimator's random state, and scikit-learn's epoch loss.
 
     `weights` (n,) are the row weights, scaled to the model's dtype; `constants` (n,) are the terms
@@ -148,7 +130,7 @@ class Shuffled(Windowed):
         if self.window is None:
             return order
         self._shown = -1
-        return np.arange(len(self.data)) % self.window.rows
+        return self.places()
 
     def objective(self, losses: np.ndarray, position: int) -> float:
         """scikit-learn's loss of the batches before `position` (0: the epoch's end).
@@ -186,5 +168,5 @@ def loop_and_feed(
         )  # fmt: skip
     limits = {"ftol": None, "maxfun": int(estimator.max_fun)}
     constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
-    room = data.rows if isinstance(data, Window) else len(data)
-    return FullBatch(limits=limits, constant=constant), Windowed(model, data, batch_size=room)
+    feed = InOrder(model, data, batch_size=data.room or len(data))
+    return FullBatch(limits=limits, constant=constant), feed

@@ -16,6 +16,14 @@ def select_row(xp: Namespace, take: Any, table: Array, state: Array, *, out: Arr
     take(table, state[:1], out=out)
 
 
+def select_row_in_turn(
+    xp: Namespace, take: Any, table: Array, state: Array, *, at: Array, out: Array
+) -> None:
+    """`select_row` of a table (m, columns) whose rows begin anew after the last; at (1,)."""
+    xp.remainder(state[:1], len(table), out=at)
+    take(table, at, out=out)
+
+
 def gather(xp: Namespace, take: Any, x: Array, rows: Array, *, raw: Array, out: Array) -> None:
     """out = x[rows], cast to out's dtype through `raw`, which has x's; raw may be out itself."""
     take(x, rows, out=raw)

@@ -16,8 +16,9 @@ from mlpx.types import Array
 class Batch:
     """The calls of a plan that gather a step's rows.
 
-    `order` (rows,) lists the epoch's rows. `state` (2,) holds the step's position in the epoch and
-    the number of steps over all fits; each step advances both.
+    `order` (rows,) lists the epoch's rows, or those that are in memory if they take turns, of which
+    each full step sees its own until they begin anew. `state` (2,) holds the step's position in
+    the epoch and the number of steps over all fits; each step advances both.
     """
 
     def __init__(self, network: Network, data: TrainingData, rows: int) -> None:
@@ -35,15 +36,21 @@ class Batch:
                 given = take, getattr(self.data, name), rows
                 plan.calls[i] = Call(call.kernel, given, call.keywords)
 
-    def rows(self, plan: Plan, order: Array) -> Array:
+    def rows(self, plan: Plan, order: Array, *, in_turn: bool = False) -> Array:
         """Append the selection of the step's rows; returns their indices, (rows,).
 
-        `order` is (steps, rows), or (rows,) for the single ragged batch.
+        `order` is (steps, rows), or (rows,) for the single ragged batch; `in_turn`: it begins anew
+        after its last line.
         """
         if order.ndim == 1:
             return order
-        chosen = self.network.backend.empty((1, plan.rows), np.int64)
-        plan.call(batches.select_row, self.network.backend.take, order, self.state, out=chosen)
+        backend, state = self.network.backend, self.state
+        chosen = backend.empty((1, plan.rows), np.int64)
+        if in_turn:
+            at = backend.empty(1, np.int64)
+            plan.call(batches.select_row_in_turn, backend.take, order, state, at=at, out=chosen)
+        else:
+            plan.call(batches.select_row, backend.take, order, state, out=chosen)
         return chosen[0]
 
     def x(self, plan: Plan, rows: Array) -> Array:

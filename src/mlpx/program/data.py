@@ -38,6 +38,11 @@ class TrainingData:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def room(self) -> int | None:
+        """How many rows are in memory at a time; None for all of them."""
+        return None
+
     def part(self, rows: np.ndarray) -> TrainingData:
         """A copy of some of the rows, in device memory."""
         at = array_backend(self.y).asarray(rows)

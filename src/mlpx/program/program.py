@@ -71,7 +71,10 @@ class TrainingProgram:
         self.buffers = Buffers(backend, max(part.stop - part.start for part in parts), dtype)
         self.log = backend.zeros((self.steps, 3), dtype)
 
-        self.batch = Batch(network, data, rows)
+        lines = self.full_steps
+        if data.room is not None:
+            lines = min(lines, data.room // batch_size)
+        self.batch = Batch(network, data, lines * batch_size + self.last_rows)
         self.layer_numbers = LayerNumbers(network, steps=self.steps, span=span)
         self.step_gradient = StepGradient(
             network,
@@ -87,8 +90,8 @@ class TrainingProgram:
 
         self.gradient, self.norms = self.step_gradient.flat, self.step_gradient.norms
         self.order, self.state = self.batch.order, self.batch.state
-        split = self.full_steps * batch_size
-        by_step = self.order[:split].reshape(self.full_steps, batch_size)
+        split = lines * batch_size
+        by_step = self.order[:split].reshape(lines, batch_size)
         self.full = self._plan(batch_size, by_step) if self.full_steps else None
         self.last = self._plan(self.last_rows, self.order[split:]) if self.last_rows else None
 
@@ -105,7 +108,8 @@ class TrainingProgram:
             state=self.state,
         )
         line = network.backend.zeros((1, 3), network.dtype)
-        rows_at = self.batch.rows(plan, order)
+        in_turn = order.ndim == 2 and len(order) < self.full_steps
+        rows_at = self.batch.rows(plan, order, in_turn=in_turn)
         self.layer_numbers.plan(plan, self.state)
         parts = self.parts(rows)
         gradient = self.step_gradient.plan(plan, self.batch, rows_at, parts, line=line)
@@ -151,7 +155,8 @@ class TrainingProgram:
         rate_scale: float = 1.0,
         position: int = 0,
     ) -> None:
-        """Fill the tables for an epoch with the rows `order` (rows,).
+        """Fill the tables for an epoch with the rows `order` (rows,); if they take turns, those of
+        the full steps of one turn, and of the last step.
 
         Before the epoch the optimizer took `step` steps, and the model took `drawn` over all fits
         (default: as many). `rate_scale` multiplies all rates. `position` is how many steps of the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from mlpx.backend.cpu import usable_cores
 from mlpx.engines.threads import TOO_MANY
-from mlpx.errors import InputError
+from mlpx.errors import InputError, known_options
 from mlpx.estimators.rows import check_weights
 from mlpx.kernels.losses import Loss
 from mlpx.mlp import MLP
@@ -291,6 +291,31 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
 
         check_is_fitted(self)
         save(self, Path(folder))
+
+    @known_options
+    def export_onnx(
+        self, path: str | os.PathLike[str], *, doc: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the model to `path` as ONNX that takes the table's own columns: each is an input of
+        its name, (N, 1), text for categories, doubles for what else there is. The outputs are
+        "label" and "probabilities", or "value".
+
+        `doc` and `metadata` are kept in the file. Raises InputError, InputTypeError,
+        MissingExtraError without onnx, CheckpointError.
+        """
+        check_is_fitted(self)
+        self._table.export_onnx(path, doc=doc, metadata=metadata)
+
+    @known_options
+    def export_numpy(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as a module of plain NumPy at `path`, NAME.py, whose `predict` takes the
+        table's own columns, and its parameters in NAME.safetensors.
+
+        Raises InputError, InputTypeError, CheckpointError.
+        """
+        check_is_fitted(self)
+        self._table.export_numpy(path)
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], *, device: str | None = None) -> Self:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Self
@@ -250,6 +252,25 @@ class TableModel:
         return importances(
             self.answers, self.encode(table), self._true(y), columns=self.encoder.places, seed=seed
         )
+
+    def export_onnx(
+        self, path: str | os.PathLike[str], *, doc: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the model to `path` as ONNX, from the table's own columns; see
+        `mlpx.tables.exporting.export_onnx`.
+        """
+        from mlpx.tables import exporting
+
+        exporting.export_onnx(self, path, doc=doc, metadata=metadata)
+
+    def export_numpy(self, path: str | os.PathLike[str]) -> None:
+        """Write the model as plain NumPy that takes the table's own columns, at `path`, NAME.py,
+        and NAME.safetensors; see `mlpx.tables.exporting.export_numpy`.
+        """
+        from mlpx.tables import exporting
+
+        exporting.export_numpy(self, path)
 
     def _true(self, y: Any) -> np.ndarray:
         """The numbers of the classes, or the values, of a pyarrow column."""

@@ -23,7 +23,10 @@ def fingerprint(data: TrainingData | None) -> Fingerprint | None:
     """
     if data is None:
         return None
-    data = getattr(data, "source", data)  # of a window onto sparse rows
+    data = getattr(data, "source", data)  # of a window
+    told = getattr(data, "fingerprint", None)  # by rows that are not all in memory
+    if told is not None:
+        return dict(told())
     arrays = {"x": data.x, "y": data.y, "sample_weight": data.weights}
     return {name: None if a is None else _described(a) for name, a in arrays.items()}
 

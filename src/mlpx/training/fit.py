@@ -34,6 +34,7 @@ from mlpx.training.progress import display
 from mlpx.training.run import Callback, Run, RunOptions
 from mlpx.training.sampling import SAMPLINGS, hold_out
 from mlpx.training.settings import POLICIES
+from mlpx.training.windows import Turns
 from mlpx.types import Array
 
 PRECISIONS = ("float32", "tf32", "bf16", "fp16")
@@ -112,6 +113,8 @@ def fit(
     several calls, give it the sum of their steps. Ctrl-C stops after the current steps, with the
     model intact, and raises KeyboardInterrupt; a second Ctrl-C raises it at once. x may be
     memory-mapped; it is cast batch by batch. Host arrays that are not C-contiguous are copied once.
+    x may be rows that take turns in memory (`mlpx.training.windows.Turns`), with y=None: they have
+    targets and an order of their own.
 
     Raises InputError, InputTypeError or UnknownNameError before anything is changed.
     """
@@ -124,10 +127,21 @@ def fit(
     watchers, shown = check_callbacks(callbacks), display(verbose)
     with opened(checkpoint, model, rule, every=every, resume=resume) as (keepers, found):
         notes = _placed(model, x, batch_size, rule)
-        data, held_out = _both(
-            model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
-            validation=validation_data, share=share, notes=notes,
-        )  # fmt: skip
+        feed = None
+        if isinstance(x, Turns):
+            _refuse_beside_turns(
+                rule, y=y, sample_weight=sample_weight, class_weight=class_weight,
+                validation_split=validation_split,
+                sampling=None if sampling == "shuffle" else sampling,
+            )  # fmt: skip
+            batch_size = _batch_size(batch_size, len(x), notes)
+            data, feed = x.opened(model, min(batch_size * rule.accumulate, len(x)))
+            held_out = _validation_alone(model, validation_data, check_finite, notes)
+        else:
+            data, held_out = _both(
+                model, x, y, sample_weight, finite=check_finite, class_weight=class_weight,
+                validation=validation_data, share=share, notes=notes,
+            )  # fmt: skip
         if rule.full_batch and batch_size is None:
             batch_size = len(data)
         batch_size = _batch_size(batch_size, len(data), notes)
@@ -149,8 +163,34 @@ def fit(
             on_divergence=_on_divergence(on_divergence),
         )
         loop = FullBatch() if rule.full_batch else Epochs()
-        run = Run(model, data, held_out, options, loop=loop, notes=notes, checkpoint=found)
+        run = Run(
+            model, data, held_out, options, loop=loop, feed=feed, notes=notes, checkpoint=found
+        )
         return run.train()
+
+
+def _refuse_beside_turns(rule: Optimizer, **given: Any) -> None:
+    """Raise InputError for what cannot be combined with rows that take turns in memory."""
+    if rule.full_batch:
+        raise InputError(
+            f"optimizer = {rule.name!r} works on all rows at once, and only some of them are in "
+            "memory: use another, such as 'adam'"
+        )
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(
+                f"{name} is given with rows that take turns in memory, which have targets and an "
+                "order of their own: leave it out"
+            )
+
+
+def _validation_alone(
+    model: Network, given: Any, finite: bool, notes: list[str]
+) -> TrainingData | None:
+    checks = Checks()
+    held_out = _prepare_validation(model, given, finite, checks, notes)
+    checks.settle()
+    return held_out
 
 
 def _gradient_rule(

@@ -103,9 +103,7 @@ class FullBatch:
         self.run, self.interrupted = run, interrupted
         self._decay = _decay(run)
         self._at = self.minimiser.x.copy()
-        rows = np.arange(len(run.data))
-        order = rows if run.feed.room is None else rows % run.feed.room
-        run.program.start_epoch(order, step=run.state.step)
+        run.program.start_epoch(run.feed.places(), step=run.state.step)
         run.watch.begin(run)
         if not run.over:
             run.tell("on_epoch_begin", run.state.epoch)

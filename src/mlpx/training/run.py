@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -238,7 +238,7 @@ class Run:
         self.epoch_log = EpochLog(self.model, self.program, self.held_out, self.options.metrics)
         self.tell("on_check")
         model, history = self.model, self.history
-        with held_interrupt() as interrupted, ExitStack() as ends:
+        with closing(self.feed), held_interrupt() as interrupted, ExitStack() as ends:
             if self.checkpoint is not None:
                 ends.enter_context(restored_arrays(self, self.checkpoint))
             for callback, begin in self._begins():

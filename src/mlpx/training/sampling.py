@@ -46,6 +46,10 @@ class Feed:
         """The rows of an epoch that begins or continues at step `position`: int64 (rows,)."""
         raise NotImplementedError
 
+    def places(self) -> np.ndarray:
+        """Where the rows are, in their own order; int64, as for `TrainingProgram.start_epoch`."""
+        raise NotImplementedError
+
     def rows_at(self, order: np.ndarray, places: slice) -> np.ndarray:
         """The rows of the data that an epoch with this `order` has at some places of it."""
         return order[places]
@@ -56,6 +60,9 @@ class Feed:
     def ready(self, position: int, end: int) -> int:
         """Load the rows of step `position`; returns up to which step, at most `end`, they last."""
         return end
+
+    def close(self) -> None:
+        """Called when the run has ended, however it did."""
 
 
 class Sampled(Feed):
@@ -71,6 +78,9 @@ class Sampled(Feed):
         key = self.network.seed, epoch
         drawn, self._drawn = self._drawn, None
         return drawn[1] if drawn and drawn[0] == key else self._draw(key)
+
+    def places(self) -> np.ndarray:
+        return np.arange(self.rows)
 
     def draw_ahead(self, epoch: int) -> None:
         # The order depends on the key alone, so drawing one that is never used changes nothing.

@@ -26,9 +26,6 @@ TIMEOUT_S = 120
 EVERY = 40
 """The test tries one in so many, and each deleted barrier."""
 HARMLESS = {
-    "const long long first = op.n[3] * (op.n[6] && next >= last ? last : next);": (
-        "at the border both sides are the same"
-    ),
     '_Pragma("unroll") for (int j = 0; j <= K; j++)': "none is above k, which is at most K",
     "Real most = z[1], top = z[0], total = 0, own = 0;": (
         "the largest is the same from wherever it is sought; of one output alone it is decided "

@@ -182,10 +182,12 @@ def read_divided(settings: Settings, before: TableModel | None) -> Divided:
 
     Raises typer.BadParameter, MlpxError.
     """
+    from mlpx.tables.columns.values import is_text
     from mlpx.tables.dividing import divide
     from mlpx.tables.presets import preset_of
 
-    whole = tables.read(settings.dataset, encoding=settings.encoding)
+    texts = [] if before is None else tables.texts_of(before)
+    whole = tables.read(settings.dataset, encoding=settings.encoding, texts=texts)
     if settings.target is None:
         names = ", ".join(map(one_line, whole.column_names[-SOME:]))
         raise typer.BadParameter(
@@ -193,8 +195,10 @@ def read_divided(settings: Settings, before: TableModel | None) -> Divided:
             f"{settings.dataset} are {names}",
             param_hint="--target",
         )
-    file = _share(settings.test) is None
-    test = tables.read(settings.test, encoding=settings.encoding) if file else None
+    test = None
+    if _share(settings.test) is None:
+        texts = [name for name in whole.column_names if is_text(whole[name].type)]
+        test = tables.read(settings.test, encoding=settings.encoding, texts=texts)
     known = None if before is None else (before.encoder, before.target)
     preset = preset_of(settings.preset) if before is None else before.preset
     return divide(whole, rule_of(settings), test=test, known=known, one_hot=preset.one_hot)

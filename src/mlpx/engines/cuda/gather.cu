@@ -14,8 +14,8 @@ FN float half_value(unsigned short bits) {
 
 /* The row of x that is the batch's row i: by the table's row numbers, or in x's own order. */
 FN long long source_row(const Operation &op, const long long *state, long long i) {
-    const long long next = state[0] + op.n[5], last = op.n[6] - 1;
-    const long long first = op.n[3] * (op.n[6] && next > last ? last : next);
+    const long long next = state[0] + op.n[5], lines = op.n[6];
+    const long long first = op.n[3] * (lines && next >= lines ? next % lines : next);
     return op.p[1] ? array<const long long>(op, 1)[first + i] : first + i;
 }
 
@@ -40,8 +40,9 @@ template <class Real> FN Real number(const Operation &op, long long i) {
 }
 
 /* n: rows, columns, dtype, rows a step (0: the rows given are the step's), 0 since CuPy has one byte order only; how many
- * steps ahead the rows are, and how many steps there are; whether the rows are scaled. c: scale, offset. p: x, row numbers
- * or NULL for x in its own order, out; labels and where to write those of the rows, or NULL. */
+ * steps ahead the rows are; after how many steps the row numbers begin anew, 0 for never; whether the rows are scaled.
+ * c: scale, offset. p: x, row numbers or NULL for x in its own order, out; labels and where to write those of the rows, or
+ * NULL. */
 KERNEL(gather) {
     const long long d = op.n[1];
     const Real a = Real(op.c[0]), b = Real(op.c[1]);

@@ -65,8 +65,11 @@ def are_labels(operation: Operation, gather: Operation) -> bool:
 
 
 def ahead(operation: Operation, *, positions: int) -> Operation:
-    """The same gather for the next step's rows; the tables have so many positions."""
-    return replace(operation.replaced(ahead=1, positions=positions), late=True)
+    """The same gather for the next step's rows; the tables have so many positions, unless theirs
+    take turns. Behind the last it brings the first, which nobody reads.
+    """
+    lines = operation["positions"] or positions
+    return replace(operation.replaced(ahead=1, positions=lines), late=True)
 
 
 def overlapped(

@@ -28,6 +28,13 @@ def _select_row(to: Translator, call: Call) -> None:
     to.rows_of[address(call.keywords["out"])] = table
 
 
+@translates(batches.select_row_in_turn)
+def _select_row_in_turn(to: Translator, call: Call) -> None:
+    _, table, _ = call.arguments
+    to.rows_of[address(call.keywords["out"])] = table
+    to.in_turn.add(address(table))
+
+
 @translates(batches.gather)
 def _gather(to: Translator, call: Call) -> None:
     _, x, rows = call.arguments
@@ -50,6 +57,7 @@ def _gather(to: Translator, call: Call) -> None:
         dtype=code,
         stride=stride,
         swapped=not x.dtype.isnative,
+        positions=len(table) if address(table) in to.in_turn else 0,
         x=x,
         indices=indices,
         out=out,

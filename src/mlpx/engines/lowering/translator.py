@@ -73,6 +73,8 @@ class Translator:
         self.operations: list[Operation] = []
         self.rows_of: dict[int, Array] = {}
         """The table from which a `select_row` would copy a row, by the address of the copy."""
+        self.in_turn = set[int]()
+        """The addresses of such tables that begin anew after the last row."""
         self.stands_for: dict[int, Any] = {}
         """What to use for an array that no operation writes, by the array's address: for a copy by
         column the array by row, for random numbers their stream.

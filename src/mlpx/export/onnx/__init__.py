@@ -16,13 +16,13 @@ from mlpx.errors import InputError, InputTypeError
 from mlpx.export.answers import Answers
 from mlpx.export.onnx.graph import Graph
 from mlpx.export.onnx.layers import add_layer
-from mlpx.export.onnx.outputs import ROWS, add_outputs
+from mlpx.export.onnx.outputs import ROWS, Behind, add_outputs
 from mlpx.export.sites import sites
 from mlpx.files import write_atomically
 from mlpx.network.network import Network
 from mlpx.untrusted import brief
 
-__all__ = ["Graph", "export_onnx"]
+__all__ = ["Behind", "Graph", "export_onnx"]
 
 
 def export_onnx(
@@ -33,7 +33,7 @@ def export_onnx(
     doc: str = "",
     metadata: Mapping[str, str] | None = None,
     before: Callable[[Graph], str] | None = None,
-    after: Callable[[Graph, str], str] | None = None,
+    after: Callable[[Graph, str], str] | Behind | None = None,
 ) -> None:
     """Write `model` to `path` as ONNX (opset 15, IR version 8), atomically.
 
@@ -46,7 +46,7 @@ def export_onnx(
     `doc` and `metadata` are kept in the file, beside "mlpx_version", "created_by", "architecture"
     (JSON), "loss" and "classes" (JSON). `before(graph)` stands in place of the input "x": it
     declares inputs of its own, adds nodes that make the columns (N, d_in) of them, and returns the
-    name of these. `after(graph, value)` may change the values of a regression.
+    name of these. `after(graph, value)` may change the values of a regression; `Behind` says more.
 
     Raises InputError for a layer that has no form in ONNX, for names or nodes that do not fit and
     for a model beyond 2 GiB, InputTypeError, MissingExtraError without onnx, CheckpointError if
@@ -54,12 +54,13 @@ def export_onnx(
     """
     from mlpx import __version__
 
+    behind = after if isinstance(after, Behind) else Behind(after)
     answers = Answers.of(model, names)
     graph = Graph(model.dtype)
     z = graph.input("x", (ROWS, model.d_in)) if before is None else before(graph)
     for site in sites(model):
         z = add_layer(graph, site, z)
-    add_outputs(graph, answers, z, model.d_out, after)
+    add_outputs(graph, answers, z, model.d_out, behind)
     kept = {**described(model, answers, __version__), **_checked(metadata)}
     made = graph.to_model(doc=doc, metadata=kept, version=__version__)
     if before is not None or after is not None:

@@ -15,7 +15,7 @@ OPSETS = {"": 15, "ai.onnx.ml": 2}
 IR_VERSION = 8
 MOST_BYTES = (1 << 31) - (1 << 20)
 """A file is one message of Protocol Buffers, which ends at 2 GiB; the nodes need some of it."""
-INT64 = 7
+FLOAT, INT64, DOUBLE = 1, 7, 11
 """As ONNX numbers its types, for Cast."""
 SHARED = 8
 """Constants of up to so many numbers are kept once."""
@@ -41,6 +41,7 @@ class Graph:
         self.outputs: Ends = {}
         self.nodes: list[dict[str, Any]] = []
         self._counts: dict[str, int] = {}
+        self._taken: set[str] = set()
         self._shared: dict[tuple[Any, ...], str] = {}
         self._prefix = ""
 
@@ -52,28 +53,38 @@ class Graph:
         self._prefix = before
 
     def add(
-        self, op: str, inputs: Sequence[str], *, domain: str = "", name: str = "", **attributes: Any
-    ) -> str:
-        """Append a node with one output; returns the output's name, which is `name` if given."""
-        made = name or self._free(op)
+        self, op: str, inputs: Sequence[str], *, domain: str = "", name: str = "",
+        unused: int = 0, **attributes: Any,
+    ) -> str:  # fmt: skip
+        """Append a node; returns the name of its first output, which is `name` if given. After it
+        come `unused` ones.
+
+        The other names that are made up differ from those of the inputs declared so far.
+        """
+        made = name or self._free(f"{self._prefix}{op}")
+        outputs = [made, *(self._free(f"{made}/unused") for _ in range(unused))]
         self.nodes.append(
-            {"op": op, "inputs": list(inputs), "output": made, "domain": domain, "has": attributes}
-        )
+            {
+                "op": op, "inputs": list(inputs), "outputs": outputs, "domain": domain,
+                "has": attributes,
+            }
+        )  # fmt: skip
         return made
 
     def constant(self, array: Any, *, name: str = "") -> str:
         """The name of a constant: numbers or text. Small ones are kept once."""
         value = np.asarray(array)
         if name or value.size > SHARED:
-            return self._kept(name or self._free("constant"), value)
+            return self._kept(name or f"{self._prefix}constant", value)
         key = (value.dtype.str, value.shape, value.tobytes())
         if key not in self._shared:
-            self._shared[key] = self._kept(self._free("constant"), value)
+            self._shared[key] = self._kept(f"{self._prefix}constant", value)
         return self._shared[key]
 
     def _kept(self, name: str, value: np.ndarray) -> str:
-        self.constants[name] = value
-        return name
+        made = self._free(name)
+        self.constants[made] = value
+        return made
 
     def number(self, value: float) -> str:
         """The name of a constant number () in the graph's dtype."""
@@ -81,6 +92,7 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[int | str], dtype: Any = None) -> str:
         """Declare an input; `dtype` is the graph's, or any other, `str` for text."""
+        self._taken.add(name)
         self.inputs[name] = self.dtype if dtype is None else np.dtype(dtype), shape
         return name
 
@@ -88,11 +100,15 @@ class Graph:
         """Declare that `name` is an output."""
         self.outputs[name] = self.dtype if dtype is None else np.dtype(dtype), shape
 
-    def _free(self, op: str) -> str:
-        stem = f"{self._prefix}{op}"
-        self._counts[stem] = self._counts.get(stem, 0) + 1
-        count = self._counts[stem]
-        return stem if count == 1 else f"{stem}_{count}"
+    def _free(self, stem: str) -> str:
+        """A name that nothing has; inputs may be called like anything."""
+        while True:
+            self._counts[stem] = self._counts.get(stem, 0) + 1
+            count = self._counts[stem]
+            made = stem if count == 1 else f"{stem}_{count}"
+            if made not in self._taken:
+                self._taken.add(made)
+                return made
 
     def to_model(self, *, doc: str, metadata: Mapping[str, str], version: str) -> Any:
         """The graph as an `onnx.ModelProto`.
@@ -106,7 +122,7 @@ class Graph:
             raise MissingExtraError("onnx", "onnx", "an ONNX file", error) from error
         nodes = [
             helper.make_node(
-                node["op"], node["inputs"], [node["output"]], name=node["output"],
+                node["op"], node["inputs"], node["outputs"], name=node["outputs"][0],
                 domain=node["domain"], **node["has"],
             )
             for node in self.nodes

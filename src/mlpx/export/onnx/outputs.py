@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,19 +16,32 @@ ROWS = "N"
 """What the number of rows is called in shapes."""
 
 
-def add_outputs(
-    graph: Graph, answers: Answers, z: str, k: int, after: Callable[[Graph, str], str] | None
-) -> None:
+@dataclass(frozen=True)
+class Behind:
+    """What is done behind the network: `after` may change its values (N, k) to `columns` values of
+    `dtype`, None for as many and the same; logits are divided by `temperature` before they become
+    probabilities.
+    """
+
+    after: Callable[[Graph, str], str] | None = None
+    columns: int | None = None
+    dtype: Any = None
+    temperature: float = 1.0
+
+
+def add_outputs(graph: Graph, answers: Answers, z: str, k: int, behind: Behind) -> None:
     """Add and declare the outputs for the last layer's `z` (N, k)."""
     if answers.kind == "values":
         value = graph.add("Exp", [z]) if answers.link == "exp" else z
-        value = value if after is None else after(graph, value)
+        value = value if behind.after is None else behind.after(graph, value)
         _named(graph, "value", value)
-        graph.output("value", (ROWS, k))
+        graph.output("value", (ROWS, behind.columns or k), behind.dtype)
         return
     _add_labels(graph, answers, z, k)
     if answers.has_probabilities:
         columns = 2 if answers.kind == "yes or no" else k
+        if behind.temperature != 1.0:
+            z = graph.add("Div", [z, graph.number(behind.temperature)])
         _named(graph, "probabilities", _probabilities(graph, answers, z))
         graph.output("probabilities", (ROWS, columns))
     else:

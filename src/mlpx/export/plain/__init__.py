@@ -29,6 +29,7 @@ def export_numpy(
     names: Iterable[Any] | None = None,
     before: str | None = None,
     after: str | None = None,
+    temperature: float = 1.0,
 ) -> None:
     """Write `model` as a Python module at `path`, which ends in .py, and its parameters beside it
     in a file that ends in .safetensors.
@@ -37,7 +38,8 @@ def export_numpy(
     probabilities, and `outputs(x)`, for rows x (n, d_in). `predict` gives classes as numbers
     0, 1, ... or as `names` calls them, whole numbers or text; the values of a regression.
     `before` is Python text that defines `prepare(x)`: the rows (n, d_in) of what `predict` is
-    given. `after` defines `finish(value)` for the values of a regression.
+    given. `after` defines `finish(value)` for the values of a regression. Logits are divided by
+    `temperature` before they become probabilities.
 
     The file of parameters is a model file too, which `MLP.load` reads. One that is there without
     its module is not replaced. Raises InputError, InputTypeError, CheckpointError.
@@ -51,7 +53,7 @@ def export_numpy(
     numbers = memoryview(file)[8 + int.from_bytes(file[:8], "little") :]
     text = module(
         model, answers, stem=target.stem, version=__version__, checksum=zlib.crc32(numbers),
-        before=before, after=after,
+        before=before, after=after, temperature=temperature,
     )  # fmt: skip
     write_atomically(target, text.encode())
     write_atomically(target.with_suffix(PARAMETERS), file)

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
+from types import ModuleType
 from typing import Any
 
 from mlpx.export.plain import functions
@@ -62,30 +63,25 @@ def parameter(site: Site, name: str) -> str:
     return f'p["{site.key(name)}"]'
 
 
-def texts(called: Iterable[str]) -> list[str]:
-    """The text of the functions that are called, and of those that they call, in their order.
-
-    Where `functions` has constants, these come first, as names.
+def texts(called: Iterable[str], module: ModuleType = functions) -> list[str]:
+    """The text of the functions of `module` that are called, and of those that they call, in their
+    order.
     """
+    known = _definitions(module)
     needed: set[str] = set()
     pending = set(called)
     while pending:
         name = pending.pop()
         needed.add(name)
-        pending |= _names(_definitions()[name][1]) - needed
-    return [text for name, (text, _) in _definitions().items() if name in needed]
-
-
-def _names(node: ast.AST) -> set[str]:
-    """The functions that a definition names."""
-    found = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
-    return found & set(_definitions())
+        named = {each.id for each in ast.walk(known[name][1]) if isinstance(each, ast.Name)}
+        pending |= (named & set(known)) - needed
+    return [text for name, (text, _) in known.items() if name in needed]
 
 
 @cache
-def _definitions() -> dict[str, tuple[str, ast.AST]]:
+def _definitions(module: ModuleType) -> dict[str, tuple[str, ast.AST]]:
     """The functions by name: text and syntax tree."""
-    source = inspect.getsource(functions)
+    source = inspect.getsource(module)
     return {
         node.name: (str(ast.get_source_segment(source, node)), node)
         for node in ast.parse(source).body

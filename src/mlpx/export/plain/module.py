@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
 from mlpx.export.answers import Answers
 from mlpx.export.plain.code import Code, texts
 from mlpx.export.plain.layers import add_layer
+from mlpx.export.plain.literals import assigned, listed
 from mlpx.export.sites import sites
 from mlpx.kernels.special import TAIL
 from mlpx.network.network import Network
 
-WIDTH = 100
+IMPORTS = (
+    "import json", "import math", "import zlib", "from pathlib import Path",
+    "from typing import Any",
+)  # fmt: skip
 
 READ = '''
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -57,16 +59,19 @@ def module(
     checksum: int,
     before: str | None,
     after: str | None,
+    temperature: float = 1.0,
 ) -> str:
     """The whole module for `model`, whose file will be called `stem`.py."""
     code = Code()
     for site in sites(model):
         add_layer(code, site, "x")
-    x = "x" if before is None else "prepare(x)"
-    ends = _ends(answers, code, x=x, k=model.d_out, finishes=after is not None)
+    given = "x" if before is None else "columns"
+    over = "" if temperature == 1.0 else f" / {temperature!r}"
+    ends = _ends(answers, code, given, k=model.d_out, finishes=after is not None, over=over)
+    brought, before = _brought(before)
     functions = texts(code.called)
     parts = [
-        _head(model, answers, stem=stem, version=version)
+        _head(model, answers, brought, stem=stem, version=version)
         + _constants(model, answers, checksum, code, tailed="scaled_tail" in "".join(functions)),
         *ends,
         _outputs(model, code),
@@ -78,8 +83,16 @@ def module(
     return "\n\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _head(model: Network, answers: Answers, *, stem: str, version: str) -> str:
+def _brought(before: str | None) -> tuple[list[str], str | None]:
+    """The lines of `before` that import something, with which it may begin, and the rest."""
+    lines = textwrap.dedent(before or "").lstrip("\n").splitlines()
+    at = next((i for i, line in enumerate(lines) if not line.startswith(("import ", "from "))), 0)
+    return lines[:at], before if before is None else "\n".join(lines[at:])
+
+
+def _head(model: Network, answers: Answers, brought: list[str], *, stem: str, version: str) -> str:
     """The docstring of the module and its imports."""
+    imports = "\n".join(sorted({*IMPORTS, *brought}, key=_import_order))
     named = stem if stem.isidentifier() else "this_module"
     net = f"{model.d_in} columns to {model.d_out}, {model.parameter_count:,} parameters"
     offered = "predict, predict_proba" if answers.has_probabilities else "predict"
@@ -94,15 +107,15 @@ Written by mlpx {version}, which is not needed here.
 
 from __future__ import annotations
 
-import json
-import math
-import zlib
-from pathlib import Path
-from typing import Any
+{imports}
 
 import numpy as np
 
 '''
+
+
+def _import_order(line: str) -> tuple[bool, str]:
+    return line.startswith("from "), line
 
 
 def _constants(model: Network, answers: Answers, checksum: int, code: Code, *, tailed: bool) -> str:
@@ -118,42 +131,12 @@ def _constants(model: Network, answers: Answers, checksum: int, code: Code, *, t
     ]
     if answers.names is not None:
         kind = ", np.uint64" if answers.names.dtype == np.uint64 else ""
-        lines += _listed("CLASSES = np.array([", answers.names.tolist(), f"]{kind})")
+        lines += listed("CLASSES = np.array([", answers.names.tolist(), f"]{kind})")
     for name, values in code.constants.items():
-        lines += _tuple(name, values)
+        lines += assigned(name, values)
     if tailed:
-        lines += _listed("TAIL = (", TAIL[model.dtype.name], ")")
+        lines += listed("TAIL = (", TAIL[model.dtype.name], ")")
     return "\n".join(lines)
-
-
-def _tuple(name: str, values: tuple[Any, ...]) -> list[str]:
-    """A tuple of numbers, or of tuples of numbers."""
-    if not isinstance(values[0], tuple):
-        return _listed(f"{name} = (", values, ",)" if len(values) == 1 else ")")
-    inner = [line for each in values for line in _listed("(", each, "),", width=WIDTH - 4)]
-    return [f"{name} = (", *(f"    {line}" for line in inner), ")"]
-
-
-def _listed(begin: str, values: Iterable[object], end: str, *, width: int = WIDTH) -> list[str]:
-    """Values between brackets, on one line or on as many as they need."""
-    items = [f"{_literal(value)}," for value in values]
-    line = f"{begin}{' '.join(items).removesuffix(',')}{end}"
-    if len(line) <= width:
-        return [line]
-    rows = [""]
-    for item in items:
-        if rows[-1] and len(rows[-1]) + len(item) + 5 > width:
-            rows.append("")
-        rows[-1] = f"{rows[-1]} {item}".strip()
-    return [begin, *(f"    {row}" for row in rows), end]
-
-
-def _literal(value: object) -> str:
-    """A value as Python text; of text, what cannot be printed is escaped."""
-    if not isinstance(value, str):
-        return repr(value)
-    text = repr(value) if value.isprintable() else ascii(value)
-    return text if "'" in value or '"' in value else f'"{text[1:-1]}"'
 
 
 def _outputs(model: Network, code: Code) -> str:
@@ -165,18 +148,23 @@ def outputs(x: Any) -> np.ndarray:
 '''
 
 
-def _ends(answers: Answers, code: Code, *, x: str, k: int, finishes: bool) -> list[str]:
-    """The functions that are asked, which call `outputs` for the rows `x`."""
-    z = f"outputs({x})"
+def _ends(
+    answers: Answers, code: Code, given: str, *, k: int, finishes: bool, over: str
+) -> list[str]:
+    """The functions that are asked, of what is called `given`: rows x, or what they are made of;
+    `over`: " / T" if probabilities have a temperature.
+    """
+    z = "outputs(x)" if given == "x" else f"outputs(prepare({given}))"
     if answers.kind == "values":
         value = "np.exp(z)" if answers.link == "exp" else "z"
         value = f"finish({value})" if finishes else value
-        return [_function("predict", f"The values for each row of x (n, {k}).", _exp(value, z))]
-    asked = [_function("predict", *_prediction(answers, z))]
+        shape = "" if finishes else f" (n, {k})"
+        return [_function("predict", given, f"The values for each row{shape}.", _exp(value, z))]
+    asked = [_function("predict", given, *_prediction(answers, z))]
     if answers.has_probabilities:
-        lines = _probabilities(answers, code, z)
+        lines = _probabilities(answers, code, z + over)
         each = f"label (n, {k})" if answers.kind == "labels" else f"class (n, {max(k, 2)})"
-        asked.append(_function("predict_proba", f"The probability of each {each}.", lines))
+        asked.append(_function("predict_proba", given, f"The probability of each {each}.", lines))
     return asked
 
 
@@ -190,13 +178,13 @@ def _exp(value: str, z: str) -> list[str]:
 def _prediction(answers: Answers, z: str) -> tuple[str, list[str]]:
     """What is predicted, in words, and the lines that return it."""
     if answers.kind == "labels":
-        return "0 or 1 for each label of each row of x.", [f"return ({z} > 0).astype(np.int64)"]
+        return "0 or 1 for each label of each row.", [f"return ({z} > 0).astype(np.int64)"]
     index = f"{z}.argmax(axis=1)"
     if answers.kind == "yes or no":
         index = f"({z}[:, 0] > 0).astype(np.int64)"
     if answers.names is not None:
         index = f"CLASSES[{index}]"
-    return "The class of each row of x (n,).", [f"return {index}"]
+    return "The class of each row (n,).", [f"return {index}"]
 
 
 def _probabilities(answers: Answers, code: Code, z: str) -> list[str]:
@@ -206,6 +194,6 @@ def _probabilities(answers: Answers, code: Code, z: str) -> list[str]:
     return [f"return {code.call(str(answers.link), z)}"]
 
 
-def _function(name: str, doc: str, lines: list[str]) -> str:
+def _function(name: str, given: str, doc: str, lines: list[str]) -> str:
     body = textwrap.indent("\n".join([f'"""{doc}"""', *lines]), "    ")
-    return f"def {name}(x: Any) -> np.ndarray:\n{body}"
+    return f"def {name}({given}: Any) -> np.ndarray:\n{body}"

@@ -76,17 +76,30 @@ def own_order(given: Given) -> Case:
 
 
 def of_a_later_step(positions: int) -> Maker:
-    """The next step's rows, or the last's where this is the last."""
+    """The next step's rows, or the first's where this is the last."""
 
     def make(given: Given) -> Case:
         found = gathering(given, given.normal(given.n + 3, given.d).astype(np.float32), 0)
         x, table, _ = found.p
-        rows = table[min(POSITION + 1, positions - 1)]
+        rows = table[(POSITION + 1) % positions]
         return found._replace(n=(*found.n, 1, positions), wanted={2: wide(x[rows])})
 
     return make
 
 
+def in_turn(lines: int) -> Maker:
+    """This step's rows, of a table that begins anew after so many."""
+
+    def make(given: Given) -> Case:
+        found = gathering(given, given.normal(given.n + 3, given.d).astype(np.float32), 0)
+        x, table, _ = found.p
+        return found._replace(n=(*found.n, 0, lines), wanted={2: wide(x[table[POSITION % lines]])})
+
+    return make
+
+
+case("gather")(in_turn(POSITION))
+case("gather")(in_turn(POSITION + 1))
 case("gather")(of_a_later_step(TABLE))
 case("gather")(of_a_later_step(POSITION + 1))
 
