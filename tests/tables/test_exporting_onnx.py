@@ -202,6 +202,7 @@ def test_quantiles_ascend_and_the_middle_one_is_the_value(tmp_path, q):
     made, path = model_of(TABLE, VALUES, loss=QuantileLoss(q)), tmp_path / "m.onnx"
     made.export_onnx(path)
     found = asked(path, fed(made.encoder, TABLE))
+    assert [*found] == ["value", "quantiles"]
     assert found["quantiles"].shape == (len(TABLE), len(q))
     np.testing.assert_allclose(found["quantiles"], made.predict_quantiles(TABLE), rtol=1e-4)
     np.testing.assert_allclose(found["value"][:, 0], made.predict(TABLE), rtol=1e-4)

@@ -254,7 +254,7 @@ class BaseTable(BaseEstimator):  # type: ignore[misc]
         """Scores on rows that were not trained on, each with its 95 % interval.
 
         Accuracy, balanced accuracy, log loss, Brier score and ROC AUC for classes; root mean
-        squared error, mean absolute error and R2 for values.
+        squared error, mean absolute error and R2 for values, and the pinball loss for quantiles.
         """
         rows = self._rows(X)
         return self._table.evaluate(rows, pa.array(self._given(y)))

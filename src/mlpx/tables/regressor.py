@@ -22,8 +22,8 @@ class TableRegressor(RegressorMixin, BaseTable):  # type: ignore[misc]
     """A regressor for tables as they are: numbers, categories, dates, with missing values.
 
     Its parameters are those of `TableClassifier` except `class_weight` and `calibrated`. The best
-    epoch is the one with the smallest squared error on the rows held out; values are predicted
-    within the range of the training rows.
+    epoch is the one with the smallest squared error, or pinball loss, on the rows held out; values
+    are predicted within the range of the training rows.
 
     quantiles: numbers in (0, 1), ascending, such as (0.05, 0.5, 0.95), to learn those instead of
     the mean; `predict` gives the one nearest 0.5. intervals: True for `predict_interval`, whose

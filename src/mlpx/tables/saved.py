@@ -10,12 +10,12 @@ from typing import Any, Self
 
 import numpy as np
 
-from mlpx.errors import CheckpointError, InputError, MlpxError
+from mlpx.errors import CheckpointError, InputError
 from mlpx.kernels import losses
 from mlpx.kernels.losses import Loss, Quantile
 from mlpx.mlp import MLP
-from mlpx.records import require
 from mlpx.tables.calibration import Conformal, temperature
+from mlpx.tables.described import preset_from, told_of
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.importances import Importance, importances
 from mlpx.tables.presets import Preset
@@ -27,8 +27,6 @@ from mlpx.training.run_folder import class_count
 from mlpx.untrusted import brief
 
 KEY = "table"
-COLDEST, HOTTEST = 1e-3, 1e3
-"""The temperatures that a file may have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +61,8 @@ class TableModel:
         encoder, target = (
             Encoder.from_config(described["encoder"]), Target.from_config(described["target"])
         )  # fmt: skip
-        told = _told(described, target.task)
-        made = cls(encoder, target, _preset(described["preset"]), model, **told)
+        told = told_of(described, target.task)
+        made = cls(encoder, target, preset_from(described["preset"]), model, **told)
         made._check()
         return made
 
@@ -294,42 +292,3 @@ def quantiles_of(loss: Loss) -> tuple[float, ...]:
     if any(not a < b for a, b in pairwise(q)):
         raise InputError(f"quantiles = {q}; wanted each larger than the one before")
     return q
-
-
-def _preset(described: Any) -> Preset:
-    try:
-        if not isinstance(described, dict) or described.get("kind") != Preset.kind:
-            raise CheckpointError(f"the table's preset is {brief(repr(described))}")
-        made: Preset = Preset.from_config(described)
-    except CheckpointError:
-        raise
-    except (MlpxError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"the table's preset is damaged: {brief(error)}") from error
-    return made
-
-
-def _temperature(given: Any) -> float:
-    require("temperature", given, least=COLDEST, most=HOTTEST)
-    return float(given)
-
-
-TOLD = {
-    "temperature": ("classification", _temperature),
-    "conformal": ("regression", Conformal.from_config),
-}
-"""What validation rows tell of models of a task, and how it is read."""
-
-
-def _told(described: dict[str, Any], task: str) -> dict[str, Any]:
-    """What a file says that validation rows told."""
-    found: dict[str, Any] = {}
-    for name, (of, read) in TOLD.items():
-        if name not in described:
-            continue
-        if of != task:
-            raise CheckpointError(f"the table has a {name}, and its target is for {task}")
-        try:
-            found[name] = read(described[name])
-        except (MlpxError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-            raise CheckpointError(f"the table's {name} is damaged: {brief(error)}") from error
-    return found

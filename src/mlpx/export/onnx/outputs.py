@@ -35,7 +35,9 @@ def add_outputs(graph: Graph, answers: Answers, z: str, k: int, behind: Behind) 
         value = graph.add("Exp", [z]) if answers.link == "exp" else z
         value = value if behind.after is None else behind.after(graph, value)
         _named(graph, "value", value)
+        others, graph.outputs = graph.outputs, {}  # what `after` declared comes behind the values
         graph.output("value", (ROWS, behind.columns or k), behind.dtype)
+        graph.outputs |= others
         return
     _add_labels(graph, answers, z, k)
     if answers.has_probabilities:

@@ -97,7 +97,8 @@ def quantile(z: np.ndarray, scales: list[dict[str, list[float]]]) -> np.ndarray:
 def places(columns: Any, name: str, values: tuple[str, ...]) -> np.ndarray:
     """Which of the values each row has, from 1; 0 where it is missing or none of them."""
     known = {value: i for i, value in enumerate(values, 1)}
-    return np.array([known.get(text_of(v, name), 0) for v in column(columns, name)], np.int64)
+    found = [known.get(v) or known.get(text_of(v, name), 0) for v in column(columns, name)]
+    return np.array(found, np.int64)
 
 
 def numbers(columns: Any, name: str, tolerant: bool) -> np.ndarray:

@@ -5,14 +5,15 @@ Numbers are doubles until they are scaled, as in the encoder, so that large ones
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from mlpx.errors import InputError
-from mlpx.export.onnx.embeddings import columns
+from mlpx.export.onnx.embeddings import columns as columns_of
 from mlpx.export.onnx.graph import DOUBLE, FLOAT, INT64, Graph
 from mlpx.export.onnx.outputs import ROWS
 from mlpx.tables.columns import Boolean, Category, Column, Date, Number
@@ -41,12 +42,13 @@ class Parts(NamedTuple):
 class Form:
     """A kind of column in ONNX: its input's dtype, what that takes, in words, and the nodes.
 
-    `nodes(graph, column, z)` adds what makes parts of the input z (N, 1).
+    `nodes(graph, columns, inputs)` adds what makes parts of neighbouring columns and their inputs,
+    each (N, 1).
     """
 
     dtype: Any
     takes: str
-    nodes: Callable[[Graph, Any, str], Parts]
+    nodes: Callable[[Graph, Sequence[Any], Sequence[str]], Parts]
 
 
 def matrix(graph: Graph, *, encoder: Encoder, inputs: Mapping[str, str]) -> str:
@@ -57,18 +59,18 @@ def matrix(graph: Graph, *, encoder: Encoder, inputs: Mapping[str, str]) -> str:
     forms = {name: form_in(name, column) for name, column in encoder.columns.items()}
     for name, form in forms.items():
         graph.input(inputs[name], (ROWS, 1), form.dtype)
-    made = Parts([], [], [])
-    for name, column in encoder.columns.items():
-        with graph.within(name):
-            parts = forms[name].nodes(graph, column, inputs[name])
-        for every, new in zip(made, parts, strict=True):
-            every += new
+    parts = []
+    for _, run in groupby(encoder.columns, lambda name: encoder.columns[name].name):
+        names = list(run)
+        with graph.within(names[0]):
+            columns, given = [encoder.columns[n] for n in names], [inputs[n] for n in names]
+            parts.append(forms[names[0]].nodes(graph, columns, given))
     with graph.within("columns"):
-        return _joined(graph, made, encoder)
+        return _joined(graph, _added(parts), encoder)
 
 
 def _joined(graph: Graph, made: Parts, encoder: Encoder) -> str:
-    """All parts beside each other, the numbers scaled; rounded to float32 as the encoder's are."""
+    """All of it beside each other, the numbers scaled and, as the encoder does, made float32."""
     parts = []
     if encoder.numbers:
         numbers = _beside(graph, [*made.measures, *made.flags])
@@ -78,7 +80,7 @@ def _joined(graph: Graph, made: Parts, encoder: Encoder) -> str:
     return x if graph.dtype == np.float32 else graph.add("Cast", [x], to=DOUBLE)
 
 
-def _beside(graph: Graph, parts: list[str]) -> str:
+def _beside(graph: Graph, parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else graph.add("Concat", parts, axis=1)
 
 
@@ -96,20 +98,44 @@ def form_in(name: str, column: Column) -> Form:
     return COLUMNS[column.name]
 
 
-def number(graph: Graph, column: Number, z: str) -> Parts:
-    """The number, or the median for NaN. An infinite one is taken for the largest."""
+def numbers(graph: Graph, columns: Sequence[Number], inputs: Sequence[str]) -> Parts:
+    """The numbers, or the medians for NaN. An infinite one is taken for the largest."""
+    z = _beside(graph, inputs)
     lacking = graph.add("IsNaN", [z])
-    z = graph.add("Where", [lacking, _double(graph, column.median), z])
+    medians = np.array([[column.median for column in columns]])
+    z = graph.add("Where", [lacking, graph.constant(medians), z])
     z = graph.add("Clip", [z, _double(graph, -LARGEST), _double(graph, LARGEST)])
-    return Parts([z], _flags(graph, column, lacking), [])
+    flagged = [j for j, column in enumerate(columns) if column.missing]
+    if not flagged:
+        return Parts([z], [], [])
+    if len(flagged) < len(columns):
+        lacking = graph.add("Gather", [lacking, graph.constant(np.array(flagged))], axis=1)
+    return Parts([z], [graph.add("Cast", [lacking], to=DOUBLE)], [])
 
 
-def boolean(graph: Graph, column: Boolean, z: str) -> Parts:
+def booleans(graph: Graph, columns: Sequence[Boolean], inputs: Sequence[str]) -> Parts:
     """2 z - 1 of 0 and 1, 0 for NaN."""
+    z = _beside(graph, inputs)
     sign = graph.add("Mul", [z, _double(graph, 2)])
     sign = graph.add("Sub", [sign, _double(graph, 1)])
     lacking = graph.add("IsNaN", [z])
     return Parts([], [graph.add("Where", [lacking, _double(graph, 0), sign])], [])
+
+
+def categories(graph: Graph, columns: Sequence[Category], inputs: Sequence[str]) -> Parts:
+    """Each by itself."""
+    return _added(category(graph, *each) for each in zip(columns, inputs, strict=True))
+
+
+def dates(graph: Graph, columns: Sequence[Date], inputs: Sequence[str]) -> Parts:
+    """Each by itself."""
+    return _added(date(graph, *each) for each in zip(columns, inputs, strict=True))
+
+
+def _added(parts: Iterable[Parts]) -> Parts:
+    """All measures, all flags, all codes."""
+    kinds = zip(*parts, strict=True)
+    return Parts(*([name for names in each for name in names] for each in kinds))
 
 
 def category(graph: Graph, column: Category, z: str) -> Parts:
@@ -152,7 +178,8 @@ def date(graph: Graph, column: Date, z: str) -> Parts:
         parts.append(graph.add("Cast", [days], to=DOUBLE))
     medians = graph.constant(np.array([column.medians], np.float64))
     filled = graph.add("Where", [lacking, medians, _beside(graph, parts)])
-    return Parts([filled], _flags(graph, column, lacking), [])
+    flags = [graph.add("Cast", [lacking], to=DOUBLE)] if column.missing else []
+    return Parts([filled], flags, [])
 
 
 def _civil(graph: Graph, days: str) -> tuple[str, str, str]:
@@ -187,11 +214,6 @@ def _without_leap_days(graph: Graph, of_era: str) -> str:
     return left
 
 
-def _flags(graph: Graph, column: Number | Date, lacking: str) -> list[str]:
-    """Whether the value is missing, if it was so in training rows."""
-    return [graph.add("Cast", [lacking], to=DOUBLE)] if column.missing else []
-
-
 def _whole(graph: Graph, op: str, z: str, n: int) -> str:
     return graph.add(op, [z, graph.constant(np.int64(n))])
 
@@ -216,13 +238,13 @@ def restored(graph: Graph, z: str, *, made: TableModel) -> str:
     y = graph.add("TopK", [y, most], unused=1, axis=1, largest=0, sorted=1)
     graph.add("Identity", [y], name="quantiles")
     graph.output("quantiles", (ROWS, count), np.float64)
-    return columns(graph, y, made.middle, made.middle + 1)
+    return columns_of(graph, y, made.middle, made.middle + 1)
 
 
 COLUMNS: dict[str, Form] = {
-    "boolean": Form(np.float64, "1, 0, or NaN where it is missing", boolean),
-    "category": Form(str, "text, empty where it is missing", category),
-    "date": Form(np.float64, "seconds since 1970 in UTC, or NaN where it is missing", date),
-    "number": Form(np.float64, "a number, or NaN where it is missing", number),
+    "boolean": Form(np.float64, "1, 0, or NaN where it is missing", booleans),
+    "category": Form(str, "text, empty where it is missing", categories),
+    "date": Form(np.float64, "seconds since 1970 in UTC, or NaN where it is missing", dates),
+    "number": Form(np.float64, "a number, or NaN where it is missing", numbers),
 }
 """The form of each kind of column, by its name in `Column.table`."""

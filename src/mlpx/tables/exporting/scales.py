@@ -59,7 +59,8 @@ def robust(graph: Graph, z: str, scales: Sequence[Any]) -> str:
 def quantile(graph: Graph, z: str, scales: Sequence[Any]) -> str:
     """Linear between the edges around z, which are found by halving, in all columns at once.
 
-    Each column has its part of one list of edges, filled up with infinity to a power of two.
+    Each column has its part of one list of edges, filled up with infinity to a power of two; the
+    slope behind the last is 0.
     """
     size = 1 << (max(len(scale.edges) for scale in scales) - 1).bit_length()
     edges, scores, slopes = (np.zeros((len(scales), size)) for _ in range(3))
@@ -69,7 +70,6 @@ def quantile(graph: Graph, z: str, scales: Sequence[Any]) -> str:
         edges[j, :n], scores[j, :n] = scale.edges, scale.scores
         slopes[j, : n - 1] = np.diff(scale.scores) / np.diff(scale.edges)
     z = graph.add("Max", [z, _row(graph, [scale.edges[0] for scale in scales])])
-    z = graph.add("Min", [z, _row(graph, [scale.edges[-1] for scale in scales])])
     known = graph.constant(edges.ravel())
     at = graph.constant((np.arange(len(scales)) * size)[None])  # the edge at or below z
     while size > 1:
