@@ -317,7 +317,8 @@ def _announce(experiment: Experiment, folder: Path) -> None:
     if experiment.table is not None:
         experiment.table.announce()
     widths = "-".join(map(str, dense_widths(model)))
-    typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}")
+    preset = "" if experiment.table is None else f", preset {experiment.table.made.preset.name}"
+    typer.echo(f"model: {widths}, {model.parameter_count:,} parameters, {model.dtype}{preset}")
     every = experiment.settings.checkpoint_every
     if every != OFF:
         steps = " steps" if every.isdigit() else ""
@@ -329,20 +330,11 @@ def _announce(experiment: Experiment, folder: Path) -> None:
 
 def report(experiment: Experiment, history: History, test: dict[str, float] | None) -> None:
     """Print how the training went."""
-    lines: list[tuple[str, str]] = []
-    if experiment.table is not None and test is not None:
-        pass  # told already, beside simple models
-    elif test is not None and experiment.parts.test is not None:
-        rows = len(experiment.parts.test[0])
-        lines += [
-            (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())
-        ]
-        lines[0] = (lines[0][0], f"{lines[0][1]} on {rows:,} rows")
-    elif history.epochs:
-        lines += [(name, show_value(name, value)) for name, value in history.epochs[-1].items()]
     epochs = f"{len(history)} epoch{'' if len(history) == 1 else 's'}"
     rate = f"{history.samples_per_s:,.0f} samples/s"
-    lines += [
+    scores = _scores(experiment, history, test)
+    lines = [
+        *scores,
         ("device", history.device),
         ("engine", f"{history.engine} ({history.engine_reason})"),
         (
@@ -353,7 +345,24 @@ def report(experiment: Experiment, history: History, test: dict[str, float] | No
     if history.stop_reason not in ("completed", "interrupted"):
         lines.append(("stopped", _brief(history.stop_reason)))
     for i, (name, value) in enumerate(lines):
-        typer.echo(f"{name:<15} {typer.style(value, bold=True) if i == 0 else value}")
+        typer.echo(f"{name:<15} {typer.style(value, bold=True) if i == 0 and scores else value}")
+
+
+def _scores(
+    experiment: Experiment, history: History, test: dict[str, float] | None
+) -> list[tuple[str, str]]:
+    """The scores on the test data, or else what the last epoch reported; those of a table are told
+    beside simple models already.
+    """
+    if test is None:
+        last = history.epochs[-1] if history.epochs else {}
+        return [(name, show_value(name, value)) for name, value in last.items()]
+    if experiment.table is not None or experiment.parts.test is None:
+        return []
+    (name, value), *others = [
+        (f"test {name}", show_value(name, value)) for name, value in reversed(test.items())
+    ]
+    return [(name, f"{value} on {len(experiment.parts.test[0]):,} rows"), *others]
 
 
 def _brief(reason: str) -> str:
