@@ -243,6 +243,28 @@ def test_what_is_wrong_is_said_before_anything_is_written(people, case):
     assert not Path("runs").exists() or not names("runs")
 
 
+def test_scores_of_an_earlier_run_do_not_stay(people):
+    train(people, "--target", "likes", *QUICK, "--out", "run")
+    train(people, "--target", "likes", "--test", 0, *QUICK, "--out", "run")
+    assert names("run") == ["config.json", "curves.png", "history.json", "model.safetensors"]
+
+
+def test_a_table_that_has_changed_is_not_divided_anew(people):
+    train(people, "--target", "likes", *QUICK, "--out", "run")
+    lines = Path(people).read_text().splitlines()
+    Path(people).write_text("\n".join([lines[0], *lines[:0:-1], ""]))
+    for command in (("evaluate", "run"), ("train", "--resume", "run", "--epochs", 1)):
+        told = run(*command, code=1)
+        assert "people.csv is not what it was when the run was trained" in told
+    write("copy.csv", columns())
+    assert "on 400 rows: test" in run("evaluate", "run", "copy.csv")
+
+
+def test_counts_are_no_loss_of_a_table(people):
+    told = refused(people, "--target", "price", "--loss", "poisson")
+    assert "poisson wants counts as they are" in told
+
+
 def test_options_of_tables_are_for_tables_and_stay(people):
     assert "--target is for tables" in refused("digits", "--target", "y")
     train(people, "--target", "likes", *QUICK, "--out", "run")

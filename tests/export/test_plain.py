@@ -299,3 +299,13 @@ def test_a_record_without_a_form_is_named(tmp_path, monkeypatch):
         with pytest.raises(InputError, match=f"the {text} has no form in plain NumPy"):
             MLP([3, entry, Dense(2)]).export_numpy(tmp_path / "net.py")
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("numpy.py", "imports numpy"), ("class.py", "is no name"), ("a-b.py", "is no name")],
+)
+def test_names_that_no_module_can_have(name: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=told):
+        MLP([2, 3, 2]).export_numpy(tmp_path / name)
+    assert not list(tmp_path.iterdir())

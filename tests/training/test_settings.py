@@ -34,6 +34,7 @@ WRONG: dict[str, list[Any]] = {
     "engine": [None, 5, "x"],
     "threads": ["x", 0],
     "checkpoint": ["x", -1, 1.5],
+    "digest": [None, 5],
     "dtype": [None, 5, "float16"],
     "seed": [None, "x", -1, 1.5, True],
     "early_stopping": [5, ["loss"]],
@@ -64,7 +65,7 @@ def write(folder: Path, **entries: Any) -> None:
 
 
 def test_every_setting_of_a_run_is_checked() -> None:
-    beside = {"checkpoint", "class_names", "classes", "rows"}
+    beside = {"checkpoint", "class_names", "classes", "digest", "rows"}
     assert {entry.name for entry in fields(Settings)} | beside == set(SETTINGS)
     assert set(WRONG) == set(SETTINGS)
 

@@ -52,7 +52,7 @@ def _own_rows(made: TableModel, own: dict[str, Any], part: str) -> Part:
     """The rows that the run tested on, trained on or held out to validate."""
     known = {name: value for name, value in own.items() if name in Settings.names()}
     settings = Settings(**{**known, "drop": tuple(known.get("drop") or ())})
-    divided = read_divided(settings, made)
+    divided = read_divided(settings, made, digest=own.get("digest"))
     found: Part | None = {"test": divided.test, "train": divided.train}.get(
         part, divided.validation
     )

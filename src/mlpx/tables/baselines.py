@@ -130,5 +130,7 @@ class _Ridge:
     def of(self, train: tuple[Any, np.ndarray], held: tuple[Any, np.ndarray]) -> np.ndarray:
         from sklearn.linear_model import Ridge
 
-        predicted: np.ndarray = Ridge().fit(*train).predict(held[0])
+        x, y = train  # in float64: a target far from 0 leaves float32 no digits for its changes
+        model = Ridge().fit(x.astype(np.float64), y.astype(np.float64))
+        predicted: np.ndarray = model.predict(held[0].astype(np.float64))
         return predicted

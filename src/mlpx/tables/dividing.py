@@ -5,7 +5,9 @@ What the columns become is found in the rows to learn from alone.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,6 +85,16 @@ class Divided:
     validation: Part | None
     test: Part | None
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells this division from that of other rows, or of the same in another order."""
+        found = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            for array in () if part is None else (part.x, part.y):
+                found.update(f"{array.shape}".encode())
+                found.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1))
+        return found.hexdigest()
 
 
 def divide(

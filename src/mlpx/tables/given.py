@@ -94,6 +94,8 @@ def as_in_fit(table: pa.Table, named: bool, *, estimator: Any) -> pa.Table:
                 f"X has columns that were not there in fit and are ignored: {told}", stacklevel=4
             )
         return table
+    if not _by_place(known) and set(known) <= set(table.column_names):
+        return table  # names that are whole numbers are names too
     if table.num_columns != len(known):
         raise InputError(
             f"X has {table.num_columns} features, but {of} is expecting {len(known)} features as "
@@ -107,6 +109,11 @@ def as_in_fit(table: pa.Table, named: bool, *, estimator: Any) -> pa.Table:
         )
         warnings.warn(told, UserWarning, stacklevel=4)
     return table.rename_columns(list(known))
+
+
+def _by_place(names: Sequence[str]) -> bool:
+    """Whether these are the names of columns that had none."""
+    return list(names) == [f"x{j}" for j in range(len(names))]
 
 
 def seed_of(random_state: Any) -> int:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array, column_or_1d
 
-from mlpx.errors import known_options
+from mlpx.errors import InputError, known_options
 from mlpx.kernels.losses import Loss, Quantile
 from mlpx.tables.base import BaseTable
 from mlpx.tables.given import as_host
@@ -52,6 +52,10 @@ class TableRegressor(RegressorMixin, BaseTable):  # type: ignore[misc]
 
     def _given(self, y: Any) -> np.ndarray:
         y = column_or_1d(as_host(y), warn=True)
+        if np.asarray(y).dtype.kind in "mM":
+            raise InputError(
+                f"y is of type {np.asarray(y).dtype}; wanted numbers, such as days since a date"
+            )
         values: np.ndarray = check_array(
             y, ensure_2d=False, dtype=np.float64, input_name="y", ensure_min_samples=0
         )

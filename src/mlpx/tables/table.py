@@ -13,7 +13,7 @@ import pyarrow as pa
 from mlpx.backend.base import check_unmasked
 from mlpx.errors import InputError, InputTypeError
 from mlpx.records import is_whole
-from mlpx.tables.columns.values import USABLE
+from mlpx.tables.columns.values import USABLE, as_texts
 from mlpx.untrusted import brief
 
 SHOWN, MOST_SHOWN, LONGEST_NAME = 3, 30, 100
@@ -163,7 +163,17 @@ def _mixed(column: Any, name: str, key: str) -> Any:
             f"{name}'s column {key!r} holds values of kind {brief(told)}; wanted numbers, text, "
             "booleans or dates"
         )
-    return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    """A value as it would be written if all of its column were of its kind."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        value = float(value)
+    text: str = as_texts(pa.array([value]))[0].as_py()
+    return text
 
 
 def _lacks(value: Any) -> bool:

@@ -271,6 +271,11 @@ def _classes_of(column: Any, name: str) -> tuple[Label, ...]:
         found = sorted(texts_of(column).different.to_pylist())
     else:
         y = np.unique(_values(column, name))
+        if pa.types.is_integer(type_of(column)) and np.abs(y).max() > 2.0**53:
+            raise InputError(
+                f"the target {name!r} has whole numbers beyond 2**53, which are not told apart; "
+                "make text of them, if they are classes"
+            )
         found = [int(each) for each in y] if (y == np.floor(y)).all() else y.tolist()
     if len(found) == 1:
         raise _single(name, repr(found[0]))

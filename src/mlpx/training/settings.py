@@ -121,6 +121,7 @@ SETTINGS = {
     "calibrated": _FLAG,
     "intervals": _FLAG,
     "checkpoint": _FROM_0,
+    "digest": _TEXT,
     "rows": _COUNT,
     "class_names": _or_null(_several(_NAME, "a list of text")),
     "classes": _or_null(_several(_LABEL, "a list of text or whole numbers")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from mlpx.cli.streams import outlived_stdout, spoken_warnings
 from mlpx.cli.train.earlier import refuse_unfinished, resuming
 from mlpx.cli.train.settings import OFF, TrainOptions
 from mlpx.cli.train.setup import Experiment, dense_widths, prepare, resolved_dataset, resolved_log
+from mlpx.cli.train.table import BESIDE, SCORES
 from mlpx.errors import CheckpointError, MlpxError
 from mlpx.network.checkpoint import size_bytes
 from mlpx.network.saved import read
@@ -112,7 +114,10 @@ def _ended_by_interrupt(folder: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted after the training; the run is in {folder}") from None
+        raise KeyboardInterrupt(
+            f"interrupted after the training; the run is in {folder}, without {SCORES}; the scores "
+            f"are told by: mlpx evaluate {shlex.quote(str(folder))}"
+        ) from None
 
 
 def _refuse_spoilt(
@@ -202,6 +207,8 @@ def _saved(
             release()
             experiment.model.save(path)
             saved = True
+            for name in BESIDE:  # an earlier model's
+                (path.parent / name).unlink(missing_ok=True)
         if interrupt is not None:
             raise interrupt
         return history, experiment.tested(), None
@@ -288,8 +295,10 @@ def _config(experiment: Experiment) -> dict[str, Any]:
 
     names, classes = experiment.task.data.class_names, experiment.task.classes
     labels = None if classes is None else classes.labels
+    of_table = {} if experiment.table is None else {"digest": experiment.table.divided.digest}
     return {
         "mlpx": __version__,
+        **of_table,
         **experiment.settings.config(),
         "csv_log": resolved_log(experiment.settings.csv_log),
         "dataset": resolved_dataset(experiment.settings.dataset),

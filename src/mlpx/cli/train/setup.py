@@ -82,7 +82,7 @@ def prepare(options: TrainOptions) -> Experiment:
     if earlier is not None:
         settings, history, finishes = _going_on(earlier, settings, options)
     if is_table(settings.dataset):
-        table = TableRun.of(settings, model)
+        table = TableRun.of(settings, model, digest=(before or {}).get("digest"))
         settings, model, task, parts = _of_table(table)
     else:
         task = _task(options, settings, before, model)

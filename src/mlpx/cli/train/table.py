@@ -15,6 +15,7 @@ from mlpx.cli.task import Task
 from mlpx.cli.train import sureness
 from mlpx.cli.train.settings import Settings
 from mlpx.data import Dataset
+from mlpx.errors import InputError
 from mlpx.files import write_atomically
 from mlpx.untrusted import one_line
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 40
 """Columns of the table that are told of one by one."""
 SCORES = "scores.json"
+BESIDE = (SCORES, "confusion.png", "calibration.png", "residuals.png", "importances.png")
+"""What is written of the scores on the test rows."""
 SOME = 5
 
 
@@ -47,15 +50,16 @@ class TableRun:
     options: dict[str, Any]
 
     @classmethod
-    def of(cls, settings: Settings, model: MLP | None) -> TableRun:
-        """The table that the settings name; `model` is that of a run that goes on, or None.
+    def of(cls, settings: Settings, model: MLP | None, *, digest: str | None = None) -> TableRun:
+        """The table that the settings name; `model` is that of a run that goes on, or None, and
+        `digest` what its division was.
 
         Raises typer.BadParameter, MlpxError.
         """
         from mlpx.tables.saved import TableModel
 
         before = None if model is None else TableModel.of(model)
-        divided = read_divided(settings, before)
+        divided = read_divided(settings, before, digest=digest)
         sureness.check(settings, divided)
         preset = _preset(settings, before).for_rows(len(divided.train))
         if before is None:
@@ -177,10 +181,13 @@ def _share(text: str) -> float | None:
         return None
 
 
-def read_divided(settings: Settings, before: TableModel | None) -> Divided:
-    """The table that the settings name, in parts; `before` is the model of a run that goes on.
+def read_divided(
+    settings: Settings, before: TableModel | None, *, digest: str | None = None
+) -> Divided:
+    """The table that the settings name, in parts; `before` is the model of a run that goes on, and
+    `digest` what its division was, if that is known.
 
-    Raises typer.BadParameter, MlpxError.
+    Raises typer.BadParameter, MlpxError; InputError if the division is another now.
     """
     from mlpx.tables.columns.values import is_text
     from mlpx.tables.dividing import divide
@@ -201,7 +208,13 @@ def read_divided(settings: Settings, before: TableModel | None) -> Divided:
         test = tables.read(settings.test, encoding=settings.encoding, texts=texts)
     known = None if before is None else (before.encoder, before.target)
     preset = preset_of(settings.preset) if before is None else before.preset
-    return divide(whole, rule_of(settings), test=test, known=known, one_hot=preset.one_hot)
+    divided = divide(whole, rule_of(settings), test=test, known=known, one_hot=preset.one_hot)
+    if digest not in (None, divided.digest):
+        raise InputError(
+            f"{settings.dataset} is not what it was when the run was trained, so it is not known "
+            "which rows the run has learnt from; evaluate another file, or train anew"
+        )
+    return divided
 
 
 def _preset(settings: Settings, before: TableModel | None) -> Preset:
@@ -238,6 +251,12 @@ def _loss(settings: Settings, target: Target) -> Loss | None:
     loss: Loss = Loss.resolve(settings.loss)
     wanted = f"{len(target.classes)} classes" if target.classes else "values"
     suits = (loss.targets == "values") != bool(target.classes)
+    if loss.name == "poisson":
+        raise typer.BadParameter(
+            "poisson wants counts as they are, and the values of a table are brought to mean 0 and "
+            "deviation 1; leave it out",
+            param_hint="--loss",
+        )
     if not suits or (loss.targets == "binary" and len(target.classes) > 2):
         raise typer.BadParameter(
             f"{loss.name} does not suit the target {one_line(target.name)}, which has {wanted}; "

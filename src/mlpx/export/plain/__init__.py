@@ -6,8 +6,10 @@ The functions of the module are those in `functions`, and only what the model ne
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterable
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,8 @@ def export_numpy(
         model, answers, stem=target.stem, version=__version__, checksum=zlib.crc32(numbers),
         before=before, after=after, temperature=temperature,
     )  # fmt: skip
+    if re.search(rf"^(import|from) {target.stem}\b", text, re.MULTILINE):
+        raise InputError(f"the module imports {target.stem}, so it cannot be {target.name} itself")
     write_atomically(target, text.encode())
     write_atomically(target.with_suffix(PARAMETERS), file)
 
@@ -63,6 +67,11 @@ def _check(target: Path) -> None:
     """Raises InputError unless `target` and the file beside it may be written."""
     if target.suffix != MODULE:
         raise InputError(f"path = {str(target)!r}; wanted a name that ends in {MODULE}")
+    if not target.stem.isidentifier() or iskeyword(target.stem):
+        raise InputError(
+            f"{target.name} cannot be imported: {target.stem!r} is no name; wanted one such as "
+            "model.py"
+        )
     beside = target.with_suffix(PARAMETERS)
     if beside.exists() and not target.exists():
         raise InputError(

@@ -132,7 +132,7 @@ def texts_of(column: Any) -> Texts:
         column = column.dictionary_encode()  # each chunk by itself may be as large as can be
     array = _packed(whole(column))
     indices = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
-    raw = _as_texts(array.dictionary)
+    raw = as_texts(array.dictionary)
     cleaned = pc.utf8_trim_whitespace(raw)
     lacking = pc.fill_null(pc.is_in(cleaned, value_set=pa.array(MISSING, cleaned.type)), True)
     merged = pc.if_else(lacking, pa.scalar(None, cleaned.type), cleaned).dictionary_encode()
@@ -150,9 +150,13 @@ def _packed(array: Any) -> Any:
     return array.dictionary_encode()
 
 
-def _as_texts(values: Any) -> Any:
-    """Values as large_string; a float that is whole is written as a whole number."""
+def as_texts(values: Any) -> Any:
+    """Values as large_string; a float that is whole is written as a whole number, and a time in the
+    same way whatever its unit, without the time of day at midnight.
+    """
     text = pa.large_string()
+    if is_time(values.type):
+        return pa.array(_written(values), text, from_pandas=True)
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         numbers = values.cast(pa.float64())
         floats = numbers.to_numpy(zero_copy_only=False)
@@ -160,6 +164,19 @@ def _as_texts(values: Any) -> Any:
         ints = pa.array(np.where(exact, floats, 0).astype(np.int64)).cast(text)
         return pc.if_else(pa.array(exact), ints, numbers.cast(text))
     return values.cast(text)
+
+
+def _written(values: Any) -> np.ndarray:
+    """Times as text in the form of ISO 8601, in UTC if they have a zone, objects (n,)."""
+    instants = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False)
+    times = instants.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    days = times.astype("datetime64[D]")
+    seconds = times.astype("datetime64[s]")
+    found = np.where(days == times, np.datetime_as_string(days), np.datetime_as_string(seconds))
+    found = np.where((seconds == times) | (days == times), found, np.datetime_as_string(times))
+    written: np.ndarray = found.astype(object)
+    written[np.isnat(times)] = None
+    return written
 
 
 def numbers_in(texts: Any) -> Read:

@@ -120,7 +120,8 @@ class ParquetFiles:
         made, kinds = copy(self), _types(self.schema)
         made.packed = [name for name, kind in kinds.items() if is_text(kind)]
         for name in made.packed:
-            field = pa.field(name, pa.dictionary(pa.int32(), kinds[name]))
+            # whatever type of text was written, this is how the reader packs it
+            field = pa.field(name, pa.dictionary(pa.int32(), pa.string()))
             made.schema = made.schema.set(made.schema.get_field_index(name), field)
         return made
 
