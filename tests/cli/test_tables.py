@@ -176,6 +176,15 @@ def test_groups_stay_together_and_are_not_learnt_from(people):
     assert (config["group"], config["time"], config["drop"]) == ("customer", None, [])
 
 
+def test_groups_may_be_missing_in_a_file_to_test_on(people):
+    other = columns(40, seed=5)
+    other["customer"][:3] = [None] * 3
+    write("test.csv", other)
+    options = ("--target", "likes", "--group", "customer", "--test", "test.csv")
+    train(people, *options, *QUICK, "--out", "run")
+    assert json.loads(run("evaluate", "run", "--json"))["rows"] == 40
+
+
 def test_the_last_in_time_are_held_out(people):
     train(people, "--target", "likes", "--time", "since", *QUICK, "--out", "run")
     table = read_table(people)

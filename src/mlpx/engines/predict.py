@@ -14,7 +14,6 @@ from mlpx.engines.native.mapped import watched
 from mlpx.inputs.arrays import check_finite, check_x
 from mlpx.inputs.codes import check_codes
 from mlpx.kernels import losses as kernels
-from mlpx.network.architecture import codes_of
 from mlpx.network.network import Network
 from mlpx.network.passes import plan_forward
 from mlpx.plan.plan import Buffers, Plan
@@ -108,7 +107,8 @@ def _predict(model: Network, x: Any, batch_size: int, *, classes: bool) -> Array
     if len(x) == 0:
         shape, dtype = ((0,), np.int64) if classes else ((0, model.d_out), model.dtype)
         return model.backend.empty(shape, dtype)
-    check_codes(x, codes_of(model.d_in, model.layers), name="x")
+    if model.codes:
+        check_codes(x, model.codes, name="x")
     predictor = predictor_of(model)
     if predictor is not None:
         predicted, finite = predictor.run(x, classes=classes, rows=batch_size)

@@ -138,7 +138,7 @@ def sample_data(model: MLP, point: int) -> tuple[np.ndarray, np.ndarray]:
     """A random batch that the model's loss takes."""
     rng = np.random.default_rng(point)
     x = rng.normal(size=(ROWS, COLUMNS))
-    sizes = codes_of(model.d_in, model.layers)
+    sizes = model.codes
     x[:, COLUMNS - len(sizes) :] = rng.integers(0, sizes, size=(ROWS, len(sizes)))
     targets: dict[str, Callable[[], np.ndarray]] = {
         "classes": lambda: rng.integers(0, OUTPUTS, size=ROWS),

@@ -11,7 +11,6 @@ from mlpx.backend import array_backend, get_backend
 from mlpx.inputs.arrays import check_finite, check_x
 from mlpx.inputs.codes import check_codes
 from mlpx.layers import Dense, Layer
-from mlpx.network.architecture import codes_of
 from mlpx.network.network import Network
 from mlpx.plan.layout import aligned_zeros
 from mlpx.plan.plan import Buffers, Plan
@@ -50,7 +49,7 @@ def initialise_by_data(
     require_flag("biases", biases)
     x = check_x(x, columns=network.d_in, backend=network.backend)
     check_finite(x, dtype=network.dtype, name="x")
-    check_codes(x, codes_of(network.d_in, network.layers), name="x")
+    check_codes(x, network.codes, name="x")
     start = Start(network, network.seed if seed is None else check_seed(seed), biases=biases)
     start.all_layers(start.sample(x, int(rows)))
     network.set_parameters(start.values)

@@ -14,7 +14,7 @@ from mlpx.kernels.initializers import Initializer
 from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Layer
-from mlpx.network.architecture import DTYPES, check_dtype, lay_out, leave_to_loss, specify
+from mlpx.network.architecture import DTYPES, check_dtype, codes_of, lay_out, leave_to_loss, specify
 from mlpx.network.state import TrainingState
 from mlpx.plan.layout import aligned_zeros
 from mlpx.random import Purpose, check_seed, words
@@ -31,6 +31,8 @@ class Network:
     about: dict[str, Any] | None = None
     """Plain values that a file keeps beside the parameters, such as how a table becomes rows of x.
     """
+    codes: tuple[int, ...] = ()
+    """How many codes there are for each of the last columns of x; () if they hold no codes."""
 
     @known_options
     def __init__(
@@ -71,6 +73,7 @@ class Network:
         """Whether `fit` chooses the device: device="auto"."""
         self.layout, self.widths = lay_out(self.d_in, self.layers, self.dtype)
         self.d_out = self.widths[-1]
+        self.codes = codes_of(d_in, layers)  # once: a prediction of one row takes 3 us
         self.loss.check_outputs(self.d_out)
         self.training_state: TrainingState | None = None
         self.engine: str | None = None

@@ -14,7 +14,6 @@ from mlpx.inputs.arrays import Checks, by_row, check_finite, check_x, together
 from mlpx.inputs.codes import check_codes
 from mlpx.inputs.targets import ClassWeight, check_y, row_weights
 from mlpx.layers import Layer
-from mlpx.network.architecture import codes_of
 from mlpx.network.network import Network
 from mlpx.program.objective import divides_by_weight
 from mlpx.types import Array
@@ -94,7 +93,7 @@ def check_data(
         x = check_x(x, columns=network.d_in, backend=backend, name=name("x"))
         if finite is not False:
             check_finite(x, dtype=dtype, name=name("x"), checks=asked, optional=finite is not None)
-        check_codes(x, codes_of(network.d_in, network.layers), name=name("x"), checks=asked)
+        check_codes(x, network.codes, name=name("x"), checks=asked)
         y = check_y(
             y, n=len(x), d_out=network.d_out, loss=network.loss, dtype=dtype, backend=backend,
             name=name("y"), finite=finite is not False, checks=asked,

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from mlpx.errors import InputError
 from mlpx.tables.columns.category import ONE_HOT
+from mlpx.tables.columns.values import texts_of
 from mlpx.tables.encoder import Encoder
 from mlpx.tables.leaks import leaks
 from mlpx.tables.splitting import hold_out
@@ -175,5 +176,5 @@ def part_of(table: Any, encoder: Encoder, target: Target) -> Part:
 def _part(table: Any, encoder: Encoder, target: Target, group: str | None) -> Part:
     groups = None
     if group is not None and group in table.column_names:
-        groups = table[group].combine_chunks().dictionary_encode().indices.to_numpy()
+        groups = texts_of(table[group]).rows
     return Part(encoder.encode(table), target.encode(table[target.name]), groups)
