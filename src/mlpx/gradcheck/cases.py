@@ -17,7 +17,6 @@ from mlpx.kernels.losses import Loss
 from mlpx.kernels.penalties import Penalty
 from mlpx.layers import Dense, Layer
 from mlpx.mlp import MLP
-from mlpx.network.architecture import codes_of
 from mlpx.optimizers import Optimizer
 from mlpx.records import Record
 
